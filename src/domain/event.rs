@@ -1,0 +1,146 @@
+//! What H's audit log keeps: one event for each thing that happened to a grant, a build or the release key.
+//!
+//! Events hold digests and public material only, never a PIN, a nonce of a build key or a secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::{GrantId, Sha256};
+use super::key::{Fingerprint, HashAlgorithm};
+use super::name::{ArtifactName, BuilderName, ProjectName, Version};
+use super::time::Timestamp;
+
+/// An event with its place and time in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its place, counted from 0 without gaps.
+    pub index: u64,
+    /// When it was written, by H's clock.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Event {
+    /// The token is about to be asked for a key or for the signatures of a certificate.
+    KeyIntended {
+        /// The token.
+        token: String,
+        /// What for.
+        purpose: KeyPurpose,
+    },
+    /// The home has a release key.
+    KeyReady {
+        /// The token.
+        token: String,
+        /// Fingerprint of the signing key.
+        key: Fingerprint,
+        /// SHA-256 of the release certificate in binary form.
+        certificate: Sha256,
+    },
+    /// A grant was issued, and with it the public halves of its build keys.
+    GrantIssued {
+        /// The grant.
+        grant: GrantId,
+        /// Its project.
+        project: ProjectName,
+        /// Its version.
+        version: Version,
+        /// Its end.
+        expires: Timestamp,
+        /// The builders and the fingerprints of their build keys.
+        builders: BTreeMap<BuilderName, Fingerprint>,
+    },
+    /// A build was verified, and closes its grant for every other.
+    EvidenceAccepted {
+        /// The grant.
+        grant: GrantId,
+        /// The builder.
+        builder: BuilderName,
+        /// SHA-256 of the manifest.
+        manifest: Sha256,
+    },
+    /// A build was refused; the token was not used.
+    EvidenceRefused {
+        /// The grant.
+        grant: GrantId,
+        /// Why, in the words of the error.
+        reason: String,
+    },
+    /// The token is about to be asked for the signatures of a release.
+    Intent(Intent),
+    /// A run ended.
+    Outcome {
+        /// The index of its intent.
+        intent: u64,
+        /// How.
+        result: RunResult,
+    },
+}
+
+/// What the token is asked for beside the signatures of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyPurpose {
+    /// A new key pair.
+    Generate,
+    /// The self-signatures of a certificate, and a signature to test it.
+    Certify,
+    /// A signature over a text that says so, to see whether the key works.
+    SelfTest,
+}
+
+/// Everything that the bytes of a release's signatures depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The grant.
+    pub grant: GrantId,
+    /// The key.
+    pub key: Fingerprint,
+    /// The hash function of the signatures.
+    pub hash: HashAlgorithm,
+    /// The creation time that the signatures carry.
+    pub created: Timestamp,
+    /// The artifacts that will be signed.
+    pub artifacts: BTreeMap<ArtifactName, Sha256>,
+    /// SHA-256 of the list that will be signed last.
+    pub sums: Sha256,
+}
+
+/// How a signing run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum RunResult {
+    /// Each signature was made, checked and kept.
+    Signed {
+        /// How many signatures the token made in this run.
+        token_signatures: u64,
+    },
+    /// The run stopped; what the token had signed until then is kept for the next.
+    Stopped {
+        /// How many signatures the token made in this run.
+        token_signatures: u64,
+        /// Why, in the words of the error.
+        reason: String,
+    },
+}
+
+impl Event {
+    /// Its kind, as the log writes it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::KeyIntended { .. } => "key-intended",
+            Self::KeyReady { .. } => "key-ready",
+            Self::GrantIssued { .. } => "grant-issued",
+            Self::EvidenceAccepted { .. } => "evidence-accepted",
+            Self::EvidenceRefused { .. } => "evidence-refused",
+            Self::Intent(_) => "intent",
+            Self::Outcome { .. } => "outcome",
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! The grant: the approval of one build, and what it demands of the evidence.
+//!
+//! A grant is a JSON file whose bytes are what is hashed, approved and logged. They are kept as they came and never
+//! written anew.
+
+use std::fmt;
+use std::str::FromStr;
+
+use globset::{Glob, GlobMatcher};
+use serde::{Deserialize, Serialize};
+
+use super::digest::{GrantId, as_text};
+use super::key::Fingerprint;
+use super::name::{ArtifactName, BuilderName, ProjectName, Version, case_clash};
+use super::time::Timestamp;
+
+/// The largest grant that is read, in bytes.
+pub const LARGEST_GRANT: u64 = 1 << 20;
+/// The file name of a grant in a release's evidence.
+pub const GRANT: &str = "grant.json";
+
+const FORMAT: &str = "countersign-grant/1";
+const MOST_BUILDERS: usize = 64;
+const MOST_GLOBS: usize = 100;
+
+/// The approval of one build, with the bytes that say so.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    id: GrantId,
+    bytes: Vec<u8>,
+    terms: Terms,
+}
+
+/// What a grant says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    format: Format,
+    /// What is built.
+    pub project: ProjectName,
+    /// Its version.
+    pub version: Version,
+    /// The source it is built from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// How builders authenticate their evidence.
+    pub scheme: Scheme,
+    /// The form their evidence has.
+    pub evidence: EvidenceForm,
+    /// Who may build.
+    pub builders: Vec<Builder>,
+    /// How many builders must have attested the same digest for every artifact.
+    pub quorum: u32,
+    /// What they may build.
+    pub artifacts: Limits,
+    /// From when on the grant counts.
+    pub not_before: Timestamp,
+    /// From when on it counts no more.
+    pub expires: Timestamp,
+    /// The fingerprint of the OpenPGP key that will sign the release.
+    pub release_key: Fingerprint,
+    /// Makes two grants differ, whatever else they say.
+    pub nonce: Nonce,
+}
+
+/// The one format of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Format;
+
+/// Where the source of a build is from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Where it is.
+    pub uri: String,
+    /// What it is: a commit or a digest, `sha1:…`, `sha256:…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// How a builder's evidence is authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Detached OpenPGP signatures of the build key.
+    OpenPgp,
+}
+
+/// The form a builder's evidence has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceForm {
+    /// One manifest for all artifacts, signed once.
+    Manifest,
+}
+
+/// One builder, by name and key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Builder {
+    /// Its name.
+    pub name: BuilderName,
+    /// The public half of its build key: an armoured OpenPGP certificate.
+    pub key: String,
+}
+
+/// What a build may contain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Each artifact's name must match one of these.
+    pub names: Vec<NamePattern>,
+    /// The most artifacts.
+    pub max_count: u32,
+    /// The most bytes, of all artifacts together.
+    pub max_bytes: u64,
+}
+
+/// A pattern for artifact names: `*`, `?`, `[a-z]` and `{a,b}` as in a shell.
+#[derive(Clone)]
+pub struct NamePattern {
+    text: String,
+    matcher: GlobMatcher,
+}
+
+/// A text that is not a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{pattern}` is not a pattern for artifact names: {reason}")]
+pub struct BadPattern {
+    pattern: String,
+    reason: String,
+}
+
+/// 32 random bytes, in hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Nonce([u8; 32]);
+
+/// A text that is not a nonce.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("nonce is not 64 lower-case hexadecimal digits")]
+pub struct NotANonce;
+
+/// A grant that is refused as it stands, whatever is done under it.
+#[derive(Debug, thiserror::Error)]
+pub enum BadGrant {
+    /// Not JSON of the grant's form.
+    #[error("is not a grant: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Nobody may build.
+    #[error("names no builder")]
+    NoBuilder,
+    /// More than is allowed.
+    #[error("names more than {MOST_BUILDERS} builders")]
+    TooManyBuilders,
+    /// Two builders with one name.
+    #[error("names builder `{0}` twice")]
+    BuilderTwice(String),
+    /// Quorum out of reach.
+    #[error("asks for a quorum of {quorum} out of {builders} builders")]
+    Quorum {
+        /// What it asks for.
+        quorum: u32,
+        /// How many builders it names.
+        builders: usize,
+    },
+    /// No artifact could have an allowed name.
+    #[error("allows no artifact name")]
+    NoPattern,
+    /// More than is allowed.
+    #[error("has more than {MOST_GLOBS} name patterns")]
+    TooManyPatterns,
+    /// It ends before it begins.
+    #[error("expires at {expires}, not after it begins at {not_before}")]
+    Window {
+        /// Begin.
+        not_before: Timestamp,
+        /// End.
+        expires: Timestamp,
+    },
+}
+
+/// What to put into a new grant; [`Grant::issue`] adds the rest.
+#[derive(Debug, Clone)]
+pub struct NewGrant {
+    /// See [`Terms::project`].
+    pub project: ProjectName,
+    /// See [`Terms::version`].
+    pub version: Version,
+    /// See [`Terms::source`].
+    pub source: Option<Source>,
+    /// See [`Terms::builders`].
+    pub builders: Vec<Builder>,
+    /// See [`Terms::artifacts`].
+    pub artifacts: Limits,
+    /// See [`Terms::not_before`].
+    pub not_before: Timestamp,
+    /// See [`Terms::expires`].
+    pub expires: Timestamp,
+    /// See [`Terms::release_key`].
+    pub release_key: Fingerprint,
+}
+
+impl Grant {
+    /// Makes the grant that says `new`, for one builder's manifest, with a nonce of its own.
+    pub fn issue(new: NewGrant) -> Result<Self, BadGrant> {
+        let NewGrant { project, version, source, builders, artifacts, not_before, expires, release_key } = new;
+        let terms = Terms {
+            format: Format,
+            project,
+            version,
+            source,
+            scheme: Scheme::OpenPgp,
+            evidence: EvidenceForm::Manifest,
+            builders,
+            quorum: 1,
+            artifacts,
+            not_before,
+            expires,
+            release_key,
+            nonce: Nonce::random(),
+        };
+        let mut bytes = serde_json::to_vec_pretty(&terms)?;
+        bytes.push(b'\n');
+        Self::parse(&bytes)
+    }
+
+    /// Reads a grant: unknown and duplicate fields are refused, and so is a grant that nothing could satisfy.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadGrant> {
+        let terms: Terms = serde_json::from_slice(bytes)?;
+        terms.check()?;
+        Ok(Self { id: GrantId::of(bytes), bytes: bytes.to_vec(), terms })
+    }
+
+    /// The SHA-256 of its bytes.
+    pub fn id(&self) -> GrantId {
+        self.id
+    }
+
+    /// Its bytes, as they came.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What it says.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+}
+
+impl Terms {
+    fn check(&self) -> Result<(), BadGrant> {
+        match self.builders.len() {
+            0 => return Err(BadGrant::NoBuilder),
+            count if count > MOST_BUILDERS => return Err(BadGrant::TooManyBuilders),
+            _ => {}
+        }
+        if let Some((_, twice)) = case_clash(self.builders.iter().map(|b| b.name.as_str())) {
+            return Err(BadGrant::BuilderTwice(twice.to_owned()));
+        }
+        if self.quorum < 1 || usize::try_from(self.quorum).is_ok_and(|quorum| quorum > self.builders.len()) {
+            return Err(BadGrant::Quorum { quorum: self.quorum, builders: self.builders.len() });
+        }
+        match self.artifacts.names.len() {
+            0 => return Err(BadGrant::NoPattern),
+            count if count > MOST_GLOBS => return Err(BadGrant::TooManyPatterns),
+            _ => {}
+        }
+        if self.not_before >= self.expires {
+            return Err(BadGrant::Window { not_before: self.not_before, expires: self.expires });
+        }
+        Ok(())
+    }
+
+    /// The builder with this name.
+    pub fn builder(&self, name: &BuilderName) -> Option<&Builder> {
+        self.builders.iter().find(|builder| builder.name == *name)
+    }
+}
+
+impl Limits {
+    /// Whether an artifact may have this name.
+    pub fn allow(&self, name: &ArtifactName) -> bool {
+        self.names.iter().any(|pattern| pattern.matcher.is_match(name.as_str()))
+    }
+}
+
+impl Nonce {
+    fn random() -> Self {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+        Self(bytes)
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == FORMAT {
+            Ok(Self)
+        } else {
+            Err(format!("format `{}` is not `{FORMAT}`", text.chars().take(60).collect::<String>()))
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(FORMAT)
+    }
+}
+
+impl FromStr for NamePattern {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        let bad = |reason: &str| BadPattern { pattern: text.chars().take(80).collect(), reason: reason.to_owned() };
+        if text.is_empty() || text.len() > 200 || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            return Err(bad("it must be 1 to 200 printable ASCII characters"));
+        }
+        if text.contains(['/', '\\']) {
+            return Err(bad("artifacts have plain names, without folders"));
+        }
+        let glob = Glob::new(text).map_err(|error| bad(&error.kind().to_string()))?;
+        Ok(Self { text: text.to_owned(), matcher: glob.compile_matcher() })
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for NamePattern {}
+
+impl FromStr for Nonce {
+    type Err = NotANonce;
+
+    fn from_str(text: &str) -> Result<Self, NotANonce> {
+        let mut bytes = [0; 32];
+        if text.bytes().any(|b| b.is_ascii_uppercase()) || hex::decode_to_slice(text, &mut bytes).is_err() {
+            return Err(NotANonce);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+as_text!(Format, NamePattern, Nonce);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const VECTOR: &str = include_str!("../../tests/data/grant.json");
+
+    #[test]
+    fn the_documented_vector_is_read() {
+        let grant = Grant::parse(VECTOR.as_bytes()).expect("the vector");
+        assert_eq!(grant.id(), GrantId::of(VECTOR.as_bytes()));
+        assert_eq!(grant.terms().project.as_str(), "foo");
+        assert_eq!(grant.terms().builders.len(), 1);
+        assert!(grant.terms().artifacts.allow(&"foo-1.2.3.tar.xz".parse().expect("a name")));
+        assert!(!grant.terms().artifacts.allow(&"bar-1.2.3.tar.xz".parse().expect("a name")));
+    }
+
+    #[test]
+    fn what_could_mean_two_things_is_refused() {
+        for (what, from, to) in [
+            ("unknown field", "\"quorum\": 1,", "\"quorum\": 1, \"colour\": \"red\","),
+            ("field twice", "\"quorum\": 1,", "\"quorum\": 1, \"quorum\": 1,"),
+            ("quorum of none", "\"quorum\": 1,", "\"quorum\": 0,"),
+            ("quorum out of reach", "\"quorum\": 1,", "\"quorum\": 2,"),
+            ("negative quorum", "\"quorum\": 1,", "\"quorum\": -1,"),
+            ("other format", "grant/1", "grant/2"),
+            ("unknown scheme", "\"openpgp\"", "\"telepathy\""),
+            ("project with a path", "\"project\": \"foo\"", "\"project\": \"../foo\""),
+            ("no pattern", "\"foo*\"", ""),
+            ("pattern with a folder", "\"foo*\"", "\"dir/foo*\""),
+            ("broken pattern", "\"foo*\"", "\"foo[\""),
+            ("time with an offset", "16:00:00Z", "16:00:00+00:00"),
+            ("begins after it ends", "2026-11-22T10", "2026-11-23T10"),
+            ("lower-case fingerprint", "\"release_key\": \"A", "\"release_key\": \"a"),
+            ("trailing text", "\n}\n", "\n} {}\n"),
+        ] {
+            let changed = VECTOR.replacen(from, to, 1);
+            assert_ne!(changed, VECTOR, "{what} changed nothing");
+            assert!(Grant::parse(changed.as_bytes()).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn two_grants_are_never_the_same_bytes() {
+        let terms = Grant::parse(VECTOR.as_bytes()).expect("the vector").terms;
+        let new = NewGrant {
+            project: terms.project,
+            version: terms.version,
+            source: None,
+            builders: terms.builders,
+            artifacts: terms.artifacts,
+            not_before: terms.not_before,
+            expires: terms.expires,
+            release_key: terms.release_key,
+        };
+        let ids = [new.clone(), new].map(|new| Grant::issue(new).expect("a grant").id());
+        assert_ne!(ids[0], ids[1]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = Grant::parse(&bytes);
+        }
+
+        #[test]
+        fn no_pattern_makes_it_panic(text in ".{0,40}") {
+            let _ = text.parse::<NamePattern>();
+        }
+    }
+}

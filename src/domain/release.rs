@@ -1,0 +1,238 @@
+//! A release: the artifacts with the release key's signatures, one list that covers everything, and the evidence.
+//!
+//! ```text
+//! NAME, NAME.asc          each artifact and its detached signature
+//! SHA256SUMS, SHA256SUMS.asc   everything but the signatures of H, in one signed list
+//! evidence/grant.json     the grant
+//! evidence/BUILDER/       build.manifest, build.manifest.sig, build-key.pgp
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::artifact::{
+    Artifact, ArtifactList, BadList, BadText, MOST_ARTIFACTS, parse_sum_line, strict_lines, sum_line,
+};
+use super::digest::Sha256;
+use super::grant::GRANT;
+use super::manifest::{MANIFEST, MANIFEST_SIGNATURE};
+use super::name::{ArtifactName, BadName, BuilderName, ProjectName, Version};
+
+/// The file name of the signed list.
+pub const SUMS: &str = "SHA256SUMS";
+/// The folder of the evidence.
+pub const EVIDENCE: &str = "evidence";
+/// The file name of a builder's public key in its evidence, as a binary keyring that gpgv reads.
+pub const BUILD_KEY: &str = "build-key.pgp";
+/// What a detached signature's file name ends in.
+pub const SIGNATURE_SUFFIX: &str = ".asc";
+/// The largest signature file that is read, in bytes.
+pub const LARGEST_SIGNATURE: u64 = 64 << 10;
+/// The largest list that is read, in bytes.
+pub const LARGEST_SUMS: u64 = 8 << 20;
+
+/// What a release folder is called: `foo-1.2.3`.
+pub fn folder_name(project: &ProjectName, version: &Version) -> String {
+    format!("{project}-{version}")
+}
+
+/// The signature's file name for `name`.
+pub fn signature_name(name: &str) -> String {
+    format!("{name}{SIGNATURE_SUFFIX}")
+}
+
+/// The content of `SHA256SUMS`: every artifact and every file of the evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sums {
+    artifacts: ArtifactList,
+    grant: Sha256,
+    builders: BTreeMap<BuilderName, EvidenceDigests>,
+}
+
+/// The digests of one builder's evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvidenceDigests {
+    /// `build.manifest`
+    pub manifest: Sha256,
+    /// `build.manifest.sig`
+    pub signature: Sha256,
+    /// `build-key.pgp`
+    pub key: Sha256,
+}
+
+/// A list that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSums {
+    /// Not text in the one form.
+    #[error(transparent)]
+    Text(#[from] BadText),
+    /// A line that is not an entry.
+    #[error("line {line} is not a SHA-256 digest, two spaces and a path")]
+    Entry {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A name that is refused.
+    #[error("line {line}: {source}")]
+    Name {
+        /// Counted from 1.
+        line: usize,
+        /// Why.
+        source: BadName,
+    },
+    /// A path that no file of a release has.
+    #[error("line {line} lists `{path}`, which no file of a release is called")]
+    Path {
+        /// Counted from 1.
+        line: usize,
+        /// The path, cut short.
+        path: String,
+    },
+    /// A file of the evidence is not listed, or twice.
+    #[error("does not list each file of the evidence once, sorted after the artifacts")]
+    Evidence,
+    /// The artifacts as a whole.
+    #[error(transparent)]
+    List(#[from] BadList),
+}
+
+impl Sums {
+    /// The list for these artifacts and this evidence; at least one builder.
+    pub fn new(artifacts: ArtifactList, grant: Sha256, builders: BTreeMap<BuilderName, EvidenceDigests>) -> Self {
+        assert!(!builders.is_empty(), "a verified build has a builder");
+        Self { artifacts, grant, builders }
+    }
+
+    /// The artifacts.
+    pub fn artifacts(&self) -> &ArtifactList {
+        &self.artifacts
+    }
+
+    /// The digest of `evidence/grant.json`.
+    pub fn grant(&self) -> Sha256 {
+        self.grant
+    }
+
+    /// The builders whose evidence is there.
+    pub fn builders(&self) -> &BTreeMap<BuilderName, EvidenceDigests> {
+        &self.builders
+    }
+
+    /// The bytes of `SHA256SUMS`: artifacts sorted by name, then the evidence sorted by path.
+    pub fn to_text(&self) -> String {
+        let mut text: String = self.artifacts.iter().map(|a| sum_line(&a.digest, a.name.as_str())).collect();
+        for (builder, digests) in &self.builders {
+            for (file, digest) in digests.files() {
+                text += &sum_line(&digest, &format!("{EVIDENCE}/{builder}/{file}"));
+            }
+        }
+        text + &sum_line(&self.grant, &format!("{EVIDENCE}/{GRANT}"))
+    }
+
+    /// Reads a list. Only bytes that [`Sums::to_text`] could have written are taken.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadSums> {
+        let mut artifacts = Vec::new();
+        let mut evidence = BTreeMap::<BuilderName, BTreeMap<&str, Sha256>>::new();
+        let mut grant = None;
+
+        for (line, text) in (1..).zip(strict_lines(bytes)?) {
+            if line > 2 * MOST_ARTIFACTS {
+                return Err(BadList::TooMany.into());
+            }
+            let (digest, path) = parse_sum_line(text).ok_or(BadSums::Entry { line })?;
+            let unknown = || BadSums::Path { line, path: path.chars().take(80).collect() };
+            match path.split('/').collect::<Vec<_>>()[..] {
+                [name] => artifacts.push(Artifact {
+                    name: name.parse::<ArtifactName>().map_err(|source| BadSums::Name { line, source })?,
+                    digest,
+                }),
+                [EVIDENCE, GRANT] => grant = Some(digest),
+                [EVIDENCE, builder, file] if [MANIFEST, MANIFEST_SIGNATURE, BUILD_KEY].contains(&file) => {
+                    let builder = builder.parse().map_err(|source| BadSums::Name { line, source })?;
+                    evidence.entry(builder).or_default().insert(file, digest);
+                }
+                _ => return Err(unknown()),
+            }
+        }
+
+        let builders = evidence.into_iter().map(|(builder, files)| {
+            let of = |file: &str| files.get(file).copied().ok_or(BadSums::Evidence);
+            Ok((
+                builder,
+                EvidenceDigests { manifest: of(MANIFEST)?, signature: of(MANIFEST_SIGNATURE)?, key: of(BUILD_KEY)? },
+            ))
+        });
+        let builders = builders.collect::<Result<BTreeMap<_, _>, BadSums>>()?;
+        let sums = match grant {
+            Some(grant) if !builders.is_empty() => {
+                Self { artifacts: ArtifactList::sorted(artifacts)?, grant, builders }
+            }
+            _ => return Err(BadSums::Evidence),
+        };
+        // One list has one spelling: this refuses a file of the evidence that is listed twice or out of order.
+        if sums.to_text().as_bytes() == bytes { Ok(sums) } else { Err(BadSums::Evidence) }
+    }
+}
+
+impl EvidenceDigests {
+    /// Each file's name and digest, sorted by name.
+    pub fn files(&self) -> [(&'static str, Sha256); 3] {
+        [(BUILD_KEY, self.key), (MANIFEST, self.manifest), (MANIFEST_SIGNATURE, self.signature)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn vector() -> String {
+        let digest = Sha256::of(b"");
+        let artifacts = ["a.tar.xz", "b.deb"].map(|name| Artifact { name: name.parse().expect("a name"), digest });
+        let evidence = EvidenceDigests { manifest: digest, signature: digest, key: digest };
+        let builders = BTreeMap::from([("m1".parse().expect("a name"), evidence)]);
+        Sums::new(ArtifactList::sorted(artifacts.to_vec()).expect("a list"), digest, builders).to_text()
+    }
+
+    #[test]
+    fn a_list_reads_back_as_it_was_written() {
+        let text = vector();
+        assert_eq!(Sums::parse(text.as_bytes()).map(|sums| sums.to_text()), Ok(text));
+    }
+
+    #[test]
+    fn every_change_to_the_form_is_refused() {
+        let text = vector();
+        for (what, from, to) in [
+            ("escape", "  b.deb", "  ../b.deb"),
+            ("folder", "  b.deb", "  dir/b.deb"),
+            ("signature", "  b.deb", "  b.deb.asc"),
+            ("list itself", "  b.deb", "  SHA256SUMS"),
+            ("unknown evidence", "evidence/grant.json", "evidence/other.json"),
+            ("no grant", &format!("{}  evidence/grant.json\n", Sha256::of(b"")), ""),
+            ("no build key", &format!("{}  evidence/m1/build-key.pgp\n", Sha256::of(b"")), ""),
+            ("binary mark", "  b.deb", " *b.deb"),
+            ("blank line", "  b.deb\n", "  b.deb\n\n"),
+            ("out of order", "  a.tar.xz", "  c.tar.xz"),
+            (
+                "evidence twice",
+                "  evidence/grant.json\n",
+                &format!("  evidence/grant.json\n{}  evidence/grant.json\n", Sha256::of(b"")),
+            ),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{what} changed nothing");
+            assert!(Sums::parse(changed.as_bytes()).is_err(), "{what}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_is_written_back_the_same(at in 0..vector().len(), byte: u8) {
+            let mut bytes = vector().into_bytes();
+            bytes[at] = byte;
+            if let Ok(sums) = Sums::parse(&bytes) {
+                prop_assert_eq!(sums.to_text().into_bytes(), bytes);
+            }
+        }
+    }
+}

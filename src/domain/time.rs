@@ -1,0 +1,176 @@
+//! Points in time, in whole seconds UTC: what OpenPGP and the grant can both say.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+use super::digest::as_text;
+
+/// A point in time in whole seconds, written in RFC 3339 as `2026-11-22T16:00:00Z`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(jiff::Timestamp);
+
+/// A text that is not a point in time in the one form that is taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a time of the form `2026-11-22T16:00:00Z`")]
+pub struct NotATime(String);
+
+impl Timestamp {
+    /// The time now. Asked once per command.
+    pub fn now() -> Self {
+        Self::from_unix(jiff::Timestamp::now().as_second())
+    }
+
+    fn from_unix(seconds: i64) -> Self {
+        Self(jiff::Timestamp::from_second(seconds).expect("seconds of a time that exists"))
+    }
+
+    /// As the operating system writes it.
+    pub fn system(self) -> SystemTime {
+        SystemTime::from(self.0)
+    }
+
+    /// This time and `period` later; `None` past the year 2105, where OpenPGP's time ends.
+    pub fn after(self, period: Period) -> Option<Self> {
+        let later = self.0.checked_add(period.0).ok().map(Self)?;
+        (later.0.as_second() <= i64::from(u32::MAX)).then_some(later)
+    }
+
+    /// This time, `seconds` earlier.
+    pub fn before(self, seconds: u32) -> Self {
+        Self::from_unix(self.0.as_second() - i64::from(seconds))
+    }
+
+    /// From `earlier` until this time; nothing when it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(u64::try_from(self.0.as_second() - earlier.0.as_second()).unwrap_or(0))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let seconds = jiff::Timestamp::try_from(time).map_or(0, |t| t.as_second());
+        Self::from_unix(seconds)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = NotATime;
+
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let refuse = || NotATime(text.chars().take(60).collect());
+        let time: jiff::Timestamp = text.parse().map_err(|_| refuse())?;
+        // One instant has one spelling: what would be written must be what was read.
+        if time.to_string() != text
+            || time.subsec_nanosecond() != 0
+            || !(0..=i64::from(u32::MAX)).contains(&time.as_second())
+        {
+            return Err(refuse());
+        }
+        Ok(Self(time))
+    }
+}
+
+as_text!(Timestamp);
+
+/// A length of time as people write it: `6h`, `90m`, `2y`. A year is 365 days, a month 30.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(SignedDuration);
+
+/// A text that is not a length of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a length of time such as `90m`, `6h`, `14d` or `2y`")]
+pub struct NotAPeriod(String);
+
+impl Period {
+    /// So many seconds.
+    pub const fn seconds(seconds: i64) -> Self {
+        Self(SignedDuration::from_secs(seconds))
+    }
+}
+
+impl FromStr for Period {
+    type Err = NotAPeriod;
+
+    fn from_str(text: &str) -> Result<Self, NotAPeriod> {
+        let refuse = || NotAPeriod(text.chars().take(60).collect());
+        let span: Span = text.parse().map_err(|_| refuse())?;
+        let days = i64::from(span.get_years()) * 365 + i64::from(span.get_months()) * 30;
+        let rest = span.years(0).months(0).to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| refuse())?;
+        let whole = SignedDuration::from_hours(days * 24).checked_add(rest).ok_or_else(refuse)?;
+        if whole.as_secs() < 1 || whole.subsec_nanos() != 0 {
+            return Err(refuse());
+        }
+        Ok(Self(whole))
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut seconds = self.0.as_secs();
+        let mut parts = Vec::new();
+        for (unit, size) in [("y", 365 * 86400), ("d", 86400), ("h", 3600), ("m", 60), ("s", 1)] {
+            if seconds >= size {
+                parts.push(format!("{}{unit}", seconds / size));
+                seconds %= size;
+            }
+        }
+        f.write_str(&parts.join(" "))
+    }
+}
+
+impl fmt::Debug for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+as_text!(Period);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_one_spelling() {
+        assert_eq!("2026-11-22T16:00:00Z".parse::<Timestamp>().expect("a time").to_string(), "2026-11-22T16:00:00Z");
+        for wrong in [
+            "2026-11-22T16:00:00.5Z",
+            "2026-11-22T16:00:00+00:00",
+            "2026-11-22 16:00:00Z",
+            "2026-11-22T16:00:00z",
+            "1969-12-31T23:59:59Z",
+            "2107-01-01T00:00:00Z",
+            "",
+        ] {
+            assert!(wrong.parse::<Timestamp>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn periods_read_as_people_write_them() {
+        for (text, seconds) in
+            [("6h", 21600), ("90m", 5400), ("14d", 1_209_600), ("2y", 63_072_000), ("1h 30m", 5400), ("1w", 604_800)]
+        {
+            assert_eq!(text.parse::<Period>(), Ok(Period::seconds(seconds)), "{text}");
+        }
+        for wrong in ["", "0s", "-6h", "6", "1.5", "100ms", "soon"] {
+            assert!(wrong.parse::<Period>().is_err(), "{wrong}");
+        }
+        assert_eq!(Period::seconds(90_061).to_string(), "1d 1h 1m 1s");
+    }
+}
