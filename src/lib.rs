@@ -4,3 +4,4 @@
 //! [`domain`] holds values and rules without I/O, [`files`] reads what is hostile and writes what must be whole.
 
 pub mod domain;
+pub mod files;

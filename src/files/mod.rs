@@ -1,0 +1,78 @@
+//! Files that others wrote, and files that others will read.
+//!
+//! [`Folder`] reads what is hostile: no link is followed, nothing but regular files is opened, nothing is read without a
+//! bound. [`StagedFolder`] and [`write_new`] write what must appear complete or not at all. This module knows no formats.
+
+mod folder;
+mod staging;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use folder::{Folder, InputFile};
+pub use staging::{StagedFile, StagedFolder, replace, write_new};
+
+/// What is wrong with a file or folder, and which.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` {fault}", path.display())]
+pub struct FileError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub fault: FileFault,
+}
+
+/// What is wrong with a file or folder.
+#[derive(Debug, thiserror::Error)]
+pub enum FileFault {
+    /// Not there.
+    #[error("does not exist")]
+    Missing,
+    /// Something else than the regular file or folder it should be.
+    #[error("is {found}, not {wanted}")]
+    Kind {
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// More bytes than are allowed.
+    #[error("is larger than {limit} bytes")]
+    TooLarge {
+        /// The most that is read.
+        limit: u64,
+    },
+    /// More entries than are allowed.
+    #[error("has more than {limit} entries")]
+    TooMany {
+        /// The most that are taken.
+        limit: usize,
+    },
+    /// It is there already, and must not be replaced.
+    #[error("exists already")]
+    Exists,
+    /// The operating system said no.
+    #[error("cannot be used: {0}")]
+    Io(io::Error),
+}
+
+impl FileError {
+    pub(crate) fn new(path: impl Into<PathBuf>, fault: FileFault) -> Self {
+        Self { path: path.into(), fault }
+    }
+
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |error| Self::new(path, FileFault::from(error))
+    }
+}
+
+impl From<io::Error> for FileFault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            io::ErrorKind::AlreadyExists => Self::Exists,
+            _ => Self::Io(error),
+        }
+    }
+}
