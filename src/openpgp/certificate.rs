@@ -1,0 +1,269 @@
+//! OpenPGP certificates: the release key's, and those of build keys.
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::Cert;
+use openpgp::cert::CertParser;
+use openpgp::cert::amalgamation::key::ValidErasedKeyAmalgamation;
+use openpgp::cert::amalgamation::{ValidAmalgamation, ValidateAmalgamation};
+use openpgp::packet::key::PublicParts;
+use openpgp::parse::Parse;
+use openpgp::policy::StandardPolicy;
+use openpgp::serialize::{Marshal, SerializeInto};
+use openpgp::types::RevocationStatus;
+
+use super::key::{self, PublicHalf};
+use crate::domain::key::{Fingerprint, PublicKey};
+use crate::domain::time::Timestamp;
+
+/// The largest certificate that is read, in bytes.
+pub const LARGEST_CERTIFICATE: u64 = 1 << 20;
+
+/// One OpenPGP certificate (RFC 9580, section 10.1) with a v4 primary key, without secrets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Certificate(Cert);
+
+/// A key of a certificate that may sign at some time.
+#[derive(Debug, Clone)]
+pub struct SigningKey {
+    pub(super) key: PublicHalf,
+    fingerprint: Fingerprint,
+    public: PublicKey,
+    expires: Option<Timestamp>,
+}
+
+/// Bytes that are not one certificate that can be used here.
+#[derive(Debug, thiserror::Error)]
+pub enum BadCertificate {
+    /// Not OpenPGP, or not a certificate.
+    #[error("is not an OpenPGP certificate: {0}")]
+    Malformed(String),
+    /// Several, or none.
+    #[error("holds {0} certificates where exactly one must be")]
+    NotOne(usize),
+    /// Somebody gave their secret key away.
+    #[error("holds a secret key; export the public half alone")]
+    Secret,
+    /// v6, or something older.
+    #[error("has a key that is not OpenPGP v4")]
+    Version,
+}
+
+/// Why a certificate or a key in it cannot make or vouch for a signature.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyTrouble {
+    /// The certificate as a whole is refused.
+    #[error("certificate {certificate} cannot be used: {reason}")]
+    Certificate {
+        /// Fingerprint of its primary key.
+        certificate: Fingerprint,
+        /// What its policy check said.
+        reason: String,
+    },
+    /// It expired.
+    #[error("certificate {certificate} expired at {at}")]
+    CertificateExpired {
+        /// Fingerprint of its primary key.
+        certificate: Fingerprint,
+        /// When.
+        at: Timestamp,
+    },
+    /// It was revoked.
+    #[error("certificate {certificate} was revoked: {reason}")]
+    CertificateRevoked {
+        /// Fingerprint of its primary key.
+        certificate: Fingerprint,
+        /// The reason that its owner gave.
+        reason: String,
+    },
+    /// The key expired.
+    #[error("key {key} expired at {at}")]
+    KeyExpired {
+        /// Its fingerprint.
+        key: Fingerprint,
+        /// When.
+        at: Timestamp,
+    },
+    /// The key was revoked.
+    #[error("key {key} was revoked: {reason}")]
+    KeyRevoked {
+        /// Its fingerprint.
+        key: Fingerprint,
+        /// The reason that its owner gave.
+        reason: String,
+    },
+    /// The key is not made for signatures over data, or of an algorithm that is not supported.
+    #[error("key {key} is not a signing key of a supported algorithm")]
+    NotForSigning {
+        /// Its fingerprint.
+        key: Fingerprint,
+    },
+    /// The certificate has no such key.
+    #[error("certificate {certificate} has no key {key}")]
+    NoSuchKey {
+        /// Fingerprint of its primary key.
+        certificate: Fingerprint,
+        /// What was looked for: a fingerprint or a key id.
+        key: String,
+    },
+}
+
+impl Certificate {
+    /// Reads one certificate, armoured or binary.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadCertificate> {
+        let malformed = |error: openpgp::anyhow::Error| BadCertificate::Malformed(first_line(&error));
+        let certs = CertParser::from_bytes(bytes).map_err(malformed)?.take(100);
+        let mut certs = certs.collect::<openpgp::Result<Vec<_>>>().map_err(malformed)?;
+        match (certs.pop(), certs.len()) {
+            (Some(cert), 0) => Self::of(cert),
+            (None, _) => Err(BadCertificate::NotOne(0)),
+            (Some(_), others) => Err(BadCertificate::NotOne(others + 1)),
+        }
+    }
+
+    pub(super) fn of(cert: Cert) -> Result<Self, BadCertificate> {
+        if cert.is_tsk() {
+            return Err(BadCertificate::Secret);
+        }
+        if cert.keys().any(|ka| key::fingerprint(&ka.key().fingerprint()).is_none()) {
+            return Err(BadCertificate::Version);
+        }
+        Ok(Self(cert))
+    }
+
+    /// Its fingerprint: that of its primary key.
+    pub fn fingerprint(&self) -> Fingerprint {
+        key::fingerprint(&self.0.fingerprint()).expect("only v4 certificates are taken")
+    }
+
+    /// Its user ids, as they are: not fit for a terminal.
+    pub fn user_ids(&self) -> Vec<String> {
+        self.0.userids().map(|id| String::from_utf8_lossy(id.userid().value()).into_owned()).collect()
+    }
+
+    /// The domain of the first mail address among its user ids.
+    pub fn mail_domain(&self) -> Option<String> {
+        self.0.userids().find_map(|id| {
+            let address = id.userid().email().ok()??;
+            address.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase())
+        })
+    }
+
+    /// In binary form: the keyring that gpgv and sqv read.
+    pub fn binary(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.0.export(&mut bytes).expect("memory can be written");
+        bytes
+    }
+
+    /// In armour.
+    pub fn armored(&self) -> String {
+        let bytes = self.0.armored().export_to_vec().expect("memory can be written");
+        String::from_utf8(bytes).expect("armour is ASCII")
+    }
+
+    /// The key with this fingerprint, if it may sign at `at`.
+    pub fn signing_key(&self, fingerprint: Fingerprint, at: Timestamp) -> Result<SigningKey, KeyTrouble> {
+        self.signing_key_with(&openpgp::Fingerprint::from_bytes(4, &bytes(fingerprint)).expect("20 bytes").into(), at)
+    }
+
+    /// Every key that may sign at `at`; the trouble of the first that may not, if none may.
+    pub fn signing_keys(&self, at: Timestamp) -> Result<Vec<SigningKey>, KeyTrouble> {
+        let mut trouble = None;
+        let mut usable = Vec::new();
+        for ka in self.0.keys() {
+            match self.signing_key_with(&ka.key().key_handle(), at) {
+                Ok(key) => usable.push(key),
+                Err(error) => trouble = trouble.or(Some(error)),
+            }
+        }
+        match (usable.is_empty(), trouble) {
+            (true, Some(trouble)) => Err(trouble),
+            _ => Ok(usable),
+        }
+    }
+
+    pub(super) fn signing_key_with(
+        &self,
+        handle: &openpgp::KeyHandle,
+        at: Timestamp,
+    ) -> Result<SigningKey, KeyTrouble> {
+        let certificate = self.fingerprint();
+        let found = self.0.keys().find(|ka| handle.aliases(ka.key().key_handle()));
+        let found = found.ok_or_else(|| KeyTrouble::NoSuchKey { certificate, key: handle.to_string() })?;
+        let key = key::fingerprint(&found.key().fingerprint()).expect("only v4 keys are taken");
+
+        let policy = StandardPolicy::new();
+        let valid = found.with_policy(&policy, at.system());
+        let valid = valid.map_err(|error| KeyTrouble::Certificate { certificate, reason: first_line(&error) })?;
+        self.usable(&valid, at, key)?;
+
+        let public = key::numbers(valid.key()).filter(|_| valid.for_signing());
+        let public = public.ok_or(KeyTrouble::NotForSigning { key })?;
+        let ends = [valid.valid_cert().primary_key().key_expiration_time(), valid.key_expiration_time()];
+        let expires = ends.into_iter().flatten().min().map(Timestamp::from);
+        Ok(SigningKey { key: valid.key().clone(), fingerprint: key, public, expires })
+    }
+
+    fn usable(
+        &self,
+        valid: &ValidErasedKeyAmalgamation<PublicParts>,
+        at: Timestamp,
+        key: Fingerprint,
+    ) -> Result<(), KeyTrouble> {
+        let certificate = self.fingerprint();
+        let cert = valid.valid_cert();
+        if let RevocationStatus::Revoked(revocations) = cert.revocation_status() {
+            return Err(KeyTrouble::CertificateRevoked { certificate, reason: reason(&revocations) });
+        }
+        if let Some(end) = cert.primary_key().key_expiration_time().map(Timestamp::from).filter(|end| *end <= at) {
+            return Err(KeyTrouble::CertificateExpired { certificate, at: end });
+        }
+        cert.alive().map_err(|error| KeyTrouble::Certificate { certificate, reason: first_line(&error) })?;
+        if let RevocationStatus::Revoked(revocations) = valid.revocation_status() {
+            return Err(KeyTrouble::KeyRevoked { key, reason: reason(&revocations) });
+        }
+        if let Some(end) = valid.key_expiration_time().map(Timestamp::from).filter(|end| *end <= at) {
+            return Err(KeyTrouble::KeyExpired { key, at: end });
+        }
+        valid.alive().map_err(|error| KeyTrouble::Certificate { certificate, reason: first_line(&error) })
+    }
+}
+
+impl SigningKey {
+    /// Its fingerprint.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Its numbers, as a token knows them.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// When it, or its certificate, expires.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.expires
+    }
+}
+
+fn bytes(fingerprint: Fingerprint) -> Vec<u8> {
+    hex::decode(fingerprint.to_string()).expect("a fingerprint is written in hexadecimal")
+}
+
+fn reason(revocations: &[&openpgp::packet::Signature]) -> String {
+    let given = revocations.iter().find_map(|revocation| revocation.reason_for_revocation());
+    given.map_or_else(
+        || "no reason given".to_owned(),
+        |(code, text)| match &*String::from_utf8_lossy(text) {
+            "" => code.to_string(),
+            text => format!("{code}, `{text}`"),
+        },
+    )
+}
+
+/// The library's errors are chains; the innermost tells most, on one line.
+pub(super) fn first_line(error: &openpgp::anyhow::Error) -> String {
+    let innermost = error.root_cause().to_string();
+    innermost.lines().next().unwrap_or_default().chars().take(200).collect()
+}

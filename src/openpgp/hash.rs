@@ -1,0 +1,99 @@
+//! The running hash of a file, kept beyond its one read.
+
+use sequoia_openpgp::crypto::hash::Context;
+use sequoia_openpgp::types;
+
+use crate::domain::digest::Sha256;
+use crate::domain::key::HashAlgorithm;
+
+/// The state of one or two hash functions that have seen the same bytes. SHA-256 is always among them.
+///
+/// From the same state come the plain digest, the check of a signature and the making of another: an OpenPGP v4 signature
+/// hashes the data and then its own trailer (RFC 9580, section 5.2.4).
+#[derive(Clone)]
+pub struct HashState {
+    sha256: Context,
+    other: Option<(HashAlgorithm, Context)>,
+}
+
+impl HashState {
+    /// A state that has seen nothing, for SHA-256 and `also`.
+    pub fn new(also: HashAlgorithm) -> Self {
+        let other = (also != HashAlgorithm::Sha256).then(|| (also, context(also)));
+        Self { sha256: context(HashAlgorithm::Sha256), other }
+    }
+
+    /// The state after `bytes`, for SHA-256 and `also`.
+    pub fn of(bytes: &[u8], also: HashAlgorithm) -> Self {
+        let mut state = Self::new(also);
+        state.update(bytes);
+        state
+    }
+
+    /// Sees `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some((_, context)) = &mut self.other {
+            context.update(bytes);
+        }
+    }
+
+    /// The SHA-256 of what it has seen.
+    pub fn sha256(&self) -> Sha256 {
+        let mut digest = [0; 32];
+        self.sha256.clone().digest(&mut digest).expect("SHA-256 has 32 bytes");
+        Sha256::from_bytes(digest)
+    }
+
+    /// The state of one of its functions; `None` for one it was not made for.
+    pub(super) fn context(&self, algorithm: HashAlgorithm) -> Option<Context> {
+        match (&self.other, algorithm) {
+            (_, HashAlgorithm::Sha256) => Some(self.sha256.clone()),
+            (Some((other, context)), wanted) if *other == wanted => Some(context.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for HashState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HashState").field(&self.sha256()).finish()
+    }
+}
+
+pub(super) fn context(algorithm: HashAlgorithm) -> Context {
+    to_openpgp(algorithm).context().expect("the backend has SHA-2").for_signature(4)
+}
+
+pub(super) fn to_openpgp(algorithm: HashAlgorithm) -> types::HashAlgorithm {
+    match algorithm {
+        HashAlgorithm::Sha256 => types::HashAlgorithm::SHA256,
+        HashAlgorithm::Sha384 => types::HashAlgorithm::SHA384,
+        HashAlgorithm::Sha512 => types::HashAlgorithm::SHA512,
+    }
+}
+
+pub(super) fn from_openpgp(algorithm: types::HashAlgorithm) -> Option<HashAlgorithm> {
+    match algorithm {
+        types::HashAlgorithm::SHA256 => Some(HashAlgorithm::Sha256),
+        types::HashAlgorithm::SHA384 => Some(HashAlgorithm::Sha384),
+        types::HashAlgorithm::SHA512 => Some(HashAlgorithm::Sha512),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_gives_the_plain_digest_and_stays_usable() {
+        let mut state = HashState::new(HashAlgorithm::Sha512);
+        state.update(b"ab");
+        assert_eq!(state.sha256(), Sha256::of(b"ab"));
+        state.update(b"c");
+        assert_eq!(state.sha256(), Sha256::of(b"abc"));
+        assert!(state.context(HashAlgorithm::Sha512).is_some());
+        assert!(state.context(HashAlgorithm::Sha384).is_none());
+    }
+}

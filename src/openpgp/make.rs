@@ -1,0 +1,292 @@
+//! Making what only the release key can make: release signatures, and its own certificate.
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::armor;
+use openpgp::crypto::hash::{Context, Hash};
+use openpgp::crypto::mpi;
+use openpgp::packet::signature::subpacket::NotationDataFlags;
+use openpgp::packet::signature::{Signature4, SignatureBuilder};
+use openpgp::packet::{Signature, UserID};
+use openpgp::types::{
+    Features, HashAlgorithm as HashAlgorithmId, KeyFlags, ReasonForRevocation, SignatureType, SymmetricAlgorithm,
+};
+use openpgp::{Cert, Packet};
+
+use super::certificate::{Certificate, SigningKey};
+use super::hash::{self, HashState};
+use super::key::{self, PublicHalf};
+use super::signature::armored;
+use crate::domain::key::{HashAlgorithm, MessageDigest, PublicKey, RawSignature};
+use crate::domain::time::Timestamp;
+
+/// Why a signature or a certificate could not be made. `E` is the error of whoever signs the digests.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError<E: std::error::Error + 'static> {
+    /// The token failed.
+    #[error(transparent)]
+    Token(E),
+    /// The token answered, but its answer is not a signature of this key over this digest.
+    #[error("the token answered with a signature that does not hold")]
+    WrongAnswer,
+    /// What was asked for cannot be expressed.
+    #[error("cannot be made: {0}")]
+    Invalid(String),
+}
+
+/// What a release signature says beside the bytes it signs. Its bytes depend on nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseSignature {
+    /// The creation time it carries.
+    pub created: Timestamp,
+    /// Its hash function.
+    pub hash: HashAlgorithm,
+    /// Notations for the hashed area: name and text.
+    pub notations: Vec<(String, String)>,
+}
+
+/// What a new release certificate says.
+#[derive(Debug, Clone)]
+pub struct NewCertificate {
+    /// User id, `Project Releases <release@example.org>`.
+    pub user_id: String,
+    /// Creation time of the key: part of its fingerprint.
+    pub created: Timestamp,
+    /// When the certificate expires, if ever.
+    pub expires: Option<Timestamp>,
+    /// Hash function of its self-signatures.
+    pub hash: HashAlgorithm,
+}
+
+/// Makes a detached, armoured signature of `key` over the bytes that `state` has seen. The digest goes to `sign`; its
+/// answer is checked before it is returned (RFC 9580, section 5.2).
+pub fn make_release_signature<E: std::error::Error>(
+    key: &SigningKey,
+    state: &HashState,
+    what: &ReleaseSignature,
+    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+) -> Result<String, MakeError<E>> {
+    let mut builder = builder(SignatureType::Binary, what.created).map_err(invalid)?;
+    for (name, value) in &what.notations {
+        builder = builder
+            .add_notation(name, value, NotationDataFlags::empty().set_human_readable(), false)
+            .map_err(invalid)?;
+    }
+    let context = state.context(what.hash).expect("the state was made for this hash function");
+    let signature = finish(builder, &key.key, context, what.hash, sign, &|draft, context| draft.hash(context))?;
+    Ok(armored(armor::Kind::Signature, signature))
+}
+
+/// Makes the certificate of a key that has none yet, and the revocation certificate to keep for a bad day. The key signs
+/// three times: over itself, over its user id, and over its revocation.
+pub fn make_certificate<E: std::error::Error>(
+    public: &PublicKey,
+    new: &NewCertificate,
+    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+) -> Result<(Certificate, String), MakeError<E>> {
+    let primary = key::primary_key(public, new.created).map_err(invalid)?;
+    let user_id = UserID::from(new.user_id.as_str());
+    let mut make = |builder: openpgp::Result<SignatureBuilder>, over: &OverWhat<'_>| {
+        let key = primary.clone().role_into_unspecified();
+        finish(builder.map_err(invalid)?, &key, hash::context(new.hash), new.hash, sign, over)
+    };
+
+    let direct = make(self_signature(SignatureType::DirectKey, new), &|draft, context| {
+        draft.hash_direct_key(context, &primary)
+    })?;
+    let binding = self_signature(SignatureType::PositiveCertification, new).and_then(|b| b.set_primary_userid(true));
+    let binding = make(binding, &|draft, context| draft.hash_userid_binding(context, &primary, &user_id))?;
+    let revocation = builder(SignatureType::KeyRevocation, new.created)
+        .and_then(|b| b.set_reason_for_revocation(ReasonForRevocation::Unspecified, b""));
+    let revocation = make(revocation, &|draft, context| draft.hash_direct_key(context, &primary))?;
+
+    let packets: [Packet; 4] = [primary.clone().into(), direct.into(), user_id.into(), binding.into()];
+    let cert = Cert::from_packets(packets.into_iter()).map_err(invalid)?;
+    let certificate = Certificate::of(cert).map_err(|error| MakeError::Invalid(error.to_string()))?;
+    let revocation = revocation_certificate(&certificate, revocation);
+    Ok((certificate, revocation))
+}
+
+/// Adds what a draft signature is over to a hash.
+type OverWhat<'a> = dyn Fn(&Signature, &mut Context) -> openpgp::Result<()> + 'a;
+
+fn builder(of: SignatureType, created: Timestamp) -> openpgp::Result<SignatureBuilder> {
+    SignatureBuilder::new(of).set_signature_creation_time(created.system())
+}
+
+/// What today's tools expect to read in a self-signature of a certificate that signs and nothing else.
+fn self_signature(of: SignatureType, new: &NewCertificate) -> openpgp::Result<SignatureBuilder> {
+    let validity = new.expires.map(|end| end.since(new.created));
+    builder(of, new.created)?
+        .set_key_flags(KeyFlags::empty().set_certification().set_signing())?
+        .set_features(Features::empty().set_seipdv1())?
+        .set_key_validity_period(validity)?
+        .set_preferred_hash_algorithms(vec![HashAlgorithmId::SHA512, HashAlgorithmId::SHA384, HashAlgorithmId::SHA256])?
+        .set_preferred_symmetric_algorithms(vec![SymmetricAlgorithm::AES256, SymmetricAlgorithm::AES128])
+}
+
+/// Lets the key sign the draft that `builder` describes, and checks the answer.
+fn finish<E: std::error::Error>(
+    builder: SignatureBuilder,
+    key: &PublicHalf,
+    mut context: Context,
+    algorithm: HashAlgorithm,
+    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+    over: &OverWhat<'_>,
+) -> Result<Signature, MakeError<E>> {
+    let builder = builder.set_issuer_fingerprint(key.fingerprint()).map_err(invalid)?;
+    let builder = builder.set_issuer(key.keyid()).map_err(invalid)?;
+    let signature = |prefix, numbers| -> Signature {
+        let (hashed, unhashed) = (builder.hashed_area().clone(), builder.unhashed_area().clone());
+        Signature4::new(builder.typ(), key.pk_algo(), hash::to_openpgp(algorithm), hashed, unhashed, prefix, numbers)
+            .into()
+    };
+
+    let draft = signature([0; 2], mpi::Signature::Unknown { mpis: Box::new([]), rest: Box::new([]) });
+    over(&draft, &mut context).map_err(invalid)?;
+    let digest = MessageDigest { algorithm, bytes: context.into_digest().map_err(invalid)? };
+    let raw = sign(&digest).map_err(MakeError::Token)?;
+
+    let numbers = key::signature_numbers(key, &raw).ok_or(MakeError::WrongAnswer)?;
+    let prefix = [digest.bytes[0], digest.bytes[1]];
+    let signature = signature(prefix, numbers);
+    signature.verify_digest(key, &digest.bytes).map_err(|_| MakeError::WrongAnswer)?;
+    Ok(signature)
+}
+
+/// As gpg stores it: a colon keeps it from being imported by accident.
+fn revocation_certificate(certificate: &Certificate, revocation: Signature) -> String {
+    let armour = armored(armor::Kind::PublicKey, revocation);
+    format!(
+        "This is a revocation certificate for the OpenPGP key\n\n    {}\n    {}\n\n\
+         Whoever holds it can declare that key invalid for ever, so keep it away from the signing host.\n\
+         To use it, remove the colon before the dashes below, import the result (gpg --import)\n\
+         and publish the certificate anew.\n\n:{armour}",
+        certificate.fingerprint(),
+        certificate.user_ids().join(", "),
+    )
+}
+
+fn invalid<E: std::error::Error>(error: openpgp::anyhow::Error) -> MakeError<E> {
+    MakeError::Invalid(super::certificate::first_line(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openpgp::{BadSignature, DetachedSignature};
+    use openpgp::crypto::{KeyPair, Signer};
+    use openpgp::packet::Key;
+    use openpgp::packet::key::{Key4, PrimaryRole, SecretParts};
+    use openpgp::types::Curve;
+    use std::convert::Infallible;
+
+    fn software(
+        key: Key4<SecretParts, PrimaryRole>,
+    ) -> (PublicKey, impl FnMut(&MessageDigest) -> Result<RawSignature, Infallible>) {
+        let mut pair: KeyPair = Key::from(key).role_into_unspecified().into_keypair().expect("a key pair");
+        let public = key::numbers(pair.public()).expect("a supported key");
+        let wide = |number: &mpi::MPI, width| number.value_padded(width).expect("it fits").into_owned();
+        let sign = move |digest: &MessageDigest| {
+            let size = match pair.public().mpis() {
+                mpi::PublicKey::ECDSA { curve, .. } => curve.bits().expect("known").div_ceil(8),
+                _ => 32,
+            };
+            Ok(match pair.sign(hash::to_openpgp(digest.algorithm), &digest.bytes).expect("signed") {
+                mpi::Signature::RSA { s } => RawSignature::Rsa(s.value().to_vec()),
+                mpi::Signature::ECDSA { r, s } => RawSignature::Ecdsa { r: wide(&r, size), s: wide(&s, size) },
+                mpi::Signature::EdDSA { r, s } => {
+                    RawSignature::Ed25519([wide(&r, 32), wide(&s, 32)].concat().try_into().expect("64 bytes"))
+                }
+                other => panic!("{other:?}"),
+            })
+        };
+        (public, sign)
+    }
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    fn new(hash: HashAlgorithm) -> NewCertificate {
+        NewCertificate {
+            user_id: "Test <test@example.org>".to_owned(),
+            created: time("2026-01-01T00:00:00Z"),
+            expires: Some(time("2028-01-01T00:00:00Z")),
+            hash,
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_its_signatures_hold_for_each_kind_of_key() {
+        let keys = [
+            Key4::generate_ecc(true, Curve::Ed25519),
+            Key4::generate_ecc(true, Curve::NistP256),
+            Key4::generate_ecc(true, Curve::NistP384),
+            Key4::generate_ecc(true, Curve::NistP521),
+            Key4::generate_rsa(2048),
+        ];
+        for key in keys {
+            let (public, mut sign) = software(key.expect("a key"));
+            let hash = public.least_hash();
+            let (certificate, revocation) = make_certificate(&public, &new(hash), &mut sign).expect("a certificate");
+            // Policies get stricter: the certificate must still be accepted two years from now.
+            let now = time("2027-12-31T00:00:00Z");
+            let key = &certificate.signing_keys(now).expect("a signing key")[0];
+            assert_eq!((key.public(), key.expires()), (&public, Some(time("2028-01-01T00:00:00Z"))));
+            assert_eq!(Certificate::parse(&certificate.binary()).expect("binary"), certificate);
+            assert_eq!(Certificate::parse(certificate.armored().as_bytes()).expect("armour"), certificate);
+            assert!(revocation.contains(":-----BEGIN PGP PUBLIC KEY BLOCK-----"));
+
+            let what =
+                ReleaseSignature { created: now, hash, notations: vec![("grant@example.org".into(), "x".into())] };
+            let state = HashState::of(b"content", hash);
+            let armoured = make_release_signature(key, &state, &what, &mut sign).expect("a signature");
+            let signature = DetachedSignature::parse(armoured.as_bytes()).expect("one signature");
+            let signed = signature.check(&certificate, &state, "content", now).expect("good");
+            assert_eq!(
+                (signed.key, signed.created, signed.notations),
+                (key.fingerprint(), now, what.notations.clone())
+            );
+            let other = HashState::of(b"other", hash);
+            assert!(matches!(signature.check(&certificate, &other, "other", now), Err(BadSignature::Mismatch(_))));
+        }
+    }
+
+    #[test]
+    fn a_deterministic_key_makes_the_same_bytes_twice() {
+        let (public, mut sign) = software(Key4::generate_ecc(true, Curve::Ed25519).expect("a key"));
+        let (certificate, _) =
+            make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign).expect("a certificate");
+        let created = time("2026-06-01T00:00:00Z");
+        let key = &certificate.signing_keys(created).expect("a signing key")[0];
+        let what = ReleaseSignature { created, hash: HashAlgorithm::Sha256, notations: vec![] };
+        let mut make = || {
+            make_release_signature(key, &HashState::of(b"x", HashAlgorithm::Sha256), &what, &mut sign).expect("made")
+        };
+        assert_eq!(make(), make());
+    }
+
+    #[test]
+    fn a_wrong_answer_of_the_token_never_leaves() {
+        let (public, mut sign) = software(Key4::generate_ecc(true, Curve::Ed25519).expect("a key"));
+        let (certificate, _) =
+            make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign).expect("a certificate");
+        let created = time("2026-06-01T00:00:00Z");
+        let key = &certificate.signing_keys(created).expect("a signing key")[0];
+        let what = ReleaseSignature { created, hash: HashAlgorithm::Sha256, notations: vec![] };
+        let state = HashState::of(b"x", HashAlgorithm::Sha256);
+        let mut tampered = |digest: &MessageDigest| match sign(digest) {
+            Ok(RawSignature::Ed25519(mut bytes)) => {
+                bytes[0] ^= 1;
+                Ok(RawSignature::Ed25519(bytes))
+            }
+            other => other,
+        };
+        let answer = make_release_signature(key, &state, &what, &mut tampered);
+        assert!(matches!(answer, Err(MakeError::WrongAnswer)));
+        let mut other_kind = |_: &MessageDigest| Ok::<_, Infallible>(RawSignature::Rsa(vec![1; 256]));
+        let answer = make_release_signature(key, &state, &what, &mut other_kind);
+        assert!(matches!(answer, Err(MakeError::WrongAnswer)));
+    }
+}

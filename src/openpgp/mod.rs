@@ -1,0 +1,18 @@
+//! The only module that knows OpenPGP (RFC 9580) and the library for it.
+//!
+//! Signatures are made and checked over a [`HashState`] that was fed in the one read of a file, so that what was verified
+//! is what is signed. Where a key lives and how it is reached is not known here: whoever makes a signature brings a
+//! closure that signs a digest.
+
+mod build_key;
+mod certificate;
+mod hash;
+mod key;
+mod make;
+mod signature;
+
+pub use build_key::{BadBuildKey, BuildKey, BuildKeyLabel, LARGEST_BUILD_KEY};
+pub use certificate::{BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey};
+pub use hash::HashState;
+pub use make::{MakeError, NewCertificate, ReleaseSignature, make_certificate, make_release_signature};
+pub use signature::{BadSignature, DetachedSignature, Signed};

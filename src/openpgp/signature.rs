@@ -1,0 +1,179 @@
+//! Detached signatures, and what it takes for one to count.
+
+use std::time::Duration;
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::packet::Signature;
+use openpgp::parse::{PacketParser, PacketParserResult, Parse};
+use openpgp::policy::{HashAlgoSecurity, Policy, StandardPolicy};
+use openpgp::serialize::Serialize;
+use openpgp::types::SignatureType;
+use openpgp::{Packet, armor};
+
+use super::certificate::{Certificate, KeyTrouble, first_line};
+use super::hash::{self, HashState};
+use crate::domain::key::{Fingerprint, HashAlgorithm};
+use crate::domain::time::Timestamp;
+
+/// How far the clock of whoever signed may run ahead of ours.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(30 * 60);
+
+/// One detached OpenPGP v4 signature over a file's bytes, not yet checked.
+#[derive(Debug, Clone)]
+pub struct DetachedSignature {
+    signature: Signature,
+    hash: HashAlgorithm,
+}
+
+/// What a signature that holds says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// The key that made it.
+    pub key: Fingerprint,
+    /// When, by the clock of whoever made it.
+    pub created: Timestamp,
+    /// Its notations that are text: names and values, authenticated.
+    pub notations: Vec<(String, String)>,
+}
+
+/// Why a signature does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    /// Not OpenPGP.
+    #[error("is not an OpenPGP signature: {0}")]
+    Malformed(String),
+    /// Something beside it, or nothing at all.
+    #[error("holds {0} where exactly one detached signature must be")]
+    NotOne(String),
+    /// Another version than 4.
+    #[error("is an OpenPGP v{0} signature; v4 is expected")]
+    Version(u8),
+    /// A signature over text, a certification and so on.
+    #[error("is a signature of type `{0}`; a signature over a binary document is expected")]
+    WrongType(String),
+    /// A hash function that is not, or no longer, good enough.
+    #[error("uses the hash function {0}; SHA-256, SHA-384 or SHA-512 is expected")]
+    Hash(String),
+    /// It does not say when or by whom it was made, or demands what we do not know.
+    #[error("is not acceptable: {0}")]
+    Policy(String),
+    /// No key of the certificate made it.
+    #[error("is by key {issuer}, which certificate {certificate} does not have")]
+    OtherKey {
+        /// Who made it, by its own word.
+        issuer: String,
+        /// The certificate it was checked with.
+        certificate: Fingerprint,
+    },
+    /// The key could not vouch for anything when the signature was made.
+    #[error("does not count: {0}")]
+    Key(#[from] KeyTrouble),
+    /// Made in the future.
+    #[error("was made at {created}, which has not come yet")]
+    Future {
+        /// When, by its own word.
+        created: Timestamp,
+    },
+    /// It expired.
+    #[error("has expired")]
+    Expired,
+    /// It is over other bytes.
+    #[error("does not fit the bytes of `{0}`")]
+    Mismatch(String),
+}
+
+impl DetachedSignature {
+    /// Reads one signature, armoured or binary. Nothing may stand beside it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadSignature> {
+        let signature = only_signature(bytes)?;
+        if signature.version() != 4 {
+            return Err(BadSignature::Version(signature.version()));
+        }
+        if signature.typ() != SignatureType::Binary {
+            return Err(BadSignature::WrongType(signature.typ().to_string()));
+        }
+        let hash = hash::from_openpgp(signature.hash_algo());
+        let hash = hash.ok_or_else(|| BadSignature::Hash(signature.hash_algo().to_string()))?;
+        Ok(Self { signature, hash })
+    }
+
+    /// The hash function it uses: the state it is checked with must have been made for it.
+    pub fn hash(&self) -> HashAlgorithm {
+        self.hash
+    }
+
+    /// Checks it with the keys of `certificate` over the bytes that `state` has seen, which are called `name` in errors.
+    ///
+    /// The key must have been usable when the signature was made, by what the certificate says now: a revocation for
+    /// compromise reaches back, an expiry does not.
+    pub fn check(
+        &self,
+        certificate: &Certificate,
+        state: &HashState,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Signed, BadSignature> {
+        let signature = &self.signature;
+        StandardPolicy::new()
+            .signature(signature, HashAlgoSecurity::CollisionResistance)
+            .map_err(|error| BadSignature::Policy(first_line(&error)))?;
+        let created = signature.signature_creation_time().map(Timestamp::from);
+        let created = created.ok_or_else(|| BadSignature::Policy("it has no creation time".to_owned()))?;
+
+        let mut key = None;
+        for issuer in signature.get_issuers() {
+            match certificate.signing_key_with(&issuer, created) {
+                Err(KeyTrouble::NoSuchKey { .. }) => continue,
+                found => key = Some(found?),
+            }
+            break;
+        }
+        let key = key.ok_or_else(|| BadSignature::OtherKey {
+            issuer: signature.get_issuers().first().map_or_else(|| "unknown".to_owned(), ToString::to_string),
+            certificate: certificate.fingerprint(),
+        })?;
+
+        match signature.signature_alive(now.system(), CLOCK_TOLERANCE) {
+            Ok(()) => {}
+            Err(_) if created > now => return Err(BadSignature::Future { created }),
+            Err(_) => return Err(BadSignature::Expired),
+        }
+        let context = state.context(self.hash).expect("the state was made for this signature's hash function");
+        signature.verify_hash(&key.key, context).map_err(|_| BadSignature::Mismatch(name.to_owned()))?;
+
+        let notations = signature.notation_data().filter(|notation| notation.flags().human_readable());
+        let notations = notations.filter_map(|notation| {
+            Some((notation.name().to_owned(), String::from_utf8(notation.value().to_vec()).ok()?))
+        });
+        Ok(Signed { key: key.fingerprint(), created, notations: notations.collect() })
+    }
+}
+
+pub(super) fn armored(kind: armor::Kind, signature: Signature) -> String {
+    let mut bytes = Vec::new();
+    let mut writer = armor::Writer::new(&mut bytes, kind).expect("memory can be written");
+    Packet::from(signature).serialize(&mut writer).expect("memory can be written");
+    writer.finalize().expect("memory can be written");
+    String::from_utf8(bytes).expect("armour is ASCII")
+}
+
+fn only_signature(bytes: &[u8]) -> Result<Signature, BadSignature> {
+    let malformed = |error: openpgp::anyhow::Error| BadSignature::Malformed(first_line(&error));
+    let mut found = Vec::new();
+    let mut parser = PacketParser::from_bytes(bytes).map_err(malformed)?;
+    while let PacketParserResult::Some(packet) = parser {
+        if found.len() == 2 {
+            return Err(BadSignature::NotOne("several packets".to_owned()));
+        }
+        let (packet, next) = packet.next().map_err(malformed)?;
+        found.push(packet);
+        parser = next;
+    }
+    match (found.pop(), found.is_empty()) {
+        (Some(Packet::Signature(signature)), true) => Ok(signature),
+        (Some(other), true) => Err(BadSignature::NotOne(format!("a packet of type `{}`", other.tag()))),
+        (None, _) => Err(BadSignature::NotOne("nothing".to_owned())),
+        (Some(_), false) => Err(BadSignature::NotOne("several packets".to_owned())),
+    }
+}
