@@ -1,0 +1,108 @@
+//! One PIN, tried once.
+
+use std::sync::Arc;
+
+use cryptoki::error::{Error, RvError};
+use cryptoki::session::UserType;
+use secrecy::SecretString;
+
+use super::lookup::{Opened, TokenInfo, is_busy};
+use super::module::{Failure, described};
+use crate::token::{Interaction, PinError, PinRequest, PinSource, PinState, TokenError};
+
+/// What logging in took, to be given again before each signature where the key wants that.
+pub(super) enum Given {
+    /// The token takes no PIN.
+    Nothing,
+    /// The PIN was typed on the token's own keypad.
+    AtPinpad,
+    /// This PIN.
+    Pin(SecretString),
+}
+
+impl Given {
+    /// The PIN as C_Login wants it.
+    pub(super) fn pin(&self) -> Option<&SecretString> {
+        match self {
+            Self::Pin(pin) => Some(pin),
+            Self::Nothing | Self::AtPinpad => None,
+        }
+    }
+}
+
+/// Logs in to the token, with a PIN from the source that its URI names. Exactly one PIN is tried, and none where the
+/// token's flags tell that it would be in vain or could be the last.
+pub(super) fn login(opened: Opened, interaction: &mut dyn Interaction) -> Result<(Opened, Given), TokenError> {
+    let (module, uri, read_write) = (Arc::clone(&opened.module), opened.uri.clone(), opened.read_write);
+    let opened = match opened.refreshed() {
+        Some(opened) => opened,
+        None => module.patiently(|| Opened::new(&module, &uri, read_write))?,
+    };
+    let source = uri.pin_source();
+    let given = match ask(&opened.info, &source, interaction)? {
+        Given::Nothing => return Ok((opened, Given::Nothing)),
+        given => given,
+    };
+    let mut opened = Some(opened);
+    let opened = module.patiently(|| {
+        let opened = match opened.take() {
+            Some(opened) => opened,
+            None => Opened::new(&module, &uri, read_write)?,
+        };
+        match opened.session.call(|session| session.login(UserType::User, given.pin())) {
+            // Login is per token, not per session: another session of this process did it.
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(opened),
+            // SoftHSM2 read the token's file while another process wrote it. It does so before it looks at the PIN, and it
+            // never locks one, so the same PIN may be tried again. No other token may be treated like that: this answer
+            // does not tell whether the try was counted.
+            Err(error @ Error::Pkcs11(RvError::GeneralError, _)) if opened.info.is_softhsm() => {
+                Err(Failure { error: refused(&opened, &error), passing: true })
+            }
+            Err(error) => Err(refused(&opened, &error).into()),
+        }
+    })?;
+    Ok((opened, given))
+}
+
+/// The PIN, if one is needed and may be tried.
+fn ask(token: &TokenInfo, source: &PinSource, interaction: &mut dyn Interaction) -> Result<Given, TokenError> {
+    let name = || token.name().to_owned();
+    let request = PinRequest { token: token.full_name(), state: token.pin, each_signature: false };
+    match token.pin {
+        PinState::NotNeeded => return Ok(Given::Nothing),
+        PinState::Locked => return Err(TokenError::PinLocked { token: name() }),
+        _ if !token.pin_is_set => return Err(TokenError::PinNotSet { token: name() }),
+        PinState::FinalTry => {
+            let attended = token.has_pinpad || *source == PinSource::Prompt;
+            if !attended || !interaction.final_try(&request) {
+                return Err(TokenError::FinalTry { token: name() });
+            }
+        }
+        PinState::Untouched | PinState::CountLow => {}
+    }
+    if token.has_pinpad {
+        return Ok(Given::AtPinpad);
+    }
+    let pin = source.read(&request, interaction).map_err(|source| TokenError::Pin { token: name(), source })?;
+    Ok(Given::Pin(pin))
+}
+
+/// Why C_Login failed. How the PIN stands now is asked of the token.
+pub(super) fn refused(opened: &Opened, error: &Error) -> TokenError {
+    let token = opened.info.name().to_owned();
+    let Error::Pkcs11(answer, _) = error else { return opened.fault(error).error };
+    match answer {
+        RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
+            let state = opened.pin_state().unwrap_or(opened.info.pin);
+            TokenError::PinWrong { token, state }
+        }
+        RvError::PinLocked => TokenError::PinLocked { token },
+        RvError::UserPinNotInitialized => TokenError::PinNotSet { token },
+        // At the keypad of the token.
+        RvError::FunctionCanceled | RvError::FunctionRejected | RvError::Cancel => {
+            TokenError::Pin { token, source: PinError::Declined }
+        }
+        _ if is_busy(answer) => TokenError::Busy { token, reason: described(error) },
+        _ => opened.fault(error).error,
+    }
+}

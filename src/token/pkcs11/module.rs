@@ -1,0 +1,299 @@
+//! A PKCS#11 module in this process: loaded and initialised once, and initialised again when its tokens went away.
+//!
+//! C_Finalize ends every session of the process and their numbers are then given out anew. So a session remembers the
+//! *generation* of the module that it belongs to, and one of an older generation is never used again: its number could be
+//! another's. Calls hold the generation for reading, C_Finalize and C_Initialize hold it for writing; the latter also keeps
+//! threads out of each other's C_Initialize, in which SoftHSM2 crashes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
+use cryptoki::error::{Error, Result, Rv, RvError};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::ObjectHandle;
+use cryptoki::slot::Slot;
+use cryptoki_sys::{CK_FUNCTION_LIST, CK_SESSION_HANDLE, CK_ULONG};
+
+use crate::token::TokenError;
+
+/// How often something is tried on SoftHSM2 (see [`Module::patiently`]).
+const PATIENCE: u32 = 10;
+
+/// The longest signature that is taken, in bytes: RSA with a modulus of 8192 bits.
+const LONGEST_SIGNATURE: usize = 1024;
+
+static LOADED: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new());
+
+/// A PKCS#11 module, initialised.
+pub(super) struct Module {
+    context: Pkcs11,
+    sign: SignFunction,
+    /// SoftHSM2, whose tokens flicker while other processes log in to them.
+    pub(super) is_softhsm: bool,
+    generation: RwLock<u64>,
+    /// Sessions open in this generation.
+    open: AtomicUsize,
+}
+
+/// C_Sign
+type SignFunction =
+    unsafe extern "C" fn(CK_SESSION_HANDLE, *mut u8, CK_ULONG, *mut u8, *mut CK_ULONG) -> cryptoki_sys::CK_RV;
+
+/// A read-only or read-write session. Closed when dropped; the last one of a token logs out.
+pub(super) struct Session {
+    module: Arc<Module>,
+    session: Option<cryptoki::session::Session>,
+    generation: u64,
+}
+
+/// A failure, and whether it may pass by itself.
+pub(super) struct Failure {
+    pub(super) error: TokenError,
+    pub(super) passing: bool,
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        Self { error, passing: false }
+    }
+}
+
+impl From<Failure> for TokenError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+impl Module {
+    /// The module in the file at `path`, from the table of this process where it is loaded already.
+    pub(super) fn load(path: &Path) -> std::result::Result<Arc<Self>, TokenError> {
+        let refuse = |reason: String| TokenError::Module { module: path.display().to_string(), reason };
+        // The loader would search its own folders for a name that is not a path.
+        let file = path.canonicalize().map_err(|error| refuse(error.to_string()))?;
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = loaded.get(&file) {
+            return Ok(Arc::clone(module));
+        }
+        let context = Pkcs11::new(&file).map_err(|error| refuse(error.to_string()))?;
+        let sign = sign_function(&file).ok_or_else(|| refuse("it has no C_Sign".to_owned()))?;
+        initialise(&context).map_err(|error| refuse(described(&error)))?;
+        let is_softhsm = context.get_library_info().is_ok_and(|info| info.manufacturer_id().contains("SoftHSM"));
+        let module = Self { context, sign, is_softhsm, generation: RwLock::new(0), open: AtomicUsize::new(0) };
+        let module = Arc::new(module);
+        loaded.insert(file, Arc::clone(&module));
+        Ok(module)
+    }
+
+    /// Calls the module outside of any session.
+    pub(super) fn call<T>(&self, call: impl FnOnce(&Pkcs11) -> Result<T>) -> Result<T> {
+        let _generation = self.current();
+        call(&self.context)
+    }
+
+    /// Opens a session.
+    pub(super) fn session(self: &Arc<Self>, slot: Slot, read_write: bool) -> Result<Session> {
+        let generation = self.current();
+        let session = if read_write {
+            self.context.open_rw_session_no_drop(slot)
+        } else {
+            self.context.open_ro_session_no_drop(slot)
+        };
+        let session = Some(session?);
+        self.open.fetch_add(1, Ordering::SeqCst);
+        Ok(Session { module: Arc::clone(self), session, generation: *generation })
+    }
+
+    /// C_Finalize and C_Initialize, unless it was done since `generation`. What a token that went away needs: a module
+    /// does not see by itself that it came back.
+    pub(super) fn renew(&self, generation: u64) -> Result<()> {
+        let mut current = self.generation.write().unwrap_or_else(PoisonError::into_inner);
+        if *current != generation {
+            return Ok(());
+        }
+        *current += 1;
+        self.open.store(0, Ordering::SeqCst);
+        // A module that lost its token may refuse to end; initialising it says whether it is of use.
+        let _ = self.context.clone().finalize();
+        initialise(&self.context)
+    }
+
+    /// Tries what finds or opens a token again, where its failure may pass, with the module renewed before each further
+    /// try.
+    ///
+    /// SoftHSM2 rewrites a token's file in place at each login, so a process that looks at that moment sees no such token
+    /// or gets CKR_GENERAL_ERROR; that it did not is known only by trying again, [`PATIENCE`] times in all. Other modules
+    /// are renewed once: a connection that broke is set up again by it. Nothing is renewed while the process has other
+    /// sessions open on the module, because it would end them.
+    pub(super) fn patiently<T>(
+        &self,
+        mut attempt: impl FnMut() -> std::result::Result<T, Failure>,
+    ) -> std::result::Result<T, TokenError> {
+        let tries = if self.is_softhsm { PATIENCE } else { 2 };
+        for tried in 1..tries {
+            match attempt() {
+                Ok(value) => return Ok(value),
+                Err(failure) if failure.passing && self.open.load(Ordering::SeqCst) == 0 => {
+                    if self.is_softhsm {
+                        back_off(tried);
+                    }
+                    // Where it fails, the next attempt says so.
+                    let _ = self.renew(*self.current());
+                }
+                Err(failure) => return Err(failure.error),
+            }
+        }
+        attempt().map_err(TokenError::from)
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, u64> {
+        self.generation.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// Calls the module in this session; CKR_SESSION_HANDLE_INVALID where the module was renewed since it was opened.
+    pub(super) fn call<T>(&self, call: impl FnOnce(&cryptoki::session::Session) -> Result<T>) -> Result<T> {
+        let generation = self.module.current();
+        match &self.session {
+            Some(session) if *generation == self.generation => call(session),
+            _ => Err(Error::Pkcs11(RvError::SessionHandleInvalid, Function::GetSessionInfo)),
+        }
+    }
+
+    /// C_SignInit, what `between` does, and one C_Sign.
+    ///
+    /// Not cryptoki's `sign`: it leaves no room for the login that CKA_ALWAYS_AUTHENTICATE wants in between (ECDSA has no
+    /// multi-part form that would), and it calls C_Sign twice, the first time for the size.
+    pub(super) fn sign<E: From<Error>>(
+        &self,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        data: &[u8],
+        between: impl FnOnce(&cryptoki::session::Session) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Vec<u8>, E> {
+        self.call(|session| {
+            session.sign_init(mechanism, key)?;
+            Ok(between(session).and_then(|()| c_sign(self.module.sign, session, data).map_err(E::from)))
+        })?
+    }
+
+    /// The generation of the module that it belongs to.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let generation = self.module.current();
+        if let Some(session) = self.session.take()
+            && *generation == self.generation
+        {
+            // A session that cannot be closed is lost already.
+            let _ = session.close();
+            self.module.open.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn initialise(context: &Pkcs11) -> Result<()> {
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            // Whoever else uses the module in this process has initialised it.
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => return Ok(()),
+            // SoftHSM2, reading a token that another process is writing.
+            Err(Error::Pkcs11(RvError::GeneralError, _)) if tried < PATIENCE => back_off(tried),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// From 5 ms, doubling up to 200 ms, and up to as much again by process id: processes that met once must not meet again.
+pub(super) fn back_off(tried: u32) {
+    let step = (5_u64 << tried.saturating_sub(1).min(6)).min(200);
+    let jitter = u64::from(std::process::id().wrapping_mul(2_654_435_761) >> (tried % 16)) % step;
+    std::thread::sleep(Duration::from_millis(step + jitter));
+}
+
+/// How an error of a module is told: `C_Login: CKR_PIN_LOCKED`.
+pub(super) fn described(error: &Error) -> String {
+    match error {
+        Error::Pkcs11(answer, function) => format!("C_{function:?}: {}", name(answer)),
+        other => other.to_string(),
+    }
+}
+
+/// The name of an answer in the standard, made of its name in cryptoki.
+pub(super) fn name(answer: &RvError) -> String {
+    match answer {
+        RvError::VendorDefined(number) => format!("CKR_VENDOR_DEFINED {number:#x}"),
+        RvError::UnknownErrorCode(number) => format!("{number:#x}"),
+        known => {
+            let capital = |c: char| if c.is_ascii_uppercase() { format!("_{c}") } else { c.to_uppercase().to_string() };
+            format!("CKR{}", format!("{known:?}").chars().map(capital).collect::<String>())
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "cryptoki does not give out the functions of a module")]
+fn sign_function(file: &Path) -> Option<SignFunction> {
+    let mut list: *mut CK_FUNCTION_LIST = std::ptr::null_mut();
+    // SAFETY: `file` is loaded already, as a PKCS#11 module that whoever runs this program chose; loading it again runs
+    // none of its code and gives the same module. C_GetFunctionList, which must be there to be called, writes one pointer
+    // and asks for nothing else; it is checked, and by the standard points to a list that lives as long as the module:
+    // which is as long as the process, because the table of modules forgets none.
+    unsafe {
+        let library = cryptoki_sys::Pkcs11::new(file).ok()?;
+        library.C_GetFunctionList.as_ref().ok()?;
+        let answer = Rv::from(library.C_GetFunctionList(&raw mut list));
+        answer.into_result(Function::GetFunctionList).ok()?;
+        list.as_ref()?.C_Sign
+    }
+}
+
+#[expect(unsafe_code, reason = "cryptoki has no single-part signature without C_SignInit")]
+fn c_sign(function: SignFunction, session: &cryptoki::session::Session, data: &[u8]) -> Result<Vec<u8>> {
+    let mut signature = vec![0; LONGEST_SIGNATURE];
+    let mut length = CK_ULONG::try_from(signature.len())?;
+    let data_length = CK_ULONG::try_from(data.len())?;
+    // SAFETY: `function` is C_Sign of the module that opened `session`, and the module stays loaded. Both buffers are valid
+    // for the lengths given beside them, during the call; the module only reads the first, although C has no way to say so.
+    let answer = unsafe {
+        function(session.handle(), data.as_ptr().cast_mut(), data_length, signature.as_mut_ptr(), &raw mut length)
+    };
+    Rv::from(answer).into_result(Function::Sign)?;
+    // A length beyond the buffer is the module's lie; truncating to it would keep all of the buffer.
+    let length = usize::try_from(length)?;
+    if length > signature.len() {
+        return Err(Error::InvalidValue);
+    }
+    signature.truncate(length);
+    Ok(signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_have_their_names_in_the_standard() {
+        assert_eq!(name(&RvError::PinIncorrect), "CKR_PIN_INCORRECT");
+        assert_eq!(name(&RvError::CryptokiAlreadyInitialized), "CKR_CRYPTOKI_ALREADY_INITIALIZED");
+        assert_eq!(name(&RvError::VendorDefined(0x8000_0001)), "CKR_VENDOR_DEFINED 0x80000001");
+        let error = Error::Pkcs11(RvError::GeneralError, Function::Login);
+        assert_eq!(described(&error), "C_Login: CKR_GENERAL_ERROR");
+    }
+
+    #[test]
+    fn what_is_no_module_is_refused() {
+        for path in ["/nonexistent/module.so", "/etc/passwd", "module.so"] {
+            assert!(matches!(Module::load(Path::new(path)), Err(TokenError::Module { .. })), "{path}");
+        }
+    }
+}
