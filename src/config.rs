@@ -1,0 +1,160 @@
+//! H's configuration, `config.toml` in its home.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::domain::key::{Fingerprint, HashAlgorithm};
+use crate::domain::time::Period;
+use crate::token::TokenUri;
+
+/// What H's `config.toml` says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the release key is.
+    pub token: TokenUri,
+    /// Which key of the release certificate it is.
+    pub signing_key: Fingerprint,
+    /// The domain of the notations in release signatures.
+    pub notation_domain: String,
+    /// The hash function of release signatures, at the least.
+    #[serde(default = "default_digest")]
+    pub digest: HashAlgorithm,
+    /// How long a grant counts, if its command does not say.
+    #[serde(default = "default_valid_for")]
+    pub valid_for: Period,
+    /// The most artifacts under a grant, if its command does not say.
+    #[serde(default = "default_max_count")]
+    pub max_count: u32,
+    /// The most bytes under a grant, if its command does not say.
+    #[serde(default = "default_max_bytes")]
+    pub max_bytes: u64,
+}
+
+const KEYS: [&str; 7] = ["token", "signing_key", "notation_domain", "digest", "valid_for", "max_count", "max_bytes"];
+
+fn default_digest() -> HashAlgorithm {
+    HashAlgorithm::Sha256
+}
+
+fn default_valid_for() -> Period {
+    Period::seconds(6 * 3600)
+}
+
+fn default_max_count() -> u32 {
+    100
+}
+
+fn default_max_bytes() -> u64 {
+    10 << 30
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration `{}` {fault}", path.display())]
+pub struct ConfigError {
+    /// Its file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub fault: ConfigFault,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFault {
+    /// A key that means nothing.
+    #[error("has an unknown key `{key}`; did you mean `{nearest}`?")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The known key that is most like it.
+        nearest: &'static str,
+    },
+    /// Not TOML, or a value that is not allowed.
+    #[error("cannot be read: {0}")]
+    Malformed(String),
+}
+
+impl Config {
+    /// Reads the text of the file at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let fail = |fault| ConfigError { path: path.to_owned(), fault };
+        let malformed = |error: toml::de::Error| fail(ConfigFault::Malformed(error.to_string().trim_end().to_owned()));
+        let table: toml::Table = text.parse().map_err(malformed)?;
+        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let likeness = |known: &&&str| (strsim::jaro_winkler(known, key) * 1000.0) as u32;
+            let nearest = KEYS.iter().max_by_key(likeness).expect("there are keys");
+            return Err(fail(ConfigFault::UnknownKey { key: key.clone(), nearest }));
+        }
+        toml::from_str(text).map_err(malformed)
+    }
+
+    /// The text of a new `config.toml`: every key with what it means; those that have a default stand in comments.
+    pub fn template(token: &TokenUri, signing_key: Fingerprint, notation_domain: &str) -> String {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let mut text = include_str!("config.toml").to_owned();
+        for (name, value) in [
+            ("TOKEN", quoted(&token.to_string())),
+            ("KEY", quoted(&signing_key.to_string())),
+            ("DOMAIN", quoted(notation_domain)),
+        ] {
+            text = text.replace(&format!("@{name}@"), &value);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334";
+
+    fn template() -> String {
+        let token = "pkcs11:token=release;object=r2026?module-path=/lib/p11.so".parse().expect("a token");
+        Config::template(&token, KEY.parse().expect("a fingerprint"), "example.org")
+    }
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(Path::new("config.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_template_is_a_configuration_and_documents_every_key_with_its_default() {
+        let config = parse(&template()).expect("a configuration");
+        assert_eq!((config.notation_domain.as_str(), config.signing_key.to_string().as_str()), ("example.org", KEY));
+        // Uncommenting the defaults changes nothing.
+        let uncommented: String = template()
+            .lines()
+            .map(|line| {
+                format!(
+                    "{}\n",
+                    line.strip_prefix("#")
+                        .filter(|rest| rest.contains(" = ") && !rest.starts_with(' '))
+                        .unwrap_or(line)
+                )
+            })
+            .collect();
+        let spelled_out = parse(&uncommented).expect("a configuration");
+        assert_eq!(
+            (spelled_out.digest, spelled_out.valid_for, spelled_out.max_count, spelled_out.max_bytes),
+            (config.digest, config.valid_for, config.max_count, config.max_bytes),
+        );
+        for key in KEYS {
+            assert!(uncommented.lines().any(|line| line.starts_with(&format!("{key} = "))), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+        let error = parse(&format!("{}\nvalid_fro = \"1h\"\n", template())).expect_err("refused");
+        assert_eq!(error, "configuration `config.toml` has an unknown key `valid_fro`; did you mean `valid_for`?");
+    }
+
+    #[test]
+    fn a_value_that_is_not_allowed_is_refused_by_name() {
+        let error = parse(&template().replace("signing_key = \"A", "signing_key = \"a")).expect_err("refused");
+        assert!(error.contains("is not the fingerprint of an OpenPGP v4 key"), "{error}");
+    }
+}

@@ -1,0 +1,248 @@
+//! H's home: the folder with its configuration, release certificate, ledger and grants.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::config::{Config, ConfigError};
+use crate::domain::digest::GrantId;
+use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT};
+use crate::files::{FileError, Folder, InputFile, replace, write_new};
+use crate::ledger::{Ledger, LedgerError};
+use crate::openpgp::{BadCertificate, Certificate, LARGEST_CERTIFICATE};
+
+const CONFIG: &str = "config.toml";
+const CERTIFICATE: &str = "release.asc";
+const REVOCATION: &str = "revocation.asc";
+const LEDGER: &str = "ledger.sqlite";
+const GRANTS: &str = "grants";
+const LOCK: &str = "lock";
+
+/// The home of a signing host that is set up.
+#[derive(Debug)]
+pub struct Home {
+    path: PathBuf,
+    /// What its configuration says.
+    pub config: Config,
+    /// The release certificate.
+    pub certificate: Certificate,
+}
+
+/// A home that is being set up: its folder and its ledger are there, its configuration is not.
+#[derive(Debug)]
+pub struct NewHome {
+    path: PathBuf,
+}
+
+/// Held by the one process that may change a home.
+#[derive(Debug)]
+pub struct HomeLock(#[expect(dead_code, reason = "the lock ends when the file is closed")] File);
+
+/// What is wrong with a home.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Nothing is set up there.
+    #[error("there is no signing host's home at `{}`", .0.display())]
+    Missing(PathBuf),
+    /// It was set up before.
+    #[error("the home at `{}` is set up already", .0.display())]
+    Exists(PathBuf),
+    /// Others could read or write it.
+    #[error("`{}` has mode {mode:04o}; it must be {wanted:04o}, for its owner alone", path.display())]
+    Open {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// What they must be.
+        wanted: u32,
+    },
+    /// It belongs to somebody else.
+    #[error("`{}` belongs to user {owner}, not to the user who runs this", path.display())]
+    Owner {
+        /// The file or folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// Another process changes it.
+    #[error("another countersign process works in the home at `{}`", .0.display())]
+    Busy(PathBuf),
+    /// No grant has that id.
+    #[error("no grant `{0}` is kept in this home")]
+    NoSuchGrant(String),
+    /// Several grants have ids that begin so.
+    #[error("`{0}` is the beginning of several grants' ids")]
+    AmbiguousGrant(String),
+    /// Its configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its release certificate.
+    #[error("release certificate `{}` {fault}", path.display())]
+    Certificate {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: BadCertificate,
+    },
+    /// A grant that it keeps.
+    #[error("grant `{}` {fault}", path.display())]
+    Grant {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: BadGrant,
+    },
+    /// Its ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A file of it.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl Home {
+    /// Opens the home at `path`; refuses one that others than its owner could read or change.
+    pub fn open(path: &Path) -> Result<Self, HomeError> {
+        if !path.join(CONFIG).exists() {
+            return Err(HomeError::Missing(path.to_owned()));
+        }
+        check_private(path)?;
+        let config = path.join(CONFIG);
+        let text = InputFile::open(&config)?.read_whole(LARGEST_CERTIFICATE)?;
+        let config = Config::parse(&config, &String::from_utf8_lossy(&text))?;
+        let certificate = path.join(CERTIFICATE);
+        let bytes = InputFile::open(&certificate)?.read_whole(LARGEST_CERTIFICATE)?;
+        let certificate =
+            Certificate::parse(&bytes).map_err(|fault| HomeError::Certificate { path: certificate, fault })?;
+        Ok(Self { path: path.to_owned(), config, certificate })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the lock that whoever changes a home must hold.
+    pub fn lock(&self) -> Result<HomeLock, HomeError> {
+        lock(&self.path)
+    }
+
+    /// Its ledger.
+    pub fn ledger(&self) -> Result<Ledger, HomeError> {
+        Ok(Ledger::open(&self.path.join(LEDGER))?)
+    }
+
+    /// Keeps a copy of a grant.
+    pub fn keep_grant(&self, grant: &Grant) -> Result<(), HomeError> {
+        Ok(write_new(&self.grant_path(&grant.id().hex()), grant.bytes(), 0o600)?)
+    }
+
+    /// The kept grant whose id is, or begins with, these hexadecimal digits (eight at least).
+    pub fn grant(&self, id: &str) -> Result<Grant, HomeError> {
+        let missing = || HomeError::NoSuchGrant(id.chars().take(80).collect());
+        let digits = id.strip_prefix("sha256:").unwrap_or(id);
+        if digits.len() < 8 || !digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+            return Err(missing());
+        }
+        let names = Folder::open(&self.path.join(GRANTS))?.names(usize::MAX)?;
+        let mut fitting = names
+            .iter()
+            .filter_map(|name| name.to_str()?.strip_suffix(".json"))
+            .filter(|name| name.starts_with(digits));
+        let hex = match (fitting.next(), fitting.next()) {
+            (Some(one), None) => one,
+            (None, _) => return Err(missing()),
+            (Some(_), Some(_)) => return Err(HomeError::AmbiguousGrant(digits.to_owned())),
+        };
+        let path = self.grant_path(hex);
+        let bytes = InputFile::open(&path)?.read_whole(LARGEST_GRANT)?;
+        let grant = Grant::parse(&bytes).map_err(|fault| HomeError::Grant { path, fault })?;
+        if GrantId::of(&bytes).hex() == hex { Ok(grant) } else { Err(missing()) }
+    }
+
+    fn grant_path(&self, hex: &str) -> PathBuf {
+        self.path.join(GRANTS).join(format!("{hex}.json"))
+    }
+}
+
+impl NewHome {
+    /// Makes the folder with an empty ledger. What an interrupted attempt left is taken over; a finished home is refused.
+    pub fn begin(path: &Path) -> Result<(Self, HomeLock, Ledger), HomeError> {
+        if path.join(CONFIG).exists() {
+            return Err(HomeError::Exists(path.to_owned()));
+        }
+        for folder in [path, &path.join(GRANTS)] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(FileError::io(folder))?;
+        }
+        check_private(path)?;
+        let lock = lock(path)?;
+        let ledger = Ledger::open_or_create(&path.join(LEDGER))?;
+        Ok((Self { path: path.to_owned() }, lock, ledger))
+    }
+
+    /// Writes the certificate and, where one was made, its revocation; returns where the revocation is.
+    pub fn keep_certificate(
+        &self,
+        certificate: &Certificate,
+        revocation: Option<&str>,
+    ) -> Result<Option<PathBuf>, HomeError> {
+        replace(&self.path.join(CERTIFICATE), certificate.armored().as_bytes(), 0o600)?;
+        let Some(revocation) = revocation else { return Ok(None) };
+        let path = self.path.join(REVOCATION);
+        replace(&path, revocation.as_bytes(), 0o600)?;
+        Ok(Some(path))
+    }
+
+    /// Writes the configuration: from now on the home is set up.
+    pub fn finish(self, config: &str) -> Result<Home, HomeError> {
+        write_new(&self.path.join(CONFIG), config.as_bytes(), 0o600)?;
+        Home::open(&self.path)
+    }
+}
+
+fn lock(home: &Path) -> Result<HomeLock, HomeError> {
+    let path = home.join(LOCK);
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(FileError::io(&path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(HomeLock(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(HomeError::Busy(home.to_owned())),
+        Err(error) => Err(FileError::io(&path)(error.into()).into()),
+    }
+}
+
+/// The folder 0700, its folders 0700, its files 0600, all of them ours.
+fn check_private(folder: &Path) -> Result<(), HomeError> {
+    check_one(folder, 0o700)?;
+    for entry in fs::read_dir(folder).map_err(FileError::io(folder))? {
+        let path = entry.map_err(FileError::io(folder))?.path();
+        let status = match fs::symlink_metadata(&path) {
+            Ok(status) => status,
+            // Another process may have removed its temporary file.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(FileError::io(&path)(error).into()),
+        };
+        if status.is_dir() { check_private(&path)? } else { check_one(&path, 0o600)? }
+    }
+    Ok(())
+}
+
+fn check_one(path: &Path, wanted: u32) -> Result<(), HomeError> {
+    let status = match fs::symlink_metadata(path) {
+        Ok(status) => status,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && wanted == 0o600 => return Ok(()),
+        Err(error) => return Err(FileError::io(path)(error).into()),
+    };
+    let (mode, owner) = (status.mode() & 0o7777, status.uid());
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(HomeError::Owner { path: path.to_owned(), owner });
+    }
+    if mode & 0o077 != 0 || status.file_type().is_symlink() {
+        return Err(HomeError::Open { path: path.to_owned(), mode, wanted });
+    }
+    Ok(())
+}

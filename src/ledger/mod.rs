@@ -1,0 +1,384 @@
+//! H's audit log and the journal of signing runs, in one SQLite file that is durable at each step.
+//!
+//! Entries are appended and never changed. What a step must find again at once (whether a grant was issued here, which
+//! manifest closed it, what its intent says, which signatures came back) stands in tables beside the entries, written in
+//! the same transaction. This module knows what events say, and nothing of how they came about.
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::event::{Entry, Event, Intent};
+use crate::domain::name::BuilderName;
+use crate::domain::time::Timestamp;
+
+const SCHEMA: u32 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
+    CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
+    CREATE TRIGGER entries_last BEFORE DELETE ON entries BEGIN SELECT raise(ABORT, 'entries are never removed'); END;
+    CREATE TABLE grants (grant_id TEXT PRIMARY KEY, issued INTEGER NOT NULL, accepted INTEGER, intent INTEGER);
+    CREATE TABLE signatures (intent INTEGER, file TEXT, signature TEXT NOT NULL, PRIMARY KEY (intent, file));
+";
+
+/// The ledger of one home, open.
+#[derive(Debug)]
+pub struct Ledger {
+    database: Connection,
+    path: PathBuf,
+}
+
+/// The manifest that closed a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// SHA-256 of the manifest.
+    pub manifest: Sha256,
+    /// Whose it is.
+    pub builder: BuilderName,
+}
+
+/// What is wrong with a ledger.
+#[derive(Debug, thiserror::Error)]
+#[error("ledger `{}` {fault}", path.display())]
+pub struct LedgerError {
+    /// Its file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub fault: LedgerFault,
+}
+
+/// What is wrong with a ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerFault {
+    /// Not there.
+    #[error("does not exist")]
+    Missing,
+    /// Made by another version.
+    #[error("has schema {0}; this program knows schema {SCHEMA}")]
+    Schema(u32),
+    /// An entry that cannot be read.
+    #[error("has an entry {index} that cannot be read: {reason}")]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// It was asked for what it does not know.
+    #[error("does not know grant {0}")]
+    UnknownGrant(GrantId),
+    /// The database or its disk said no.
+    #[error("cannot be used: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The operating system said no.
+    #[error("cannot be made: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+type Result<T, E = LedgerError> = std::result::Result<T, E>;
+
+impl Ledger {
+    /// Opens the ledger at `path`, making an empty one where none is.
+    pub fn open_or_create(path: &Path) -> Result<Self> {
+        let fail = |fault| LedgerError { path: path.to_owned(), fault };
+        // SQLite gives its other files the permissions of this one.
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(fail(error.into())),
+        }
+        let ledger = Self::connect(path)?;
+        ledger.prepare().map_err(fail)?;
+        Ok(ledger)
+    }
+
+    /// Opens the ledger at `path`, which must be there.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fail = |fault| LedgerError { path: path.to_owned(), fault };
+        if !path.is_file() {
+            return Err(fail(LedgerFault::Missing));
+        }
+        let ledger = Self::connect(path)?;
+        match ledger.schema().map_err(fail)? {
+            SCHEMA => Ok(ledger),
+            other => Err(fail(LedgerFault::Schema(other))),
+        }
+    }
+
+    fn connect(path: &Path) -> Result<Self> {
+        let connect = || {
+            let database =
+                Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            database.busy_timeout(Duration::from_secs(10))?;
+            database.pragma_update(None, "journal_mode", "WAL")?;
+            // A commit returns when it is on the disk: an intent must outlive a power cut.
+            database.pragma_update(None, "synchronous", "FULL")?;
+            Ok(database)
+        };
+        let database =
+            connect().map_err(|error: rusqlite::Error| LedgerError { path: path.to_owned(), fault: error.into() })?;
+        Ok(Self { database, path: path.to_owned() })
+    }
+
+    fn schema(&self) -> Result<u32, LedgerFault> {
+        Ok(self.database.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+    }
+
+    fn prepare(&self) -> Result<(), LedgerFault> {
+        match self.schema()? {
+            SCHEMA => Ok(()),
+            0 => {
+                Ok(self.database.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;"))?)
+            }
+            other => Err(LedgerFault::Schema(other)),
+        }
+    }
+
+    /// Appends an event that belongs to no grant, or changes nothing about one. Durable when it returns.
+    pub fn append(&mut self, at: Timestamp, event: Event) -> Result<u64> {
+        self.transact(|transaction| append(transaction, at, event))
+    }
+
+    /// Appends that a grant was issued, and knows it from now on.
+    pub fn issue(&mut self, at: Timestamp, grant: GrantId, event: Event) -> Result<u64> {
+        self.transact(|transaction| {
+            let index = append(transaction, at, event)?;
+            transaction
+                .execute("INSERT INTO grants (grant_id, issued) VALUES (?1, ?2)", params![grant.hex(), index])?;
+            Ok(index)
+        })
+    }
+
+    /// Whether the grant was issued here.
+    pub fn issued(&self, grant: GrantId) -> Result<bool> {
+        Ok(self.grant_column(grant, "issued")?.is_some())
+    }
+
+    /// Appends that a build was accepted: this closes the grant for every other manifest.
+    pub fn accept(&mut self, at: Timestamp, grant: GrantId, builder: BuilderName, manifest: Sha256) -> Result<u64> {
+        self.transact(|transaction| {
+            let index = append(transaction, at, Event::EvidenceAccepted { grant, builder, manifest })?;
+            set_once(transaction, grant, "accepted", index)?;
+            Ok(index)
+        })
+    }
+
+    /// The manifest that closed the grant, if any did.
+    pub fn accepted(&self, grant: GrantId) -> Result<Option<Accepted>> {
+        let Some(index) = self.grant_column(grant, "accepted")? else { return Ok(None) };
+        match self.known(index)? {
+            Entry { at, event: Event::EvidenceAccepted { manifest, builder, .. }, .. } => {
+                Ok(Some(Accepted { at, manifest, builder }))
+            }
+            other => Err(self.misplaced(&other)),
+        }
+    }
+
+    /// Appends what the token is about to be asked for. Durable when it returns: only then may the token be used.
+    pub fn intend(&mut self, at: Timestamp, intent: Intent) -> Result<u64> {
+        self.transact(|transaction| {
+            let grant = intent.grant;
+            let index = append(transaction, at, Event::Intent(intent))?;
+            set_once(transaction, grant, "intent", index)?;
+            Ok(index)
+        })
+    }
+
+    /// The intent of the grant's signing run, if there was one, with its index.
+    pub fn intent(&self, grant: GrantId) -> Result<Option<(u64, Intent)>> {
+        let Some(index) = self.grant_column(grant, "intent")? else { return Ok(None) };
+        match self.known(index)? {
+            Entry { event: Event::Intent(intent), .. } => Ok(Some((index, intent))),
+            other => Err(self.misplaced(&other)),
+        }
+    }
+
+    /// Keeps a signature that came back from the token and held.
+    pub fn keep_signature(&mut self, intent: u64, file: &str, signature: &str) -> Result<()> {
+        self.transact(|transaction| {
+            let values = params![intent, file, signature];
+            transaction.execute("INSERT INTO signatures (intent, file, signature) VALUES (?1, ?2, ?3)", values)?;
+            Ok(())
+        })
+    }
+
+    /// The signature kept for a file of the run that `intent` began.
+    pub fn signature(&self, intent: u64, file: &str) -> Result<Option<String>> {
+        let query = "SELECT signature FROM signatures WHERE intent = ?1 AND file = ?2";
+        let found = self.database.query_row(query, params![intent, file], |row| row.get(0)).optional();
+        found.map_err(|error| self.fail(error))
+    }
+
+    /// The entry at `index`, if there is one.
+    pub fn entry(&self, index: u64) -> Result<Option<Entry>> {
+        let query = "SELECT entry FROM entries WHERE idx = ?1";
+        let found = self.database.query_row(query, [index], |row| row.get::<_, String>(0)).optional();
+        found.map_err(|error| self.fail(error))?.map(|text| self.read(index, &text)).transpose()
+    }
+
+    /// Shows each entry to `see`, first to last, until it returns an error.
+    pub fn each<E: From<LedgerError>>(&self, mut see: impl FnMut(Entry) -> Result<(), E>) -> Result<(), E> {
+        let fail = |error| E::from(self.fail(error));
+        let mut statement = self.database.prepare("SELECT idx, entry FROM entries ORDER BY idx").map_err(fail)?;
+        let mut rows = statement.query([]).map_err(fail)?;
+        while let Some(row) = rows.next().map_err(fail)? {
+            let (index, text) = (row.get(0).map_err(fail)?, row.get::<_, String>(1).map_err(fail)?);
+            see(self.read(index, &text)?)?;
+        }
+        Ok(())
+    }
+
+    fn transact<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerFault>) -> Result<T> {
+        let path = self.path.clone();
+        let run = || {
+            let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|fault| LedgerError { path, fault })
+    }
+
+    fn grant_column(&self, grant: GrantId, column: &'static str) -> Result<Option<u64>> {
+        let query = format!("SELECT {column} FROM grants WHERE grant_id = ?1");
+        let found = self.database.query_row(&query, [grant.hex()], |row| row.get::<_, Option<u64>>(0)).optional();
+        Ok(found.map_err(|error| self.fail(error))?.flatten())
+    }
+
+    fn known(&self, index: u64) -> Result<Entry> {
+        let missing = || LedgerFault::Entry { index, reason: "it is missing".to_owned() };
+        self.entry(index)?.ok_or_else(|| LedgerError { path: self.path.clone(), fault: missing() })
+    }
+
+    fn read(&self, index: u64, text: &str) -> Result<Entry> {
+        let unreadable = |reason| LedgerError { path: self.path.clone(), fault: LedgerFault::Entry { index, reason } };
+        let entry: Entry = serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
+        if entry.index == index {
+            Ok(entry)
+        } else {
+            Err(unreadable(format!("it says that it is entry {}", entry.index)))
+        }
+    }
+
+    fn misplaced(&self, entry: &Entry) -> LedgerError {
+        let reason = format!("it is of kind `{}`, which another was expected to be", entry.event.kind());
+        LedgerError { path: self.path.clone(), fault: LedgerFault::Entry { index: entry.index, reason } }
+    }
+
+    fn fail(&self, error: rusqlite::Error) -> LedgerError {
+        LedgerError { path: self.path.clone(), fault: error.into() }
+    }
+}
+
+fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<u64, LedgerFault> {
+    let index = transaction.query_row("SELECT coalesce(max(idx) + 1, 0) FROM entries", [], |row| row.get(0))?;
+    let entry = Entry { index, at, event };
+    let text = serde_json::to_string(&entry).expect("an entry can be written as JSON");
+    transaction.execute("INSERT INTO entries (idx, entry) VALUES (?1, ?2)", params![index, text])?;
+    Ok(index)
+}
+
+/// A grant is accepted once and intended once.
+fn set_once(
+    transaction: &Transaction<'_>,
+    grant: GrantId,
+    column: &'static str,
+    index: u64,
+) -> Result<(), LedgerFault> {
+    let update = format!("UPDATE grants SET {column} = ?1 WHERE grant_id = ?2 AND {column} IS NULL");
+    match transaction.execute(&update, params![index, grant.hex()])? {
+        1 => Ok(()),
+        _ => Err(LedgerFault::UnknownGrant(grant)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn time() -> Timestamp {
+        "2026-11-22T10:00:00Z".parse().expect("a time")
+    }
+
+    fn issue(ledger: &mut Ledger, grant: GrantId) -> u64 {
+        let event = Event::GrantIssued {
+            grant,
+            project: "foo".parse().expect("a name"),
+            version: "1".parse().expect("a version"),
+            expires: time(),
+            builders: [].into(),
+        };
+        ledger.issue(time(), grant, event).expect("issued")
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_it_was_closed() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let path = temp.path().join("ledger.sqlite");
+        let (grant, manifest, builder) =
+            (GrantId::of(b"g"), Sha256::of(b"m"), "m1".parse::<BuilderName>().expect("a name"));
+        let mut ledger = Ledger::open_or_create(&path).expect("made");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert!(!ledger.issued(grant).expect("asked"));
+        assert_eq!(issue(&mut ledger, grant), 0);
+        assert_eq!(ledger.accepted(grant).expect("asked"), None);
+        assert_eq!(ledger.accept(time(), grant, builder.clone(), manifest).expect("accepted"), 1);
+        drop(ledger);
+
+        let mut ledger = Ledger::open(&path).expect("opened");
+        assert!(ledger.issued(grant).expect("asked"));
+        assert_eq!(
+            ledger.accepted(grant).expect("asked"),
+            Some(Accepted { at: time(), manifest, builder: builder.clone() })
+        );
+        assert!(ledger.accept(time(), grant, builder, Sha256::of(b"other")).is_err(), "a grant closes once");
+        ledger.keep_signature(1, "file", "signature").expect("kept");
+        assert!(ledger.keep_signature(1, "file", "another").is_err(), "a signature is kept once");
+        assert_eq!(ledger.signature(1, "file").expect("asked").as_deref(), Some("signature"));
+        let mut kinds = Vec::new();
+        ledger
+            .each::<LedgerError>(|entry| {
+                kinds.push(entry.event.kind());
+                Ok(())
+            })
+            .expect("listed");
+        assert_eq!(kinds, ["grant-issued", "evidence-accepted"]);
+    }
+
+    #[test]
+    fn entries_are_neither_changed_nor_removed() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(&temp.path().join("ledger.sqlite")).expect("made");
+        issue(&mut ledger, GrantId::of(b"g"));
+        assert!(ledger.database.execute("UPDATE entries SET entry = ''", []).is_err());
+        assert!(ledger.database.execute("DELETE FROM entries", []).is_err());
+        assert!(ledger.entry(0).expect("asked").is_some() && ledger.entry(1).expect("asked").is_none());
+    }
+
+    #[test]
+    fn each_event_reads_back_as_it_was_written() {
+        let intent = Intent {
+            grant: GrantId::of(b"g"),
+            key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
+            hash: crate::domain::key::HashAlgorithm::Sha512,
+            created: time(),
+            artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
+            sums: Sha256::of(b"s"),
+        };
+        let entry = Entry { index: 3, at: time(), event: Event::Intent(intent) };
+        let text = serde_json::to_string(&entry).expect("written");
+        assert!(
+            text.starts_with(r#"{"index":3,"at":"2026-11-22T10:00:00Z","kind":"intent","grant":"sha256:"#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Entry>(&text).expect("read"), entry);
+    }
+}
