@@ -1,0 +1,266 @@
+//! H's act: log the intent, let the token sign what was verified, check each answer, and let the release appear.
+
+use std::path::PathBuf;
+
+use super::build::VerifiedBuild;
+use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::event::{Event, Intent, RunResult};
+use crate::domain::key::{Fingerprint, PublicKey};
+use crate::domain::release::{SUMS, signature_name};
+use crate::domain::time::Timestamp;
+use crate::files::{FileError, FileFault};
+use crate::home::{Home, HomeLock};
+use crate::ledger::{Ledger, LedgerError};
+use crate::openpgp::{BadSignature, DetachedSignature, HashState, MakeError, ReleaseSignature, make_release_signature};
+use crate::token::{Interaction, LockedToken, Token, TokenError};
+
+/// A release that appeared, or was there already.
+#[derive(Debug)]
+pub struct Countersigned {
+    /// How many signatures the token made for it in this run; the others were kept from earlier ones.
+    pub token_signatures: u64,
+    /// How many signatures it has.
+    pub signatures: usize,
+    /// Whether it is new; otherwise the same release was there.
+    pub new: bool,
+    /// The index of its intent in the ledger.
+    pub intent: u64,
+}
+
+/// What a run would do.
+#[derive(Debug)]
+pub struct Plan {
+    /// How many signatures the token would make.
+    pub token_signatures: usize,
+    /// How many are kept from an earlier run.
+    pub kept: usize,
+}
+
+/// Why a verified build was not signed, or its release did not appear.
+#[derive(Debug, thiserror::Error)]
+pub enum CountersignError {
+    /// The token's key is not the release key.
+    #[error("the token holds another key than the release certificate's {fingerprint}")]
+    OtherKey {
+        /// The release key.
+        fingerprint: Fingerprint,
+    },
+    /// The release was signed before, with other evidence beside the same manifest.
+    #[error("this build was signed before with other evidence: SHA256SUMS would have digest {now}, not {before}")]
+    OtherEvidence {
+        /// The digest of the list that an earlier run signed or meant to sign.
+        before: Sha256,
+        /// The digest of the list now.
+        now: Sha256,
+    },
+    /// A signature of an earlier run does not hold any more.
+    #[error("the signature kept for `{file}` {fault}")]
+    Kept {
+        /// The file.
+        file: String,
+        /// What is wrong with its signature.
+        fault: BadSignature,
+    },
+    /// The token, or its answer.
+    #[error("`{file}` is not signed: {fault}")]
+    Sign {
+        /// The file.
+        file: String,
+        /// Why not.
+        fault: MakeError<TokenError>,
+    },
+    /// The token, before it was asked for a signature.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Another release is there.
+    #[error("`{}` is there already and is not this release", .0.display())]
+    Occupied(PathBuf),
+    /// A file of the release.
+    #[error(transparent)]
+    File(FileError),
+    /// H's ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<FileError> for CountersignError {
+    fn from(error: FileError) -> Self {
+        match error.fault {
+            FileFault::Exists => Self::Occupied(error.path),
+            _ => Self::File(error),
+        }
+    }
+}
+
+/// Refuses a token that shows another key than the release key. Costs no PIN.
+pub fn check_token(build: &VerifiedBuild, token: &dyn LockedToken) -> Result<(), CountersignError> {
+    token.public().map_or(Ok(()), |public| check_key(build, public))
+}
+
+fn check_key(build: &VerifiedBuild, public: &PublicKey) -> Result<(), CountersignError> {
+    let key = &build.signing_key;
+    if key.public() == public { Ok(()) } else { Err(CountersignError::OtherKey { fingerprint: key.fingerprint() }) }
+}
+
+/// What [`countersign`] would ask of the token.
+pub fn plan(build: &VerifiedBuild, ledger: &Ledger) -> Result<Plan, CountersignError> {
+    let total = build.signatures();
+    let Some((intent, _)) = ledger.intent(build.grant.id())? else {
+        return Ok(Plan { token_signatures: total, kept: 0 });
+    };
+    let mut kept = 0;
+    for file in build.artifacts.keys().map(|name| name.as_str()).chain([SUMS]) {
+        kept += usize::from(ledger.signature(intent, file)?.is_some());
+    }
+    Ok(Plan { token_signatures: total - kept, kept })
+}
+
+/// Signs the build with the token that `find` finds, unless every signature is kept from an earlier run, and lets the
+/// release appear. Whatever happens, what the token signed is kept and will not be asked for again.
+pub fn countersign(
+    build: VerifiedBuild,
+    home: &Home,
+    lock: &HomeLock,
+    ledger: &mut Ledger,
+    find: &mut dyn FnMut() -> Result<Box<dyn LockedToken>, TokenError>,
+    interaction: &mut dyn Interaction,
+    now: Timestamp,
+) -> Result<Countersigned, CountersignError> {
+    let _held: &HomeLock = lock;
+    let sums = build.sums.to_text();
+    if !build.accepted {
+        let builder = build.attested.manifest().builder.clone();
+        ledger.accept(now, build.grant.id(), builder, build.manifest)?;
+    }
+
+    let token = match plan(&build, ledger)?.token_signatures {
+        0 => None,
+        // With signatures missing, whatever is there cannot be this release: better said before the token is used.
+        _ if build.staged.occupied() => return Err(CountersignError::Occupied(build.staged.target().to_owned())),
+        _ => {
+            let token = find()?;
+            check_token(&build, &*token)?;
+            Some(token)
+        }
+    };
+    let (index, intent) = intend(&build, &sums, ledger, now)?;
+    let mut run = Run { build: &build, home, ledger, index, intent, token_signatures: 0 };
+    let signed = run.sign_all(&sums, token, interaction);
+    let token_signatures = run.token_signatures;
+    let result = match &signed {
+        Ok(()) if token_signatures == 0 => None,
+        Ok(()) => Some(RunResult::Signed { token_signatures }),
+        Err(error) => Some(RunResult::Stopped { token_signatures, reason: error.to_string() }),
+    };
+    if let Some(result) = result {
+        ledger.append(now, Event::Outcome { intent: index, result })?;
+    }
+    signed?;
+
+    build.staged.write(SUMS, sums.as_bytes())?;
+    let signatures = build.signatures();
+    for file in build.artifacts.keys().map(|name| name.as_str()).chain([SUMS]) {
+        let signature = ledger.signature(index, file)?.expect("each signature was kept");
+        build.staged.write(&signature_name(file), signature.as_bytes())?;
+    }
+    let new = build.staged.publish()?;
+    Ok(Countersigned { token_signatures, signatures, new, intent: index })
+}
+
+/// The intent of an earlier run, or a new one, durable in the ledger.
+fn intend(
+    build: &VerifiedBuild,
+    sums: &str,
+    ledger: &mut Ledger,
+    now: Timestamp,
+) -> Result<(u64, Intent), CountersignError> {
+    let digest = Sha256::of(sums.as_bytes());
+    if let Some((index, intent)) = ledger.intent(build.grant.id())? {
+        return match intent.sums == digest {
+            true => Ok((index, intent)),
+            false => Err(CountersignError::OtherEvidence { before: intent.sums, now: digest }),
+        };
+    }
+    let artifacts = build.attested.manifest().artifacts.iter();
+    let intent = Intent {
+        grant: build.grant.id(),
+        key: build.signing_key.fingerprint(),
+        hash: build.hash,
+        created: now,
+        artifacts: artifacts.map(|artifact| (artifact.name.clone(), artifact.digest)).collect(),
+        sums: digest,
+    };
+    Ok((ledger.intend(now, intent.clone())?, intent))
+}
+
+struct Run<'a> {
+    build: &'a VerifiedBuild,
+    home: &'a Home,
+    ledger: &'a mut Ledger,
+    index: u64,
+    intent: Intent,
+    token_signatures: u64,
+}
+
+impl Run<'_> {
+    /// One signature for each artifact, and for the list last.
+    fn sign_all(
+        &mut self,
+        sums: &str,
+        token: Option<Box<dyn LockedToken>>,
+        interaction: &mut dyn Interaction,
+    ) -> Result<(), CountersignError> {
+        let mut token = token.map(|token| token.unlock(interaction)).transpose()?;
+        if let Some(token) = &token {
+            check_key(self.build, token.public())?;
+        }
+        let list = HashState::of(sums.as_bytes(), self.intent.hash);
+        let artifacts = self.build.artifacts.iter().map(|(name, state)| (name.as_str(), state));
+        for (file, state) in artifacts.chain([(SUMS, &list)]) {
+            self.sign_one(file, state, token.as_deref_mut())?;
+        }
+        Ok(())
+    }
+
+    fn sign_one(
+        &mut self,
+        file: &str,
+        state: &HashState,
+        token: Option<&mut (dyn Token + 'static)>,
+    ) -> Result<(), CountersignError> {
+        if let Some(kept) = self.ledger.signature(self.index, file)? {
+            let fault = |fault| CountersignError::Kept { file: file.to_owned(), fault };
+            let kept = DetachedSignature::parse(kept.as_bytes()).map_err(fault)?;
+            kept.check(&self.home.certificate, state, file, self.intent.created).map_err(fault)?;
+            return Ok(());
+        }
+        let token = token.expect("the token was found, because a signature is missing");
+        let domain = &self.home.config.notation_domain;
+        let what = ReleaseSignature {
+            created: self.intent.created,
+            hash: self.intent.hash,
+            notations: vec![
+                (format!("grant@{domain}"), self.intent.grant.to_string()),
+                (format!("log@{domain}"), self.index.to_string()),
+            ],
+        };
+        let token_signatures = &mut self.token_signatures;
+        let mut sign = |digest: &_| {
+            let answer = token.sign(digest);
+            *token_signatures += u64::from(answer.is_ok());
+            answer
+        };
+        let signature = make_release_signature(&self.build.signing_key, state, &what, &mut sign)
+            .map_err(|fault| CountersignError::Sign { file: file.to_owned(), fault })?;
+        Ok(self.ledger.keep_signature(self.index, file, &signature)?)
+    }
+}
+
+/// Appends to the ledger that a build was refused, and why. For a grant that is not ours nothing is kept: anybody could
+/// fill the log with those.
+pub fn log_refusal(grant: GrantId, reason: &str, ledger: &mut Ledger, now: Timestamp) -> Result<(), LedgerError> {
+    if ledger.issued(grant)? {
+        ledger.append(now, Event::EvidenceRefused { grant, reason: reason.to_owned() })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! The hand-overs of the journey, one file each. The order of checks lives here and nowhere else.
+//!
+//! Steps take open folders, parsed values and traits; they know no command line, no PKCS#11 and no OpenPGP library, and
+//! they print nothing.
+
+pub mod admit;
+pub mod attest;
+#[cfg(feature = "host")]
+pub mod build;
+#[cfg(feature = "host")]
+pub mod countersign;
+pub mod evidence;
+#[cfg(feature = "host")]
+pub mod grant;
+#[cfg(feature = "host")]
+pub mod release_key;
+pub mod verify;
+
+/// Whoever watches a long read.
+pub trait Progress {
+    /// A file of so many bytes is read from now on.
+    fn file(&mut self, name: &str, bytes: u64);
+
+    /// So many more of its bytes were read.
+    fn read(&mut self, bytes: u64);
+}
+
+/// Nobody watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+impl Progress for Unwatched {
+    fn file(&mut self, _: &str, _: u64) {}
+
+    fn read(&mut self, _: u64) {}
+}

@@ -1,0 +1,261 @@
+//! Setting up the release key: a key pair on the token, its certificate, and the proof that both work together.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::domain::digest::Sha256;
+use crate::domain::event::{Event, KeyPurpose};
+use crate::domain::key::{Fingerprint, HashAlgorithm, KeyKind, PublicKey};
+use crate::domain::time::{Period, Timestamp};
+use crate::home::{Home, HomeError, HomeLock, NewHome};
+use crate::ledger::{Ledger, LedgerError};
+use crate::openpgp::{
+    Certificate, HashState, KeyTrouble, MakeError, NewCertificate, ReleaseSignature, SigningKey, make_certificate,
+    make_release_signature,
+};
+use crate::token::{self, Interaction, LockedToken, Token, TokenError, TokenUri};
+
+/// What a self-test signs: bytes that say what they are, so that the signature is of no use elsewhere.
+const SELF_TEST: &[u8] = b"countersign self-test: this signature vouches for nothing\n";
+
+/// Where the release key comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// Made on the token.
+    Generate {
+        /// Its kind.
+        kind: KeyKind,
+        /// Whom its certificate names.
+        identity: Identity,
+    },
+    /// On the token already, without a certificate.
+    Existing(Identity),
+    /// On the token already, as the primary key or a subkey of this certificate.
+    Certified(Box<Certificate>),
+}
+
+/// Whom a new certificate names, and for how long.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// User id, `Project Releases <release@example.org>`.
+    pub user_id: String,
+    /// How long it is valid; `None` for ever.
+    pub valid_for: Option<Period>,
+}
+
+/// A home that is set up.
+#[derive(Debug)]
+pub struct Ready {
+    /// The home.
+    pub home: Home,
+    /// The key that will sign.
+    pub key: SigningKey,
+    /// Where the revocation certificate is, if one was made.
+    pub revocation: Option<PathBuf>,
+}
+
+/// Why a release key could not be set up or does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A user id that tools would not show as it is.
+    #[error("user id `{0}` is empty, longer than 200 bytes, or has control characters")]
+    UserId(String),
+    /// No domain for the notations.
+    #[error("the user id has no mail address to take the domain of notations from")]
+    NoDomain,
+    /// Not a domain.
+    #[error("`{0}` is not a domain name")]
+    Domain(String),
+    /// It would last past the year 2105.
+    #[error("a certificate cannot be valid for {0}")]
+    TooLong(Period),
+    /// The certificate has no key that can sign now.
+    #[error("{0}")]
+    Trouble(#[from] KeyTrouble),
+    /// The token has no key of the certificate.
+    #[error("no token that `{uri}` names holds a signing key of certificate {certificate}; it has {}", keys.join(", "))]
+    NotOnToken {
+        /// Where it was looked for.
+        uri: String,
+        /// The certificate.
+        certificate: Fingerprint,
+        /// Its signing keys.
+        keys: Vec<String>,
+    },
+    /// Several keys of the certificate are there.
+    #[error("`{uri}` names several signing keys of certificate {certificate}: {}", keys.join(", "))]
+    Several {
+        /// Where it was looked for.
+        uri: String,
+        /// The certificate.
+        certificate: Fingerprint,
+        /// The keys, as URIs.
+        keys: Vec<String>,
+    },
+    /// The token holds another key now.
+    #[error("the token holds another key than the release certificate's {0}")]
+    OtherKey(Fingerprint),
+    /// The token, or its answer.
+    #[error("the release key does not work: {0}")]
+    Make(#[from] MakeError<TokenError>),
+    /// The token, before it was asked to sign.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// H's home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// H's ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Makes H's home at `path`. Each use of the token is logged before it happens; the configuration is written last, when
+/// a signature of the key has been checked with the certificate.
+pub fn init(
+    path: &Path,
+    token: &TokenUri,
+    origin: Origin,
+    notation_domain: Option<String>,
+    interaction: &mut dyn Interaction,
+    now: Timestamp,
+) -> Result<Ready, KeyError> {
+    let domain = domain(&origin, notation_domain)?;
+    let expires = match &origin {
+        Origin::Generate { identity, .. } | Origin::Existing(identity) => checked(identity, now)?,
+        Origin::Certified(certificate) => certificate.signing_keys(now).map(|_| None)?,
+    };
+    let (new_home, lock, mut ledger) = NewHome::begin(path)?;
+
+    let (uri, mut unlocked, certificate, revocation) = match origin {
+        Origin::Generate { kind, identity } => {
+            intend(&mut ledger, token, KeyPurpose::Generate, now)?;
+            let (uri, mut unlocked) = token::generate(token, kind, interaction)?;
+            intend(&mut ledger, &uri, KeyPurpose::Certify, now)?;
+            let (certificate, revocation) = certify(&mut *unlocked, identity, expires, now)?;
+            (uri, unlocked, certificate, Some(revocation))
+        }
+        Origin::Existing(identity) => {
+            let locked = token::find(token)?;
+            let uri = exact_uri(&*locked, token);
+            intend(&mut ledger, &uri, KeyPurpose::Certify, now)?;
+            let mut unlocked = locked.unlock(interaction)?;
+            let (certificate, revocation) = certify(&mut *unlocked, identity, expires, now)?;
+            (uri, unlocked, certificate, Some(revocation))
+        }
+        Origin::Certified(certificate) => {
+            let uri = find_certified(token, &certificate, now)?;
+            intend(&mut ledger, &uri, KeyPurpose::SelfTest, now)?;
+            (uri.clone(), token::find(&uri)?.unlock(interaction)?, *certificate, None)
+        }
+    };
+    let key = own_key(&certificate, &*unlocked, now)?;
+    self_test(&key, &mut *unlocked, now)?;
+
+    let revocation = new_home.keep_certificate(&certificate, revocation.as_deref())?;
+    let home = new_home.finish(&Config::template(&uri, key.fingerprint(), &domain))?;
+    let digest = Sha256::of(&certificate.binary());
+    ledger.append(now, Event::KeyReady { token: uri.to_string(), key: key.fingerprint(), certificate: digest })?;
+    drop(lock);
+    Ok(Ready { home, key, revocation })
+}
+
+/// Whether the token that the home's configuration names holds the release key. Costs no PIN.
+pub fn check(home: &Home, token: &dyn LockedToken, now: Timestamp) -> Result<SigningKey, KeyError> {
+    let key = home.certificate.signing_key(home.config.signing_key, now)?;
+    match token.public() {
+        Some(public) if public != key.public() => Err(KeyError::OtherKey(key.fingerprint())),
+        _ => Ok(key),
+    }
+}
+
+/// Lets the release key sign a text that says so, and checks the answer. The use of the token is logged first.
+pub fn try_out(
+    home: &Home,
+    _lock: &HomeLock,
+    token: Box<dyn LockedToken>,
+    interaction: &mut dyn Interaction,
+    now: Timestamp,
+) -> Result<(), KeyError> {
+    let key = check(home, &*token, now)?;
+    intend(&mut home.ledger()?, &home.config.token, KeyPurpose::SelfTest, now)?;
+    let mut unlocked = token.unlock(interaction)?;
+    if unlocked.public() != key.public() {
+        return Err(KeyError::OtherKey(key.fingerprint()));
+    }
+    self_test(&key, &mut *unlocked, now)
+}
+
+fn domain(origin: &Origin, given: Option<String>) -> Result<String, KeyError> {
+    let address = |user_id: &str| {
+        let (_, address) = user_id.rsplit_once('<').unwrap_or(("", user_id));
+        let (_, domain) = address.trim_end_matches('>').rsplit_once('@')?;
+        Some(domain.to_ascii_lowercase())
+    };
+    let domain = given.or_else(|| match origin {
+        Origin::Generate { identity, .. } | Origin::Existing(identity) => address(&identity.user_id),
+        Origin::Certified(certificate) => certificate.mail_domain(),
+    });
+    let domain = domain.ok_or(KeyError::NoDomain)?;
+    let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if domain.len() <= 253 && domain.split('.').all(label) { Ok(domain) } else { Err(KeyError::Domain(domain)) }
+}
+
+fn checked(identity: &Identity, now: Timestamp) -> Result<Option<Timestamp>, KeyError> {
+    let user_id = &identity.user_id;
+    if user_id.trim().is_empty() || user_id.len() > 200 || user_id.chars().any(char::is_control) {
+        return Err(KeyError::UserId(user_id.chars().filter(|c| !c.is_control()).take(200).collect()));
+    }
+    let end = |period| now.after(period).ok_or(KeyError::TooLong(period));
+    identity.valid_for.map(end).transpose()
+}
+
+fn certify(
+    token: &mut dyn Token,
+    identity: Identity,
+    expires: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(Certificate, String), KeyError> {
+    let public = token.public().clone();
+    let hash = public.least_hash().max(HashAlgorithm::Sha512);
+    let new = NewCertificate { user_id: identity.user_id, created: now, expires, hash };
+    Ok(make_certificate(&public, &new, &mut |digest| token.sign(digest))?)
+}
+
+/// The one key on the token that is a signing key of the certificate.
+fn find_certified(token: &TokenUri, certificate: &Certificate, now: Timestamp) -> Result<TokenUri, KeyError> {
+    let keys = certificate.signing_keys(now)?;
+    let is_ours = |public: &PublicKey| keys.iter().any(|key| key.public() == public);
+    let found = token::list_keys(token)?.into_iter().filter(|found| found.public.as_ref().is_ok_and(&is_ours));
+    let mut found: Vec<String> = found.map(|found| found.token.uri).collect();
+    let (uri, certificate) = (token.to_string(), certificate.fingerprint());
+    match (found.pop(), found.is_empty()) {
+        (Some(one), true) => Ok(one.parse().expect("a token's own URI can be read")),
+        (Some(one), false) => Err(KeyError::Several { uri, certificate, keys: [found, vec![one]].concat() }),
+        (None, _) => {
+            let keys = keys.iter().map(|key| format!("{} ({})", key.fingerprint(), key.public().algorithm())).collect();
+            Err(KeyError::NotOnToken { uri, certificate, keys })
+        }
+    }
+}
+
+fn exact_uri(token: &dyn LockedToken, asked: &TokenUri) -> TokenUri {
+    token.description().uri.parse().unwrap_or_else(|_| asked.clone())
+}
+
+fn own_key(certificate: &Certificate, token: &dyn Token, now: Timestamp) -> Result<SigningKey, KeyError> {
+    let keys = certificate.signing_keys(now)?;
+    let own = keys.into_iter().find(|key| key.public() == token.public());
+    own.ok_or(KeyError::OtherKey(certificate.fingerprint()))
+}
+
+fn self_test(key: &SigningKey, token: &mut dyn Token, now: Timestamp) -> Result<(), KeyError> {
+    let hash = key.public().least_hash();
+    let what = ReleaseSignature { created: now, hash, notations: vec![] };
+    make_release_signature(key, &HashState::of(SELF_TEST, hash), &what, &mut |digest| token.sign(digest))?;
+    Ok(())
+}
+
+fn intend(ledger: &mut Ledger, token: &TokenUri, purpose: KeyPurpose, now: Timestamp) -> Result<(), KeyError> {
+    ledger.append(now, Event::KeyIntended { token: token.to_string(), purpose })?;
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! The check of a release, with the release certificate alone: L makes it before it publishes, anybody may after.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::Progress;
+use super::evidence::{self, Attested, EvidenceError};
+use crate::domain::artifact::{Artifact, MOST_ARTIFACTS};
+use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::grant::{BadGrant, GRANT, Grant, LARGEST_GRANT};
+use crate::domain::key::Fingerprint;
+use crate::domain::manifest::{LARGEST_MANIFEST, MANIFEST, MANIFEST_SIGNATURE};
+use crate::domain::name::BuilderName;
+use crate::domain::release::{
+    BUILD_KEY, BadSums, EVIDENCE, EvidenceDigests, LARGEST_SIGNATURE, LARGEST_SUMS, SUMS, Sums, signature_name,
+};
+use crate::domain::time::Timestamp;
+use crate::files::{FileError, Folder, InputFile, StagedFolder};
+use crate::openpgp::{BadSignature, Certificate, DetachedSignature, HashState, LARGEST_CERTIFICATE, Signed};
+
+/// What holds, and what does not, in a release whose list and evidence hold.
+#[derive(Debug)]
+pub struct ReleaseReport {
+    /// The grant it was made under.
+    pub grant: Grant,
+    /// The builders whose evidence it carries.
+    pub builders: Vec<BuilderName>,
+    /// What the signature of the list says.
+    pub list: Signed,
+    /// Each artifact, and each file that is too many.
+    pub files: Vec<FileReport>,
+}
+
+/// What holds of one file.
+#[derive(Debug)]
+pub struct FileReport {
+    /// Its name, as it is: not fit for a terminal unless it is an artifact's.
+    pub name: String,
+    /// What its signature says, or why it does not hold.
+    pub result: Result<Signed, ReleaseError>,
+}
+
+/// Why a release, or one file of it, is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// A file that should be there.
+    #[error("`{0}` is missing")]
+    Missing(String),
+    /// A file that nothing speaks for.
+    #[error("`{0}` is in the folder, but SHA256SUMS does not list it")]
+    Extra(String),
+    /// A signature.
+    #[error("signature `{file}` {fault}")]
+    Signature {
+        /// The signature's file.
+        file: String,
+        /// What is wrong with it.
+        fault: BadSignature,
+    },
+    /// Signed for another release.
+    #[error("signature `{file}` was made under {}, not under grant {expected}", found.as_deref().map_or("no grant".to_owned(), |id| format!("grant {id}")))]
+    OtherGrant {
+        /// The signature's file.
+        file: String,
+        /// The grant it names, cut short.
+        found: Option<String>,
+        /// The release's grant.
+        expected: GrantId,
+    },
+    /// Signed by a key of the certificate that the grant does not name.
+    #[error("signature `{file}` is by key {found}, but the grant names {expected}")]
+    OtherKey {
+        /// The signature's file.
+        file: String,
+        /// Who signed.
+        found: Fingerprint,
+        /// Who should have.
+        expected: Fingerprint,
+    },
+    /// The list's form.
+    #[error("SHA256SUMS {0}")]
+    Sums(#[from] BadSums),
+    /// Other bytes than the list says.
+    #[error("`{file}` has SHA-256 {found}, but SHA256SUMS says {expected}")]
+    Digest {
+        /// The file.
+        file: String,
+        /// What it has.
+        found: Sha256,
+        /// What the list says.
+        expected: Sha256,
+    },
+    /// The grant in the evidence.
+    #[error("evidence/grant.json {0}")]
+    Grant(#[from] BadGrant),
+    /// The evidence of a builder.
+    #[error("evidence of builder `{builder}`: {fault}")]
+    Evidence {
+        /// The builder.
+        builder: BuilderName,
+        /// What is wrong.
+        fault: EvidenceError,
+    },
+    /// The evidence of a builder is for another, or its key is not the grant's.
+    #[error("evidence of builder `{builder}` is not that builder's, or its build-key.pgp is not the key in the grant")]
+    EvidenceMisplaced {
+        /// The builder.
+        builder: BuilderName,
+    },
+    /// Fewer builders than the grant asks for.
+    #[error("the grant asks for {quorum} builders that agree, but there is evidence of {builders}")]
+    Quorum {
+        /// What the grant asks for.
+        quorum: u32,
+        /// How many there are.
+        builders: usize,
+    },
+    /// The builder attested something else.
+    #[error("builder `{builder}` did not attest exactly the artifacts that SHA256SUMS lists")]
+    NotAttested {
+        /// The builder.
+        builder: BuilderName,
+    },
+    /// A file that is not what it must be, or cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl ReleaseReport {
+    /// The first reason to refuse the release, if there is one.
+    pub fn refusal(&self) -> Option<&ReleaseError> {
+        self.files.iter().find_map(|file| file.result.as_ref().err())
+    }
+}
+
+/// Checks the release in `folder`: the list's signature, what must be there and what must not, the evidence, then each
+/// artifact in one read, which `copy` receives too.
+pub fn verify_release(
+    folder: &Folder,
+    certificate: &Certificate,
+    copy: Option<&StagedFolder>,
+    now: Timestamp,
+    progress: &mut dyn Progress,
+) -> Result<ReleaseReport, ReleaseError> {
+    let reader = Reader { folder, copy };
+    let sums_bytes = reader.read(SUMS, LARGEST_SUMS)?;
+    let (signature, file) = reader.signature(SUMS)?;
+    let list = signature
+        .check(certificate, &HashState::of(&sums_bytes, signature.hash()), SUMS, now)
+        .map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?;
+    let sums = Sums::parse(&sums_bytes)?;
+
+    let (grant, builders) = check_evidence(&reader, &sums, now)?;
+    check_names_its_grant(&list, &grant, file)?;
+    let mut files = extra_files(folder, &sums)?;
+    for artifact in sums.artifacts() {
+        let result = check_artifact(&reader, artifact, &grant, certificate, now, progress);
+        files.push(FileReport { name: artifact.name.to_string(), result });
+    }
+    Ok(ReleaseReport { grant, builders, list, files })
+}
+
+/// Checks one file with the signature beside it.
+pub fn verify_file(
+    path: &Path,
+    certificate: &Certificate,
+    now: Timestamp,
+    progress: &mut dyn Progress,
+) -> Result<Signed, ReleaseError> {
+    let name = path.to_string_lossy().into_owned();
+    let file = signature_name(&name);
+    let bytes = InputFile::open_named(&PathBuf::from(&file))?.read_whole(LARGEST_SIGNATURE)?;
+    let fault = |fault| ReleaseError::Signature { file: file.clone(), fault };
+    let signature = DetachedSignature::parse(&bytes).map_err(fault)?;
+    let mut state = HashState::new(signature.hash());
+    read(InputFile::open_named(path)?, &name, &mut state, None, progress)?;
+    signature.check(certificate, &state, &name, now).map_err(fault)
+}
+
+/// The grant that a signature of a release names in its notation.
+pub fn granted_by(signed: &Signed) -> Option<&str> {
+    signed.notations.iter().find(|(name, _)| name.starts_with("grant@")).map(|(_, value)| value.as_str())
+}
+
+fn check_artifact(
+    reader: &Reader<'_>,
+    artifact: &Artifact,
+    grant: &Grant,
+    certificate: &Certificate,
+    now: Timestamp,
+    progress: &mut dyn Progress,
+) -> Result<Signed, ReleaseError> {
+    let name = artifact.name.as_str();
+    let (signature, file) = reader.signature(name)?;
+    let mut state = HashState::new(signature.hash());
+    read(reader.open(name)?, name, &mut state, reader.copy, progress)?;
+    if state.sha256() != artifact.digest {
+        return Err(ReleaseError::Digest { file: name.to_owned(), found: state.sha256(), expected: artifact.digest });
+    }
+    let signed = signature
+        .check(certificate, &state, name, now)
+        .map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?;
+    check_names_its_grant(&signed, grant, file)?;
+    Ok(signed)
+}
+
+/// A signature of another release over the same bytes is a good signature, and not one of this release.
+fn check_names_its_grant(signed: &Signed, grant: &Grant, file: String) -> Result<(), ReleaseError> {
+    let found = granted_by(signed);
+    if found != Some(grant.id().to_string().as_str()) {
+        let found = found.map(|id| id.chars().take(80).collect());
+        return Err(ReleaseError::OtherGrant { file, found, expected: grant.id() });
+    }
+    let expected = grant.terms().release_key;
+    if signed.key == expected { Ok(()) } else { Err(ReleaseError::OtherKey { file, found: signed.key, expected }) }
+}
+
+/// The whole chain behind the artifacts: the grant, and what its builders said.
+fn check_evidence(reader: &Reader<'_>, sums: &Sums, now: Timestamp) -> Result<(Grant, Vec<BuilderName>), ReleaseError> {
+    let grant = reader.read_listed(&[EVIDENCE, GRANT], LARGEST_GRANT, sums.grant())?;
+    let grant = Grant::parse(&grant)?;
+    let (quorum, builders) = (grant.terms().quorum, sums.builders().len());
+    if usize::try_from(quorum).is_ok_and(|quorum| builders < quorum) {
+        return Err(ReleaseError::Quorum { quorum, builders });
+    }
+    for (builder, digests) in sums.builders() {
+        let attested = check_builder(reader, &grant, builder, digests, now)?;
+        if attested.manifest().artifacts != *sums.artifacts() {
+            return Err(ReleaseError::NotAttested { builder: builder.clone() });
+        }
+    }
+    Ok((grant, sums.builders().keys().cloned().collect()))
+}
+
+fn check_builder(
+    reader: &Reader<'_>,
+    grant: &Grant,
+    builder: &BuilderName,
+    digests: &EvidenceDigests,
+    now: Timestamp,
+) -> Result<Attested, ReleaseError> {
+    let read = |file, limit, digest| reader.read_listed(&[EVIDENCE, builder.as_str(), file], limit, digest);
+    let manifest = read(MANIFEST, LARGEST_MANIFEST, digests.manifest)?;
+    let signature = read(MANIFEST_SIGNATURE, LARGEST_SIGNATURE, digests.signature)?;
+    let key = read(BUILD_KEY, LARGEST_CERTIFICATE, digests.key)?;
+    let attested = evidence::check(grant, &manifest, &signature, now)
+        .map_err(|fault| ReleaseError::Evidence { builder: builder.clone(), fault })?;
+    if attested.manifest().builder == *builder && attested.build_key().binary() == key {
+        Ok(attested)
+    } else {
+        Err(ReleaseError::EvidenceMisplaced { builder: builder.clone() })
+    }
+}
+
+/// Everything in the folder that a release with this list does not have.
+fn extra_files(folder: &Folder, sums: &Sums) -> Result<Vec<FileReport>, ReleaseError> {
+    let names = sums.artifacts().iter().map(|artifact| artifact.name.as_str()).chain([SUMS]);
+    let mut top: BTreeSet<String> = names.flat_map(|name| [name.to_owned(), signature_name(name)]).collect();
+    top.insert(EVIDENCE.to_owned());
+    let builders = sums.builders().keys().map(|name| name.to_string());
+
+    let mut extra = Vec::new();
+    let mut check = |folder: &Folder, prefix: &str, wanted: &BTreeSet<String>| -> Result<(), ReleaseError> {
+        for name in folder.names(2 * MOST_ARTIFACTS + 3)? {
+            let known = name.to_str().is_some_and(|name| wanted.contains(name));
+            if !known {
+                let name = format!("{prefix}{}", name.to_string_lossy().chars().take(200).collect::<String>());
+                extra.push(FileReport { name: name.clone(), result: Err(ReleaseError::Extra(name)) });
+            }
+        }
+        Ok(())
+    };
+    check(folder, "", &top)?;
+    let evidence = folder.subfolder(EVIDENCE)?;
+    check(&evidence, "evidence/", &builders.clone().chain([GRANT.to_owned()]).collect())?;
+    for builder in builders {
+        let wanted = [BUILD_KEY, MANIFEST, MANIFEST_SIGNATURE].map(str::to_owned).into();
+        check(&evidence.subfolder(&builder)?, &format!("evidence/{builder}/"), &wanted)?;
+    }
+    Ok(extra)
+}
+
+/// The files of a release, each of which may be copied as it is read.
+struct Reader<'a> {
+    folder: &'a Folder,
+    copy: Option<&'a StagedFolder>,
+}
+
+impl Reader<'_> {
+    fn open(&self, name: &str) -> Result<InputFile, ReleaseError> {
+        self.folder.file(name).map_err(|error| missing(error, name))
+    }
+
+    fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, ReleaseError> {
+        let bytes = self.open(name)?.read_whole(limit)?;
+        self.keep(name, &bytes)?;
+        Ok(bytes)
+    }
+
+    fn signature(&self, name: &str) -> Result<(DetachedSignature, String), ReleaseError> {
+        let file = signature_name(name);
+        let bytes = self.read(&file, LARGEST_SIGNATURE)?;
+        let signature = DetachedSignature::parse(&bytes);
+        Ok((signature.map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?, file))
+    }
+
+    /// A file of the evidence, whose digest the list says.
+    fn read_listed(&self, path: &[&str], limit: u64, expected: Sha256) -> Result<Vec<u8>, ReleaseError> {
+        let shown = path.join("/");
+        let (name, folders) = path.split_last().expect("a path has a name");
+        let mut deepest = None;
+        for folder in folders {
+            let next = deepest.as_ref().unwrap_or(self.folder).subfolder(folder);
+            deepest = Some(next.map_err(|error| missing(error, &shown))?);
+        }
+        let folder = deepest.as_ref().unwrap_or(self.folder);
+        let bytes = folder.read(name, limit).map_err(|error| missing(error, &shown))?;
+        let found = Sha256::of(&bytes);
+        if found != expected {
+            return Err(ReleaseError::Digest { file: shown, found, expected });
+        }
+        self.keep(&shown, &bytes)?;
+        Ok(bytes)
+    }
+
+    fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.copy.map_or(Ok(()), |copy| copy.write(name, bytes))
+    }
+}
+
+fn missing(error: FileError, name: &str) -> ReleaseError {
+    match error.fault {
+        crate::files::FileFault::Missing => ReleaseError::Missing(name.to_owned()),
+        _ => ReleaseError::File(error),
+    }
+}
+
+fn read(
+    file: InputFile,
+    name: &str,
+    state: &mut HashState,
+    copy: Option<&StagedFolder>,
+    progress: &mut dyn Progress,
+) -> Result<(), FileError> {
+    progress.file(name, file.size());
+    let mut copy = copy.map(|copy| copy.file(name)).transpose()?;
+    file.read_once::<FileError>(u64::MAX, |piece| {
+        state.update(piece);
+        progress.read(piece.len() as u64);
+        copy.as_mut().map_or(Ok(()), |copy| copy.write(piece))
+    })?;
+    copy.map_or(Ok(()), |copy| copy.finish())
+}
