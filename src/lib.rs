@@ -1,8 +1,44 @@
 //! A hardware-backed release signer: the signing host verifies what the build machine made, and only then drives the
 //! token that holds the release key.
 //!
-//! [`domain`] holds values and rules without I/O, [`files`] reads what is hostile and writes what must be whole.
+//! # One artifact's way through this crate
+//!
+//! 1. [`steps::grant`] approves a build and makes the key that will live for it alone.
+//! 2. [`steps::attest`] lists on the build machine what was built, and signs the list.
+//! 3. [`steps::build`] checks on the signing host everything that must hold, reading each artifact once, and returns a
+//!    [`VerifiedBuild`](steps::build::VerifiedBuild).
+//! 4. [`steps::countersign`] takes that value, and nothing else, to the token; the signatures are finished from the hash
+//!    states of that one read.
+//! 5. [`steps::admit`] and [`steps::verify`] check the release with the certificate alone.
+//!
+//! # The map
+//!
+//! | module | knows | does not know |
+//! |---|---|---|
+//! | [`domain`] | what grants, manifests and releases are | any I/O |
+//! | [`files`] | reading what is hostile, writing what must be whole | any format |
+//! | [`openpgp`] | OpenPGP | where a key lives |
+//! | `token` | PKCS#11, PINs | OpenPGP, what is signed |
+//! | `ledger` | the audit log and the journal of runs | how an event came about |
+//! | [`repository`] | the location's folders | what makes a release good |
+//! | `home`, `config` | the signing host's folder | the steps |
+//! | [`steps`] | the order of checks | command line, PKCS#11, OpenPGP library |
+//! | [`cli`] | arguments, wording, exit codes | everything else |
+//!
+//! Without the feature `host` the modules for tokens, the ledger and the home are left out: what remains is the builder's
+//! and the location's program.
 
+pub mod cli;
+#[cfg(feature = "host")]
+pub mod config;
 pub mod domain;
 pub mod files;
+#[cfg(feature = "host")]
+pub mod home;
+#[cfg(feature = "host")]
+pub mod ledger;
 pub mod openpgp;
+pub mod repository;
+pub mod steps;
+#[cfg(feature = "host")]
+pub mod token;

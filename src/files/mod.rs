@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use folder::{Folder, InputFile};
-pub use staging::{StagedFile, StagedFolder, replace, write_new};
+pub use staging::{StagedFile, StagedFolder, replace, wipe, write_new};
 
 /// What is wrong with a file or folder, and which.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,6 @@ pub struct FileError {
     /// The file or folder.
     pub path: PathBuf,
     /// What is wrong with it.
-    #[source]
     pub fault: FileFault,
 }
 

@@ -35,6 +35,16 @@ impl StagedFolder {
         Ok(Self { aside, target: target.to_owned() })
     }
 
+    /// What it will be called.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Whether something bears its name already.
+    pub fn occupied(&self) -> bool {
+        fs::symlink_metadata(&self.target).is_ok()
+    }
+
     /// Begins the file `path` in it, readable for all; folders before it are made.
     pub fn file(&self, path: &str) -> Result<StagedFile, FileError> {
         let path = self.aside.path().join(path);
@@ -95,6 +105,19 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> 
 /// Writes a file in place of whatever is there, with these permission bits; the old or the new, never a mixture.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     aside(path, bytes, mode)?.persist(path).map_err(|error| FileError::io(path)(error.error))?;
+    sync_folder(parent(path))
+}
+
+/// Overwrites a file's bytes, on the disk too as far as its file system lets that be known, and removes it.
+pub fn wipe(path: &Path) -> Result<(), FileError> {
+    let overwrite = || {
+        let mut file = fs::OpenOptions::new().write(true).open(path)?;
+        let size = file.metadata()?.len();
+        io::copy(&mut io::repeat(0).take(size), &mut file)?;
+        file.sync_all()?;
+        fs::remove_file(path)
+    };
+    overwrite().map_err(FileError::io(path))?;
     sync_folder(parent(path))
 }
 

@@ -11,7 +11,7 @@ mod key;
 mod make;
 mod signature;
 
-pub use build_key::{BadBuildKey, BuildKey, BuildKeyLabel, LARGEST_BUILD_KEY};
+pub use build_key::{BadBuildKey, BuildKey, BuildKeyLabel, GeneratedKey, LARGEST_BUILD_KEY};
 pub use certificate::{BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey};
 pub use hash::HashState;
 pub use make::{MakeError, NewCertificate, ReleaseSignature, make_certificate, make_release_signature};

@@ -1,0 +1,71 @@
+//! `countersign admit`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::progress::Bar;
+use super::read_certificate;
+use super::render::{CliError, Output};
+use crate::domain::time::Timestamp;
+use crate::repository::{Inbox, Releases};
+use crate::steps;
+
+/// Verify each release in an inbox and move those that hold among the public ones (at the location)
+///
+/// Needs the release certificate and nothing else. A release appears complete or not at all; one that is refused stays
+/// in the inbox, with the reason beside it in NAME.refused.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  countersign admit --cert release.pgp /srv/inbox /srv/releases")]
+pub(super) struct Admit {
+    /// The release certificate
+    #[arg(long, value_name = "FILE")]
+    cert: PathBuf,
+    /// The folder that releases are pushed to, one folder each
+    inbox: PathBuf,
+    /// The folder that verified releases are served from, on the same file system or another
+    releases: PathBuf,
+}
+
+impl Admit {
+    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
+        let certificate = read_certificate(&self.cert)?;
+        let (inbox, releases) = (Inbox::open(&self.inbox)?, Releases::open(&self.releases)?);
+        let now = Timestamp::now();
+        let submissions = steps::admit::admit(&inbox, &releases, &certificate, now, &mut Bar::new())?;
+
+        let mut refused = 0;
+        let mut values = Vec::new();
+        for submission in &submissions {
+            let name = &submission.name;
+            match &submission.result {
+                Ok(admitted) => {
+                    let word = if admitted.new { "admitted" } else { "was admitted already" };
+                    let (signed, grant) = (&admitted.report.list, admitted.report.grant.id());
+                    output.line(format!(
+                        "{name}: {word}, signed by {} at {} under grant {}",
+                        signed.key,
+                        signed.created,
+                        grant.short()
+                    ));
+                    values.push(json!({ "name": name, "admitted": true, "new": admitted.new, "grant": grant, "key": signed.key }));
+                }
+                Err(error) => {
+                    refused += 1;
+                    output.line(format!("{name}: refused, {error}"));
+                    values.push(json!({ "name": name, "admitted": false, "reason": error.to_string() }));
+                }
+            }
+        }
+        if submissions.is_empty() {
+            output.line(format!("{}: nothing there", self.inbox.display()));
+        }
+        output.value(json!({ "submissions": values }));
+        match refused {
+            0 => Ok(()),
+            all if all == submissions.len() => Err(CliError::NothingAdmitted(self.inbox)),
+            refused => Err(CliError::DidNotHold { refused, all: submissions.len() }),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `countersign demo`
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Args;
+
+use super::render::CliError;
+use crate::files::FileError;
+
+const SCRIPT: &str = include_str!("demo.sh");
+
+/// Show the whole journey on a software token, from grant to gpgv, in a folder of its own
+///
+/// Needs SoftHSM2, gpgv and sqv, and says which of them are missing.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  countersign demo demo/")]
+pub(super) struct Demo {
+    /// The folder to work in: made anew, and left for a look
+    #[arg(default_value = "countersign-demo")]
+    folder: PathBuf,
+}
+
+impl Demo {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let program = std::env::current_exe().map_err(FileError::io("countersign".as_ref()))?;
+        let mut shell = Command::new("bash");
+        shell.args(["-c", SCRIPT, "countersign demo"]).arg(program).arg(self.folder);
+        match shell.status().map_err(FileError::io("bash".as_ref()))? {
+            status if status.success() => Ok(()),
+            status => Err(CliError::Demo(status)),
+        }
+    }
+}

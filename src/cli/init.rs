@@ -1,0 +1,106 @@
+//! `countersign init`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::json;
+
+use super::prompt::Terminal;
+use super::read_certificate;
+use super::render::{CliError, Output};
+use super::sign::warn_of_file_token;
+use crate::domain::key::KeyKind;
+use crate::domain::time::{Period, Timestamp};
+use crate::steps::release_key::{self, Identity, Origin};
+use crate::token::TokenUri;
+
+/// Set up the signing host: its home, and the release key on a token
+///
+/// With --generate, a key pair is made on the token, private half sensitive and not extractable. With --user-id alone,
+/// the key that the URI names gets a certificate. With --cert, the token's key is found in a certificate that there is:
+/// as its primary key or as a signing subkey, so that the primary key can stay offline.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign init --token 'pkcs11:token=release;object=r2026?module-path=/usr/lib/softhsm/libsofthsm2.so' \\
+      --generate ed25519 --user-id 'Foo Releases <release@example.org>'
+  countersign init --token 'pkcs11:token=release?module-path=/usr/lib/softhsm/libsofthsm2.so' --cert release.asc")]
+pub(super) struct Init {
+    /// The token, by its RFC 7512 URI; `pin-source=` in it says where the PIN comes from [default: the terminal]
+    #[arg(long, value_name = "URI")]
+    token: TokenUri,
+    /// Make a key pair of this kind on the token
+    #[arg(long, value_name = "KIND", requires = "user_id", value_parser = kinds())]
+    generate: Option<KeyKind>,
+    /// Whom the new certificate names
+    #[arg(long, value_name = "UID", required_unless_present = "cert", conflicts_with = "cert")]
+    user_id: Option<String>,
+    /// How long the new certificate is valid: 2y, 18mo, or never
+    #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity, conflicts_with = "cert")]
+    expires: Validity,
+    /// The certificate of the key that is on the token
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// Domain of the notations in release signatures [default: that of the user id's mail address]
+    #[arg(long, value_name = "DOMAIN")]
+    notation_domain: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Validity(Option<Period>);
+
+fn validity(text: &str) -> Result<Validity, crate::domain::time::NotAPeriod> {
+    match text {
+        "never" => Ok(Validity(None)),
+        text => text.parse().map(|period| Validity(Some(period))),
+    }
+}
+
+fn kinds() -> impl TypedValueParser<Value = KeyKind> {
+    let named = |name: String| KeyKind::ALL.into_iter().find(|kind| kind.name() == name).expect("it is one of those");
+    PossibleValuesParser::new(KeyKind::ALL.map(KeyKind::name)).map(named)
+}
+
+impl Init {
+    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
+        warn_of_file_token(&self.token, output);
+        let identity = self.user_id.map(|user_id| Identity { user_id, valid_for: self.expires.0 });
+        let origin = match (self.cert, self.generate, identity) {
+            (Some(cert), _, _) => Origin::Certified(Box::new(read_certificate(&cert)?)),
+            (None, Some(kind), Some(identity)) => Origin::Generate { kind, identity },
+            (None, None, Some(identity)) => Origin::Existing(identity),
+            (None, _, None) => unreachable!("the command line demands one of them"),
+        };
+        let now = Timestamp::now();
+        let ready = release_key::init(home, &self.token, origin, self.notation_domain, &mut Terminal, now)?;
+
+        let (certificate, config) = (&ready.home.certificate, &ready.home.config);
+        let expires = ready.key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());
+        output.line(format!("release key {} is ready", ready.key.fingerprint()));
+        output.line(format!("  certificate {} ({})", certificate.fingerprint(), certificate.user_ids().join(", ")));
+        output.line(format!("  expires     {expires}"));
+        output.line(format!("  token       {}", config.token));
+        output.line(format!("  home        {}", ready.home.path().display()));
+        if let Some(revocation) = &ready.revocation {
+            output.line(format!("  revocation  {}", revocation.display()));
+            output.line(
+                "move the revocation certificate to a safe place away from this host: who has it can end the key",
+            );
+        }
+        output.line("next: publish the certificate, then approve a build");
+        output.line("  countersign key export --binary -o release.pgp");
+        output.line("  countersign grant PROJECT VERSION");
+        output.value(json!({
+            "key": ready.key.fingerprint(),
+            "certificate": certificate.fingerprint(),
+            "user_ids": certificate.user_ids(),
+            "expires": ready.key.expires(),
+            "algorithm": ready.key.public().algorithm(),
+            "token": config.token,
+            "home": ready.home.path(),
+            "revocation": ready.revocation,
+        }));
+        Ok(())
+    }
+}

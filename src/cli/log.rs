@@ -1,0 +1,85 @@
+//! `countersign log`
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::render::{CliError, Output};
+use crate::domain::event::{Entry, Event, KeyPurpose, RunResult};
+use crate::home::Home;
+
+/// Read the audit log
+#[derive(Debug, Args)]
+pub(super) struct Log {
+    #[command(subcommand)]
+    command: LogCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    /// List every entry, one line each
+    #[command(after_help = "Example:\n  countersign log list")]
+    List,
+    /// Show one entry in full
+    #[command(after_help = "Example:\n  countersign log show 3")]
+    Show {
+        /// The entry's index
+        index: u64,
+    },
+}
+
+impl Log {
+    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
+        let ledger = Home::open(home)?.ledger()?;
+        match self.command {
+            LogCommand::List => {
+                let mut entries = Vec::new();
+                ledger.each::<CliError>(|entry| {
+                    output.line(format!(
+                        "{:>5}  {}  {:17} {}",
+                        entry.index,
+                        entry.at,
+                        entry.event.kind(),
+                        summary(&entry.event)
+                    ));
+                    entries.push(entry);
+                    Ok(())
+                })?;
+                output.value(json!({ "entries": entries }));
+            }
+            LogCommand::Show { index } => {
+                let entry: Entry = ledger.entry(index)?.ok_or(CliError::NoEntry(index))?;
+                let text = serde_json::to_string_pretty(&entry).expect("an entry can be written as JSON");
+                output.line(text);
+                output.value(entry);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn summary(event: &Event) -> String {
+    match event {
+        Event::KeyIntended { purpose, token } => match purpose {
+            KeyPurpose::Generate => format!("a key pair is to be made on {token}"),
+            KeyPurpose::Certify => format!("a certificate is to be signed on {token}"),
+            KeyPurpose::SelfTest => format!("a self-test is to be signed on {token}"),
+        },
+        Event::KeyReady { key, .. } => format!("release key {key}"),
+        Event::GrantIssued { grant, project, version, expires, .. } => {
+            format!("grant {} for {project} {version} until {expires}", grant.short())
+        }
+        Event::EvidenceAccepted { grant, builder, .. } => {
+            format!("grant {} closed by builder {builder}", grant.short())
+        }
+        Event::EvidenceRefused { grant, reason } => format!("grant {}: {reason}", grant.short()),
+        Event::Intent(intent) => format!("grant {}: {} signatures", intent.grant.short(), intent.artifacts.len() + 1),
+        Event::Outcome { intent, result: RunResult::Signed { token_signatures } } => {
+            format!("entry {intent}: signed, {token_signatures} signatures by the token")
+        }
+        Event::Outcome { intent, result: RunResult::Stopped { token_signatures, reason } } => {
+            format!("entry {intent}: stopped after {token_signatures} signatures by the token: {reason}")
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The command line: one file per subcommand with its arguments, one call into the steps, and the wording of the result.
+
+mod admit;
+mod attest;
+#[cfg(feature = "host")]
+mod demo;
+#[cfg(feature = "host")]
+mod grant;
+#[cfg(feature = "host")]
+mod init;
+#[cfg(feature = "host")]
+mod key;
+#[cfg(feature = "host")]
+mod log;
+mod progress;
+#[cfg(feature = "host")]
+mod prompt;
+mod render;
+#[cfg(feature = "host")]
+mod sign;
+mod verify;
+
+use std::path::Path;
+#[cfg(feature = "host")]
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::files::InputFile;
+use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
+use render::{CliError, Output};
+
+/// Verify what a build machine made, then sign it with the release key on a token.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, max_term_width = 110, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
+            3 token, repository or I/O trouble (try again), 70 a bug";
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Home of the signing host [default: $COUNTERSIGN_HOME, else countersign in the XDG data folder]
+    #[cfg(feature = "host")]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Print the result as JSON on standard output, and an error as JSON on standard error
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[cfg(feature = "host")]
+    Init(init::Init),
+    #[cfg(feature = "host")]
+    Grant(grant::Grant),
+    Attest(attest::Attest),
+    #[cfg(feature = "host")]
+    Sign(sign::Sign),
+    Admit(admit::Admit),
+    Verify(verify::Verify),
+    #[cfg(feature = "host")]
+    Log(log::Log),
+    #[cfg(feature = "host")]
+    Key(key::Key),
+    #[cfg(feature = "host")]
+    Demo(demo::Demo),
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let mut output = Output::new(global.json);
+    let result = match command {
+        #[cfg(feature = "host")]
+        Command::Init(init) => init.run(&home(&global), &mut output),
+        #[cfg(feature = "host")]
+        Command::Grant(grant) => grant.run(&home(&global), &mut output),
+        Command::Attest(attest) => attest.run(&mut output),
+        #[cfg(feature = "host")]
+        Command::Sign(sign) => sign.run(&home(&global), &mut output),
+        Command::Admit(admit) => admit.run(&mut output),
+        Command::Verify(verify) => verify.run(&mut output),
+        #[cfg(feature = "host")]
+        Command::Log(log) => log.run(&home(&global), &mut output),
+        #[cfg(feature = "host")]
+        Command::Key(key) => key.run(&home(&global), &mut output),
+        #[cfg(feature = "host")]
+        Command::Demo(demo) => demo.run(),
+    };
+    output.end(result)
+}
+
+/// The command line's definition, for what is generated from it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(feature = "host")]
+fn home(global: &Global) -> PathBuf {
+    let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = || set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share"))).unwrap_or_default();
+    global.home.clone().or_else(|| set("COUNTERSIGN_HOME")).unwrap_or_else(|| data().join("countersign"))
+}
+
+fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
+    let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
+    Certificate::parse(&bytes).map_err(|fault| CliError::Certificate { path: path.to_owned(), fault })
+}

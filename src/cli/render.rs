@@ -1,0 +1,472 @@
+//! The one place where an outcome or an error becomes text, hint and exit code.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::files::{FileError, FileFault};
+use crate::openpgp::{BadBuildKey, BadCertificate};
+use crate::steps::admit::AdmitError;
+use crate::steps::attest::AttestError;
+use crate::steps::verify::ReleaseError;
+#[cfg(feature = "host")]
+use host::*;
+
+#[cfg(feature = "host")]
+mod host {
+    pub(super) use crate::domain::grant::BadGrant;
+    pub(super) use crate::home::HomeError;
+    pub(super) use crate::ledger::LedgerError;
+    pub(super) use crate::openpgp::MakeError;
+    pub(super) use crate::steps::build::BuildError;
+    pub(super) use crate::steps::countersign::CountersignError;
+    pub(super) use crate::steps::grant::GrantError;
+    pub(super) use crate::steps::release_key::KeyError;
+    pub(super) use crate::token::{PinError, TokenError, UriError};
+}
+
+/// Everything that ends a command early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    #[cfg(feature = "host")]
+    #[error("{0}")]
+    Usage(String),
+    #[error("certificate `{}` {fault}", path.display())]
+    Certificate { path: PathBuf, fault: BadCertificate },
+    #[error("build key `{}` {fault}", path.display())]
+    BuildKey { path: PathBuf, fault: BadBuildKey },
+    #[error("build key `{}` has mode {mode:04o}: others can read it", path.display())]
+    BuildKeyOpen { path: PathBuf, mode: u32 },
+    #[error("no systemd credential `{name}`: {reason}")]
+    Credential { name: String, reason: &'static str },
+    #[error("nothing was admitted from `{}`", .0.display())]
+    NothingAdmitted(PathBuf),
+    #[error("{refused} of {all} did not hold")]
+    DidNotHold { refused: usize, all: usize },
+    #[error(transparent)]
+    Attest(#[from] AttestError),
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[cfg(feature = "host")]
+    #[error("grant `{}` {fault}", path.display())]
+    BadGrant { path: PathBuf, fault: BadGrant },
+    #[cfg(feature = "host")]
+    #[error("the ledger has no entry {0}")]
+    NoEntry(u64),
+    #[cfg(feature = "host")]
+    #[error("the demonstration ended with {0}")]
+    Demo(std::process::ExitStatus),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Countersign(#[from] CountersignError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Uri(#[from] UriError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// The exit code of a command: what whoever started it should think of next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Code {
+    /// A check failed: what was given is not to be trusted.
+    Refused = 1,
+    /// The command or the configuration must change.
+    Usage = 2,
+    /// The token, the disk or the repository: try again.
+    Trouble = 3,
+}
+use Code::{Refused, Trouble, Usage};
+
+/// What to do next.
+type Advice = (Code, Option<String>);
+
+fn advice(error: &CliError) -> Advice {
+    match error {
+        CliError::Certificate { fault, .. } => (Usage, certificate_hint(fault)),
+        CliError::BuildKey { fault, .. } => (Usage, build_key_hint(fault)),
+        CliError::BuildKeyOpen { path, .. } => hint(Usage, format!("run `chmod 600 {}`", path.display())),
+        CliError::Credential { .. } => {
+            hint(Usage, "pass it with `LoadCredential=` or `systemd-creds`, or name a file instead")
+        }
+        CliError::NothingAdmitted(_) => hint(Refused, "the reason stands beside each submission, in `NAME.refused`"),
+        CliError::DidNotHold { .. } => {
+            hint(Refused, "do not use these files; fetch the release again, or ask its maintainers")
+        }
+        CliError::Attest(error) => attest(error),
+        CliError::Admit(error) => admit(error),
+        CliError::Release(error) => release(error),
+        CliError::File(error) => file(error, Usage),
+        #[cfg(feature = "host")]
+        other => host_advice(other),
+    }
+}
+
+fn hint(code: Code, text: impl Into<String>) -> Advice {
+    (code, Some(text.into()))
+}
+
+/// `missing`: what a file that is not there, or is of the wrong kind, means where it was looked for.
+fn file(error: &FileError, missing: Code) -> Advice {
+    match &error.fault {
+        FileFault::Missing | FileFault::Kind { .. } | FileFault::TooLarge { .. } | FileFault::TooMany { .. } => {
+            (missing, None)
+        }
+        FileFault::Exists => hint(Usage, "move it away, or name another place with `-o`"),
+        FileFault::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            hint(Trouble, "make room and run the same command again: nothing is lost")
+        }
+        FileFault::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => (Usage, None),
+        FileFault::Io(_) => hint(Trouble, "run the same command again when this is mended"),
+    }
+}
+
+fn certificate_hint(fault: &BadCertificate) -> Option<String> {
+    let text = match fault {
+        BadCertificate::Malformed(_) => "export it with `countersign key export` or `gpg --export KEY`",
+        BadCertificate::NotOne(_) => "export one certificate: `gpg --export FINGERPRINT`",
+        BadCertificate::Secret => "export the public half: `gpg --export FINGERPRINT`",
+        BadCertificate::Version => "gpgv and apt of today read OpenPGP v4: make a v4 key",
+    };
+    Some(text.to_owned())
+}
+
+fn build_key_hint(fault: &BadBuildKey) -> Option<String> {
+    match fault {
+        BadBuildKey::Malformed(_) => Some("give the `.key` file that `countersign grant` wrote, unchanged".to_owned()),
+        BadBuildKey::Unlabelled(_) | BadBuildKey::Label(_) | BadBuildKey::NoSecret(_) => Some(
+            "give the `.key` file that `countersign grant` wrote: importing and exporting it loses its headers"
+                .to_owned(),
+        ),
+    }
+}
+
+fn attest(error: &AttestError) -> Advice {
+    match error {
+        AttestError::Expired { .. } => hint(Refused, "ask the signing host's operator for a new grant"),
+        AttestError::Key(fault) => (Usage, build_key_hint(fault)),
+        AttestError::Name { .. } => hint(Usage, "rename it; the signing host would refuse it"),
+        AttestError::SeveralFolders { .. } => hint(Usage, "say with `-o DIR` where the manifest goes"),
+        AttestError::List(_) => (Usage, None),
+        AttestError::File(error) => file(error, Usage),
+    }
+}
+
+fn admit(error: &AdmitError) -> Advice {
+    match error {
+        AdmitError::Name(_) | AdmitError::OtherName { .. } => (Refused, None),
+        AdmitError::Release(error) => release(error),
+        AdmitError::Occupied(_) => hint(Refused, "a version is released once: give the build a new version"),
+        AdmitError::Certificate(_) => hint(Refused, "get the renewed certificate from its owner"),
+        AdmitError::File(error) => file(error, Usage),
+    }
+}
+
+fn release(error: &ReleaseError) -> Advice {
+    match error {
+        ReleaseError::File(error) => file(error, Refused),
+        ReleaseError::Missing(_) => hint(Refused, "fetch the release again, complete"),
+        ReleaseError::Extra(_)
+        | ReleaseError::Signature { .. }
+        | ReleaseError::OtherGrant { .. }
+        | ReleaseError::OtherKey { .. }
+        | ReleaseError::Sums(_)
+        | ReleaseError::Digest { .. }
+        | ReleaseError::Grant(_)
+        | ReleaseError::Evidence { .. }
+        | ReleaseError::EvidenceMisplaced { .. }
+        | ReleaseError::Quorum { .. }
+        | ReleaseError::NotAttested { .. } => (Refused, None),
+    }
+}
+
+#[cfg(feature = "host")]
+fn host_advice(error: &CliError) -> Advice {
+    match error {
+        CliError::BadGrant { .. } => {
+            hint(Refused, "give the grant file that `countersign grant` wrote, or the grant's id")
+        }
+        CliError::NoEntry(_) => hint(Usage, "`countersign log list` shows which there are"),
+        CliError::Demo(_) => (Trouble, None),
+        CliError::Grant(error) => grant(error),
+        CliError::Build(error) => build(error),
+        CliError::Countersign(error) => countersign(error),
+        CliError::Key(error) => key(error),
+        CliError::Token(error) => token(error),
+        CliError::Uri(error) => uri(error),
+        CliError::Home(error) => home(error),
+        CliError::Ledger(_) => ledger(),
+        _ => unreachable!("`advice` has the others"),
+    }
+}
+
+#[cfg(feature = "host")]
+fn ledger() -> Advice {
+    hint(Trouble, "check the disk, then run the same command again; never delete the ledger")
+}
+
+#[cfg(feature = "host")]
+fn home(error: &HomeError) -> Advice {
+    match error {
+        HomeError::Missing(_) => hint(Usage, "set it up with `countersign init`, or name it with `--home`"),
+        HomeError::Exists(_) => hint(Usage, "name another one with `--home`, or use this one as it is"),
+        HomeError::Open { path, wanted, .. } => hint(Usage, format!("run `chmod {wanted:03o} {}`", path.display())),
+        HomeError::Owner { .. } => hint(Usage, "run this as the home's owner"),
+        HomeError::Busy(_) => hint(Trouble, "run the same command again when it is done"),
+        HomeError::NoSuchGrant(_) => {
+            hint(Usage, "give a grant file, or at least eight digits of an id from `countersign log list`")
+        }
+        HomeError::AmbiguousGrant(_) => hint(Usage, "give more digits"),
+        HomeError::Config(_) => (Usage, None),
+        HomeError::Certificate { fault, .. } => (Usage, certificate_hint(fault)),
+        HomeError::Grant { .. } => (Usage, None),
+        HomeError::Ledger(_) => ledger(),
+        HomeError::File(error) => file(error, Usage),
+    }
+}
+
+#[cfg(feature = "host")]
+fn grant(error: &GrantError) -> Advice {
+    match error {
+        GrantError::ReleaseKey(_) => hint(Usage, "see `countersign key check`"),
+        GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
+        GrantError::Home(error) => home(error),
+        GrantError::Ledger(_) => ledger(),
+        GrantError::File(error) => file(error, Usage),
+    }
+}
+
+#[cfg(feature = "host")]
+fn build(error: &BuildError) -> Advice {
+    match error {
+        BuildError::NotIssued(_) => {
+            hint(Refused, "use the file as `countersign grant` wrote it, on the host that issued it")
+        }
+        BuildError::NotYetValid { .. } => hint(Refused, "compare this host's clock with the grant's"),
+        BuildError::Expired { .. } => {
+            hint(Refused, "issue a new grant and build again; `--valid-for` gives the build more time")
+        }
+        BuildError::ReleaseKey(_) => hint(Refused, "see `countersign key check`"),
+        BuildError::OtherReleaseKey { .. } => hint(Refused, "issue a new grant under the key that this host has now"),
+        BuildError::Evidence(_) => (Refused, None),
+        BuildError::Closed { .. } => hint(Refused, "a grant is for one build; issue a new one if this build is right"),
+        BuildError::Extra { .. } => {
+            hint(Refused, "a build's folder holds its artifacts, build.manifest and build.manifest.sig")
+        }
+        BuildError::MissingArtifact { .. } => hint(Refused, "fetch the build again, complete"),
+        BuildError::Digest { .. } => {
+            hint(Refused, "fetch the build again; if it stays so, it was changed after M signed it")
+        }
+        BuildError::TooLarge { .. } => hint(Refused, "issue a new grant with a larger `--max-bytes` if this is right"),
+        BuildError::File(error) => file(error, Refused),
+        BuildError::Ledger(_) => ledger(),
+    }
+}
+
+#[cfg(feature = "host")]
+fn countersign(error: &CountersignError) -> Advice {
+    match error {
+        CountersignError::OtherKey { .. } => {
+            hint(Refused, "insert the token with the release key; see `countersign key list`")
+        }
+        CountersignError::OtherEvidence { .. } => {
+            hint(Refused, "bring back the manifest signature that was signed with, or issue a new grant")
+        }
+        CountersignError::Kept { .. } => {
+            hint(Trouble, "the ledger or the certificate changed; see `countersign log list`")
+        }
+        CountersignError::Sign { fault, .. } => make(fault),
+        CountersignError::Token(error) => token(error),
+        CountersignError::Occupied(_) => hint(Usage, "move it away, or name another place with `-o`"),
+        CountersignError::File(error) => file(error, Trouble),
+        CountersignError::Ledger(_) => ledger(),
+    }
+}
+
+#[cfg(feature = "host")]
+fn make(error: &MakeError<TokenError>) -> Advice {
+    match error {
+        MakeError::Token(error) => token(error),
+        MakeError::WrongAnswer => hint(Refused, "nothing was released; do not trust this token before you know why"),
+        MakeError::Invalid(_) => (Usage, None),
+    }
+}
+
+#[cfg(feature = "host")]
+fn key(error: &KeyError) -> Advice {
+    match error {
+        KeyError::UserId(_) | KeyError::Domain(_) | KeyError::TooLong(_) => (Usage, None),
+        KeyError::NoDomain => hint(Usage, "give one with `--notation-domain`"),
+        KeyError::Trouble(_) => hint(Refused, "extend or replace the certificate, and publish the new one"),
+        KeyError::NotOnToken { .. } => hint(Usage, "`countersign key list --token URI` shows what the token holds"),
+        KeyError::Several { .. } => hint(Usage, "name one of them with `object=` or `id=` in the token URI"),
+        KeyError::OtherKey(_) => hint(Refused, "insert the token with the release key; see `countersign key list`"),
+        KeyError::Make(error) => make(error),
+        KeyError::Token(error) => token(error),
+        KeyError::Home(error) => home(error),
+        KeyError::Ledger(_) => ledger(),
+    }
+}
+
+#[cfg(feature = "host")]
+fn uri(_: &UriError) -> Advice {
+    hint(Usage, "for example `pkcs11:token=release;object=r2026?module-path=/usr/lib/softhsm/libsofthsm2.so`")
+}
+
+#[cfg(feature = "host")]
+fn token(error: &TokenError) -> Advice {
+    match error {
+        TokenError::Module { .. } => {
+            hint(Usage, "check `module-path` in the token URI, and that the module's own configuration can be read")
+        }
+        TokenError::NoModule { .. } => hint(Usage, "add `?module-path=/path/to/module.so`"),
+        TokenError::TokenAbsent { .. } => hint(Trouble, "insert the token, or correct `token` and `serial` in its URI"),
+        TokenError::TokenAmbiguous { .. } => hint(Usage, "name one by `serial=` in the token URI"),
+        TokenError::KeyAbsent { .. } => {
+            hint(Usage, "correct `object` and `id` in the token URI; `countersign key list` shows what there is")
+        }
+        TokenError::KeyAmbiguous { .. } => hint(Usage, "name one by `id=` in the token URI"),
+        TokenError::KeyExists { .. } => {
+            hint(Usage, "choose another `object`, or leave `--generate` out to use that key")
+        }
+        TokenError::KeyUnsuitable { .. } => {
+            hint(Usage, "ed25519, p256, p384, p521 and rsa2048 to rsa4096 can sign releases")
+        }
+        TokenError::MechanismUnsupported { .. } => hint(Usage, "use a kind of key that this token supports"),
+        TokenError::PinWrong { .. } => {
+            hint(Trouble, "it was tried once and will not be tried again; run the command anew with the right PIN")
+        }
+        TokenError::PinLocked { .. } => {
+            hint(Trouble, "unlock it with the token's own tools and the security officer's PIN")
+        }
+        TokenError::FinalTry { .. } => {
+            hint(Trouble, "use the PIN once at a terminal, with the token's own tools or a prompt here")
+        }
+        TokenError::PinNotSet { .. } => {
+            hint(Usage, "initialise it with the token's own tools (`softhsm2-util`, `pkcs11-tool --init-pin`)")
+        }
+        TokenError::Pin { source, .. } => pin(source),
+        TokenError::SessionLost { .. } => hint(Trouble, "run the same command again: what was signed is kept"),
+        TokenError::Busy { .. } => hint(Trouble, "end the program that holds it, then run the same command again"),
+        TokenError::Unexpected { .. } => {
+            hint(Trouble, "run the same command again; if it stays so, the module is at fault")
+        }
+        TokenError::File { .. } => (Trouble, None),
+    }
+}
+
+#[cfg(feature = "host")]
+fn pin(_: &PinError) -> Advice {
+    hint(
+        Usage,
+        "run this at a terminal, or add `pin-source=file:/path` (mode 0600), `fd:N` or `credential:NAME` to the token URI",
+    )
+}
+
+/// Where results, talk and errors go: data to standard output, talk to standard error.
+pub(super) struct Output {
+    json: bool,
+    text: String,
+    value: Option<serde_json::Value>,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, text: String::new(), value: None }
+    }
+
+    /// A line of the result, for people. Nothing in it can steer a terminal.
+    pub(super) fn line(&mut self, line: impl AsRef<str>) {
+        self.text += &clean(line.as_ref());
+        self.text.push('\n');
+    }
+
+    /// The result for programs, instead of the lines when `--json` was given.
+    pub(super) fn value(&mut self, value: impl Serialize) {
+        self.value = Some(serde_json::to_value(value).expect("a result can be written as JSON"));
+    }
+
+    /// A warning, at once.
+    #[cfg(feature = "host")]
+    pub(super) fn warn(&self, text: &str) {
+        let _closed = writeln!(std::io::stderr(), "{} {}", paint("warning:", "33"), clean(text));
+    }
+
+    /// Prints what there is to print and ends the command.
+    pub(super) fn end(self, result: Result<(), CliError>) -> ExitCode {
+        let text = match &self.value {
+            Some(value) if self.json => format!("{value:#}\n"),
+            _ => self.text,
+        };
+        if std::io::stdout().write_all(text.as_bytes()).is_err() {
+            return ExitCode::from(Trouble as u8);
+        }
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let (code, _) = advice(&error);
+                let text = if self.json { error_json(&error) } else { error_text(&error) };
+                let _closed = std::io::stderr().write_all(text.as_bytes());
+                ExitCode::from(code as u8)
+            }
+        }
+    }
+}
+
+fn error_text(error: &CliError) -> String {
+    let mut text = format!("{} {}\n", paint("error:", "31"), clean(&error.to_string()));
+    if let (_, Some(hint)) = advice(error) {
+        let _infallible = writeln!(text, "{} {}", paint(" hint:", "36"), clean(&hint));
+    }
+    text
+}
+
+fn error_json(error: &CliError) -> String {
+    let (code, hint) = advice(error);
+    format!("{:#}\n", json!({ "error": error.to_string(), "hint": hint, "code": code as u8 }))
+}
+
+fn paint(text: &str, colour: &str) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || !std::io::stderr().is_terminal();
+    if plain { text.to_owned() } else { format!("\u{1b}[1;{colour}m{text}\u{1b}[0m") }
+}
+
+/// Text that may hold names from elsewhere, with whatever could steer a terminal or mislead the eye written out.
+pub(super) fn clean(text: &str) -> String {
+    let harmful = |c: char| {
+        let bidi =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        (c.is_control() && c != '\n') || bidi
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut clean, c| {
+        match harmful(c) {
+            true => clean.extend(c.escape_unicode()),
+            false => clean.push(c),
+        }
+        clean
+    })
+}

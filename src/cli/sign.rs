@@ -1,0 +1,180 @@
+//! `countersign sign`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::progress::Bar;
+use super::prompt::Terminal;
+use super::render::{CliError, Output};
+use crate::domain::grant::{Grant, LARGEST_GRANT};
+use crate::domain::release::folder_name;
+use crate::domain::time::Timestamp;
+use crate::files::{Folder, InputFile};
+use crate::home::Home;
+use crate::steps::build::{self, VerifiedBuild};
+use crate::steps::countersign::{Countersigned, check_token, countersign, log_refusal, plan};
+use crate::token::{self, PinState, TokenUri};
+
+/// Verify a build under its grant, then sign it with the release key
+///
+/// Every artifact is verified before the token makes its first signature. The release appears complete or not at all;
+/// the same command again finishes what was interrupted, without asking the token twice for one signature.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ -o inbox/foo-1.2.3")]
+pub(super) struct Sign {
+    /// The grant: its file, or at least eight digits of its id
+    grant: String,
+    /// The folder that was fetched from the builder: artifacts, build.manifest and build.manifest.sig
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// The release: a folder that does not exist yet [default: PROJECT-VERSION here]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Verify, say what would be signed, and stop before the token is used
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Sign {
+    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
+        let now = Timestamp::now();
+        let home = Home::open(home)?;
+        let lock = home.lock()?;
+        let mut ledger = home.ledger()?;
+        let grant = read_grant(&self.grant, &home)?;
+        let id = grant.id();
+        let terms = grant.terms();
+        let release = self.output.unwrap_or_else(|| PathBuf::from(folder_name(&terms.project, &terms.version)));
+
+        let from = Folder::open(&self.from)?;
+        let build = build::verify(grant, &from, &release, &home, &ledger, now, &mut Bar::new());
+        let build = match build {
+            Ok(build) => build,
+            Err(error) => {
+                if !self.dry_run {
+                    log_refusal(id, &error.to_string(), &mut ledger, now)?;
+                }
+                return Err(error.into());
+            }
+        };
+        let token_uri = &home.config.token;
+        warn_of_file_token(token_uri, output);
+        let title = describe(&build);
+        if self.dry_run {
+            let plan = plan(&build, &ledger)?;
+            return show_plan(&build, &title, plan.token_signatures, plan.kept, token_uri, &release, output);
+        }
+
+        let artifacts: Vec<_> = build.attested().manifest().artifacts.iter().cloned().collect();
+        let key = build.signing_key().fingerprint();
+        let mut find = || token::find(token_uri);
+        let done = countersign(build, &home, &lock, &mut ledger, &mut find, &mut Terminal, now)?;
+        output.line(format!("{} {title}", if done.new { "signed" } else { "signed already:" }));
+        for artifact in &artifacts {
+            output.line(format!("  {}  {}", artifact.digest, artifact.name));
+        }
+        output.line(format!("  by         {key}"));
+        output.line(format!("  signatures {} ({})", done.signatures, made(&done)));
+        output.line(format!("  ledger     entry {}", done.intent));
+        output.line(format!("  release    {}", release.display()));
+        output.line("next: push the folder to the location's inbox, and there run");
+        output.line("  countersign admit --cert CERT INBOX RELEASES");
+        output.value(json!({
+            "grant": id,
+            "release": release,
+            "new": done.new,
+            "key": key,
+            "signatures": done.signatures,
+            "token_signatures": done.token_signatures,
+            "ledger_entry": done.intent,
+            "artifacts": artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
+        }));
+        Ok(())
+    }
+}
+
+fn made(done: &Countersigned) -> String {
+    match done.token_signatures {
+        0 => "all kept from an earlier run; the token was not used".to_owned(),
+        made if made == done.signatures as u64 => "all made by the token now".to_owned(),
+        made => format!("{made} made by the token now, the others kept from an earlier run"),
+    }
+}
+
+fn describe(build: &VerifiedBuild) -> String {
+    let manifest = build.attested().manifest();
+    format!(
+        "{} {}, built by {} under grant {}",
+        manifest.project,
+        manifest.version,
+        manifest.builder,
+        manifest.grant.short()
+    )
+}
+
+fn show_plan(
+    build: &VerifiedBuild,
+    title: &str,
+    token_signatures: usize,
+    kept: usize,
+    uri: &TokenUri,
+    release: &Path,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let token = token::find(uri)?;
+    check_token(build, &*token)?;
+    let description = token.description();
+    let pin = pin_state(description.pin);
+    output.line(format!("verified {title}"));
+    for artifact in &build.attested().manifest().artifacts {
+        output.line(format!("  {}  {}", artifact.digest, artifact.name));
+    }
+    output.line(format!("would sign with {}", build.signing_key().fingerprint()));
+    output.line(format!("  token      {} (serial {})", description.label, description.serial));
+    output.line(format!("  operations {token_signatures} signatures by the token ({kept} kept from an earlier run)"));
+    output.line(format!("  PIN        {pin}"));
+    output.line(format!("  release    {}", release.display()));
+    output.line("nothing was signed and nothing was logged: this was a dry run");
+    output.value(json!({
+        "dry_run": true,
+        "grant": build.grant().id(),
+        "key": build.signing_key().fingerprint(),
+        "token": description.uri,
+        "token_signatures": token_signatures,
+        "kept_signatures": kept,
+        "pin": pin,
+        "release": release,
+        "artifacts": build.attested().manifest().artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
+    }));
+    Ok(())
+}
+
+/// How a PIN stands, in words.
+pub(super) fn pin_state(state: PinState) -> &'static str {
+    match state {
+        PinState::Untouched => "no failed try (as far as the token tells)",
+        PinState::CountLow => "at least one failed try since the last right one",
+        PinState::FinalTry => "one try left",
+        PinState::Locked => "locked",
+        PinState::NotNeeded => "none needed",
+    }
+}
+
+/// A key in a file protects nothing.
+pub(super) fn warn_of_file_token(uri: &TokenUri, output: &Output) {
+    if matches!(uri, TokenUri::File(_)) {
+        output.warn("the release key is a plain file, which is for tests alone: whoever reads it can sign as you");
+    }
+}
+
+fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
+    let path = Path::new(text);
+    let is_id = text.len() >= 8 && text.strip_prefix("sha256:").unwrap_or(text).bytes().all(|b| b.is_ascii_hexdigit());
+    if is_id && !path.exists() {
+        return Ok(home.grant(text)?);
+    }
+    let bytes = InputFile::open_named(path)?.read_whole(LARGEST_GRANT)?;
+    Grant::parse(&bytes).map_err(|fault| CliError::BadGrant { path: path.to_owned(), fault })
+}

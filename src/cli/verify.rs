@@ -1,0 +1,105 @@
+//! `countersign verify`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::progress::Bar;
+use super::read_certificate;
+use super::render::{CliError, Output};
+use crate::domain::time::Timestamp;
+use crate::files::Folder;
+use crate::openpgp::{Certificate, Signed};
+use crate::steps::verify::{ReleaseError, granted_by, verify_file, verify_release};
+
+/// Check a release, or single files of one, with the release certificate
+///
+/// Of a folder, everything is checked: the signed list, that nothing is missing and nothing is there beside it, the
+/// evidence of the builders, and each artifact. Of a file, the signature beside it (FILE.asc).
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  countersign verify --cert release.pgp foo-1.2.3/")]
+pub(super) struct Verify {
+    /// The release certificate
+    #[arg(long, value_name = "FILE")]
+    cert: PathBuf,
+    /// A release's folder, or files with their signatures beside them
+    #[arg(required = true, value_name = "DIR|FILE")]
+    paths: Vec<PathBuf>,
+}
+
+impl Verify {
+    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
+        let certificate = read_certificate(&self.cert)?;
+        let now = Timestamp::now();
+        let mut tally = Tally::default();
+        for path in &self.paths {
+            match path.is_dir() {
+                true => folder(path, &certificate, now, &mut tally, output)?,
+                false => {
+                    let result = verify_file(path, &certificate, now, &mut Bar::new());
+                    tally.file(&path.to_string_lossy(), &result, output);
+                }
+            }
+        }
+        output.value(json!({ "results": tally.values }));
+        match tally.refused {
+            0 => Ok(()),
+            refused => Err(CliError::DidNotHold { refused, all: tally.values.len() }),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    refused: usize,
+    values: Vec<serde_json::Value>,
+}
+
+impl Tally {
+    fn file(&mut self, name: &str, result: &Result<Signed, ReleaseError>, output: &mut Output) {
+        match result {
+            Ok(signed) => {
+                let grant = granted_by(signed);
+                let under = grant.map_or_else(|| "no grant".to_owned(), |id| format!("grant {id}"));
+                output.line(format!("good  {name}"));
+                output.line(format!("      signed by {} at {} under {under}", signed.key, signed.created));
+                self.values.push(
+                    json!({ "name": name, "good": true, "key": signed.key, "created": signed.created, "grant": grant }),
+                );
+            }
+            Err(error) => {
+                self.refused += 1;
+                output.line(format!("BAD   {name}"));
+                output.line(format!("      {error}"));
+                self.values.push(json!({ "name": name, "good": false, "reason": error.to_string() }));
+            }
+        }
+    }
+}
+
+fn folder(
+    path: &Path,
+    certificate: &Certificate,
+    now: Timestamp,
+    tally: &mut Tally,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let report = match verify_release(&Folder::open(path)?, certificate, None, now, &mut Bar::new()) {
+        Ok(report) => report,
+        Err(error) => {
+            tally.file(&path.to_string_lossy(), &Err(error), output);
+            return Ok(());
+        }
+    };
+    let at = |name: &str| path.join(name).to_string_lossy().into_owned();
+    let terms = report.grant.terms();
+    output.line(format!("release {} {}", terms.project, terms.version));
+    let builders = report.builders.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    output.line(format!("  under grant {}, attested by {builders}", report.grant.id()));
+    tally.file(&at("SHA256SUMS"), &Ok(report.list), output);
+    for file in &report.files {
+        tally.file(&at(&file.name), &file.result, output);
+    }
+    Ok(())
+}
