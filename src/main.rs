@@ -6,7 +6,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 
 fn main() -> ExitCode {
     no_core_dumps();
-    countersign::cli::run()
+    std::panic::catch_unwind(countersign::cli::run).unwrap_or_else(|_| countersign::cli::bug())
 }
 
 /// A core dump would hold whatever secret was in memory.

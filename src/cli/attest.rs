@@ -1,6 +1,7 @@
 //! `countersign attest`
 
-use std::io::Read;
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,7 +11,7 @@ use zeroize::Zeroizing;
 use super::progress::Bar;
 use super::render::{CliError, Output};
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, InputFile, wipe};
+use crate::files::{FileError, InputFile, read_secret, wipe};
 use crate::openpgp::{BuildKey, LARGEST_BUILD_KEY};
 use crate::steps;
 
@@ -82,10 +83,10 @@ fn is_file(key: &str) -> bool {
 fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
     if key == "-" {
         let path = PathBuf::from("standard input");
-        // Space for all of it at once: a vector that grows leaves copies of the secret behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_BUILD_KEY as usize + 1));
-        let read = std::io::stdin().lock().take(LARGEST_BUILD_KEY).read_to_end(&mut bytes);
-        read.map_err(FileError::io(&path))?;
+        // Not through `Stdin`, whose buffer would keep the secret.
+        let input = std::io::stdin().as_fd().try_clone_to_owned().map_err(FileError::io(&path))?;
+        let bytes =
+            read_secret(&mut File::from(input), LARGEST_BUILD_KEY).map_err(|fault| FileError::new(&path, fault))?;
         return Ok((path, bytes));
     }
     if let Some(name) = key.strip_prefix("credential:") {
@@ -96,13 +97,16 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
             return Err(fail("its name is not that of a file"));
         }
         let path = Path::new(&folder).join(name);
-        let bytes = InputFile::open(&path)?.read_whole(LARGEST_BUILD_KEY)?;
-        return Ok((path, Zeroizing::new(bytes)));
+        let bytes = InputFile::open(&path)?.read_secret(LARGEST_BUILD_KEY)?;
+        return Ok((path, bytes));
     }
     let path = PathBuf::from(key);
     let file = InputFile::open(&path)?;
     match file.mode()? {
         mode if mode & 0o077 != 0 => Err(CliError::BuildKeyOpen { path, mode }),
-        _ => Ok((path, Zeroizing::new(file.read_whole(LARGEST_BUILD_KEY)?))),
+        _ => {
+            let bytes = file.read_secret(LARGEST_BUILD_KEY)?;
+            Ok((path, bytes))
+        }
     }
 }

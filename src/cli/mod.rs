@@ -99,6 +99,11 @@ pub fn run() -> ExitCode {
     output.end(result)
 }
 
+/// Ends the process after a panic, whose message stands on standard error already.
+pub fn bug() -> ExitCode {
+    render::bug()
+}
+
 /// The command line's definition, for what is generated from it.
 pub fn command() -> clap::Command {
     Cli::command()

@@ -54,7 +54,7 @@ impl Sign {
             Ok(build) => build,
             Err(error) => {
                 if !self.dry_run {
-                    log_refusal(id, &error.to_string(), &mut ledger, now)?;
+                    log_refusal(id, &error, &mut ledger, now)?;
                 }
                 return Err(error.into());
             }

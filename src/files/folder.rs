@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
 
+use zeroize::Zeroizing;
+
 use super::{FileError, FileFault};
 
 /// 64 KiB: larger buffers made SHA-256 slower, by about 40 % at 256 KiB.
@@ -162,6 +164,11 @@ impl InputFile {
         }
     }
 
+    /// Reads a secret whole; refuses one with more than `limit` bytes. No copy of it is left behind.
+    pub fn read_secret(mut self, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+        read_secret(&mut self.file, limit).map_err(|fault| FileError::new(self.path, fault))
+    }
+
     /// Reads it whole; refuses one with more than `limit` bytes.
     pub fn read_whole(self, limit: u64) -> Result<Vec<u8>, FileError> {
         let mut bytes = Vec::new();
@@ -171,6 +178,26 @@ impl InputFile {
         })?;
         Ok(bytes)
     }
+}
+
+/// Reads a secret whole from `input`; refuses more than `limit` bytes. Memory for all of it is taken at once, since a vector
+/// that grows leaves copies behind.
+pub fn read_secret(input: &mut File, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileFault> {
+    let mut bytes = Zeroizing::new(vec![0; usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1)]);
+    let mut filled = 0;
+    loop {
+        match input.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if filled == bytes.len() {
+        return Err(FileFault::TooLarge { limit });
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod staging;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use folder::{Folder, InputFile};
+pub use folder::{Folder, InputFile, read_secret};
 pub use staging::{StagedFile, StagedFolder, replace, wipe, write_new};
 
 /// What is wrong with a file or folder, and which.

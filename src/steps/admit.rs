@@ -71,7 +71,13 @@ pub fn admit(
         match &result {
             // A name that no release has is not fit for a note's name either.
             Ok(_) | Err(AdmitError::Name(_)) => {}
-            Err(error) => inbox.refuse(&name, &error.to_string())?,
+            // A disk of ours is no fault of the submission.
+            Err(AdmitError::File(_) | AdmitError::Release(ReleaseError::Copy(_)) | AdmitError::Certificate(_)) => {
+                return Err(result.expect_err("it is an error"));
+            }
+            Err(error @ (AdmitError::OtherName { .. } | AdmitError::Release(_) | AdmitError::Occupied(_))) => {
+                inbox.refuse(&name, &error.to_string())?;
+            }
         }
         submissions.push(Submission { name, result });
     }
@@ -88,7 +94,8 @@ fn admit_one(
 ) -> Result<Admitted, AdmitError> {
     name.parse::<ProjectName>()?;
     let staged = releases.stage(name)?;
-    let mut report = verify_release(&inbox.submission(name)?, certificate, Some(&staged), now, progress)?;
+    let submission = inbox.submission(name).map_err(ReleaseError::File)?;
+    let mut report = verify_release(&submission, certificate, Some(&staged), now, progress)?;
     if let Some(refused) = report.files.iter().position(|file| file.result.is_err()) {
         let refused = report.files.swap_remove(refused);
         return Err(refused.result.expect_err("it was refused").into());
@@ -100,7 +107,7 @@ fn admit_one(
     }
     let new = staged.publish().map_err(|error| match error.fault {
         FileFault::Exists => AdmitError::Occupied(expected),
-        _ => error.into(),
+        _ => AdmitError::File(error),
     })?;
     inbox.remove(name)?;
     Ok(Admitted { report, new })

@@ -126,12 +126,36 @@ pub enum BuildError {
         /// What the grant allows.
         limit: u64,
     },
-    /// A file that is not what it must be, or cannot be read.
+    /// A file of the build that is not what it must be, or cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The release's folder, which is filled while the artifacts are read.
+    #[error("the release cannot be written: {0}")]
+    Output(FileError),
     /// H's ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+impl BuildError {
+    /// Whether the build is at fault, and not a disk of ours.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::File(error) => !matches!(error.fault, FileFault::Io(_)),
+            Self::Output(_) | Self::Ledger(_) => false,
+            Self::NotIssued(_)
+            | Self::NotYetValid { .. }
+            | Self::Expired { .. }
+            | Self::ReleaseKey(_)
+            | Self::OtherReleaseKey { .. }
+            | Self::Evidence(_)
+            | Self::Closed { .. }
+            | Self::Extra { .. }
+            | Self::MissingArtifact { .. }
+            | Self::Digest { .. }
+            | Self::TooLarge { .. } => true,
+        }
+    }
 }
 
 /// Checks the build in `from` under `grant`. The artifacts are copied, in their one read, into a folder aside that will
@@ -176,16 +200,16 @@ pub fn verify(
     }
 
     check_names(&attested, from)?;
-    let staged = StagedFolder::new(release)?;
+    let staged = StagedFolder::new(release).map_err(BuildError::Output)?;
     let artifacts = read_artifacts(&grant, &attested, from, hash, &staged, progress)?;
 
     let build_key = attested.build_key().binary();
     let builder = &attested.manifest().builder;
     for (file, bytes) in [(MANIFEST, &manifest_bytes), (MANIFEST_SIGNATURE, &signature_bytes), (BUILD_KEY, &build_key)]
     {
-        staged.write(&format!("{EVIDENCE}/{builder}/{file}"), bytes)?;
+        staged.write(&format!("{EVIDENCE}/{builder}/{file}"), bytes).map_err(BuildError::Output)?;
     }
-    staged.write(&format!("{EVIDENCE}/{GRANT}"), grant.bytes())?;
+    staged.write(&format!("{EVIDENCE}/{GRANT}"), grant.bytes()).map_err(BuildError::Output)?;
     let digests = EvidenceDigests { manifest, signature: Sha256::of(&signature_bytes), key: Sha256::of(&build_key) };
     let builders = BTreeMap::from([(builder.clone(), digests)]);
     let sums = Sums::new(attested.manifest().artifacts.clone(), Sha256::of(grant.bytes()), builders);
@@ -244,18 +268,18 @@ fn read_artifacts(
             return Err(too_large());
         }
         progress.file(name, file.size());
-        let mut copy = staged.file(name)?;
+        let mut copy = staged.file(name).map_err(BuildError::Output)?;
         let mut state = HashState::new(hash);
         let read = file.read_once::<BuildError>(left, |piece| {
             state.update(piece);
             progress.read(piece.len() as u64);
-            Ok(copy.write(piece)?)
+            copy.write(piece).map_err(BuildError::Output)
         });
         left -= read.map_err(|error| match error {
             BuildError::File(FileError { fault: FileFault::TooLarge { .. }, .. }) => too_large(),
             other => other,
         })?;
-        copy.finish()?;
+        copy.finish().map_err(BuildError::Output)?;
         let found = state.sha256();
         if found != artifact.digest {
             return Err(BuildError::Digest { name: artifact.name.clone(), found, expected: artifact.digest });

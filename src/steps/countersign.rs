@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::build::VerifiedBuild;
+use super::build::{BuildError, VerifiedBuild};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Event, Intent, RunResult};
 use crate::domain::key::{Fingerprint, PublicKey};
@@ -258,9 +258,9 @@ impl Run<'_> {
 
 /// Appends to the ledger that a build was refused, and why. For a grant that is not ours nothing is kept: anybody could
 /// fill the log with those.
-pub fn log_refusal(grant: GrantId, reason: &str, ledger: &mut Ledger, now: Timestamp) -> Result<(), LedgerError> {
-    if ledger.issued(grant)? {
-        ledger.append(now, Event::EvidenceRefused { grant, reason: reason.to_owned() })?;
+pub fn log_refusal(grant: GrantId, error: &BuildError, ledger: &mut Ledger, now: Timestamp) -> Result<(), LedgerError> {
+    if error.is_refusal() && ledger.issued(grant)? {
+        ledger.append(now, Event::EvidenceRefused { grant, reason: error.to_string() })?;
     }
     Ok(())
 }

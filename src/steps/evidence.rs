@@ -3,7 +3,7 @@
 use crate::domain::digest::GrantId;
 use crate::domain::grant::{Builder, Grant};
 use crate::domain::key::Fingerprint;
-use crate::domain::manifest::{BadManifest, Manifest};
+use crate::domain::manifest::{BadManifest, MANIFEST, Manifest};
 use crate::domain::name::{ArtifactName, BuilderName, ProjectName, Version};
 use crate::domain::time::Timestamp;
 use crate::openpgp::{BadCertificate, BadSignature, Certificate, DetachedSignature, HashState, Signed};
@@ -28,10 +28,10 @@ pub enum EvidenceError {
         fault: BadCertificate,
     },
     /// The signature file, or what it says.
-    #[error("manifest signature {0}")]
+    #[error("`build.manifest.sig` {0}")]
     Signature(#[from] BadSignature),
     /// None of the grant's builders signed.
-    #[error("manifest signature is by key {issuer}, which is no build key of this grant ({})", join(builders))]
+    #[error("`build.manifest.sig` is by key {issuer}, which is no build key of this grant ({})", join(builders))]
     NotABuilder {
         /// Who signed, by their own word.
         issuer: String,
@@ -39,10 +39,10 @@ pub enum EvidenceError {
         builders: Vec<(BuilderName, Fingerprint)>,
     },
     /// The manifest's form.
-    #[error("manifest {0}")]
+    #[error("`build.manifest` {0}")]
     Manifest(#[from] BadManifest),
     /// Made for another grant.
-    #[error("manifest is for grant {found}, not for {expected}")]
+    #[error("`build.manifest` is for grant {found}, not for {expected}")]
     OtherGrant {
         /// What it says.
         found: GrantId,
@@ -50,7 +50,7 @@ pub enum EvidenceError {
         expected: GrantId,
     },
     /// Signed with one builder's key in the name of another.
-    #[error("manifest says builder `{found}`, but builder `{signer}` signed it")]
+    #[error("`build.manifest` says builder `{found}`, but builder `{signer}` signed it")]
     OtherBuilder {
         /// What it says.
         found: BuilderName,
@@ -58,7 +58,7 @@ pub enum EvidenceError {
         signer: BuilderName,
     },
     /// Another project or version.
-    #[error("manifest is for {found}, but the grant is for {expected}")]
+    #[error("`build.manifest` is for {found}, but the grant is for {expected}")]
     OtherBuild {
         /// What it says.
         found: String,
@@ -74,7 +74,7 @@ pub enum EvidenceError {
         patterns: Vec<String>,
     },
     /// More artifacts than allowed.
-    #[error("manifest lists {count} artifacts, but the grant allows {limit}")]
+    #[error("`build.manifest` lists {count} artifacts, but the grant allows {limit}")]
     TooMany {
         /// How many there are.
         count: usize,
@@ -143,7 +143,7 @@ fn signer<'a>(
     for builder in builders {
         let key = Certificate::parse(builder.key.as_bytes())
             .map_err(|fault| EvidenceError::BuildKey { builder: builder.name.clone(), fault })?;
-        match signature.check(&key, &state, "the manifest", now) {
+        match signature.check(&key, &state, MANIFEST, now) {
             Ok(signed) => return Ok((builder, key, signed)),
             Err(BadSignature::OtherKey { issuer: by, .. }) => issuer = Some(by),
             Err(error) => return Err(error.into()),

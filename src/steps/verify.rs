@@ -124,6 +124,9 @@ pub enum ReleaseError {
     /// A file that is not what it must be, or cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The copy that is made while the release is read.
+    #[error("the release cannot be copied: {0}")]
+    Copy(FileError),
 }
 
 impl ReleaseReport {
@@ -323,8 +326,8 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        self.copy.map_or(Ok(()), |copy| copy.write(name, bytes))
+    fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
+        self.copy.map_or(Ok(()), |copy| copy.write(name, bytes)).map_err(ReleaseError::Copy)
     }
 }
 
@@ -341,13 +344,13 @@ fn read(
     state: &mut HashState,
     copy: Option<&StagedFolder>,
     progress: &mut dyn Progress,
-) -> Result<(), FileError> {
+) -> Result<(), ReleaseError> {
     progress.file(name, file.size());
-    let mut copy = copy.map(|copy| copy.file(name)).transpose()?;
-    file.read_once::<FileError>(u64::MAX, |piece| {
+    let mut copy = copy.map(|copy| copy.file(name)).transpose().map_err(ReleaseError::Copy)?;
+    file.read_once::<ReleaseError>(u64::MAX, |piece| {
         state.update(piece);
         progress.read(piece.len() as u64);
-        copy.as_mut().map_or(Ok(()), |copy| copy.write(piece))
+        copy.as_mut().map_or(Ok(()), |copy| copy.write(piece)).map_err(ReleaseError::Copy)
     })?;
-    copy.map_or(Ok(()), |copy| copy.finish())
+    copy.map_or(Ok(()), |copy| copy.finish()).map_err(ReleaseError::Copy)
 }

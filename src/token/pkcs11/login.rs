@@ -34,9 +34,16 @@ impl Given {
 /// token's flags tell that it would be in vain or could be the last.
 pub(super) fn login(opened: Opened, interaction: &mut dyn Interaction) -> Result<(Opened, Given), TokenError> {
     let (module, uri, read_write) = (Arc::clone(&opened.module), opened.uri.clone(), opened.read_write);
-    let opened = match opened.refreshed() {
+    let opened = match opened.refreshed().filter(|opened| !is_half_read(&opened.info)) {
         Some(opened) => opened,
-        None => module.patiently(|| Opened::new(&module, &uri, read_write))?,
+        None => module.patiently(|| {
+            let opened = Opened::new(&module, &uri, read_write)?;
+            if is_half_read(&opened.info) {
+                let error = TokenError::PinNotSet { token: opened.info.name().to_owned() };
+                return Err(Failure { error, passing: true });
+            }
+            Ok(opened)
+        })?,
     };
     let source = uri.pin_source();
     let given = match ask(&opened.info, &source, interaction)? {
@@ -52,16 +59,23 @@ pub(super) fn login(opened: Opened, interaction: &mut dyn Interaction) -> Result
         match opened.session.call(|session| session.login(UserType::User, given.pin())) {
             // Login is per token, not per session: another session of this process did it.
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(opened),
-            // SoftHSM2 read the token's file while another process wrote it. It does so before it looks at the PIN, and it
-            // never locks one, so the same PIN may be tried again. No other token may be treated like that: this answer
-            // does not tell whether the try was counted.
-            Err(error @ Error::Pkcs11(RvError::GeneralError, _)) if opened.info.is_softhsm() => {
+            // SoftHSM2 read the token's file while another process wrote it: without its end, where the PIN is, or not at
+            // all. Both it finds before it looks at this PIN, and it never locks one, so the same PIN may be given again. No
+            // other token may be treated like that: CKR_GENERAL_ERROR does not tell whether the try was counted.
+            Err(error @ Error::Pkcs11(RvError::GeneralError | RvError::UserPinNotInitialized, _))
+                if opened.info.is_softhsm() =>
+            {
                 Err(Failure { error: refused(&opened, &error), passing: true })
             }
             Err(error) => Err(refused(&opened, &error).into()),
         }
     })?;
     Ok((opened, given))
+}
+
+/// Whether SoftHSM2 may have read the token's file while another process wrote it, and missed that it has a PIN.
+fn is_half_read(token: &TokenInfo) -> bool {
+    token.is_softhsm() && !token.pin_is_set
 }
 
 /// The PIN, if one is needed and may be tried.

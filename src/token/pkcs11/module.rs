@@ -140,8 +140,9 @@ impl Module {
                     if self.is_softhsm {
                         back_off(tried);
                     }
+                    let generation = *self.current();
                     // Where it fails, the next attempt says so.
-                    let _ = self.renew(*self.current());
+                    let _ = self.renew(generation);
                 }
                 Err(failure) => return Err(failure.error),
             }
