@@ -23,13 +23,14 @@ use crate::token::TokenUri;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  countersign init --token 'pkcs11:token=release;object=r2026?module-path=/usr/lib/softhsm/libsofthsm2.so' \\
-      --generate ed25519 --user-id 'Foo Releases <release@example.org>'
-  countersign init --token 'pkcs11:token=release?module-path=/usr/lib/softhsm/libsofthsm2.so' --cert release.asc")]
+  countersign init --generate ed25519 --user-id 'Foo <release@example.org>' \\
+      --token 'pkcs11:token=release;object=r2026?module-path=/PATH/TO/module.so'
+  countersign init --cert release.asc \\
+      --token 'pkcs11:token=release?module-path=/PATH/TO/module.so'")]
 pub(super) struct Init {
     /// The token, by its RFC 7512 URI; `pin-source=` in it says where the PIN comes from [default: the terminal]
     #[arg(long, value_name = "URI")]
-    token: TokenUri,
+    token: String,
     /// Make a key pair of this kind on the token
     #[arg(long, value_name = "KIND", requires = "user_id", value_parser = kinds())]
     generate: Option<KeyKind>,
@@ -64,7 +65,8 @@ fn kinds() -> impl TypedValueParser<Value = KeyKind> {
 
 impl Init {
     pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        warn_of_file_token(&self.token, output);
+        let token: TokenUri = self.token.parse()?;
+        warn_of_file_token(&token, output);
         let identity = self.user_id.map(|user_id| Identity { user_id, valid_for: self.expires.0 });
         let origin = match (self.cert, self.generate, identity) {
             (Some(cert), _, _) => Origin::Certified(Box::new(read_certificate(&cert)?)),
@@ -73,7 +75,7 @@ impl Init {
             (None, _, None) => unreachable!("the command line demands one of them"),
         };
         let now = Timestamp::now();
-        let ready = release_key::init(home, &self.token, origin, self.notation_domain, &mut Terminal, now)?;
+        let ready = release_key::init(home, &token, origin, self.notation_domain, &mut Terminal, now)?;
 
         let (certificate, config) = (&ready.home.certificate, &ready.home.config);
         let expires = ready.key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());

@@ -25,13 +25,11 @@ pub(super) struct Key {
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
     /// List the keys on the token, without a PIN
-    #[command(
-        after_help = "Example:\n  countersign key list --token 'pkcs11:?module-path=/usr/lib/softhsm/libsofthsm2.so'"
-    )]
+    #[command(after_help = "Example:\n  countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'")]
     List {
         /// The token, by its RFC 7512 URI [default: the one in config.toml]
         #[arg(long, value_name = "URI")]
-        token: Option<TokenUri>,
+        token: Option<String>,
     },
     /// Check that token, certificate and configuration fit together, without a PIN
     #[command(after_help = "Example:\n  countersign key check")]
@@ -62,9 +60,9 @@ impl Key {
     }
 }
 
-fn list(token: Option<TokenUri>, home: &Path, output: &mut Output) -> Result<(), CliError> {
+fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), CliError> {
     let (uri, release) = match token {
-        Some(uri) => (uri, None),
+        Some(uri) => (uri.parse::<TokenUri>()?, None),
         None => {
             let home = Home::open(home)?;
             let key = home.certificate.signing_key(home.config.signing_key, Timestamp::now());

@@ -49,10 +49,10 @@ Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
 struct Global {
     /// Home of the signing host [default: $COUNTERSIGN_HOME, else countersign in the XDG data folder]
     #[cfg(feature = "host")]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     home: Option<PathBuf>,
     /// Print the result as JSON on standard output, and an error as JSON on standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
 }
 

@@ -362,9 +362,11 @@ fn token(error: &TokenError) -> Advice {
         TokenError::KeyExists { .. } => {
             hint(Usage, "choose another `object`, or leave `--generate` out to use that key")
         }
-        TokenError::KeyUnsuitable { .. } => {
-            hint(Usage, "ed25519, p256, p384, p521 and rsa2048 to rsa4096 can sign releases")
-        }
+        TokenError::KeyUnnamed { .. } => hint(Usage, "add its name to the URI: `;object=NAME`"),
+        TokenError::KeyUnsuitable { .. } => hint(
+            Usage,
+            "ed25519, p256, p384, p521 and rsa from 2048 bits can sign releases; see `countersign key list`",
+        ),
         TokenError::MechanismUnsupported { .. } => hint(Usage, "use a kind of key that this token supports"),
         TokenError::PinWrong { state: PinState::Locked, .. } => {
             hint(Trouble, "that was the last try: unlock it with the token's own tools and the security officer's PIN")
@@ -395,11 +397,19 @@ fn token(error: &TokenError) -> Advice {
 }
 
 #[cfg(feature = "host")]
-fn pin(_: &PinError) -> Advice {
-    hint(
-        Usage,
-        "run this at a terminal, or add `pin-source=file:/path` (mode 0600), `fd:N` or `credential:NAME` to the token URI",
-    )
+fn pin(error: &PinError) -> Advice {
+    match error {
+        PinError::Declined => hint(
+            Usage,
+            "run this at a terminal, or add `pin-source=file:/PATH`, `fd:NUMBER` or `credential:NAME` to the token URI",
+        ),
+        PinError::TooOpen { path, .. } => hint(Usage, format!("run `chmod 600 {path}`")),
+        PinError::NoCredentials { name } => {
+            hint(Usage, format!("add `LoadCredential={name}:/PATH` to the systemd unit"))
+        }
+        PinError::Source | PinError::Unreadable { .. } => hint(Usage, "correct `pin-source` in the token URI"),
+        PinError::Empty { .. } | PinError::Malformed { .. } => hint(Usage, "it must hold the PIN and nothing else"),
+    }
 }
 
 /// Where results, talk and errors go: data to standard output, talk to standard error.
@@ -578,6 +588,7 @@ mod tests {
             KeyAmbiguous { token: token(), uri: uri(), candidates: two() },
             KeyExists { token: token(), key: "label `r2026`".into() },
             KeyUnsuitable { token: token(), key: "label `r2026`".into(), reason: reason() },
+            KeyUnnamed { uri: uri() },
             MechanismUnsupported { token: token(), mechanism: "CKM_EDDSA".into() },
             PinWrong { token: token(), state: PinState::Untouched },
             PinWrong { token: token(), state: PinState::FinalTry },
@@ -796,6 +807,15 @@ mod tests {
         errors.extend(release_errors().into_iter().map(CliError::from));
         errors.extend(build_errors().into_iter().map(CliError::from));
         errors.extend(token_errors().into_iter().map(CliError::from));
+        let pins = [
+            PinError::Source,
+            PinError::Unreadable { from: text(), reason: text() },
+            PinError::TooOpen { path: text(), mode: 0o644 },
+            PinError::Empty { from: text() },
+            PinError::Malformed { from: text(), reason: "it has a control character" },
+            PinError::NoCredentials { name: text() },
+        ];
+        errors.extend(pins.map(|source| TokenError::Pin { token: text(), source }.into()));
         errors.extend(home_errors().into_iter().map(CliError::from));
         errors.extend(file_faults().into_iter().map(CliError::from));
         errors

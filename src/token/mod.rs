@@ -164,6 +164,12 @@ pub enum TokenError {
         /// The key, by label or id.
         key: String,
     },
+    /// The URI does not say what a new key is to be called.
+    #[error("token URI `{uri}` does not name the key to make")]
+    KeyUnnamed {
+        /// The URI.
+        uri: String,
+    },
     /// The key is of a kind that cannot sign a release.
     #[error("key {key} on token `{token}` cannot sign a release: {reason}")]
     KeyUnsuitable {

@@ -127,6 +127,7 @@ pub(super) fn generate(
     interaction: &mut dyn Interaction,
 ) -> Result<(Pkcs11Uri, Box<dyn Token>), TokenError> {
     let module = module(uri)?;
+    let label = uri.object().ok_or_else(|| TokenError::KeyUnnamed { uri: uri.to_string() })?;
     let Generation { mechanism, signing, spellings } = attributes::generation(kind);
     let needed = [mechanism, signing];
     let opened = module.patiently(|| {
@@ -134,11 +135,6 @@ pub(super) fn generate(
         opened.demand(&needed)?;
         Ok(opened)
     })?;
-    let Some(label) = uri.object() else {
-        let token = opened.info.name().to_owned();
-        let reason = "the URI must name the key to make, as `object=NAME`".to_owned();
-        return Err(TokenError::KeyUnsuitable { token, key: "without a name".to_owned(), reason });
-    };
     // Once without a PIN, and again when private objects can be seen too.
     refuse_if_taken(&opened, label)?;
     let (mut opened, given) = login(opened, interaction)?;
