@@ -295,7 +295,7 @@ fn one_key_must_fit(token: &SoftwareToken) {
     let taken = refused(token::generate(&parsed(&token.key_uri("new;id=%01")), KeyKind::P256, &mut Nobody));
     assert!(matches!(taken, TokenError::KeyExists { .. }), "{taken}");
     let nameless = refused(token::generate(&parsed(&token.uri()), KeyKind::P256, &mut Nobody));
-    assert!(matches!(nameless, TokenError::KeyUnsuitable { .. }), "{nameless}");
+    assert!(matches!(nameless, TokenError::KeyUnnamed { .. }), "{nameless}");
 }
 
 #[test]

@@ -2,13 +2,15 @@
 //!
 //! C_Finalize ends every session of the process and their numbers are then given out anew. So a session remembers the
 //! *generation* of the module that it belongs to, and one of an older generation is never used again: its number could be
-//! another's. Calls hold the generation for reading, C_Finalize and C_Initialize hold it for writing; the latter also keeps
-//! threads out of each other's C_Initialize, in which SoftHSM2 crashes.
+//! another's.
+//!
+//! One call at a time, whatever thread it comes from. Modules promise more (CKF_OS_LOCKING_OK) than they keep: SoftHSM2
+//! crashes when two threads are in C_Initialize, Kryoptic waits for ever when one logs in while another looks for objects. A
+//! token that is a device does one thing at a time anyway.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
@@ -34,9 +36,16 @@ pub(super) struct Module {
     sign: SignFunction,
     /// SoftHSM2, whose tokens flicker while other processes log in to them.
     pub(super) is_softhsm: bool,
-    generation: RwLock<u64>,
+    state: Mutex<State>,
+}
+
+/// How it stands with a module. Locked during each call.
+#[derive(Default)]
+struct State {
+    /// Counts C_Initialize.
+    generation: u64,
     /// Sessions open in this generation.
-    open: AtomicUsize,
+    open: usize,
 }
 
 /// C_Sign
@@ -82,7 +91,7 @@ impl Module {
         let sign = sign_function(&file).ok_or_else(|| refuse("it has no C_Sign".to_owned()))?;
         initialise(&context).map_err(|error| refuse(described(&error)))?;
         let is_softhsm = context.get_library_info().is_ok_and(|info| info.manufacturer_id().contains("SoftHSM"));
-        let module = Self { context, sign, is_softhsm, generation: RwLock::new(0), open: AtomicUsize::new(0) };
+        let module = Self { context, sign, is_softhsm, state: Mutex::default() };
         let module = Arc::new(module);
         loaded.insert(file, Arc::clone(&module));
         Ok(module)
@@ -90,32 +99,31 @@ impl Module {
 
     /// Calls the module outside of any session.
     pub(super) fn call<T>(&self, call: impl FnOnce(&Pkcs11) -> Result<T>) -> Result<T> {
-        let _generation = self.current();
+        let _state = self.state();
         call(&self.context)
     }
 
     /// Opens a session.
     pub(super) fn session(self: &Arc<Self>, slot: Slot, read_write: bool) -> Result<Session> {
-        let generation = self.current();
+        let mut state = self.state();
         let session = if read_write {
             self.context.open_rw_session_no_drop(slot)
         } else {
             self.context.open_ro_session_no_drop(slot)
         };
         let session = Some(session?);
-        self.open.fetch_add(1, Ordering::SeqCst);
-        Ok(Session { module: Arc::clone(self), session, generation: *generation })
+        state.open += 1;
+        Ok(Session { module: Arc::clone(self), session, generation: state.generation })
     }
 
     /// C_Finalize and C_Initialize, unless it was done since `generation`. What a token that went away needs: a module
     /// does not see by itself that it came back.
     pub(super) fn renew(&self, generation: u64) -> Result<()> {
-        let mut current = self.generation.write().unwrap_or_else(PoisonError::into_inner);
-        if *current != generation {
+        let mut state = self.state();
+        if state.generation != generation {
             return Ok(());
         }
-        *current += 1;
-        self.open.store(0, Ordering::SeqCst);
+        *state = State { generation: generation + 1, open: 0 };
         // A module that lost its token may refuse to end; initialising it says whether it is of use.
         let _ = self.context.clone().finalize();
         initialise(&self.context)
@@ -136,11 +144,14 @@ impl Module {
         for tried in 1..tries {
             match attempt() {
                 Ok(value) => return Ok(value),
-                Err(failure) if failure.passing && self.open.load(Ordering::SeqCst) == 0 => {
+                Err(failure) if failure.passing => {
+                    let State { generation, open } = *self.state();
+                    if open > 0 {
+                        return Err(failure.error);
+                    }
                     if self.is_softhsm {
                         back_off(tried);
                     }
-                    let generation = *self.current();
                     // Where it fails, the next attempt says so.
                     let _ = self.renew(generation);
                 }
@@ -150,17 +161,17 @@ impl Module {
         attempt().map_err(TokenError::from)
     }
 
-    fn current(&self) -> RwLockReadGuard<'_, u64> {
-        self.generation.read().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Session {
     /// Calls the module in this session; CKR_SESSION_HANDLE_INVALID where the module was renewed since it was opened.
     pub(super) fn call<T>(&self, call: impl FnOnce(&cryptoki::session::Session) -> Result<T>) -> Result<T> {
-        let generation = self.module.current();
+        let state = self.module.state();
         match &self.session {
-            Some(session) if *generation == self.generation => call(session),
+            Some(session) if state.generation == self.generation => call(session),
             _ => Err(Error::Pkcs11(RvError::SessionHandleInvalid, Function::GetSessionInfo)),
         }
     }
@@ -190,13 +201,13 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let generation = self.module.current();
+        let mut state = self.module.state();
         if let Some(session) = self.session.take()
-            && *generation == self.generation
+            && state.generation == self.generation
         {
             // A session that cannot be closed is lost already.
             let _ = session.close();
-            self.module.open.fetch_sub(1, Ordering::SeqCst);
+            state.open -= 1;
         }
     }
 }
