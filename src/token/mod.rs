@@ -90,8 +90,6 @@ pub struct PinRequest {
     pub token: String,
     /// How its PIN stands.
     pub state: PinState,
-    /// The PIN is asked for again, because this key wants it before each signature (`CKA_ALWAYS_AUTHENTICATE`).
-    pub each_signature: bool,
 }
 
 /// Whoever can answer while a token is unlocked.

@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn read(source: &PinSource, answer: Option<&'static str>) -> Result<String, PinError> {
-        let request = PinRequest { token: "release".into(), state: PinState::Untouched, each_signature: false };
+        let request = PinRequest { token: "release".into(), state: PinState::Untouched };
         source.read(&request, &mut Answer(answer)).map(|pin| pin.expose_secret().to_owned())
     }
 

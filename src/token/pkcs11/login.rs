@@ -81,7 +81,7 @@ fn is_half_read(token: &TokenInfo) -> bool {
 /// The PIN, if one is needed and may be tried.
 fn ask(token: &TokenInfo, source: &PinSource, interaction: &mut dyn Interaction) -> Result<Given, TokenError> {
     let name = || token.name().to_owned();
-    let request = PinRequest { token: token.full_name(), state: token.pin, each_signature: false };
+    let request = PinRequest { token: token.full_name(), state: token.pin };
     match token.pin {
         PinState::NotNeeded => return Ok(Given::Nothing),
         PinState::Locked => return Err(TokenError::PinLocked { token: name() }),
