@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat};
 
 use zeroize::Zeroizing;
 
@@ -57,6 +57,11 @@ impl Folder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Waits until no other process holds the folder in this way, then holds it until this value is dropped.
+    pub fn hold(&self) -> Result<(), FileError> {
+        flock(&self.handle, FlockOperation::LockExclusive).map_err(|error| FileError::io(&self.path)(error.into()))
     }
 
     /// The names of everything in it, sorted; refuses a folder with more than `limit` entries.

@@ -22,9 +22,11 @@ pub struct Releases {
 }
 
 impl Inbox {
-    /// Opens the inbox at `path`.
+    /// Opens the inbox at `path`, when no other process has it open: two would take each other's submissions away.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        Ok(Self { folder: Folder::open(path)? })
+        let folder = Folder::open(path)?;
+        folder.hold()?;
+        Ok(Self { folder })
     }
 
     /// The names of the submissions, sorted. Hidden entries are still being written; notes on refusals are ours.
