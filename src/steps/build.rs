@@ -42,6 +42,8 @@ pub struct VerifiedBuild {
     pub(super) artifacts: BTreeMap<ArtifactName, HashState>,
     pub(super) sums: Sums,
     pub(super) staged: StagedFolder,
+    /// Not visible beyond this file: nobody else can make the value.
+    _every_check_passed: (),
 }
 
 /// Why a build is refused. The token was not used.
@@ -215,7 +217,18 @@ pub fn verify(
     let sums = Sums::new(attested.manifest().artifacts.clone(), Sha256::of(grant.bytes()), builders);
 
     let accepted = accepted.is_some();
-    Ok(VerifiedBuild { grant, attested, manifest, accepted, signing_key, hash, artifacts, sums, staged })
+    Ok(VerifiedBuild {
+        grant,
+        attested,
+        manifest,
+        accepted,
+        signing_key,
+        hash,
+        artifacts,
+        sums,
+        staged,
+        _every_check_passed: (),
+    })
 }
 
 fn check_window(grant: &Grant, at: Timestamp) -> Result<(), BuildError> {
