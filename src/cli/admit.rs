@@ -64,8 +64,7 @@ impl Admit {
         output.value(json!({ "submissions": values }));
         match refused {
             0 => Ok(()),
-            all if all == submissions.len() => Err(CliError::NothingAdmitted(self.inbox)),
-            refused => Err(CliError::DidNotHold { refused, all: submissions.len() }),
+            refused => Err(CliError::NotAdmitted { refused, all: submissions.len() }),
         }
     }
 }

@@ -93,7 +93,7 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
             "serial": found.token.serial,
             "manufacturer": found.token.manufacturer,
             "model": found.token.model,
-            "pin": pin_state(found.token.pin),
+            "pin": found.token.pin,
             "release_key": is_ours,
         }));
     }
@@ -138,7 +138,7 @@ fn check(sign: bool, home: &Home, output: &mut Output) -> Result<(), CliError> {
         "expires": key.expires(),
         "algorithm": key.public().algorithm(),
         "token": description.uri,
-        "pin": pin_state(description.pin),
+        "pin": description.pin,
         "on_token": seen || sign,
         "signed": sign,
     }));

@@ -43,8 +43,8 @@ pub(super) enum CliError {
     BuildKeyOpen { path: PathBuf, mode: u32 },
     #[error("no systemd credential `{name}`: {reason}")]
     Credential { name: String, reason: &'static str },
-    #[error("nothing was admitted from `{}`", .0.display())]
-    NothingAdmitted(PathBuf),
+    #[error("{refused} of {all} submissions were refused")]
+    NotAdmitted { refused: usize, all: usize },
     #[error("{refused} of {all} did not hold")]
     DidNotHold { refused: usize, all: usize },
     #[error(transparent)]
@@ -113,7 +113,7 @@ fn advice(error: &CliError) -> Advice {
         CliError::Credential { .. } => {
             hint(Usage, "pass it with `LoadCredential=` or `systemd-creds`, or name a file instead")
         }
-        CliError::NothingAdmitted(_) => hint(Refused, "the reason stands beside each submission, in `NAME.refused`"),
+        CliError::NotAdmitted { .. } => hint(Refused, "the reason stands beside each submission, in `NAME.refused`"),
         CliError::DidNotHold { .. } => {
             hint(Refused, "do not use these files; fetch the release again, or ask its maintainers")
         }
@@ -194,6 +194,7 @@ fn attest(error: &AttestError) -> Advice {
         AttestError::Expired { .. } => hint(Refused, "ask the signing host's operator for a new grant"),
         AttestError::Key(fault) => (Usage, build_key_hint(fault)),
         AttestError::Name { .. } => hint(Usage, "rename it; the signing host would refuse it"),
+        AttestError::OwnFile { .. } => hint(Usage, "remove it, or leave it out of the artifacts"),
         AttestError::SeveralFolders { .. } => hint(Usage, "say with `-o DIR` where the manifest goes"),
         AttestError::List(_) => (Usage, None),
         AttestError::File(error) => file(error, Usage),
@@ -257,7 +258,7 @@ fn home(error: &HomeError) -> Advice {
 #[cfg(feature = "host")]
 fn grant(error: &GrantError) -> Advice {
     match error {
-        GrantError::ReleaseKey(_) => hint(Usage, "see `countersign key check`"),
+        GrantError::ReleaseKey(_) => hint(Refused, "see `countersign key check`"),
         GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
         GrantError::Home(error) => home(error),
         GrantError::Ledger(_) => ledger(),
@@ -444,7 +445,7 @@ impl Output {
     /// Prints what there is to print and ends the command.
     pub(super) fn end(self, result: Result<(), CliError>) -> ExitCode {
         let text = match &self.value {
-            Some(value) if self.json => format!("{value:#}\n"),
+            Some(value) if self.json => json_text(value),
             _ => self.text,
         };
         if std::io::stdout().write_all(text.as_bytes()).is_err() {
@@ -480,7 +481,14 @@ fn error_text(error: &CliError) -> String {
 
 fn error_json(error: &CliError) -> String {
     let (code, hint) = advice(error);
-    format!("{:#}\n", json!({ "error": error.to_string(), "hint": hint, "code": code as u8 }))
+    json_text(&json!({ "error": error.to_string(), "hint": hint, "code": code as u8 }))
+}
+
+/// JSON that is as harmless on a terminal as [`clean`] text: it need not escape more than the control characters below 0x20.
+fn json_text(value: &serde_json::Value) -> String {
+    let text = format!("{value:#}\n");
+    let escape = |c: char| if is_harmful(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    text.chars().map(escape).collect()
 }
 
 fn paint(text: &str, colour: &str) -> String {
@@ -490,18 +498,18 @@ fn paint(text: &str, colour: &str) -> String {
 
 /// Text that may hold names from elsewhere, with whatever could steer a terminal or mislead the eye written out.
 pub(super) fn clean(text: &str) -> String {
-    let harmful = |c: char| {
-        let bidi =
-            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        (c.is_control() && c != '\n') || bidi
-    };
     text.chars().fold(String::with_capacity(text.len()), |mut clean, c| {
-        match harmful(c) {
+        match is_harmful(c) {
             true => clean.extend(c.escape_unicode()),
             false => clean.push(c),
         }
         clean
     })
+}
+
+fn is_harmful(c: char) -> bool {
+    let bidi = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    (c.is_control() && c != '\n') || bidi
 }
 
 #[cfg(all(test, feature = "host"))]
@@ -743,13 +751,14 @@ mod tests {
             CliError::Usage(text()),
             CliError::BuildKeyOpen { path: path(), mode: 0o644 },
             CliError::Credential { name: text(), reason: "$CREDENTIALS_DIRECTORY is not set" },
-            CliError::NothingAdmitted(path()),
+            CliError::NotAdmitted { refused: 1, all: 3 },
             CliError::DidNotHold { refused: 1, all: 3 },
             CliError::BadGrant { path: path(), fault: BadGrant::NoPattern },
             CliError::NoEntry(9),
             AttestError::Expired { at: at() }.into(),
             AttestError::Key(BadBuildKey::NoSecret(text())).into(),
             AttestError::Name { path: path(), fault: bad_name() }.into(),
+            AttestError::OwnFile { path: path() }.into(),
             AttestError::SeveralFolders { first: "a".into(), second: "b".into() }.into(),
             AttestError::List(BadList::Empty).into(),
             AttestError::File(file()).into(),
@@ -843,6 +852,10 @@ mod tests {
 
     #[test]
     fn nothing_from_elsewhere_can_steer_the_terminal() {
+        let value = json!({ "name": "a\u{1b}\u{7f}\u{9b}\u{202e}" });
+        let text = json_text(&value);
+        assert!(!text.chars().any(is_harmful), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
         assert_eq!(clean("a\u{1b}[2Jb\rc\u{202e}d\ne\u{9b}"), "a\\u{1b}[2Jb\\u{d}c\\u{202e}d\ne\\u{9b}");
     }
 }

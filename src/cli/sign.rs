@@ -144,7 +144,7 @@ fn show_plan(
         "token": description.uri,
         "token_signatures": token_signatures,
         "kept_signatures": kept,
-        "pin": pin,
+        "pin": description.pin,
         "release": release,
         "artifacts": build.attested().manifest().artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
     }));

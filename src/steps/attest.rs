@@ -42,6 +42,12 @@ pub enum AttestError {
         /// What is wrong with its name.
         fault: BadName,
     },
+    /// A file that an earlier attestation wrote.
+    #[error("`{}` is no artifact: an earlier attestation wrote it", path.display())]
+    OwnFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// The artifacts are in several folders.
     #[error("artifacts are in several folders, `{}` and `{}`", first.display(), second.display())]
     SeveralFolders {
@@ -95,6 +101,9 @@ pub fn attest(
 
 fn list_one(path: &Path, progress: &mut dyn Progress) -> Result<Artifact, AttestError> {
     let shown = path.file_name().unwrap_or_default().to_string_lossy();
+    if [MANIFEST, MANIFEST_SIGNATURE].contains(&&*shown) {
+        return Err(AttestError::OwnFile { path: path.to_owned() });
+    }
     let name = shown.parse().map_err(|fault| AttestError::Name { path: path.to_owned(), fault })?;
     let file = InputFile::open(path)?;
     progress.file(&shown, file.size());

@@ -172,11 +172,13 @@ pub fn verify_file(
 ) -> Result<Signed, ReleaseError> {
     let name = path.to_string_lossy().into_owned();
     let file = signature_name(&name);
-    let bytes = InputFile::open_named(&PathBuf::from(&file))?.read_whole(LARGEST_SIGNATURE)?;
+    let content = InputFile::open_named(path).map_err(|error| missing(error, &name))?;
+    let bytes = InputFile::open_named(&PathBuf::from(&file)).map_err(|error| missing(error, &file))?;
+    let bytes = bytes.read_whole(LARGEST_SIGNATURE)?;
     let fault = |fault| ReleaseError::Signature { file: file.clone(), fault };
     let signature = DetachedSignature::parse(&bytes).map_err(fault)?;
     let mut state = HashState::new(signature.hash());
-    read(InputFile::open_named(path)?, &name, &mut state, None, progress)?;
+    read(content, &name, &mut state, None, progress)?;
     signature.check(certificate, &state, &name, now).map_err(fault)
 }
 

@@ -10,6 +10,7 @@ mod pkcs11;
 mod uri;
 
 use secrecy::SecretString;
+use serde::Serialize;
 
 use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
 
@@ -56,7 +57,8 @@ pub struct TokenDescription {
 }
 
 /// How a token's PIN stands, as far as the token tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PinState {
     /// No try was lost, or the token does not count.
     Untouched,

@@ -145,6 +145,10 @@ fn rest_of_file(rest: &str) -> Result<PathBuf, UriError> {
 }
 
 fn rest_of_pkcs11(rest: &str) -> Result<Pkcs11Uri, UriError> {
+    // Also where it stands in a value, behind the wrong separator: RFC 7512 allows `&` and `=` in a label.
+    if rest.contains("pin-value=") {
+        return Err(pin_value());
+    }
     let mut uri = Pkcs11Uri::default();
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -395,7 +399,8 @@ fn joined<const N: usize>(attributes: [(&str, Option<String>); N], separator: &s
 fn encoded(bytes: &[u8], allowed: fn(u8) -> bool) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
-        if allowed(byte) {
+        // An `=` in a value could make it look like an attribute.
+        if allowed(byte) && byte != b'=' {
             text.push(char::from(byte));
         } else {
             text.push_str(&format!("%{byte:02X}"));
@@ -495,6 +500,7 @@ mod tests {
     fn a_pin_in_a_uri_is_refused_and_not_repeated() {
         for text in [
             "pkcs11:token=t?pin-value=493027",
+            "pkcs11:token=t&pin-value=493027",
             "pkcs11:pin-value=493027",
             "pkcs11:?pin-value=493027&pin-value=493027",
             "pkcs11:?pin-value:493027",
