@@ -72,15 +72,23 @@ pub enum ConfigFault {
         nearest: &'static str,
     },
     /// Not TOML, or a value that is not allowed.
-    #[error("cannot be read: {0}")]
-    Malformed(String),
+    #[error("line {line}: {reason}")]
+    Malformed {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
 }
 
 impl Config {
     /// Reads the text of the file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let fail = |fault| ConfigError { path: path.to_owned(), fault };
-        let malformed = |error: toml::de::Error| fail(ConfigFault::Malformed(error.to_string().trim_end().to_owned()));
+        let malformed = |error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            fail(ConfigFault::Malformed { line, reason: error.message().to_owned() })
+        };
         let table: toml::Table = text.parse().map_err(malformed)?;
         if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             let likeness = |known: &&&str| (strsim::jaro_winkler(known, key) * 1000.0) as u32;
@@ -93,15 +101,11 @@ impl Config {
     /// The text of a new `config.toml`: every key with what it means; those that have a default stand in comments.
     pub fn template(token: &TokenUri, signing_key: Fingerprint, notation_domain: &str) -> String {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-        let mut text = include_str!("config.toml").to_owned();
-        for (name, value) in [
-            ("TOKEN", quoted(&token.to_string())),
-            ("KEY", quoted(&signing_key.to_string())),
-            ("DOMAIN", quoted(notation_domain)),
-        ] {
-            text = text.replace(&format!("@{name}@"), &value);
-        }
-        text
+        // The token last: its URI may hold what looks like another mark.
+        include_str!("config.toml")
+            .replace("@KEY@", &quoted(&signing_key.to_string()))
+            .replace("@DOMAIN@", &quoted(notation_domain))
+            .replace("@TOKEN@", &quoted(&token.to_string()))
     }
 }
 
@@ -147,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn a_token_may_be_called_like_a_mark_of_the_template() {
+        let uri = "pkcs11:token=@KEY@;object=@DOMAIN@?module-path=/@TOKEN@.so";
+        let token = uri.parse().expect("a token");
+        let text = Config::template(&token, KEY.parse().expect("a fingerprint"), "example.org");
+        assert_eq!(parse(&text).expect("a configuration").token, token);
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         let error = parse(&format!("{}\nvalid_fro = \"1h\"\n", template())).expect_err("refused");
         assert_eq!(error, "configuration `config.toml` has an unknown key `valid_fro`; did you mean `valid_for`?");
@@ -155,6 +167,7 @@ mod tests {
     #[test]
     fn a_value_that_is_not_allowed_is_refused_by_name() {
         let error = parse(&template().replace("signing_key = \"A", "signing_key = \"a")).expect_err("refused");
+        assert!(error.contains("config.toml` line 9: `a1B2"), "{error}");
         assert!(error.contains("is not the fingerprint of an OpenPGP v4 key"), "{error}");
     }
 }

@@ -1,15 +1,13 @@
 //! H's home: the folder with its configuration, release certificate, ledger and grants.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
 
 use crate::config::{Config, ConfigError};
 use crate::domain::digest::GrantId;
 use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT};
-use crate::files::{FileError, Folder, InputFile, replace, write_new};
+use crate::files::{FileError, FileFault, FileLock, Folder, InputFile, hold, replace, write_new};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{BadCertificate, Certificate, LARGEST_CERTIFICATE};
 
@@ -38,7 +36,7 @@ pub struct NewHome {
 
 /// Held by the one process that may change a home.
 #[derive(Debug)]
-pub struct HomeLock(#[expect(dead_code, reason = "the lock ends when the file is closed")] File);
+pub struct HomeLock(#[expect(dead_code, reason = "the lock ends when it is dropped")] FileLock);
 
 /// What is wrong with a home.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +107,7 @@ impl Home {
         if !path.join(CONFIG).exists() {
             return Err(HomeError::Missing(path.to_owned()));
         }
+        let path = &fs::canonicalize(path).map_err(FileError::io(path))?;
         check_private(path)?;
         let config = path.join(CONFIG);
         let text = InputFile::open(&config)?.read_whole(LARGEST_CERTIFICATE)?;
@@ -171,15 +170,17 @@ impl Home {
 impl NewHome {
     /// Makes the folder with an empty ledger. What an interrupted attempt left is taken over; a finished home is refused.
     pub fn begin(path: &Path) -> Result<(Self, HomeLock, Ledger), HomeError> {
-        if path.join(CONFIG).exists() {
-            return Err(HomeError::Exists(path.to_owned()));
-        }
         for folder in [path, &path.join(GRANTS)] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.map_err(FileError::io(folder))?;
         }
+        let path = &fs::canonicalize(path).map_err(FileError::io(path))?;
         check_private(path)?;
         let lock = lock(path)?;
+        // Another process may have finished meanwhile.
+        if path.join(CONFIG).exists() {
+            return Err(HomeError::Exists(path.to_owned()));
+        }
         let ledger = Ledger::open_or_create(&path.join(LEDGER))?;
         Ok((Self { path: path.to_owned() }, lock, ledger))
     }
@@ -205,14 +206,10 @@ impl NewHome {
 }
 
 fn lock(home: &Path) -> Result<HomeLock, HomeError> {
-    let path = home.join(LOCK);
-    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(FileError::io(&path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(HomeLock(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(HomeError::Busy(home.to_owned())),
-        Err(error) => Err(FileError::io(&path)(error.into()).into()),
-    }
+    hold(&home.join(LOCK)).map(HomeLock).map_err(|error| match error.fault {
+        FileFault::Busy => HomeError::Busy(home.to_owned()),
+        _ => error.into(),
+    })
 }
 
 /// The folder 0700, its folders 0700, its files 0600, all of them ours.

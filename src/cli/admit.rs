@@ -35,11 +35,13 @@ impl Admit {
         let now = Timestamp::now();
         let submissions = steps::admit::admit(&inbox, &releases, &certificate, now, &mut Bar::new())?;
 
+        let all = submissions.len();
         let mut refused = 0;
+        let mut trouble = None;
         let mut values = Vec::new();
-        for submission in &submissions {
-            let name = &submission.name;
-            match &submission.result {
+        for submission in submissions {
+            let name = submission.name;
+            match submission.result {
                 Ok(admitted) => {
                     let word = if admitted.new { "admitted" } else { "was admitted already" };
                     let (signed, grant) = (&admitted.report.list, admitted.report.grant.id());
@@ -49,22 +51,34 @@ impl Admit {
                         signed.created,
                         grant.short()
                     ));
+                    if !admitted.removed {
+                        output.line(format!("{name}: its submission cannot be removed from the inbox"));
+                    }
                     values.push(json!({ "name": name, "admitted": true, "new": admitted.new, "grant": grant, "key": signed.key }));
+                }
+                Err(error) if error.is_trouble() => {
+                    values
+                        .push(json!({ "name": name, "admitted": false, "reason": error.to_string(), "noted": false }));
+                    trouble = Some(error);
                 }
                 Err(error) => {
                     refused += 1;
                     output.line(format!("{name}: refused, {error}"));
-                    values.push(json!({ "name": name, "admitted": false, "reason": error.to_string() }));
+                    if !submission.noted {
+                        output.line(format!("{name}: the reason could not be written beside it"));
+                    }
+                    values.push(json!({ "name": name, "admitted": false, "reason": error.to_string(), "noted": submission.noted }));
                 }
             }
         }
-        if submissions.is_empty() {
+        if all == 0 {
             output.line(format!("{}: nothing there", self.inbox.display()));
         }
         output.value(json!({ "submissions": values }));
-        match refused {
-            0 => Ok(()),
-            refused => Err(CliError::NotAdmitted { refused, all: submissions.len() }),
+        match (trouble, refused) {
+            (Some(trouble), _) => Err(trouble.into()),
+            (None, 0) => Ok(()),
+            (None, refused) => Err(CliError::NotAdmitted { refused, all }),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::render::{CliError, Output};
 use super::sign::warn_of_file_token;
 use crate::domain::key::KeyKind;
 use crate::domain::time::{Period, Timestamp};
+use crate::files::FileError;
 use crate::steps::release_key::{self, Identity, Origin};
 use crate::token::TokenUri;
 
@@ -65,7 +66,11 @@ fn kinds() -> impl TypedValueParser<Value = KeyKind> {
 
 impl Init {
     pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let token: TokenUri = self.token.parse()?;
+        let token = match self.token.parse()? {
+            // The configuration must mean the same wherever a command is run.
+            TokenUri::File(path) => TokenUri::File(std::path::absolute(&path).map_err(FileError::io(&path))?),
+            pkcs11 @ TokenUri::Pkcs11(_) => pkcs11,
+        };
         warn_of_file_token(&token, output);
         let identity = self.user_id.map(|user_id| Identity { user_id, valid_for: self.expires.0 });
         let origin = match (self.cert, self.generate, identity) {

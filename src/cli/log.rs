@@ -51,7 +51,7 @@ impl Log {
             LogCommand::Show { index } => {
                 let entry: Entry = ledger.entry(index)?.ok_or(CliError::NoEntry(index))?;
                 let text = serde_json::to_string_pretty(&entry).expect("an entry can be written as JSON");
-                output.line(text);
+                text.lines().for_each(|line| output.line(line));
                 output.value(entry);
             }
         }

@@ -79,24 +79,29 @@ enum Command {
 pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let mut output = Output::new(global.json);
-    let result = match command {
+    let result = dispatch(&global, command, &mut output);
+    output.end(result)
+}
+
+#[cfg_attr(not(feature = "host"), expect(unused_variables, reason = "no command of this binary has a home"))]
+fn dispatch(global: &Global, command: Command, output: &mut Output) -> Result<(), CliError> {
+    match command {
         #[cfg(feature = "host")]
-        Command::Init(init) => init.run(&home(&global), &mut output),
+        Command::Init(init) => init.run(&home(global)?, output),
         #[cfg(feature = "host")]
-        Command::Grant(grant) => grant.run(&home(&global), &mut output),
-        Command::Attest(attest) => attest.run(&mut output),
+        Command::Grant(grant) => grant.run(&home(global)?, output),
+        Command::Attest(attest) => attest.run(output),
         #[cfg(feature = "host")]
-        Command::Sign(sign) => sign.run(&home(&global), &mut output),
-        Command::Admit(admit) => admit.run(&mut output),
-        Command::Verify(verify) => verify.run(&mut output),
+        Command::Sign(sign) => sign.run(&home(global)?, output),
+        Command::Admit(admit) => admit.run(output),
+        Command::Verify(verify) => verify.run(output),
         #[cfg(feature = "host")]
-        Command::Log(log) => log.run(&home(&global), &mut output),
+        Command::Log(log) => log.run(&home(global)?, output),
         #[cfg(feature = "host")]
-        Command::Key(key) => key.run(&home(&global), &mut output),
+        Command::Key(key) => key.run(&home(global)?, output),
         #[cfg(feature = "host")]
         Command::Demo(demo) => demo.run(),
-    };
-    output.end(result)
+    }
 }
 
 /// Ends the process after a panic, whose message stands on standard error already.
@@ -110,10 +115,12 @@ pub fn command() -> clap::Command {
 }
 
 #[cfg(feature = "host")]
-fn home(global: &Global) -> PathBuf {
+fn home(global: &Global) -> Result<PathBuf, CliError> {
     let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let data = || set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share"))).unwrap_or_default();
-    global.home.clone().or_else(|| set("COUNTERSIGN_HOME")).unwrap_or_else(|| data().join("countersign"))
+    let data =
+        || set("XDG_DATA_HOME").filter(|path| path.is_absolute()).or_else(|| Some(set("HOME")?.join(".local/share")));
+    let default = || data().map(|data| data.join("countersign"));
+    global.home.clone().or_else(|| set("COUNTERSIGN_HOME")).or_else(default).ok_or(CliError::Nowhere)
 }
 
 fn read_certificate(path: &Path) -> Result<Certificate, CliError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::render::clean;
+use crate::domain::text::clean;
 use crate::steps::Progress;
 
 /// Shorter reads are over before a bar could be read.

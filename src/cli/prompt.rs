@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 
 use secrecy::SecretString;
 
-use super::render::clean;
+use crate::domain::text::clean;
 use crate::token::{Interaction, PinRequest, PinState};
 
 /// Asks whoever sits at the terminal, if there is one.

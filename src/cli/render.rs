@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::domain::text::{clean, is_harmful};
 use crate::files::{FileError, FileFault};
 use crate::openpgp::{BadBuildKey, BadCertificate};
 use crate::steps::admit::AdmitError;
@@ -58,6 +59,9 @@ pub(super) enum CliError {
     #[cfg(feature = "host")]
     #[error("grant `{}` {fault}", path.display())]
     BadGrant { path: PathBuf, fault: BadGrant },
+    #[cfg(feature = "host")]
+    #[error("neither $HOME nor $XDG_DATA_HOME says where the signing host's home is")]
+    Nowhere,
     #[cfg(feature = "host")]
     #[error("the ledger has no entry {0}")]
     NoEntry(u64),
@@ -128,6 +132,8 @@ fn advice(error: &CliError) -> Advice {
             hint(Refused, "give the grant file that `countersign grant` wrote, or the grant's id")
         }
         #[cfg(feature = "host")]
+        CliError::Nowhere => hint(Usage, "name it with `--home DIR` or in $COUNTERSIGN_HOME"),
+        #[cfg(feature = "host")]
         CliError::NoEntry(_) => hint(Usage, "`countersign log list` shows which there are"),
         #[cfg(feature = "host")]
         CliError::Demo(_) => (Trouble, None),
@@ -161,6 +167,7 @@ fn file(error: &FileError, missing: Code) -> Advice {
             (missing, None)
         }
         FileFault::Exists => hint(Usage, "move it away, or name another place with `-o`"),
+        FileFault::Busy => hint(Trouble, "run the same command again when it is done"),
         FileFault::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
             hint(Trouble, "make room and run the same command again: nothing is lost")
         }
@@ -194,6 +201,7 @@ fn attest(error: &AttestError) -> Advice {
         AttestError::Expired { .. } => hint(Refused, "ask the signing host's operator for a new grant"),
         AttestError::Key(fault) => (Usage, build_key_hint(fault)),
         AttestError::Name { .. } => hint(Usage, "rename it; the signing host would refuse it"),
+        AttestError::SecretKey { .. } => hint(Usage, "keep keys out of the folder of artifacts"),
         AttestError::OwnFile { .. } => hint(Usage, "remove it, or leave it out of the artifacts"),
         AttestError::SeveralFolders { .. } => hint(Usage, "say with `-o DIR` where the manifest goes"),
         AttestError::List(_) => (Usage, None),
@@ -205,6 +213,7 @@ fn admit(error: &AdmitError) -> Advice {
     match error {
         AdmitError::Name(_) | AdmitError::OtherName { .. } => (Refused, None),
         AdmitError::Release(error) => release(error),
+        AdmitError::SameFolder(_) => hint(Usage, "what is pushed and what is served must be two folders"),
         AdmitError::Occupied(_) => hint(Refused, "a version is released once: give the build a new version"),
         AdmitError::Certificate(_) => hint(Refused, "get the renewed certificate from its owner"),
         AdmitError::File(error) => file(error, Usage),
@@ -216,7 +225,8 @@ fn release(error: &ReleaseError) -> Advice {
         ReleaseError::File(error) => file(error, Refused),
         ReleaseError::Copy(error) => file(error, Trouble),
         ReleaseError::Missing(_) => hint(Refused, "fetch the release again, complete"),
-        ReleaseError::Extra(_)
+        ReleaseError::TooLarge { .. }
+        | ReleaseError::Extra(_)
         | ReleaseError::Signature { .. }
         | ReleaseError::OtherGrant { .. }
         | ReleaseError::OtherKey { .. }
@@ -293,6 +303,7 @@ fn build(error: &BuildError) -> Advice {
         BuildError::TooLarge { .. } => hint(Refused, "issue a new grant with a larger `--max-bytes` if this is right"),
         BuildError::File(error) => file(error, Refused),
         BuildError::Output(error) => file(error, Usage),
+        BuildError::IntoItself(_) => hint(Usage, "name another place with `-o`"),
         BuildError::Ledger(_) => ledger(),
     }
 }
@@ -448,11 +459,10 @@ impl Output {
             Some(value) if self.json => json_text(value),
             _ => self.text,
         };
-        if std::io::stdout().write_all(text.as_bytes()).is_err() {
-            return ExitCode::from(Trouble as u8);
-        }
+        let written = std::io::stdout().write_all(text.as_bytes());
         match result {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) if written.is_ok() => ExitCode::SUCCESS,
+            Ok(()) => ExitCode::from(Trouble as u8),
             Err(error) => {
                 let (code, _) = advice(&error);
                 let text = if self.json { error_json(&error) } else { error_text(&error) };
@@ -487,29 +497,13 @@ fn error_json(error: &CliError) -> String {
 /// JSON that is as harmless on a terminal as [`clean`] text: it need not escape more than the control characters below 0x20.
 fn json_text(value: &serde_json::Value) -> String {
     let text = format!("{value:#}\n");
-    let escape = |c: char| if is_harmful(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let escape = |c: char| if is_harmful(c) && c != '\n' { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     text.chars().map(escape).collect()
 }
 
 fn paint(text: &str, colour: &str) -> String {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || !std::io::stderr().is_terminal();
     if plain { text.to_owned() } else { format!("\u{1b}[1;{colour}m{text}\u{1b}[0m") }
-}
-
-/// Text that may hold names from elsewhere, with whatever could steer a terminal or mislead the eye written out.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut clean, c| {
-        match is_harmful(c) {
-            true => clean.extend(c.escape_unicode()),
-            false => clean.push(c),
-        }
-        clean
-    })
-}
-
-fn is_harmful(c: char) -> bool {
-    let bidi = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    (c.is_control() && c != '\n') || bidi
 }
 
 #[cfg(all(test, feature = "host"))]
@@ -568,6 +562,7 @@ mod tests {
             FileFault::TooLarge { limit: 10 },
             FileFault::TooMany { limit: 10 },
             FileFault::Exists,
+            FileFault::Busy,
             io(std::io::ErrorKind::StorageFull),
             io(std::io::ErrorKind::PermissionDenied),
             io(std::io::ErrorKind::TimedOut),
@@ -623,7 +618,7 @@ mod tests {
             HomeError::NoSuchGrant(text()),
             HomeError::AmbiguousGrant(text()),
             HomeError::Config(ConfigError { path: path(), fault: config }),
-            HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Malformed(text()) }),
+            HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Malformed { line: 3, reason: text() } }),
             HomeError::Certificate { path: path(), fault: BadCertificate::NotOne(2) },
             HomeError::Grant { path: path(), fault: BadGrant::NoBuilder },
             HomeError::Ledger(ledger_error()),
@@ -648,6 +643,9 @@ mod tests {
         vec![
             BadSignature::Malformed(text()),
             BadSignature::NotOne("several packets".into()),
+            BadSignature::Armoured,
+            BadSignature::Unhashed,
+            BadSignature::Rewritten,
             BadSignature::Version(6),
             BadSignature::WrongType("Text".into()),
             BadSignature::Hash("SHA1".into()),
@@ -655,7 +653,7 @@ mod tests {
             BadSignature::OtherKey { issuer: text(), certificate: key() },
             BadSignature::Key(KeyTrouble::KeyExpired { key: key(), at: at() }),
             BadSignature::Future { created: at() },
-            BadSignature::Expired,
+            BadSignature::Ends,
             BadSignature::Mismatch("foo.tar.xz".into()),
         ]
     }
@@ -705,6 +703,7 @@ mod tests {
             BuildError::TooLarge { name: artifact(), limit: 10 },
             BuildError::File(file()),
             BuildError::Output(file()),
+            BuildError::IntoItself(path()),
             BuildError::Ledger(ledger_error()),
         ];
         errors.extend(key_troubles().into_iter().map(BuildError::ReleaseKey));
@@ -717,6 +716,7 @@ mod tests {
         let mut errors = vec![
             ReleaseError::Missing(text()),
             ReleaseError::Extra(text()),
+            ReleaseError::TooLarge { file: text(), limit: 10 },
             ReleaseError::OtherGrant { file: text(), found: None, expected: id() },
             ReleaseError::OtherGrant { file: text(), found: Some(text()), expected: id() },
             ReleaseError::OtherKey { file: text(), found: key(), expected: key() },
@@ -754,10 +754,12 @@ mod tests {
             CliError::NotAdmitted { refused: 1, all: 3 },
             CliError::DidNotHold { refused: 1, all: 3 },
             CliError::BadGrant { path: path(), fault: BadGrant::NoPattern },
+            CliError::Nowhere,
             CliError::NoEntry(9),
             AttestError::Expired { at: at() }.into(),
             AttestError::Key(BadBuildKey::NoSecret(text())).into(),
             AttestError::Name { path: path(), fault: bad_name() }.into(),
+            AttestError::SecretKey { path: path() }.into(),
             AttestError::OwnFile { path: path() }.into(),
             AttestError::SeveralFolders { first: "a".into(), second: "b".into() }.into(),
             AttestError::List(BadList::Empty).into(),
@@ -765,6 +767,7 @@ mod tests {
             AdmitError::Name(bad_name()).into(),
             AdmitError::OtherName { found: text(), expected: "foo-1".into() }.into(),
             AdmitError::Release(ReleaseError::Missing(text())).into(),
+            AdmitError::SameFolder(path()).into(),
             AdmitError::Occupied(text()).into(),
             AdmitError::Certificate(KeyTrouble::CertificateExpired { certificate: key(), at: at() }).into(),
             AdmitError::File(file()).into(),
@@ -776,7 +779,7 @@ mod tests {
             GrantError::File(FileError::new(path(), FileFault::Exists)).into(),
             CountersignError::OtherKey { fingerprint: key() }.into(),
             CountersignError::OtherEvidence { before: digest("a"), now: digest("b") }.into(),
-            CountersignError::Kept { file: text(), fault: BadSignature::Expired }.into(),
+            CountersignError::Kept { file: text(), fault: BadSignature::Ends }.into(),
             CountersignError::Sign { file: text(), fault: MakeError::WrongAnswer }.into(),
             CountersignError::Sign { file: text(), fault: MakeError::Invalid(text()) }.into(),
             CountersignError::Sign { file: text(), fault: MakeError::Token(TokenError::PinLocked { token: text() }) }
@@ -851,11 +854,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_elsewhere_can_steer_the_terminal() {
+    fn json_is_as_harmless_as_prose() {
         let value = json!({ "name": "a\u{1b}\u{7f}\u{9b}\u{202e}" });
         let text = json_text(&value);
-        assert!(!text.chars().any(is_harmful), "{text}");
+        assert!(!text.trim_end().lines().any(|line| line.chars().any(is_harmful)), "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
-        assert_eq!(clean("a\u{1b}[2Jb\rc\u{202e}d\ne\u{9b}"), "a\\u{1b}[2Jb\\u{d}c\\u{202e}d\ne\\u{9b}");
     }
 }

@@ -20,7 +20,7 @@ use crate::token::{self, PinState, TokenUri};
 /// Verify a build under its grant, then sign it with the release key
 ///
 /// Every artifact is verified before the token makes its first signature. The release appears complete or not at all;
-/// the same command again finishes what was interrupted, without asking the token twice for one signature.
+/// the same command again finishes what was interrupted, and asks the token only for what is not kept yet.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ -o inbox/foo-1.2.3")]
 pub(super) struct Sign {

@@ -109,6 +109,7 @@ pub struct Builder {
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Each artifact's name must match one of these.
+    #[serde(deserialize_with = "few_patterns")]
     pub names: Vec<NamePattern>,
     /// The most artifacts.
     pub max_count: u32,
@@ -166,9 +167,9 @@ pub enum BadGrant {
     /// No artifact could have an allowed name.
     #[error("allows no artifact name")]
     NoPattern,
-    /// More than is allowed.
-    #[error("has more than {MOST_GLOBS} name patterns")]
-    TooManyPatterns,
+    /// Nothing could be built.
+    #[error("allows no artifact or no bytes")]
+    NothingAllowed,
     /// It ends before it begins.
     #[error("expires at {expires}, not after it begins at {not_before}")]
     Window {
@@ -260,20 +261,16 @@ impl Terms {
         if self.quorum < 1 || usize::try_from(self.quorum).is_ok_and(|quorum| quorum > self.builders.len()) {
             return Err(BadGrant::Quorum { quorum: self.quorum, builders: self.builders.len() });
         }
-        match self.artifacts.names.len() {
-            0 => return Err(BadGrant::NoPattern),
-            count if count > MOST_GLOBS => return Err(BadGrant::TooManyPatterns),
-            _ => {}
+        if self.artifacts.names.is_empty() {
+            return Err(BadGrant::NoPattern);
+        }
+        if self.artifacts.max_count == 0 || self.artifacts.max_bytes == 0 {
+            return Err(BadGrant::NothingAllowed);
         }
         if self.not_before >= self.expires {
             return Err(BadGrant::Window { not_before: self.not_before, expires: self.expires });
         }
         Ok(())
-    }
-
-    /// The builder with this name.
-    pub fn builder(&self, name: &BuilderName) -> Option<&Builder> {
-        self.builders.iter().find(|builder| builder.name == *name)
     }
 }
 
@@ -290,6 +287,32 @@ impl Nonce {
         getrandom::fill(&mut bytes).expect("the operating system has random bytes");
         Self(bytes)
     }
+}
+
+/// A pattern is compiled as it is read: one too many is refused before it costs anything.
+fn few_patterns<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<NamePattern>, D::Error> {
+    struct Few;
+
+    impl<'de> serde::de::Visitor<'de> for Few {
+        type Value = Vec<NamePattern>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MOST_GLOBS} name patterns")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut patterns = Vec::new();
+            while let Some(pattern) = items.next_element()? {
+                if patterns.len() == MOST_GLOBS {
+                    return Err(serde::de::Error::invalid_length(MOST_GLOBS + 1, &self));
+                }
+                patterns.push(pattern);
+            }
+            Ok(patterns)
+        }
+    }
+
+    from.deserialize_seq(Few)
 }
 
 impl FromStr for Format {
@@ -401,7 +424,10 @@ mod tests {
             ("unknown scheme", "\"openpgp\"", "\"telepathy\""),
             ("project with a path", "\"project\": \"foo\"", "\"project\": \"../foo\""),
             ("no pattern", "\"foo*\"", ""),
+            ("too many patterns", "\"foo*\"", &vec!["\"x\""; MOST_GLOBS + 1].join(", ")),
             ("pattern with a folder", "\"foo*\"", "\"dir/foo*\""),
+            ("no artifact", "\"max_count\": 100", "\"max_count\": 0"),
+            ("no bytes", "\"max_bytes\": 1073741824", "\"max_bytes\": 0"),
             ("broken pattern", "\"foo*\"", "\"foo[\""),
             ("time with an offset", "16:00:00Z", "16:00:00+00:00"),
             ("begins after it ends", "2026-11-22T10", "2026-11-23T10"),

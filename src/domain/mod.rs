@@ -11,4 +11,5 @@ pub mod key;
 pub mod manifest;
 pub mod name;
 pub mod release;
+pub mod text;
 pub mod time;

@@ -10,6 +10,8 @@ use super::digest::as_text;
 
 /// The longest name, in bytes: with our endings it still fits every file system.
 const LONGEST: usize = 200;
+/// The longest name of a project, a version or a builder: two of them together still make a name.
+const LONGEST_PART: usize = 80;
 
 /// A name that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,8 +29,8 @@ pub enum NameFault {
     #[error("is empty")]
     Empty,
     /// Longer than a name may be.
-    #[error("is longer than {LONGEST} bytes")]
-    TooLong,
+    #[error("is longer than {0} bytes")]
+    TooLong(usize),
     /// `/` or `\`.
     #[error("contains a path separator")]
     Separator,
@@ -58,7 +60,7 @@ pub enum NameFault {
 fn harmless(name: &str) -> Result<(), NameFault> {
     match name {
         "" => Err(NameFault::Empty),
-        _ if name.len() > LONGEST => Err(NameFault::TooLong),
+        _ if name.len() > LONGEST => Err(NameFault::TooLong(LONGEST)),
         _ if name.contains(['/', '\\']) => Err(NameFault::Separator),
         _ if name.contains("..") => Err(NameFault::Parent),
         _ if name.starts_with('-') => Err(NameFault::LeadingDash),
@@ -74,7 +76,19 @@ fn harmless(name: &str) -> Result<(), NameFault> {
 fn restricted(name: &str) -> Result<(), NameFault> {
     harmless(name)?;
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._+~-".contains(&b);
-    if name.bytes().all(allowed) { Ok(()) } else { Err(NameFault::Restricted) }
+    match name {
+        _ if name.len() > LONGEST_PART => Err(NameFault::TooLong(LONGEST_PART)),
+        _ if !name.bytes().all(allowed) => Err(NameFault::Restricted),
+        // A note beside a release that was refused.
+        _ if name.ends_with(".refused") => Err(NameFault::Reserved),
+        _ => Ok(()),
+    }
+}
+
+/// A builder's evidence is in a folder of its name, beside the grant.
+fn builder(name: &str) -> Result<(), NameFault> {
+    restricted(name)?;
+    if name.eq_ignore_ascii_case(super::grant::GRANT) { Err(NameFault::Reserved) } else { Ok(()) }
 }
 
 /// Names that we write ourselves beside artifacts, or that other tools read beside them.
@@ -132,7 +146,7 @@ names! {
     /// The name of an artifact: a plain file name that cannot pass for a file of ours.
     ArtifactName, "artifact name", unreserved;
     /// The name of a builder, `m1`.
-    BuilderName, "builder name", restricted;
+    BuilderName, "builder name", builder;
     /// The name of a project, `foo`.
     ProjectName, "project name", restricted;
     /// A version, `1.2.3`.
@@ -170,7 +184,7 @@ mod tests {
         let long = "x".repeat(201);
         for (name, fault) in [
             ("", NameFault::Empty),
-            (long.as_str(), NameFault::TooLong),
+            (long.as_str(), NameFault::TooLong(200)),
             ("a/b", NameFault::Separator),
             ("a\\b", NameFault::Separator),
             ("..", NameFault::Parent),
@@ -194,6 +208,9 @@ mod tests {
         ] {
             assert_eq!(name.parse::<ArtifactName>().map_err(|bad| bad.fault), Err(fault), "{name:?}");
         }
+        assert_eq!("x".repeat(81).parse::<Version>().map_err(|bad| bad.fault), Err(NameFault::TooLong(80)));
+        assert_eq!("1.refused".parse::<Version>().map_err(|bad| bad.fault), Err(NameFault::Reserved));
+        assert_eq!("grant.json".parse::<BuilderName>().map_err(|bad| bad.fault), Err(NameFault::Reserved));
         assert_eq!("my project".parse::<ProjectName>().map_err(|bad| bad.fault), Err(NameFault::Restricted));
     }
 

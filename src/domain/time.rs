@@ -24,6 +24,8 @@ impl Timestamp {
     }
 
     fn from_unix(seconds: i64) -> Self {
+        // What OpenPGP can say; a clock beyond it is wrong.
+        let seconds = seconds.clamp(0, i64::from(u32::MAX));
         Self(jiff::Timestamp::from_second(seconds).expect("seconds of a time that exists"))
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
 
 use zeroize::Zeroizing;
 
@@ -59,9 +59,13 @@ impl Folder {
         &self.path
     }
 
-    /// Waits until no other process holds the folder in this way, then holds it until this value is dropped.
-    pub fn hold(&self) -> Result<(), FileError> {
-        flock(&self.handle, FlockOperation::LockExclusive).map_err(|error| FileError::io(&self.path)(error.into()))
+    /// Whether this and `other` are the same folder, by whatever path.
+    pub fn is_same_as(&self, other: &Self) -> Result<bool, FileError> {
+        let place = |folder: &Self| {
+            let status = fstat(&folder.handle).map_err(|error| FileError::io(&folder.path)(error.into()))?;
+            Ok::<_, FileError>((status.st_dev, status.st_ino))
+        };
+        Ok(place(self)? == place(other)?)
     }
 
     /// The names of everything in it, sorted; refuses a folder with more than `limit` entries.

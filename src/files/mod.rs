@@ -4,13 +4,15 @@
 //! bound. [`StagedFolder`] and [`write_new`] write what must appear complete or not at all. This module knows no formats.
 
 mod folder;
+mod lock;
 mod staging;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use folder::{Folder, InputFile, read_secret};
-pub use staging::{StagedFile, StagedFolder, replace, wipe, write_new};
+pub use lock::{FileLock, hold};
+pub use staging::{StagedFile, StagedFolder, parent, replace, wipe, write_new};
 
 /// What is wrong with a file or folder, and which.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,9 @@ pub enum FileFault {
     /// It is there already, and must not be replaced.
     #[error("exists already")]
     Exists,
+    /// Another process holds it.
+    #[error("is held by another countersign process")]
+    Busy,
     /// The operating system said no.
     #[error("cannot be used: {0}")]
     Io(io::Error),

@@ -5,14 +5,20 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::{FileError, FileFault};
+
+/// What the names of folders and files begin with that are still being written.
+const ASIDE: &str = ".countersign-";
+const TRY: FlockOperation = FlockOperation::NonBlockingLockExclusive;
 
 /// A folder that is filled aside and then appears under its name in one step. Dropped before that, it leaves nothing.
 #[derive(Debug)]
 pub struct StagedFolder {
     aside: tempfile::TempDir,
+    /// Locked while the folder is in use: what can be locked was left behind.
+    _held: File,
     target: PathBuf,
 }
 
@@ -24,15 +30,19 @@ pub struct StagedFile {
 }
 
 impl StagedFolder {
-    /// Begins a folder that will be called `target`; the folder above it must exist.
+    /// Begins a folder that will be called `target`; the folder above it must exist. Until it appears, nobody else sees
+    /// into it. What runs that were killed left there is removed.
     pub fn new(target: &Path) -> Result<Self, FileError> {
         let parent = parent(target);
+        sweep(parent)?;
         let aside = tempfile::Builder::new()
-            .prefix(".countersign-")
-            .permissions(fs::Permissions::from_mode(0o755))
+            .prefix(ASIDE)
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(FileError::io(parent))?;
-        Ok(Self { aside, target: target.to_owned() })
+        let held = File::open(aside.path()).and_then(|folder| Ok(flock(&folder, TRY).map(|()| folder)?));
+        let held = held.map_err(FileError::io(aside.path()))?;
+        Ok(Self { aside, _held: held, target: target.to_owned() })
     }
 
     /// What it will be called.
@@ -47,11 +57,21 @@ impl StagedFolder {
 
     /// Begins the file `path` in it, readable for all; folders before it are made.
     pub fn file(&self, path: &str) -> Result<StagedFile, FileError> {
-        let path = self.aside.path().join(path);
-        let folder = parent(&path);
-        fs::create_dir_all(folder).map_err(FileError::io(folder))?;
+        let (root, mut folder) = (self.aside.path(), self.aside.path().to_owned());
+        let mut parts = Path::new(path).components().peekable();
+        while let Some(part) = parts.next() {
+            folder.push(part);
+            if parts.peek().is_some() && !folder.is_dir() {
+                fs::create_dir(&folder).map_err(FileError::io(&folder))?;
+                publicly(&folder, 0o755)?;
+            }
+        }
+        let path = folder;
+        debug_assert!(path.starts_with(root), "names of files have been checked");
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
-        Ok(StagedFile { file: file.map_err(FileError::io(&path))?, path })
+        let file = file.map_err(FileError::io(&path))?;
+        publicly(&path, 0o644)?;
+        Ok(StagedFile { file, path })
     }
 
     /// Writes the file `path` in it.
@@ -65,6 +85,7 @@ impl StagedFolder {
     /// another content an error.
     pub fn publish(self) -> Result<bool, FileError> {
         let aside = self.aside.path();
+        publicly(aside, 0o755)?;
         sync_folders(aside)?;
         match renameat_with(CWD, aside, CWD, &self.target, RenameFlags::NOREPLACE) {
             Ok(()) => {
@@ -124,7 +145,7 @@ pub fn wipe(path: &Path) -> Result<(), FileError> {
 fn aside(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {
     let parent = parent(path);
     let mut file = tempfile::Builder::new()
-        .prefix(".countersign-")
+        .prefix(ASIDE)
         .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(parent)
         .map_err(FileError::io(parent))?;
@@ -133,11 +154,32 @@ fn aside(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile
 }
 
 /// The folder above; `.` for a bare name.
-fn parent(path: &Path) -> &Path {
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
+}
+
+/// A release is public, whatever the umask of whoever made it.
+fn publicly(path: &Path, mode: u32) -> Result<(), FileError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(FileError::io(path))
+}
+
+/// Removes the folders aside that no process holds.
+fn sweep(parent: &Path) -> Result<(), FileError> {
+    for entry in fs::read_dir(parent).map_err(FileError::io(parent))? {
+        let entry = entry.map_err(FileError::io(parent))?;
+        let is_aside = entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes());
+        if is_aside && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let left_behind = File::open(entry.path()).is_ok_and(|folder| flock(&folder, TRY).is_ok());
+            if left_behind {
+                // Somebody else's, if it stays.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn sync_folder(path: &Path) -> Result<(), FileError> {
@@ -218,6 +260,19 @@ mod tests {
         assert!(matches!(staged(&target, b"2").publish().map_err(|e| e.fault), Err(FileFault::Exists)));
         assert_eq!(fs::read(target.join("file")).expect("read"), b"1");
         assert_eq!(fs::read_dir(temp.path()).expect("read").count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_what_another_holds_is_not() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let held = staged(&temp.path().join("one"), b"1");
+        fs::create_dir(temp.path().join(".countersign-left")).expect("made");
+        assert!(staged(&temp.path().join("two"), b"2").publish().expect("new"));
+        assert!(!temp.path().join(".countersign-left").exists());
+        assert!(held.publish().expect("new"));
+        let modes = ["one", "one/file", "one/deep", "one/deep/er"]
+            .map(|path| fs::metadata(temp.path().join(path)).expect("there").permissions().mode() & 0o777);
+        assert_eq!(modes, [0o755, 0o644, 0o755, 0o755]);
     }
 
     #[test]

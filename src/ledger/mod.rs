@@ -15,8 +15,12 @@ use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event, Intent};
 use crate::domain::name::BuilderName;
 use crate::domain::time::Timestamp;
+use crate::files::{self, FileError};
 
 const SCHEMA: u32 = 1;
+
+/// Space on the disk for one signature and what is logged after it, in bytes.
+const RESERVE: usize = 256 << 10;
 
 const TABLES: &str = "
     CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
@@ -77,6 +81,9 @@ pub enum LedgerFault {
     /// The database or its disk said no.
     #[error("cannot be used: {0}")]
     Database(#[from] rusqlite::Error),
+    /// No space to keep what the token would answer.
+    #[error("has no room for a signature: {0}")]
+    Reserve(FileError),
     /// The operating system said no.
     #[error("cannot be made: {0}")]
     Io(#[from] std::io::Error),
@@ -200,13 +207,35 @@ impl Ledger {
         }
     }
 
-    /// Keeps a signature that came back from the token and held.
+    /// Makes sure that a signature can be kept: to be called before the token is asked for one. On a disk that is full
+    /// this fails, and not what comes after.
+    pub fn reserve(&self) -> Result<()> {
+        let path = self.reserve_path();
+        if path.metadata().is_ok_and(|status| status.len() == RESERVE as u64) {
+            return Ok(());
+        }
+        files::replace(&path, &vec![0x55; RESERVE], 0o600)
+            .map_err(|error| LedgerError { path: self.path.clone(), fault: LedgerFault::Reserve(error) })
+    }
+
+    /// Keeps a signature that came back from the token and held; with the space that was reserved, if there is no other.
     pub fn keep_signature(&mut self, intent: u64, file: &str, signature: &str) -> Result<()> {
-        self.transact(|transaction| {
-            let values = params![intent, file, signature];
-            transaction.execute("INSERT INTO signatures (intent, file, signature) VALUES (?1, ?2, ?3)", values)?;
-            Ok(())
+        let reserve = self.reserve_path();
+        let mut keep = || {
+            self.transact(|transaction| {
+                let values = params![intent, file, signature];
+                transaction.execute("INSERT INTO signatures (intent, file, signature) VALUES (?1, ?2, ?3)", values)?;
+                Ok(())
+            })
+        };
+        keep().or_else(|error| {
+            fs::remove_file(&reserve).map_err(|_| error)?;
+            keep()
         })
+    }
+
+    fn reserve_path(&self) -> PathBuf {
+        self.path.with_extension("reserve")
     }
 
     /// The signature kept for a file of the run that `intent` began.

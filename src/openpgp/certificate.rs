@@ -17,7 +17,7 @@ use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::time::Timestamp;
 
 /// The largest certificate that is read, in bytes.
-pub const LARGEST_CERTIFICATE: u64 = 1 << 20;
+pub const LARGEST_CERTIFICATE: u64 = 256 << 10;
 
 /// One OpenPGP certificate (RFC 9580, section 10.1) with a v4 primary key, without secrets.
 #[derive(Debug, Clone, PartialEq)]

@@ -242,7 +242,14 @@ mod tests {
                 ReleaseSignature { created: now, hash, notations: vec![("grant@example.org".into(), "x".into())] };
             let state = HashState::of(b"content", hash);
             let armoured = make_release_signature(key, &state, &what, &mut sign).expect("a signature");
-            let signature = DetachedSignature::parse(armoured.as_bytes()).expect("one signature");
+            let signature = DetachedSignature::parse_release(armoured.as_bytes()).expect("one signature");
+            for around in
+                [format!("x\n{armoured}"), format!("{armoured}\n"), armoured.replace("\n\n", "\nComment: x\n\n")]
+            {
+                assert!(DetachedSignature::parse(around.as_bytes()).is_ok(), "{around}");
+                let rewritten = DetachedSignature::parse_release(around.as_bytes());
+                assert!(matches!(rewritten, Err(BadSignature::Rewritten)), "{around}");
+            }
             let signed = signature.check(&certificate, &state, "content", now).expect("good");
             assert_eq!(
                 (signed.key, signed.created, signed.notations),

@@ -7,7 +7,7 @@ use sequoia_openpgp as openpgp;
 use openpgp::packet::Signature;
 use openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use openpgp::policy::{HashAlgoSecurity, Policy, StandardPolicy};
-use openpgp::serialize::Serialize;
+use openpgp::serialize::{MarshalInto, Serialize};
 use openpgp::types::SignatureType;
 use openpgp::{Packet, armor};
 
@@ -18,6 +18,9 @@ use crate::domain::time::Timestamp;
 
 /// How far the clock of whoever signed may run ahead of ours.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(30 * 60);
+
+/// The most that a builder's signature may have in its unhashed area, in bytes. Tools put the issuer there.
+const MOST_UNHASHED: usize = 1000;
 
 /// One detached OpenPGP v4 signature over a file's bytes, not yet checked.
 #[derive(Debug, Clone)]
@@ -46,6 +49,15 @@ pub enum BadSignature {
     /// Something beside it, or nothing at all.
     #[error("holds {0} where exactly one detached signature must be")]
     NotOne(String),
+    /// Evidence in armour, around which anything could stand.
+    #[error("is not in binary form, as `gpg --detach-sign` makes it")]
+    Armoured,
+    /// Evidence with much that is not signed.
+    #[error("has more than {MOST_UNHASHED} bytes in its unhashed area")]
+    Unhashed,
+    /// A release signature with something around or in it that is not signed.
+    #[error("was rewritten since the signing host made it: it is not in the one form that it has there")]
+    Rewritten,
     /// Another version than 4.
     #[error("is an OpenPGP v{0} signature; v4 is expected")]
     Version(u8),
@@ -75,9 +87,9 @@ pub enum BadSignature {
         /// When, by its own word.
         created: Timestamp,
     },
-    /// It expired.
-    #[error("has expired")]
-    Expired,
+    /// It says of itself that it will be worth nothing one day: what was accepted today would be refused then.
+    #[error("carries an expiry time of its own; a signature that ends is no evidence")]
+    Ends,
     /// It is over other bytes.
     #[error("does not fit the bytes of `{0}`")]
     Mismatch(String),
@@ -93,9 +105,34 @@ impl DetachedSignature {
         if signature.typ() != SignatureType::Binary {
             return Err(BadSignature::WrongType(signature.typ().to_string()));
         }
+        if signature.signature_validity_period().is_some() {
+            return Err(BadSignature::Ends);
+        }
         let hash = hash::from_openpgp(signature.hash_algo());
         let hash = hash.ok_or_else(|| BadSignature::Hash(signature.hash_algo().to_string()))?;
         Ok(Self { signature, hash })
+    }
+
+    /// Reads one signature in the one form that [`make_release_signature`](super::make_release_signature) gives it: armour
+    /// with nothing around it, and nothing in its unhashed area. Whoever passes a release on can change neither.
+    pub fn parse_release(bytes: &[u8]) -> Result<Self, BadSignature> {
+        let parsed = Self::parse(bytes)?;
+        let canonical = armored(armor::Kind::Signature, parsed.signature.clone()).as_bytes() == bytes;
+        match canonical && parsed.signature.unhashed_area().iter().next().is_none() {
+            true => Ok(parsed),
+            false => Err(BadSignature::Rewritten),
+        }
+    }
+
+    /// Reads one signature as a builder leaves it: binary, and with little in its unhashed area. gpgv refuses one with much
+    /// there, and whoever checks the evidence later must come to the same answer as the signing host.
+    pub fn parse_evidence(bytes: &[u8]) -> Result<Self, BadSignature> {
+        if bytes.first().is_none_or(|byte| byte & 0x80 == 0) {
+            return Err(BadSignature::Armoured);
+        }
+        let parsed = Self::parse(bytes)?;
+        let unhashed: usize = parsed.signature.unhashed_area().iter().map(|subpacket| subpacket.serialized_len()).sum();
+        if unhashed > MOST_UNHASHED { Err(BadSignature::Unhashed) } else { Ok(parsed) }
     }
 
     /// The hash function it uses: the state it is checked with must have been made for it.
@@ -134,10 +171,8 @@ impl DetachedSignature {
             certificate: certificate.fingerprint(),
         })?;
 
-        match signature.signature_alive(now.system(), CLOCK_TOLERANCE) {
-            Ok(()) => {}
-            Err(_) if created > now => return Err(BadSignature::Future { created }),
-            Err(_) => return Err(BadSignature::Expired),
+        if created.since(now) > CLOCK_TOLERANCE {
+            return Err(BadSignature::Future { created });
         }
         let context = state.context(self.hash).expect("the state was made for this signature's hash function");
         signature.verify_hash(&key.key, context).map_err(|_| BadSignature::Mismatch(name.to_owned()))?;

@@ -3,11 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::files::{FileError, Folder, StagedFolder, replace};
+use crate::files::{FileError, FileLock, Folder, StagedFolder, hold, replace};
 
-/// The most submissions that one run looks at.
+/// The most submissions that one run takes; the others wait for the next.
 const MOST_SUBMISSIONS: usize = 10_000;
+/// The most entries that an inbox is read with. Hidden ones count here alone.
+const MOST_ENTRIES: usize = 1_000_000;
 const REFUSED: &str = ".refused";
+/// In the releases and not in the inbox: who may push must not be able to hold it.
+const LOCK: &str = ".countersign.lock";
 
 /// A folder of submissions: one folder each.
 #[derive(Debug)]
@@ -18,24 +22,34 @@ pub struct Inbox {
 /// A folder of verified releases: one folder each, which appears complete.
 #[derive(Debug)]
 pub struct Releases {
-    path: PathBuf,
+    folder: Folder,
+    _lock: FileLock,
 }
 
 impl Inbox {
-    /// Opens the inbox at `path`, when no other process has it open: two would take each other's submissions away.
+    /// Opens the inbox at `path`.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let folder = Folder::open(path)?;
-        folder.hold()?;
-        Ok(Self { folder })
+        Ok(Self { folder: Folder::open(path)? })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Whether it is the very folder of `releases`, by whatever path.
+    pub fn is_same_as(&self, releases: &Releases) -> Result<bool, FileError> {
+        self.folder.is_same_as(&releases.folder)
     }
 
     /// The names of the submissions, sorted. Hidden entries are still being written; notes on refusals are ours.
     pub fn submissions(&self) -> Result<Vec<std::ffi::OsString>, FileError> {
-        let mut names = self.folder.names(MOST_SUBMISSIONS)?;
+        let mut names = self.folder.names(MOST_ENTRIES)?;
         names.retain(|name| {
             let shown = name.to_string_lossy();
             !shown.starts_with('.') && !shown.ends_with(REFUSED)
         });
+        names.truncate(MOST_SUBMISSIONS);
         Ok(names)
     }
 
@@ -66,14 +80,20 @@ impl Inbox {
 }
 
 impl Releases {
-    /// The releases at `path`.
+    /// Opens the releases at `path`; refuses while another process has them open.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        Folder::open(path)?;
-        Ok(Self { path: path.to_owned() })
+        let folder = Folder::open(path)?;
+        let lock = hold(&path.join(LOCK))?;
+        Ok(Self { folder, _lock: lock })
     }
 
     /// Begins a release called `name`: it appears when it is published.
     pub fn stage(&self, name: &str) -> Result<StagedFolder, FileError> {
-        StagedFolder::new(&self.path.join(name))
+        StagedFolder::new(&self.folder.path().join(name))
+    }
+
+    /// Opens the release that is called `name`.
+    pub fn release(&self, name: &str) -> Result<Folder, FileError> {
+        self.folder.subfolder(name)
     }
 }

@@ -1,11 +1,14 @@
 //! L's act: verify again, with the release certificate alone, and make the release public in one step.
 
+use std::path::PathBuf;
+
 use super::Progress;
 use super::verify::{ReleaseError, ReleaseReport, verify_release};
-use crate::domain::name::{BadName, ProjectName};
-use crate::domain::release::folder_name;
+use crate::domain::name::{ArtifactName, BadName};
+use crate::domain::release::{LARGEST_SUMS, SUMS, folder_name};
+use crate::domain::text::clean;
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault};
+use crate::files::{FileError, FileFault, Folder};
 use crate::openpgp::{Certificate, KeyTrouble};
 use crate::repository::{Inbox, Releases};
 
@@ -16,6 +19,8 @@ pub struct Submission {
     pub name: String,
     /// What became of it.
     pub result: Result<Admitted, AdmitError>,
+    /// Whether the reason of a refusal could be written beside it: something of that name may be in the way.
+    pub noted: bool,
 }
 
 /// A submission that was admitted.
@@ -25,6 +30,8 @@ pub struct Admitted {
     pub report: ReleaseReport,
     /// Whether it is new; otherwise the same release was there.
     pub new: bool,
+    /// Whether its submission is gone from the inbox; whoever pushed it may have made that impossible.
+    pub removed: bool,
 }
 
 /// Why a submission stays in the inbox, or nothing could be admitted at all.
@@ -44,6 +51,9 @@ pub enum AdmitError {
     /// The release.
     #[error(transparent)]
     Release(#[from] ReleaseError),
+    /// Inbox and releases are one folder.
+    #[error("`{}` cannot be inbox and releases at once", .0.display())]
+    SameFolder(PathBuf),
     /// Another release of that name was admitted before.
     #[error("another release `{0}` was admitted before")]
     Occupied(String),
@@ -55,7 +65,22 @@ pub enum AdmitError {
     File(#[from] FileError),
 }
 
-/// Takes each submission of the inbox: one that holds moves into the releases, any other stays with the reason beside it.
+impl AdmitError {
+    /// Whether a disk of ours is at fault, and not the submission.
+    pub fn is_trouble(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Release(ReleaseError::Copy(_)) => true,
+            Self::Name(_)
+            | Self::OtherName { .. }
+            | Self::Release(_)
+            | Self::SameFolder(_)
+            | Self::Occupied(_)
+            | Self::Certificate(_) => false,
+        }
+    }
+}
+
+/// Takes each submission of the inbox, until a disk of ours fails: one that holds moves into the releases, any other stays with the reason beside it.
 pub fn admit(
     inbox: &Inbox,
     releases: &Releases,
@@ -63,23 +88,25 @@ pub fn admit(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Submission>, AdmitError> {
+    if inbox.is_same_as(releases)? {
+        return Err(AdmitError::SameFolder(inbox.path().to_owned()));
+    }
     certificate.signing_keys(now)?;
     let mut submissions = Vec::new();
     for name in inbox.submissions()? {
         let name = name.to_string_lossy().into_owned();
         let result = admit_one(&name, inbox, releases, certificate, now, progress);
-        match &result {
+        let noted = match &result {
             // A name that no release has is not fit for a note's name either.
-            Ok(_) | Err(AdmitError::Name(_)) => {}
-            // A disk of ours is no fault of the submission.
-            Err(AdmitError::File(_) | AdmitError::Release(ReleaseError::Copy(_)) | AdmitError::Certificate(_)) => {
-                return Err(result.expect_err("it is an error"));
-            }
-            Err(error @ (AdmitError::OtherName { .. } | AdmitError::Release(_) | AdmitError::Occupied(_))) => {
-                inbox.refuse(&name, &error.to_string())?;
-            }
+            Ok(_) | Err(AdmitError::Name(_)) => false,
+            Err(error) if error.is_trouble() => false,
+            Err(error) => inbox.refuse(&name, &clean(&error.to_string())).is_ok(),
+        };
+        let trouble = result.as_ref().is_err_and(AdmitError::is_trouble);
+        submissions.push(Submission { name, result, noted });
+        if trouble {
+            break;
         }
-        submissions.push(Submission { name, result });
     }
     Ok(submissions)
 }
@@ -92,7 +119,7 @@ fn admit_one(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<Admitted, AdmitError> {
-    name.parse::<ProjectName>()?;
+    name.parse::<ArtifactName>()?;
     let staged = releases.stage(name)?;
     let submission = inbox.submission(name).map_err(ReleaseError::File)?;
     let mut report = verify_release(&submission, certificate, Some(&staged), now, progress)?;
@@ -105,10 +132,17 @@ fn admit_one(
     if expected != name {
         return Err(AdmitError::OtherName { found: name.to_owned(), expected });
     }
-    let new = staged.publish().map_err(|error| match error.fault {
-        FileFault::Exists => AdmitError::Occupied(expected),
-        _ => AdmitError::File(error),
-    })?;
-    inbox.remove(name)?;
-    Ok(Admitted { report, new })
+    let new = match staged.publish() {
+        Ok(new) => new,
+        // Signatures over the same bytes can differ (ECDSA has two for each): the signed list says which release it is.
+        Err(FileError { fault: FileFault::Exists, .. }) if same_list(&submission, &releases.release(name)?)? => false,
+        Err(FileError { fault: FileFault::Exists, .. }) => return Err(AdmitError::Occupied(expected)),
+        Err(error) => return Err(error.into()),
+    };
+    let removed = inbox.remove(name).is_ok();
+    Ok(Admitted { report, new, removed })
+}
+
+fn same_list(one: &Folder, other: &Folder) -> Result<bool, FileError> {
+    Ok(one.read(SUMS, LARGEST_SUMS)? == other.read(SUMS, LARGEST_SUMS)?)
 }

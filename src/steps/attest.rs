@@ -11,6 +11,9 @@ use crate::domain::time::Timestamp;
 use crate::files::{FileError, InputFile, replace};
 use crate::openpgp::{BadBuildKey, BuildKey, HashState};
 
+/// How the build key's file begins, which `dist/*` may catch too.
+const SECRET_KEY: &[u8] = b"-----BEGIN PGP PRIVATE KEY BLOCK-----";
+
 /// What M leaves beside its artifacts.
 #[derive(Debug)]
 pub struct Attestation {
@@ -45,6 +48,12 @@ pub enum AttestError {
     /// A file that an earlier attestation wrote.
     #[error("`{}` is no artifact: an earlier attestation wrote it", path.display())]
     OwnFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A secret key, by mistake.
+    #[error("`{}` is a secret key, and would become public as an artifact", path.display())]
+    SecretKey {
         /// The file.
         path: PathBuf,
     },
@@ -108,7 +117,11 @@ fn list_one(path: &Path, progress: &mut dyn Progress) -> Result<Artifact, Attest
     let file = InputFile::open(path)?;
     progress.file(&shown, file.size());
     let mut state = HashState::new(HashAlgorithm::Sha256);
-    file.read_once::<FileError>(u64::MAX, |piece| {
+    let mut first = true;
+    file.read_once::<AttestError>(u64::MAX, |piece| {
+        if std::mem::take(&mut first) && piece.trim_ascii_start().starts_with(SECRET_KEY) {
+            return Err(AttestError::SecretKey { path: path.to_owned() });
+        }
         state.update(piece);
         progress.read(piece.len() as u64);
         Ok(())

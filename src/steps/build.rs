@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Progress;
 use super::evidence::{self, Attested, EvidenceError};
@@ -24,7 +24,7 @@ use crate::domain::manifest::{LARGEST_MANIFEST, MANIFEST, MANIFEST_SIGNATURE};
 use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::release::{BUILD_KEY, EVIDENCE, EvidenceDigests, LARGEST_SIGNATURE, Sums};
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault, Folder, StagedFolder};
+use crate::files::{FileError, FileFault, Folder, StagedFolder, parent};
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{HashState, KeyTrouble, SigningKey};
@@ -98,8 +98,8 @@ pub enum BuildError {
     #[error("`{}` holds `{name}`, which the manifest does not list", folder.display())]
     Extra {
         /// The folder.
-        folder: std::path::PathBuf,
-        /// The file, cleaned for display.
+        folder: PathBuf,
+        /// The file, as it is called: not fit for a terminal.
         name: String,
     },
     /// An artifact that is not there.
@@ -108,7 +108,7 @@ pub enum BuildError {
         /// Its name.
         name: ArtifactName,
         /// The folder.
-        folder: std::path::PathBuf,
+        folder: PathBuf,
     },
     /// An artifact that is not what M built.
     #[error("artifact `{name}` has SHA-256 {found}, but the manifest says {expected}")]
@@ -134,6 +134,9 @@ pub enum BuildError {
     /// The release's folder, which is filled while the artifacts are read.
     #[error("the release cannot be written: {0}")]
     Output(FileError),
+    /// The release would stand among the artifacts.
+    #[error("the release cannot be written into `{}`, which it is made from", .0.display())]
+    IntoItself(PathBuf),
     /// H's ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -144,7 +147,7 @@ impl BuildError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::File(error) => !matches!(error.fault, FileFault::Io(_)),
-            Self::Output(_) | Self::Ledger(_) => false,
+            Self::Output(_) | Self::IntoItself(_) | Self::Ledger(_) => false,
             Self::NotIssued(_)
             | Self::NotYetValid { .. }
             | Self::Expired { .. }
@@ -171,6 +174,10 @@ pub fn verify(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<VerifiedBuild, BuildError> {
+    let parent = Folder::open(parent(release)).map_err(BuildError::Output)?;
+    if parent.is_same_as(from)? {
+        return Err(BuildError::IntoItself(from.path().to_owned()));
+    }
     if !ledger.issued(grant.id())? {
         return Err(BuildError::NotIssued(grant.id()));
     }

@@ -152,10 +152,10 @@ pub fn countersign(
         Ok(()) => Some(RunResult::Signed { token_signatures }),
         Err(error) => Some(RunResult::Stopped { token_signatures, reason: error.to_string() }),
     };
-    if let Some(result) = result {
-        ledger.append(now, Event::Outcome { intent: index, result })?;
-    }
+    let logged = result.map(|result| ledger.append(now, Event::Outcome { intent: index, result })).transpose();
+    // Why the run stopped matters more than that this could not be logged either.
     signed?;
+    logged?;
 
     build.staged.write(SUMS, sums.as_bytes())?;
     let signatures = build.signatures();
@@ -235,6 +235,7 @@ impl Run<'_> {
             return Ok(());
         }
         let token = token.expect("the token was found, because a signature is missing");
+        self.ledger.reserve()?;
         let domain = &self.home.config.notation_domain;
         let what = ReleaseSignature {
             created: self.intent.created,

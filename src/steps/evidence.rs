@@ -136,7 +136,7 @@ fn signer<'a>(
     signature: &[u8],
     now: Timestamp,
 ) -> Result<(&'a Builder, Certificate, Signed), EvidenceError> {
-    let signature = DetachedSignature::parse(signature)?;
+    let signature = DetachedSignature::parse_evidence(signature)?;
     let state = HashState::of(manifest, signature.hash());
     let mut tried = Vec::new();
     let mut issuer = None;

@@ -15,7 +15,7 @@ use crate::domain::release::{
     BUILD_KEY, BadSums, EVIDENCE, EvidenceDigests, LARGEST_SIGNATURE, LARGEST_SUMS, SUMS, Sums, signature_name,
 };
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, Folder, InputFile, StagedFolder};
+use crate::files::{FileError, FileFault, Folder, InputFile, StagedFolder};
 use crate::openpgp::{BadSignature, Certificate, DetachedSignature, HashState, LARGEST_CERTIFICATE, Signed};
 
 /// What holds, and what does not, in a release whose list and evidence hold.
@@ -90,6 +90,14 @@ pub enum ReleaseError {
         /// What the list says.
         expected: Sha256,
     },
+    /// More bytes than the grant allowed.
+    #[error("artifacts have more than {limit} bytes together, which is all that the grant allows (at `{file}`)")]
+    TooLarge {
+        /// The artifact that went over it.
+        file: String,
+        /// What the grant allows.
+        limit: u64,
+    },
     /// The grant in the evidence.
     #[error("evidence/grant.json {0}")]
     Grant(#[from] BadGrant),
@@ -129,13 +137,6 @@ pub enum ReleaseError {
     Copy(FileError),
 }
 
-impl ReleaseReport {
-    /// The first reason to refuse the release, if there is one.
-    pub fn refusal(&self) -> Option<&ReleaseError> {
-        self.files.iter().find_map(|file| file.result.as_ref().err())
-    }
-}
-
 /// Checks the release in `folder`: the list's signature, what must be there and what must not, the evidence, then each
 /// artifact in one read, which `copy` receives too.
 pub fn verify_release(
@@ -156,8 +157,11 @@ pub fn verify_release(
     let (grant, builders) = check_evidence(&reader, &sums, now)?;
     check_names_its_grant(&list, &grant, file)?;
     let mut files = extra_files(folder, &sums)?;
-    for artifact in sums.artifacts() {
-        let result = check_artifact(&reader, artifact, &grant, certificate, now, progress);
+    let mut left = grant.terms().artifacts.max_bytes;
+    // What is refused already is not worth a copy.
+    let worth_reading = files.is_empty() || copy.is_none();
+    for artifact in sums.artifacts().iter().filter(|_| worth_reading) {
+        let result = check_artifact(&reader, artifact, &grant, certificate, now, &mut left, progress);
         files.push(FileReport { name: artifact.name.to_string(), result });
     }
     Ok(ReleaseReport { grant, builders, list, files })
@@ -176,9 +180,9 @@ pub fn verify_file(
     let bytes = InputFile::open_named(&PathBuf::from(&file)).map_err(|error| missing(error, &file))?;
     let bytes = bytes.read_whole(LARGEST_SIGNATURE)?;
     let fault = |fault| ReleaseError::Signature { file: file.clone(), fault };
-    let signature = DetachedSignature::parse(&bytes).map_err(fault)?;
+    let signature = DetachedSignature::parse_release(&bytes).map_err(fault)?;
     let mut state = HashState::new(signature.hash());
-    read(content, &name, &mut state, None, progress)?;
+    read(content, &name, u64::MAX, &mut state, None, progress)?;
     signature.check(certificate, &state, &name, now).map_err(fault)
 }
 
@@ -193,12 +197,22 @@ fn check_artifact(
     grant: &Grant,
     certificate: &Certificate,
     now: Timestamp,
+    left: &mut u64,
     progress: &mut dyn Progress,
 ) -> Result<Signed, ReleaseError> {
     let name = artifact.name.as_str();
     let (signature, file) = reader.signature(name)?;
     let mut state = HashState::new(signature.hash());
-    read(reader.open(name)?, name, &mut state, reader.copy, progress)?;
+    let input = reader.open(name)?;
+    // What the signing host signed was no larger than the grant allows.
+    let too_large = || ReleaseError::TooLarge { file: name.to_owned(), limit: grant.terms().artifacts.max_bytes };
+    if input.size() > *left {
+        return Err(too_large());
+    }
+    *left -= read(input, name, *left, &mut state, reader.copy, progress).map_err(|error| match error {
+        ReleaseError::File(FileError { fault: FileFault::TooLarge { .. }, .. }) => too_large(),
+        other => other,
+    })?;
     if state.sha256() != artifact.digest {
         return Err(ReleaseError::Digest { file: name.to_owned(), found: state.sha256(), expected: artifact.digest });
     }
@@ -305,7 +319,7 @@ impl Reader<'_> {
     fn signature(&self, name: &str) -> Result<(DetachedSignature, String), ReleaseError> {
         let file = signature_name(name);
         let bytes = self.read(&file, LARGEST_SIGNATURE)?;
-        let signature = DetachedSignature::parse(&bytes);
+        let signature = DetachedSignature::parse_release(&bytes);
         Ok((signature.map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?, file))
     }
 
@@ -335,7 +349,7 @@ impl Reader<'_> {
 
 fn missing(error: FileError, name: &str) -> ReleaseError {
     match error.fault {
-        crate::files::FileFault::Missing => ReleaseError::Missing(name.to_owned()),
+        FileFault::Missing => ReleaseError::Missing(name.to_owned()),
         _ => ReleaseError::File(error),
     }
 }
@@ -343,16 +357,18 @@ fn missing(error: FileError, name: &str) -> ReleaseError {
 fn read(
     file: InputFile,
     name: &str,
+    limit: u64,
     state: &mut HashState,
     copy: Option<&StagedFolder>,
     progress: &mut dyn Progress,
-) -> Result<(), ReleaseError> {
+) -> Result<u64, ReleaseError> {
     progress.file(name, file.size());
     let mut copy = copy.map(|copy| copy.file(name)).transpose().map_err(ReleaseError::Copy)?;
-    file.read_once::<ReleaseError>(u64::MAX, |piece| {
+    let total = file.read_once::<ReleaseError>(limit, |piece| {
         state.update(piece);
         progress.read(piece.len() as u64);
         copy.as_mut().map_or(Ok(()), |copy| copy.write(piece)).map_err(ReleaseError::Copy)
     })?;
-    copy.map_or(Ok(()), |copy| copy.finish()).map_err(ReleaseError::Copy)
+    copy.map_or(Ok(()), |copy| copy.finish()).map_err(ReleaseError::Copy)?;
+    Ok(total)
 }

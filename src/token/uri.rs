@@ -190,7 +190,12 @@ impl Pkcs11Uri {
         let (name, value) = name_and_value(attribute)?;
         match name {
             "module-path" => {
-                once("module-path", &mut self.module_path, || query_text("module-path", value).map(PathBuf::from))
+                once("module-path", &mut self.module_path, || {
+                    let path = PathBuf::from(query_text("module-path", value)?);
+                    // The code that is loaded must not depend on the folder that a command is run in.
+                    let relative = UriError::Value { name: "module-path", reason: "is not an absolute path" };
+                    if path.is_absolute() { Ok(path) } else { Err(relative) }
+                })
             }
             "pin-source" => once("pin-source", &mut self.pin_source, || {
                 query_text("pin-source", value)?.parse().map_err(UriError::PinSource)
@@ -567,7 +572,7 @@ mod tests {
         ]);
         (token, key, value(), pin).prop_map(|(token, key, module, pin_source)| {
             let ((token, manufacturer, serial, model, slot_id), (object, id, kind)) = (token, key);
-            let module_path = module.map(PathBuf::from);
+            let module_path = module.map(|path| PathBuf::from(format!("/{path}")));
             Pkcs11Uri { token, manufacturer, serial, model, slot_id, object, id, kind, module_path, pin_source }
         })
     }

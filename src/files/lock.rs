@@ -1,0 +1,27 @@
+//! One process at a time.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{FileError, FileFault};
+
+/// A lock that ends when it is dropped, or with the process.
+#[derive(Debug)]
+pub struct FileLock {
+    _open: File,
+}
+
+/// Takes the lock in the file at `path`, which is made if it is not there and which nobody else can open.
+/// [`FileFault::Busy`] when another process has it.
+pub fn hold(path: &Path) -> Result<FileLock, FileError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = file.map_err(FileError::io(path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(FileLock { _open: file }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(FileError::new(path, FileFault::Busy)),
+        Err(error) => Err(FileError::io(path)(error.into())),
+    }
+}
