@@ -33,7 +33,7 @@ pub(super) struct Init {
     #[arg(long, value_name = "URI")]
     token: String,
     /// Make a key pair of this kind on the token
-    #[arg(long, value_name = "KIND", requires = "user_id", value_parser = kinds())]
+    #[arg(long, value_name = "KIND", requires = "user_id", conflicts_with = "cert", value_parser = kinds())]
     generate: Option<KeyKind>,
     /// Whom the new certificate names
     #[arg(long, value_name = "UID", required_unless_present = "cert", conflicts_with = "cert")]
