@@ -134,6 +134,13 @@ impl Home {
         Ok(Ledger::open(&self.path.join(LEDGER))?)
     }
 
+    /// Takes another certificate of the same key in place of the one it has.
+    pub fn replace_certificate(&mut self, _lock: &HomeLock, certificate: Certificate) -> Result<(), HomeError> {
+        replace(&self.path.join(CERTIFICATE), certificate.armored().as_bytes(), 0o600)?;
+        self.certificate = certificate;
+        Ok(())
+    }
+
     /// Keeps a copy of a grant.
     pub fn keep_grant(&self, grant: &Grant) -> Result<(), HomeError> {
         Ok(write_new(&self.grant_path(&grant.id().hex()), grant.bytes(), 0o600)?)

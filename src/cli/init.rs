@@ -49,10 +49,11 @@ pub(super) struct Init {
     notation_domain: Option<String>,
 }
 
+/// How long a certificate is valid; `None` for ever.
 #[derive(Debug, Clone, Copy)]
-struct Validity(Option<Period>);
+pub(super) struct Validity(pub(super) Option<Period>);
 
-fn validity(text: &str) -> Result<Validity, crate::domain::time::NotAPeriod> {
+pub(super) fn validity(text: &str) -> Result<Validity, crate::domain::time::NotAPeriod> {
     match text {
         "never" => Ok(Validity(None)),
         text => text.parse().map(|period| Validity(Some(period))),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::init::{Validity, validity};
 use super::prompt::Terminal;
 use super::render::{CliError, Output};
 use super::sign::{pin_state, warn_of_file_token};
@@ -38,6 +39,13 @@ enum KeyCommand {
         #[arg(long)]
         sign: bool,
     },
+    /// Give the release certificate another expiry: takes the PIN, and is logged
+    #[command(after_help = "Example:\n  countersign key extend --expires 2y")]
+    Extend {
+        /// How long it is valid from now on: 2y, 18mo, or never
+        #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity)]
+        expires: Validity,
+    },
     /// Write the release certificate: publish it, and verify with it
     #[command(after_help = "Example:\n  countersign key export --binary -o release.pgp")]
     Export {
@@ -55,6 +63,7 @@ impl Key {
         match self.command {
             KeyCommand::List { token } => list(token, home, output),
             KeyCommand::Check { sign } => check(sign, &Home::open(home)?, output),
+            KeyCommand::Extend { expires } => extend(expires, &mut Home::open(home)?, output),
             KeyCommand::Export { binary, output: file } => export(binary, file, &Home::open(home)?),
         }
     }
@@ -142,6 +151,20 @@ fn check(sign: bool, home: &Home, output: &mut Output) -> Result<(), CliError> {
         "on_token": seen || sign,
         "signed": sign,
     }));
+    Ok(())
+}
+
+fn extend(expires: Validity, home: &mut Home, output: &mut Output) -> Result<(), CliError> {
+    warn_of_file_token(&home.config.token, output);
+    let lock = home.lock()?;
+    let token = token::find(&home.config.token)?;
+    let key = release_key::extend(home, &lock, token, expires.0, &mut Terminal, Timestamp::now())?;
+    let end = key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());
+    output.line(format!("release key {}", key.fingerprint()));
+    output.line(format!("  expires     {end}"));
+    output.line("next: publish the certificate anew");
+    output.line("  countersign key export --binary -o release.pgp");
+    output.value(json!({ "key": key.fingerprint(), "expires": key.expires() }));
     Ok(())
 }
 

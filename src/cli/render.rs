@@ -22,7 +22,7 @@ mod host {
     pub(super) use crate::domain::grant::BadGrant;
     pub(super) use crate::home::HomeError;
     pub(super) use crate::ledger::LedgerError;
-    pub(super) use crate::openpgp::MakeError;
+    pub(super) use crate::openpgp::{KeyTrouble, MakeError};
     pub(super) use crate::steps::build::BuildError;
     pub(super) use crate::steps::countersign::CountersignError;
     pub(super) use crate::steps::grant::GrantError;
@@ -342,7 +342,16 @@ fn key(error: &KeyError) -> Advice {
     match error {
         KeyError::UserId(_) | KeyError::Domain(_) | KeyError::TooLong(_) => (Usage, None),
         KeyError::NoDomain => hint(Usage, "give one with `--notation-domain`"),
-        KeyError::Trouble(_) => hint(Refused, "extend or replace the certificate, and publish the new one"),
+        KeyError::Trouble(KeyTrouble::CertificateExpired { .. } | KeyTrouble::KeyExpired { .. }) => {
+            hint(Refused, "run `countersign key extend`, and publish the certificate anew")
+        }
+        KeyError::Trouble(_) => {
+            hint(Refused, "this key signs no more releases: set up another one with `countersign init`")
+        }
+        KeyError::PrimaryElsewhere(_) => hint(
+            Usage,
+            "extend the certificate where its primary key is, and put it in place of release.asc in the home",
+        ),
         KeyError::NotOnToken { .. } => hint(Usage, "`countersign key list --token URI` shows what the token holds"),
         KeyError::Several { .. } => hint(Usage, "name one of them with `object=` or `id=` in the token URI"),
         KeyError::OtherKey(_) => hint(Refused, "insert the token with the release key; see `countersign key list`"),
@@ -519,7 +528,7 @@ mod tests {
     use crate::domain::release::{BadSums, Sums};
     use crate::domain::time::{Period, Timestamp};
     use crate::ledger::LedgerFault;
-    use crate::openpgp::{BadSignature, KeyTrouble};
+    use crate::openpgp::BadSignature;
     use crate::steps::evidence::EvidenceError;
 
     fn path() -> PathBuf {
@@ -793,6 +802,8 @@ mod tests {
             KeyError::Domain(text()).into(),
             KeyError::TooLong(period).into(),
             KeyError::Trouble(KeyTrouble::NotForSigning { key: key() }).into(),
+            KeyError::Trouble(KeyTrouble::CertificateExpired { certificate: key(), at: at() }).into(),
+            KeyError::PrimaryElsewhere(key()).into(),
             KeyError::NotOnToken { uri: uri_text(), certificate: key(), keys: vec![text()] }.into(),
             KeyError::Several { uri: uri_text(), certificate: key(), keys: vec![text(), text()] }.into(),
             KeyError::OtherKey(key()).into(),

@@ -131,6 +131,10 @@ impl Certificate {
         Ok(Self(cert))
     }
 
+    pub(super) fn cert(&self) -> &Cert {
+        &self.0
+    }
+
     /// Its fingerprint: that of its primary key.
     pub fn fingerprint(&self) -> Fingerprint {
         key::fingerprint(&self.0.fingerprint()).expect("only v4 certificates are taken")

@@ -107,6 +107,42 @@ pub fn make_certificate<E: std::error::Error>(
     Ok((certificate, revocation))
 }
 
+/// Gives a certificate another expiry, counted from the creation of its primary key, which signs: once over itself and
+/// once over each user id. What the newest self-signatures say else stays.
+pub fn extend_certificate<E: std::error::Error>(
+    certificate: &Certificate,
+    expires: Option<Timestamp>,
+    now: Timestamp,
+    hash: HashAlgorithm,
+    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+) -> Result<Certificate, MakeError<E>> {
+    let cert = certificate.cert();
+    let primary = cert.primary_key();
+    let key = primary.key().clone().role_into_unspecified();
+    let validity = expires.map(|end| end.since(Timestamp::from(primary.key().creation_time())));
+    let mut again = |newest: &Signature, over: &OverWhat<'_>| {
+        let builder = SignatureBuilder::from(newest.clone())
+            .set_signature_creation_time(now.system())
+            .and_then(|builder| builder.set_key_validity_period(validity));
+        finish(builder.map_err(invalid)?, &key, hash::context(hash), hash, sign, over)
+    };
+
+    let mut packets = Vec::<Packet>::new();
+    if let Some(newest) = primary.self_signatures().next() {
+        packets.push(again(newest, &|draft, context| draft.hash_direct_key(context, primary.key()))?.into());
+    }
+    for id in cert.userids() {
+        if let Some(newest) = id.self_signatures().next() {
+            let over = |draft: &Signature, context: &mut Context| {
+                draft.hash_userid_binding(context, primary.key(), id.userid())
+            };
+            packets.push(again(newest, &over)?.into());
+        }
+    }
+    let (cert, _) = cert.clone().insert_packets(packets).map_err(invalid)?;
+    Certificate::of(cert).map_err(|error| MakeError::Invalid(error.to_string()))
+}
+
 /// Adds what a draft signature is over to a hash.
 type OverWhat<'a> = dyn Fn(&Signature, &mut Context) -> openpgp::Result<()> + 'a;
 
@@ -258,6 +294,22 @@ mod tests {
             let other = HashState::of(b"other", hash);
             assert!(matches!(signature.check(&certificate, &other, "other", now), Err(BadSignature::Mismatch(_))));
         }
+    }
+
+    #[test]
+    fn an_expired_certificate_can_be_extended_and_stays_the_same_key() {
+        let (public, mut sign) = software(Key4::generate_ecc(true, Curve::NistP384).expect("a key"));
+        let (certificate, _) =
+            make_certificate(&public, &new(HashAlgorithm::Sha512), &mut sign).expect("a certificate");
+        let now = time("2029-01-01T00:00:00Z");
+        assert!(certificate.signing_keys(now).is_err());
+        let end = time("2031-01-01T00:00:00Z");
+        let extended =
+            extend_certificate(&certificate, Some(end), now, HashAlgorithm::Sha512, &mut sign).expect("extended");
+        let key = &extended.signing_keys(now).expect("a signing key")[0];
+        assert_eq!((key.expires(), extended.fingerprint()), (Some(end), certificate.fingerprint()));
+        let for_ever = extend_certificate(&extended, None, end, HashAlgorithm::Sha512, &mut sign).expect("extended");
+        assert_eq!(for_ever.signing_keys(end).expect("a signing key")[0].expires(), None);
     }
 
     #[test]

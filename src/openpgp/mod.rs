@@ -14,5 +14,7 @@ mod signature;
 pub use build_key::{BadBuildKey, BuildKey, BuildKeyLabel, GeneratedKey, LARGEST_BUILD_KEY};
 pub use certificate::{BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey};
 pub use hash::HashState;
-pub use make::{MakeError, NewCertificate, ReleaseSignature, make_certificate, make_release_signature};
+pub use make::{
+    MakeError, NewCertificate, ReleaseSignature, extend_certificate, make_certificate, make_release_signature,
+};
 pub use signature::{BadSignature, DetachedSignature, Signed};

@@ -10,8 +10,8 @@ use crate::domain::time::{Period, Timestamp};
 use crate::home::{Home, HomeError, HomeLock, NewHome};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{
-    Certificate, HashState, KeyTrouble, MakeError, NewCertificate, ReleaseSignature, SigningKey, make_certificate,
-    make_release_signature,
+    Certificate, HashState, KeyTrouble, MakeError, NewCertificate, ReleaseSignature, SigningKey, extend_certificate,
+    make_certificate, make_release_signature,
 };
 use crate::token::{self, Interaction, LockedToken, Token, TokenError, TokenUri};
 
@@ -92,6 +92,9 @@ pub enum KeyError {
         /// The keys, as URIs.
         keys: Vec<String>,
     },
+    /// The primary key, which alone can extend, is somewhere else.
+    #[error("the primary key {0} of the release certificate is not the key on this token")]
+    PrimaryElsewhere(Fingerprint),
     /// The token holds another key now.
     #[error("the token holds another key than the release certificate's {0}")]
     OtherKey(Fingerprint),
@@ -183,6 +186,33 @@ pub fn try_out(
         return Err(KeyError::OtherKey(key.fingerprint()));
     }
     self_test(&key, &mut *unlocked, now)
+}
+
+/// Gives the release certificate another expiry, which may have passed. Its primary key must be on the token.
+pub fn extend(
+    home: &mut Home,
+    lock: &HomeLock,
+    token: Box<dyn LockedToken>,
+    valid_for: Option<Period>,
+    interaction: &mut dyn Interaction,
+    now: Timestamp,
+) -> Result<SigningKey, KeyError> {
+    let ours = home.config.signing_key;
+    if home.certificate.fingerprint() != ours {
+        return Err(KeyError::PrimaryElsewhere(home.certificate.fingerprint()));
+    }
+    let expires = valid_for.map(|period| now.after(period).ok_or(KeyError::TooLong(period))).transpose()?;
+    let mut ledger = home.ledger()?;
+    intend(&mut ledger, &home.config.token, KeyPurpose::Certify, now)?;
+    let mut unlocked = token.unlock(interaction)?;
+    let hash = unlocked.public().least_hash().max(HashAlgorithm::Sha512);
+    // A token with another key cannot make these signatures: each is checked with the certificate's primary key.
+    let extended = extend_certificate(&home.certificate, expires, now, hash, &mut |digest| unlocked.sign(digest))?;
+    let key = extended.signing_key(ours, now)?;
+    let digest = Sha256::of(&extended.binary());
+    home.replace_certificate(lock, extended)?;
+    ledger.append(now, Event::KeyReady { token: home.config.token.to_string(), key: ours, certificate: digest })?;
+    Ok(key)
 }
 
 fn domain(origin: &Origin, given: Option<String>) -> Result<String, KeyError> {
