@@ -1,0 +1,301 @@
+//! A world of its own for each test: a signing host, builders, and a location, all below one temporary folder.
+//!
+//! The program under test is the built binary, run as a child process in a clean environment. What a method returns is a
+//! [`Run`] that has not begun yet: `.ok()`, `.refused("why")`, `.usage("why")` and `.trouble("why")` run it and say how it
+//! has to end.
+#![allow(dead_code, reason = "every test crate that includes this module uses its part")]
+
+pub(crate) mod openpgp;
+pub(crate) mod tokens;
+#[cfg(feature = "host")]
+pub(crate) mod world;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// Arguments: paths and texts, mixed.
+pub(crate) type Arguments<'a> = &'a [&'a dyn AsRef<OsStr>];
+
+/// One run of the program that is still to begin.
+#[must_use = "nothing runs before it is said how it has to end"]
+pub(crate) struct Run<'a> {
+    arguments: Vec<OsString>,
+    folder: PathBuf,
+    environment: Vec<(OsString, OsString)>,
+    input: Vec<u8>,
+    clock: Option<String>,
+    watch: Option<&'a dyn Watch>,
+    release: Option<PathBuf>,
+}
+
+/// Sees what must not happen in a run that is refused.
+pub(crate) trait Watch {
+    /// How often the token was used, or was about to be, since the beginning. Grows with each use.
+    fn token_uses(&self) -> u64;
+}
+
+/// What a run said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl<'a> Run<'a> {
+    /// The program with these arguments, in `folder`, whose home it is for everything that has one.
+    pub(crate) fn new(folder: &Path, arguments: Arguments<'_>) -> Self {
+        Self {
+            arguments: arguments.iter().map(|argument| argument.as_ref().to_owned()).collect(),
+            folder: folder.to_owned(),
+            environment: Vec::new(),
+            input: Vec::new(),
+            clock: None,
+            watch: None,
+            release: None,
+        }
+    }
+
+    /// With more arguments.
+    pub(crate) fn with(mut self, more: Arguments<'_>) -> Self {
+        self.arguments.extend(more.iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// In the folder `folder`.
+    pub(crate) fn from(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.folder);
+        self
+    }
+
+    /// With a variable in its environment.
+    pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// With this on standard input.
+    pub(crate) fn input(mut self, bytes: &[u8]) -> Self {
+        bytes.clone_into(&mut self.input);
+        self
+    }
+
+    /// At another time, as libfaketime writes it: `+7h`, `-1d`. See [`can_travel`].
+    pub(crate) fn at(mut self, clock: &str) -> Self {
+        self.clock = Some(clock.to_owned());
+        self
+    }
+
+    pub(crate) fn watched(mut self, watch: &'a dyn Watch) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
+    /// It writes a release there, or nothing at all.
+    pub(crate) fn release(mut self, path: &Path) -> Self {
+        self.release = Some(path.to_owned());
+        self
+    }
+
+    /// It succeeds.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Said {
+        let (said, what) = self.run();
+        said.ended(0, "", &what)
+    }
+
+    /// A check fails: exit code 1, the reason is told, the token was not used and nothing appeared.
+    #[track_caller]
+    pub(crate) fn refused(self, reason: &str) -> Said {
+        self.without_the_token(1, reason)
+    }
+
+    /// The command or the configuration is wrong: exit code 2, the reason is told; the token was not used and nothing
+    /// appeared.
+    #[track_caller]
+    pub(crate) fn usage(self, reason: &str) -> Said {
+        self.without_the_token(2, reason)
+    }
+
+    /// The token, the disk or the location is in trouble: exit code 3, the reason is told.
+    #[track_caller]
+    pub(crate) fn trouble(self, reason: &str) -> Said {
+        let (said, what) = self.run();
+        said.ended(3, reason, &what)
+    }
+
+    #[track_caller]
+    fn without_the_token(self, code: i32, reason: &str) -> Said {
+        let watch = self.watch;
+        let uses = || watch.map(Watch::token_uses);
+        let release = self.release.clone();
+        let there = || release.as_deref().map(|path| (listing(path), listing(parent(path))));
+        let before = (uses(), there());
+        let (said, what) = self.run();
+        let said = said.ended(code, reason, &what);
+        let after = (uses(), there());
+        assert_eq!(before.0, after.0, "{what} used the token, or meant to: {said:?}");
+        assert_eq!(before.1, after.1, "{what} left something behind: {said:?}");
+        said
+    }
+
+    /// Runs to the end, however it ends; returns what was run for messages too.
+    #[track_caller]
+    pub(crate) fn run(self) -> (Said, String) {
+        let program = env!("CARGO_BIN_EXE_countersign");
+        let mut command = match &self.clock {
+            None => Command::new(program),
+            Some(clock) => {
+                let mut command = Command::new("faketime");
+                command.args(["-f", clock, program]);
+                command
+            }
+        };
+        command.args(&self.arguments).current_dir(&self.folder);
+        clean_environment(&mut command, &self.folder).envs(self.environment);
+        let what = format!("countersign {}", self.arguments.join(OsStr::new(" ")).to_string_lossy());
+        (fed(&mut command, &self.input), what)
+    }
+}
+
+impl Said {
+    #[track_caller]
+    fn ended(self, code: i32, reason: &str, what: &str) -> Self {
+        let told = format!("{}{}", self.stdout, self.stderr);
+        assert_eq!(self.code, code, "exit code of {what}; it said:\n{told}");
+        assert!(told.contains(reason), "{what} did not say `{reason}`, but:\n{told}");
+        self
+    }
+
+    /// It said so, on either of its outputs.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        let told = format!("{}{}", self.stdout, self.stderr);
+        assert!(told.contains(text), "not said: `{text}`, but:\n{told}");
+        self
+    }
+
+    /// Its standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.stdout))
+    }
+}
+
+/// Nothing of the environment the tests run in, but for where programs are found.
+pub(crate) fn clean_environment<'c>(command: &'c mut Command, home: &Path) -> &'c mut Command {
+    command.env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("HOME", home).env("LC_ALL", "C").env("TZ", "UTC").env("NO_COLOR", "1").env("COLUMNS", "100")
+}
+
+/// Another program, which has to succeed.
+#[track_caller]
+pub(crate) fn tool(program: &str, arguments: Arguments<'_>, folder: &Path) -> Said {
+    let (said, what) = try_tool(program, arguments, folder);
+    said.ended(0, "", &what)
+}
+
+/// Another program, which has to fail.
+#[track_caller]
+pub(crate) fn tool_refuses(program: &str, arguments: Arguments<'_>, folder: &Path) -> Said {
+    let (said, what) = try_tool(program, arguments, folder);
+    assert_ne!(said.code, 0, "{what} has taken what it must refuse: {said:?}");
+    said
+}
+
+fn try_tool(program: &str, arguments: Arguments<'_>, folder: &Path) -> (Said, String) {
+    let mut command = Command::new(program);
+    command.args(arguments.iter().map(|argument| argument.as_ref())).current_dir(folder);
+    clean_environment(&mut command, folder);
+    let what = format!("{command:?}");
+    (fed(&mut command, b""), what)
+}
+
+fn fed(command: &mut Command, input: &[u8]) -> Said {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
+    let mut pipe = child.stdin.take().expect("standard input is piped");
+    // A program that ends without reading its input closes the pipe.
+    let _closed = pipe.write_all(input);
+    drop(pipe);
+    let output = child.wait_with_output().expect("the end of a child");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_else(|bad| hex::encode(bad.into_bytes()));
+    let code = output.status.code().unwrap_or_else(|| panic!("{command:?} was ended: {}", output.status));
+    Said { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Whether all of these programs are there; see [`tokens::missing`].
+pub(crate) fn have(programs: &[&str]) -> bool {
+    let folders = || std::env::var_os("PATH").unwrap_or_default();
+    let there = |program: &&&str| std::env::split_paths(&folders()).any(|folder| folder.join(program).is_file());
+    match programs.iter().find(|program| !there(program)) {
+        None => true,
+        Some(program) => tokens::missing::<()>(program).is_some(),
+    }
+}
+
+/// Whether [`Run::at`] works here.
+pub(crate) fn can_travel() -> bool {
+    have(&["faketime"])
+}
+
+/// Every file below `folder` with its bytes, by its path from there; a link is told by where it points.
+pub(crate) fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for name in listing(folder) {
+        let path = folder.join(&name);
+        let kind = fs::symlink_metadata(&path).expect("a file that was just listed").file_type();
+        if kind.is_dir() {
+            found.extend(tree(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+        } else if kind.is_symlink() {
+            let target = fs::read_link(&path).expect("a link");
+            found.insert(name, format!("-> {}", target.display()).into_bytes());
+        } else if kind.is_file() {
+            found.insert(name, fs::read(&path).expect("a file that was just listed"));
+        } else {
+            found.insert(name, b"something special".to_vec());
+        }
+    }
+    found
+}
+
+/// The names in `folder`, sorted; none if it is not there.
+pub(crate) fn listing(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+/// Copies a folder with everything in it.
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for name in listing(from) {
+        let (from, to) = (from.join(&name), to.join(&name));
+        match from.is_dir() {
+            true => copy_tree(&from, &to),
+            false => copy(&from, &to),
+        }
+    }
+}
+
+/// Copies a file, over whatever is there.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap_or_else(|error| panic!("{} to {}: {error}", from.display(), to.display()));
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().expect("a path below the world's folder")
+}

@@ -1,0 +1,104 @@
+//! OpenPGP as an adversary or another tool would use it: by the library, past the program under test.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::cert::{CertBuilder, CipherSuite};
+#[cfg(feature = "host")]
+use openpgp::crypto::mpi::SecretKeyMaterial as SecretNumbers;
+#[cfg(feature = "host")]
+use openpgp::packet::key::SecretKeyMaterial;
+use openpgp::packet::signature::SignatureBuilder;
+use openpgp::parse::Parse as _;
+use openpgp::policy::StandardPolicy;
+use openpgp::serialize::SerializeInto as _;
+use openpgp::types::{HashAlgorithm, SignatureType};
+use openpgp::{Cert, Packet, Profile, armor};
+
+/// The secret key in a file.
+pub(crate) fn secret_key(path: &Path) -> Cert {
+    Cert::from_file(path).expect("an OpenPGP key")
+}
+
+/// A key of no grant: OpenPGP v4, Ed25519, made an hour ago.
+pub(crate) fn stranger() -> Cert {
+    let hour = Duration::from_secs(3600);
+    let made = CertBuilder::new()
+        .set_profile(Profile::RFC4880)
+        .expect("OpenPGP v4 is known")
+        .set_cipher_suite(CipherSuite::Cv25519)
+        .set_creation_time(SystemTime::now() - hour)
+        .add_userid("Stranger <stranger@example.org>")
+        .add_signing_subkey()
+        .generate();
+    made.expect("a key").0
+}
+
+/// A detached signature, in binary form, of the first signing key in `key` over `bytes`.
+pub(crate) fn detached(key: &Cert, bytes: &[u8]) -> Vec<u8> {
+    detached_as(SignatureType::Binary, key, bytes)
+}
+
+/// As [`detached`], of any type: a signature that would hold if its type were not looked at.
+pub(crate) fn detached_as(kind: SignatureType, key: &Cert, bytes: &[u8]) -> Vec<u8> {
+    let policy = StandardPolicy::new();
+    let keys = key.keys().with_policy(&policy, None).for_signing().secret();
+    let key = keys.map(|ka| ka.key().clone()).next().expect("a signing key");
+    let mut signer = key.into_keypair().expect("an unprotected key");
+    let mut hash = HashAlgorithm::SHA256.context().expect("SHA-256 is known").for_signature(4);
+    hash.update(bytes);
+    let builder = SignatureBuilder::new(kind).set_hash_algo(HashAlgorithm::SHA256);
+    let signature = builder.sign_hash(&mut signer, hash).expect("a signature");
+    Packet::from(signature).to_vec().expect("a packet in memory")
+}
+
+/// A detached signature in the armour that the signing host writes.
+pub(crate) fn armored(signature: &[u8]) -> Vec<u8> {
+    let mut writer = armor::Writer::new(Vec::new(), armor::Kind::Signature).expect("armour in memory");
+    writer.write_all(signature).expect("armour in memory");
+    writer.finalize().expect("armour in memory")
+}
+
+/// The certificate in `certificate` with the revocation in `revocation` (whose armour has a colon before it) applied,
+/// armoured.
+pub(crate) fn revoked(certificate: &Path, revocation: &str) -> Vec<u8> {
+    let armour = &revocation[revocation.find("-----BEGIN").expect("armour")..];
+    let revocation = Packet::from_bytes(armour).expect("a revocation");
+    let (cert, _) = secret_key(certificate).insert_packets(revocation).expect("a certificate");
+    cert.armored().to_vec().expect("armour in memory")
+}
+
+/// A certificate, armoured, whose primary key only certifies, with one signing subkey: its secret and its fingerprint.
+#[cfg(feature = "host")]
+pub(crate) fn with_signing_subkey(user_id: &str) -> (Vec<u8>, [u8; 32], String) {
+    let made = CertBuilder::new()
+        .set_profile(Profile::RFC4880)
+        .expect("OpenPGP v4 is known")
+        .set_cipher_suite(CipherSuite::Cv25519)
+        .set_creation_time(SystemTime::now() - Duration::from_secs(3600))
+        .add_userid(user_id)
+        .add_signing_subkey()
+        .generate();
+    let cert = made.expect("a key").0;
+    let subkey = cert.keys().subkeys().secret().next().expect("the subkey").key().clone();
+    let fingerprint = subkey.fingerprint().to_hex();
+    let SecretKeyMaterial::Unencrypted(secret) = subkey.secret() else { panic!("an unprotected key") };
+    let secret = secret.map(|numbers| match numbers {
+        SecretNumbers::EdDSA { scalar } => scalar.value_padded(32).as_ref().try_into().expect("32 bytes"),
+        other => panic!("{other:?}"),
+    });
+    (cert.armored().to_vec().expect("armour in memory"), secret, fingerprint)
+}
+
+/// An Ed25519 secret as tokens take it in.
+#[cfg(feature = "host")]
+pub(crate) fn pkcs8_pem(secret: &[u8; 32]) -> String {
+    use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+    use ed25519_dalek::pkcs8::{EncodePrivateKey as _, KeypairBytes};
+    // Without the public half, because OpenSSL, and with it softhsm2-util, reads version 1 of PKCS#8 alone.
+    let pem = KeypairBytes { secret_key: *secret, public_key: None }.to_pkcs8_pem(LineEnding::LF);
+    pem.expect("an Ed25519 key has a PKCS#8 form").to_string()
+}

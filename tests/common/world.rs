@@ -1,0 +1,381 @@
+//! The signing host, its builders and its location.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+use super::tokens::{Kryoptic, SoftHsm, SoftwareToken};
+use super::{Arguments, Run, Watch, openpgp};
+
+pub(crate) const PROJECT: &str = "foo";
+pub(crate) const VERSION: &str = "1.2.3";
+pub(crate) const BUILDER: &str = "m1";
+pub(crate) const USER_ID: &str = "Foo Releases <release@example.org>";
+
+/// A signing host with its token, a builder, and a location.
+pub(crate) struct World {
+    folder: TempDir,
+    token: ReleaseToken,
+    numbered: Cell<u32>,
+}
+
+enum ReleaseToken {
+    File(PathBuf),
+    Software(SoftwareToken),
+}
+
+/// A grant with its files.
+#[derive(Debug, Clone)]
+pub(crate) struct Granted {
+    pub(crate) grant: PathBuf,
+    /// `sha256:…`
+    pub(crate) id: String,
+    /// The build key of [`BUILDER`], or of the first builder.
+    pub(crate) key: PathBuf,
+    /// Of every builder.
+    pub(crate) keys: Vec<PathBuf>,
+    pub(crate) project: String,
+    pub(crate) version: String,
+}
+
+/// What a builder made, in a folder of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Build {
+    pub(crate) folder: PathBuf,
+}
+
+impl World {
+    /// With a `file:` token, and nothing set up yet.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let token = ReleaseToken::File(folder.path().join("token.pem"));
+        Self::of(folder, token)
+    }
+
+    /// With a token in SoftHSM2; `None` where there is none.
+    pub(crate) fn on_softhsm() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let token = SoftHsm::create(&Self::token_folder(&folder))?;
+        Some(Self::of(folder, ReleaseToken::Software(token)))
+    }
+
+    /// With a token in Kryoptic; `None` where there is none.
+    pub(crate) fn on_kryoptic() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let token = Kryoptic::create(&Self::token_folder(&folder))?;
+        Some(Self::of(folder, ReleaseToken::Software(token)))
+    }
+
+    fn token_folder(folder: &TempDir) -> PathBuf {
+        let path = folder.path().join("token");
+        fs::create_dir(&path).expect("a folder");
+        path
+    }
+
+    fn of(folder: TempDir, token: ReleaseToken) -> Self {
+        for name in ["inbox", "releases"] {
+            fs::create_dir(folder.path().join(name)).expect("a folder of the location");
+        }
+        Self { folder, token, numbered: Cell::new(0) }
+    }
+
+    /// With a `file:` token and the release key on it.
+    pub(crate) fn ready() -> Self {
+        let world = Self::new();
+        world.set_up();
+        world
+    }
+
+    /// Runs `init` and exports the certificate.
+    pub(crate) fn set_up(&self) {
+        self.init().ok();
+        self.export();
+    }
+
+    /// A place below the world's folder.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new folder.
+    pub(crate) fn new_folder(&self, name: &str) -> PathBuf {
+        self.numbered.set(self.numbered.get() + 1);
+        let path = self.at(&format!("{name}-{}", self.numbered.get()));
+        fs::create_dir(&path).expect("a folder");
+        path
+    }
+
+    /// The signing host's home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.at("home")
+    }
+
+    /// The published certificate, in binary form.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.at("release.pgp")
+    }
+
+    pub(crate) fn inbox(&self) -> PathBuf {
+        self.at("inbox")
+    }
+
+    pub(crate) fn releases(&self) -> PathBuf {
+        self.at("releases")
+    }
+
+    /// The names of what is public: everything in the releases' folder but the lock that keeps two runs apart.
+    pub(crate) fn public(&self) -> Vec<String> {
+        let mut names = super::listing(&self.releases());
+        names.retain(|name| name != ".countersign.lock");
+        names
+    }
+
+    /// The file of a `file:` token.
+    pub(crate) fn token_file(&self) -> &Path {
+        match &self.token {
+            ReleaseToken::File(path) => path,
+            ReleaseToken::Software(_) => panic!("this world's token is not a file"),
+        }
+    }
+
+    pub(crate) fn software_token(&self) -> &SoftwareToken {
+        match &self.token {
+            ReleaseToken::File(_) => panic!("this world's token is a file"),
+            ReleaseToken::Software(token) => token,
+        }
+    }
+
+    /// The URI of the release key.
+    pub(crate) fn token_uri(&self) -> String {
+        match &self.token {
+            ReleaseToken::File(path) => format!("file:{}", path.display()),
+            ReleaseToken::Software(token) => token.key_uri("release-key"),
+        }
+    }
+
+    /// How many signatures a `file:` token has made.
+    pub(crate) fn token_count(&self) -> u64 {
+        let count = fs::read_to_string(format!("{}.count", self.token_file().display()));
+        count.map_or(0, |text| text.trim_end().parse().expect("a number"))
+    }
+
+    /// The program with these arguments, without the home.
+    pub(crate) fn countersign(&self, arguments: Arguments<'_>) -> Run<'_> {
+        let run = Run::new(self.folder.path(), arguments).watched(self);
+        match &self.token {
+            ReleaseToken::File(_) => run,
+            ReleaseToken::Software(token) => run.env(token.env().0, token.env().1),
+        }
+    }
+
+    /// The program with these arguments, with the signing host's home.
+    pub(crate) fn host(&self, arguments: Arguments<'_>) -> Run<'_> {
+        self.countersign(&[&"--home", &self.home()]).with(arguments)
+    }
+
+    /// Makes an Ed25519 release key.
+    pub(crate) fn init(&self) -> Run<'_> {
+        self.init_of_kind("ed25519")
+    }
+
+    pub(crate) fn init_of_kind(&self, kind: &str) -> Run<'_> {
+        self.host(&[&"init", &"--token", &self.token_uri(), &"--generate", &kind, &"--user-id", &USER_ID])
+    }
+
+    /// Publishes the certificate.
+    pub(crate) fn export(&self) {
+        self.host(&[&"key", &"export", &"--binary", &"-o", &self.certificate()]).ok();
+    }
+
+    /// Approves a build of foo 1.2.3 by m1.
+    pub(crate) fn grant(&self) -> Granted {
+        self.grant_with(&[])
+    }
+
+    /// As [`World::grant`], with these arguments too.
+    pub(crate) fn grant_with(&self, more: Arguments<'_>) -> Granted {
+        self.grant_of(VERSION, more)
+    }
+
+    /// As [`World::grant_with`], of another version.
+    pub(crate) fn grant_of(&self, version: &str, more: Arguments<'_>) -> Granted {
+        let folder = self.new_folder("grant");
+        let run = self.host(&[&"grant", &PROJECT, &version, &"--builder", &BUILDER, &"-o", &folder, &"--json"]);
+        Granted::from_json(&run.with(more).ok().json())
+    }
+
+    /// What a builder built.
+    pub(crate) fn build(&self, artifacts: &[(&str, &[u8])]) -> Build {
+        let folder = self.new_folder("build");
+        for (name, bytes) in artifacts {
+            fs::write(folder.join(name), bytes).expect("an artifact");
+        }
+        Build { folder }
+    }
+
+    /// Attests everything in the build's folder with the grant's build key.
+    pub(crate) fn attest(&self, granted: &Granted, build: &Build) -> Run<'_> {
+        let artifacts = build.artifacts();
+        let artifacts: Vec<&dyn AsRef<OsStr>> = artifacts.iter().map(|path| path as &dyn AsRef<OsStr>).collect();
+        self.countersign(&[&"attest", &"--key", &granted.key]).with(&artifacts)
+    }
+
+    /// Signs the build into the inbox.
+    pub(crate) fn sign(&self, granted: &Granted, build: &Build) -> Run<'_> {
+        self.sign_into(&self.release(granted), granted, build)
+    }
+
+    /// Signs the build into `release`.
+    pub(crate) fn sign_into(&self, release: &Path, granted: &Granted, build: &Build) -> Run<'_> {
+        let run = self.host(&[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release]);
+        run.release(release)
+    }
+
+    /// Where [`World::sign`] writes.
+    pub(crate) fn release(&self, granted: &Granted) -> PathBuf {
+        self.inbox().join(format!("{}-{}", granted.project, granted.version))
+    }
+
+    /// At the location, with the published certificate alone.
+    pub(crate) fn admit(&self) -> Run<'_> {
+        self.countersign(&[&"admit", &"--cert", &self.certificate(), &self.inbox(), &self.releases()])
+    }
+
+    /// With the published certificate alone.
+    pub(crate) fn verify(&self, path: &Path) -> Run<'_> {
+        self.countersign(&[&"verify", &"--cert", &self.certificate(), &path])
+    }
+
+    /// The audit log.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let entries = self.host(&[&"log", &"list", &"--json"]).ok().json()["entries"].take();
+        serde_json::from_value(entries).expect("a list")
+    }
+
+    /// The log's entries of one kind.
+    pub(crate) fn logged(&self, kind: &str) -> Vec<Value> {
+        self.log().into_iter().filter(|entry| entry["kind"] == kind).collect()
+    }
+
+    /// A build of `foo.txt` and `foo.tar`, attested under a grant of its own.
+    pub(crate) fn attested(&self) -> (Granted, Build) {
+        let (granted, build) = (self.grant(), self.build(&[("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])]));
+        self.attest(&granted, &build).ok();
+        (granted, build)
+    }
+
+    /// A release in the inbox, of what [`World::attested`] makes.
+    pub(crate) fn signed(&self) -> PathBuf {
+        let (granted, build) = self.attested();
+        self.sign(&granted, &build).ok();
+        self.release(&granted)
+    }
+}
+
+impl Watch for World {
+    /// Signatures that a `file:` token counted, and entries in the log that announce or tell a use of the token.
+    fn token_uses(&self) -> u64 {
+        let counted = match &self.token {
+            ReleaseToken::File(_) => self.token_count(),
+            ReleaseToken::Software(_) => 0,
+        };
+        let (log, _) = self.host(&[&"log", &"list", &"--json"]).run();
+        if log.code == 2 && !self.home().join("config.toml").exists() {
+            return counted;
+        }
+        assert_eq!(log.code, 0, "the log cannot be read: {log:?}");
+        let entries = log.json()["entries"].as_array().expect("a list").clone();
+        let uses = entries.iter().filter(|entry| {
+            let kind = entry["kind"].as_str().expect("a kind");
+            ["intent", "outcome", "key-intended"].contains(&kind)
+        });
+        counted + uses.count() as u64
+    }
+}
+
+impl Granted {
+    fn from_json(said: &Value) -> Self {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let keys = said["build_keys"].as_array().expect("a list");
+        let keys: Vec<PathBuf> = keys.iter().map(|key| text(&key["file"]).into()).collect();
+        Self {
+            grant: text(&said["grant_file"]).into(),
+            id: text(&said["grant"]),
+            key: keys[0].clone(),
+            keys,
+            project: text(&said["project"]),
+            version: text(&said["version"]),
+        }
+    }
+
+    /// The grant as JSON.
+    pub(crate) fn terms(&self) -> Value {
+        serde_json::from_slice(&fs::read(&self.grant).expect("the grant")).expect("JSON")
+    }
+
+    /// The header of a manifest under this grant.
+    pub(crate) fn header(&self) -> String {
+        let Self { id, project, version, .. } = self;
+        format!(
+            "# countersign-manifest/1\n# grant: {id}\n# builder: {BUILDER}\n# project: {project}\n# version: {version}\n"
+        )
+    }
+}
+
+impl Build {
+    /// A file in it.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The files that are not the builder's evidence.
+    pub(crate) fn artifacts(&self) -> Vec<PathBuf> {
+        let names = super::listing(&self.folder).into_iter().filter(|name| !name.starts_with("build."));
+        names.map(|name| self.at(&name)).collect()
+    }
+
+    /// The entries of a manifest that lists what is there, sorted.
+    pub(crate) fn entries(&self) -> String {
+        let line = |path: PathBuf| {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            entry(&fs::read(&path).expect("an artifact"), &name)
+        };
+        self.artifacts().into_iter().map(line).collect()
+    }
+
+    pub(crate) fn manifest(&self) -> String {
+        fs::read_to_string(self.at("build.manifest")).expect("the manifest")
+    }
+
+    /// Evidence that `attest` would not make: any text, signed with the grant's build key.
+    pub(crate) fn attest_by_hand(&self, granted: &Granted, manifest: impl AsRef<[u8]>) {
+        let signature = openpgp::detached(&openpgp::secret_key(&granted.key), manifest.as_ref());
+        fs::write(self.at("build.manifest"), manifest).expect("the manifest");
+        fs::write(self.at("build.manifest.sig"), signature).expect("its signature");
+    }
+
+    /// Appends to a file.
+    pub(crate) fn append(&self, name: &str, bytes: &[u8]) {
+        let mut content = fs::read(self.at(name)).expect("a file");
+        content.extend_from_slice(bytes);
+        fs::write(self.at(name), content).expect("the file");
+    }
+}
+
+/// A line of a manifest.
+pub(crate) fn entry(bytes: &[u8], name: &str) -> String {
+    format!("{}  {name}\n", hex::encode(Sha256::digest(bytes)))
+}
+
+/// Writes a file that only its owner can read.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) {
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path).expect("a file");
+    std::io::Write::write_all(&mut &file, bytes).expect("written");
+}

@@ -1,0 +1,254 @@
+//! The documentation holds: what it shows is what the program does, and what it points to is there.
+#![cfg(feature = "host")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::tokens::missing;
+use common::{Run, have, listing, tool};
+
+/// Where the pages say that SoftHSM2's module is.
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+/// What stands in the pages for the home of whoever ran their commands.
+const HOME: &str = "/home/you";
+/// What stands in a page for lines that are left out.
+const LEFT_OUT: &str = "…";
+/// Parts the outputs of commands that one shell runs.
+const MARK: char = '\u{1e}';
+
+#[test]
+fn the_reference_of_commands_is_what_the_program_says() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let reference = page("docs/reference/cli.md");
+    let mut sections = reference.split("\n## countersign").skip(1);
+    let expected = commands(&countersign::cli::command());
+    for command in &expected {
+        let section = sections.next().unwrap_or_else(|| panic!("cli.md ends before `countersign {command}`"));
+        let (heading, rest) = section.split_once('\n').expect("a heading");
+        assert_eq!(heading.trim_start(), command, "cli.md: out of order; run docs/reference/update");
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = Vec::new();
+        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        arguments.extend(words.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>));
+        let said = Run::new(folder.path(), &arguments).ok();
+        let shown =
+            rest.strip_prefix("\n```text\n").and_then(|rest| rest.strip_suffix("```\n").or(rest.strip_suffix("```")));
+        assert_eq!(shown, Some(&*said.stdout), "`countersign {command}`: run docs/reference/update");
+    }
+    assert_eq!(sections.next(), None, "cli.md has a command that is not there");
+}
+
+/// Every command by its words, in the order of the help; the first has none.
+fn commands(command: &clap::Command) -> Vec<String> {
+    let below = command.get_subcommands().filter(|below| below.get_name() != "help" && !below.is_hide_set());
+    let below = below.flat_map(|below| {
+        let name = below.get_name().to_owned();
+        commands(below).into_iter().map(move |rest| format!("{name} {rest}").trim_end().to_owned())
+    });
+    [String::new()].into_iter().chain(below).collect()
+}
+
+#[test]
+fn every_key_of_the_configuration_is_documented() {
+    let template = page("src/config.toml");
+    let page = page("docs/reference/config.md");
+    let keys = template.lines().filter_map(|line| line.trim_start_matches('#').split_once(" = ")).map(|(key, _)| key);
+    let keys: BTreeSet<&str> = keys.collect();
+    assert!(keys.len() >= 7, "{keys:?}");
+    for key in keys {
+        assert!(page.contains(&format!("\n| `{key}` |")), "config.md does not tell of `{key}`");
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let model = page("docs/explanation/threat-model.md");
+    let mut named = 0;
+    for code in model.split('`').skip(1).step_by(2) {
+        let Some((file, name)) = code.split_once("::") else { continue };
+        let tests = page(&format!("tests/{file}.rs"));
+        assert!(tests.contains(&format!("fn {name}(")), "there is no test `{code}`");
+        named += 1;
+    }
+    assert!(named >= 20, "the threat model names {named} tests");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for path in pages() {
+        let text = page(&path);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => root().join(&path),
+                file => root().join(&path).parent().expect("a page is in a folder").join(file),
+            };
+            assert!(target.is_file(), "{path} links to {link}, which is not there");
+            if !heading.is_empty() {
+                let there = fs::read_to_string(&target).expect("a page");
+                let there = there.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading);
+                assert!(there, "{path} links to {link}, which has no such heading");
+            }
+        }
+    }
+}
+
+/// What a heading is called in a link.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// Every page's commands, in one shell and an empty home, say what the page shows.
+macro_rules! pages_run {
+    ($($test:ident: $path:literal, $programs:expr;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                if have(&$programs) {
+                    runs_as_shown($path);
+                }
+            }
+        )*
+
+        const RUN: &[&str] = &[$($path),*];
+    };
+}
+
+pages_run! {
+    the_readme_runs: "README.md", ["softhsm2-util", "gpgv", "sqv"];
+    the_tutorial_runs: "docs/tutorial.md", ["softhsm2-util", "gpgv", "sqv"];
+    a_token_is_set_up_as_told: "docs/how-to/pkcs11-token.md", ["softhsm2-util", "pkcs11-tool", "gpgsm", "openssl"];
+    a_home_is_restored_as_told: "docs/how-to/restore.md", ["softhsm2-util", "gpg"];
+    a_build_is_attested_by_hand_as_told: "docs/how-to/build-without-countersign.md", ["softhsm2-util", "gpg"];
+    a_release_is_checked_by_hand_as_told: "docs/reference/release.md", ["softhsm2-util", "gpgv", "sqv"];
+}
+
+#[test]
+fn every_page_with_commands_is_run() {
+    let with_commands = pages().into_iter().filter(|path| page(path).contains("```console"));
+    let with_commands: BTreeSet<String> = with_commands.collect();
+    assert_eq!(with_commands, RUN.iter().map(|path| (*path).to_owned()).collect());
+}
+
+/// A command of a page, and what the page shows of its output; of a command that a comment hides, nothing is shown.
+struct Shown {
+    command: String,
+    output: Option<Vec<String>>,
+}
+
+#[track_caller]
+fn runs_as_shown(path: &str) {
+    if !Path::new(MODULE).exists() {
+        return missing(MODULE).unwrap_or(());
+    }
+    let shown = shown(&page(path));
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let program = Path::new(env!("CARGO_BIN_EXE_countersign"));
+    let mut script = format!("exec 2>&1\nPATH={}:$PATH\n", program.parent().expect("its folder").display());
+    for Shown { command, .. } in &shown {
+        // The mark must not change what `$?` says.
+        script += &format!("said=$?; printf '{MARK}'; (exit $said)\n{command}\n");
+    }
+    let said = tool("bash", &[&"-c", &(script + "exit 0\n")], home.path()).stdout;
+    let said = said.replace(&home.path().display().to_string(), HOME);
+    let mut outputs = said.split(MARK).skip(1);
+    for Shown { command, output } in &shown {
+        let said = outputs.next().unwrap_or_else(|| panic!("{path}: the shell ended before\n{command}"));
+        let Some(output) = output else { continue };
+        let lines: Vec<String> = said.trim_end_matches('\n').lines().map(unchanging).collect();
+        let expected: Vec<String> = output.iter().map(|line| unchanging(line)).collect();
+        assert!(fits(&expected, &lines), "{path}: `{command}` is shown with\n{}\nbut said\n{said}", output.join("\n"));
+    }
+}
+
+/// The commands of a page: in `console` blocks, and in comments that begin with the name of this file.
+fn shown(page: &str) -> Vec<Shown> {
+    let mut found: Vec<Shown> = Vec::new();
+    let mut lines = page.lines().peekable();
+    let mut in_block = false;
+    while let Some(line) = lines.next() {
+        if line.starts_with("<!-- tests/docs.rs") {
+            let hidden: Vec<&str> = lines.by_ref().take_while(|line| *line != "-->").collect();
+            found.push(Shown { command: hidden.join("\n"), output: None });
+        } else if line.starts_with("```") {
+            in_block = line == "```console";
+        } else if let Some(first) = line.strip_prefix("$ ").filter(|_| in_block) {
+            let mut command = first.to_owned();
+            while command.ends_with('\\') || lines.peek().is_some_and(|next| next.starts_with("> ")) {
+                let next = lines.next().expect("a command goes on");
+                command += "\n";
+                command += next.strip_prefix("> ").unwrap_or(next);
+            }
+            found.push(Shown { command, output: Some(Vec::new()) });
+        } else if in_block {
+            let command = found.last_mut().expect("a block begins with a command");
+            command.output.get_or_insert_default().push(line.to_owned());
+        }
+    }
+    found
+}
+
+/// Whether the lines are those expected, with any lines where some are left out.
+fn fits(expected: &[String], lines: &[String]) -> bool {
+    match (expected.split_first(), lines.split_first()) {
+        (None, None) => true,
+        (Some((first, rest)), _) if first == LEFT_OUT => (0..=lines.len()).any(|skip| fits(rest, &lines[skip..])),
+        (Some((first, rest)), Some((line, others))) => first == line && fits(rest, others),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+/// A line without what differs from run to run: times, digests, fingerprints, serial and slot numbers.
+fn unchanging(line: &str) -> String {
+    let line = match line.split_once("Signature made ") {
+        Some((before, _)) => format!("{before}Signature made #"),
+        None => line.to_owned(),
+    };
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '%';
+    let mut text = String::new();
+    let mut rest = line.as_str();
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c| word(c) != word(first)).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        let hexadecimal = part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'%');
+        // A time is in several words: `23T01`, `17`, `46Z`.
+        let time = part.starts_with(|c: char| c.is_ascii_digit())
+            && part.bytes().all(|b| b.is_ascii_digit() || b"TZ".contains(&b));
+        let changing = word(first) && (hexadecimal && part.len() >= 6 || time && part.len() >= 2);
+        text += if changing { "#" } else { part };
+        rest = after;
+    }
+    text
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every page, by its path.
+fn pages() -> Vec<String> {
+    let mut pages = vec!["README.md".to_owned(), "SECURITY.md".to_owned(), "CHANGELOG.md".to_owned()];
+    let mut folders = vec!["docs".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for name in listing(&root().join(&folder)) {
+            let path = format!("{folder}/{name}");
+            match root().join(&path).is_dir() {
+                true => folders.push(path),
+                false if name.ends_with(".md") => pages.push(path),
+                false => {}
+            }
+        }
+    }
+    pages
+}
+
+#[track_caller]
+fn page(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

@@ -1,0 +1,236 @@
+//! Other people's tools decide: gpgv, sqv, gpg and sha256sum, on releases signed by every kind of key on both software
+//! tokens.
+#![cfg(feature = "host")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::world::World;
+use common::{Arguments, Said, copy_tree, have, listing, tool, tool_refuses};
+
+macro_rules! every_kind {
+    ($($name:ident: $kind:literal;)*) => {
+        mod softhsm {
+            use super::*;
+            $(#[test] fn $name() { agree_on_a_release(World::on_softhsm, $kind); })*
+        }
+
+        mod kryoptic {
+            use super::*;
+            $(#[test] fn $name() { agree_on_a_release(World::on_kryoptic, $kind); })*
+        }
+
+        #[test]
+        fn no_kind_of_key_is_left_out() {
+            let named = countersign::domain::key::KeyKind::ALL.map(|kind| kind.name());
+            assert_eq!(named.as_slice(), [$($kind),*]);
+        }
+    };
+}
+
+every_kind! {
+    ed25519: "ed25519";
+    p256: "p256";
+    p384: "p384";
+    p521: "p521";
+    rsa2048: "rsa2048";
+    rsa3072: "rsa3072";
+    rsa4096: "rsa4096";
+}
+
+/// From `init` to `admit`, then every tool on every file of what became public.
+fn agree_on_a_release(make: fn() -> Option<World>, kind: &str) {
+    if !have(&["gpgv", "sqv", "gpg", "sha256sum"]) {
+        return;
+    }
+    let Some(world) = make() else { return };
+    world.init_of_kind(kind).ok();
+    world.export();
+    world.signed();
+    world.admit().ok();
+    let release = world.releases().join("foo-1.2.3");
+    let certificate = world.certificate();
+    world.verify(&release).ok();
+
+    for name in ["foo.txt", "foo.tar", "SHA256SUMS"] {
+        let signature = format!("{name}.asc");
+        tool("gpgv", &[&"--keyring", &certificate, &signature, &name], &release);
+        tool("sqv", &[&"--keyring", &certificate, &signature, &name], &release);
+    }
+    let sums = tool("sha256sum", &[&"--strict", &"-c", &"SHA256SUMS"], &release).stdout;
+    let checked: Vec<_> = sums.lines().filter_map(|line| line.strip_suffix(": OK")).collect();
+    let evidence = ["build-key.pgp", "build.manifest", "build.manifest.sig"].map(|name| format!("evidence/m1/{name}"));
+    let mut wanted = vec!["foo.tar", "foo.txt"];
+    wanted.extend(evidence.iter().map(String::as_str));
+    wanted.push("evidence/grant.json");
+    assert_eq!(checked, wanted, "the list covers everything but the signatures");
+
+    // The chain behind it: M's manifest with the key that the grant holds, and the artifacts with M's manifest.
+    let builder = release.join("evidence/m1");
+    let of_the_builder: Arguments<'_> =
+        &[&"--keyring", &builder.join("build-key.pgp"), &"build.manifest.sig", &"build.manifest"];
+    tool("gpgv", of_the_builder, &builder);
+    tool("sqv", of_the_builder, &builder);
+    tool("sha256sum", &[&"--strict", &"--quiet", &"-c", &"evidence/m1/build.manifest"], &release);
+
+    // They can say no.
+    let changed = world.at("changed");
+    copy_tree(&release, &changed);
+    fs::write(changed.join("foo.txt"), b"text!").expect("changed");
+    fs::write(changed.join("evidence/m1/build.manifest"), b"# nothing\n").expect("changed");
+    let arguments: Arguments<'_> = &[&"--keyring", &certificate, &"foo.txt.asc", &"foo.txt"];
+    tool_refuses("gpgv", arguments, &changed);
+    tool_refuses("sqv", arguments, &changed);
+    tool_refuses("gpgv", of_the_builder, &changed.join("evidence/m1"));
+    tool_refuses("sha256sum", &[&"-c", &"SHA256SUMS"], &changed);
+
+    gpg_takes_the_certificate_and_its_revocation(&world, &release);
+}
+
+fn gpg_takes_the_certificate_and_its_revocation(world: &World, release: &Path) {
+    let gpg = Gpg::new(world);
+    gpg.run(&[&"--import", &world.certificate()]);
+    let said = gpg.run(&[&"--status-fd", &"1", &"--verify", &release.join("foo.txt.asc"), &release.join("foo.txt")]);
+    assert!(said.stdout.contains("GOODSIG") && said.stdout.contains("grant@example.org"), "{said:?}");
+    let listed = gpg.listed("pub");
+    // Valid as far as anybody knows, signing and certifying, and with an end.
+    assert!(listed[1] == "-" && listed[11].starts_with("sc") && !listed[6].is_empty(), "{listed:?}");
+    assert_eq!(gpg.listed("uid")[9], common::world::USER_ID);
+
+    let revocation = fs::read_to_string(world.home().join("revocation.asc")).expect("the revocation certificate");
+    let guarded = world.at("guarded.asc");
+    fs::write(&guarded, &revocation).expect("written");
+    gpg.try_run(&[&"--import", &guarded]);
+    assert_eq!(gpg.listed("pub")[1], "-", "as it is, the revocation certificate does nothing");
+    let armed = world.at("armed.asc");
+    fs::write(&armed, revocation.replace("\n:-----BEGIN", "\n-----BEGIN")).expect("written");
+    gpg.run(&[&"--import", &armed]);
+    assert_eq!(gpg.listed("pub")[1], "r", "without the colon, it revokes");
+}
+
+/// M has coreutils and gpg, and countersign not at all.
+#[test]
+fn builder_without_countersign() {
+    if !have(&["gpg", "sha256sum", "bash", "sed"]) {
+        return;
+    }
+    let script = r##"
+        set -euo pipefail
+        gpg --batch --quiet --import "$1"
+        header() { sed -n "s/^Comment: $1 //p" "$2"; }
+        {
+            printf '# countersign-manifest/1\n'
+            for name in grant builder project version; do
+                printf '# %s: %s\n' "$name" "$(header "$name" "$1")"
+            done
+            sha256sum -- foo*
+        } >build.manifest
+        gpg --batch $2 --output build.manifest.sig --detach-sign build.manifest
+    "##;
+    let built = |armour: &str| {
+        let world = World::ready();
+        let gpg = Gpg::new(&world);
+        let granted = world.grant();
+        let build = world.build(&[("foo.txt", b"text\n"), ("foo-2.tar", &[7; 100_000])]);
+        gpg.tool("bash", &[&"-c", &script, &"builder", &granted.key, &armour], &build.folder);
+        assert_eq!(listing(&build.folder), ["build.manifest", "build.manifest.sig", "foo-2.tar", "foo.txt"]);
+        assert_eq!(build.manifest(), granted.header() + &build.entries());
+        (world, granted, build)
+    };
+
+    let (world, granted, build) = built("--no-armor");
+    world.sign(&granted, &build).ok();
+    world.admit().ok();
+    let release = world.releases().join("foo-1.2.3");
+    world.verify(&release).ok();
+    let evidence = release.join("evidence/m1");
+    tool("gpgv", &[&"--keyring", &"./build-key.pgp", &"build.manifest.sig", &"build.manifest"], &evidence);
+
+    let (world, granted, build) = built("--armor");
+    world.sign(&granted, &build).refused("`build.manifest.sig` is not in binary form");
+}
+
+/// Signing by hand, gpg makes a text signature when it is asked to: that is refused, and the reason tells why.
+#[test]
+fn builder_who_signs_as_text() {
+    if !have(&["gpg"]) {
+        return;
+    }
+    let world = World::ready();
+    let gpg = Gpg::new(&world);
+    let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
+    gpg.run(&[&"--import", &granted.key]);
+    fs::write(build.at("build.manifest"), granted.header() + &build.entries()).expect("the manifest");
+    let (manifest, signature) = (build.at("build.manifest"), build.at("build.manifest.sig"));
+    gpg.run(&[&"--textmode", &"--output", &signature, &"--detach-sign", &manifest]);
+    world.sign(&granted, &build).refused("a signature over a binary document is expected");
+}
+
+/// Who has the certificate in gpg's keyring alone verifies with what gpg exports.
+#[test]
+fn certificate_as_gpg_exports_it() {
+    if !have(&["gpg"]) {
+        return;
+    }
+    let world = World::ready();
+    let release = world.signed();
+    let gpg = Gpg::new(&world);
+    gpg.run(&[&"--import", &world.certificate()]);
+    let exported = world.at("exported.asc");
+    gpg.run(&[&"--armor", &"--output", &exported, &"--export", &common::world::USER_ID]);
+    world.countersign(&[&"verify", &"--cert", &exported, &release]).ok();
+}
+
+/// gpg with a keyring of its own.
+struct Gpg {
+    home: PathBuf,
+}
+
+impl Gpg {
+    fn new(world: &World) -> Self {
+        let home = world.at("gnupg");
+        fs::DirBuilder::new().mode(0o700).create(&home).expect("a folder");
+        Self { home }
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: Arguments<'_>) -> Said {
+        let always: Arguments<'_> = &[&"--batch", &"--no-tty", &"--quiet"];
+        self.tool("gpg", &[always, arguments].concat(), &self.home)
+    }
+
+    fn try_run(&self, arguments: Arguments<'_>) {
+        let mut command = Command::new("gpg");
+        command.arg("--homedir").arg(&self.home).args(["--batch", "--no-tty", "--quiet"]);
+        command.args(arguments.iter().map(|argument| argument.as_ref()));
+        command.output().expect("gpg");
+    }
+
+    /// A program that finds this keyring.
+    #[track_caller]
+    fn tool(&self, program: &str, arguments: Arguments<'_>, folder: &Path) -> Said {
+        let home = format!("GNUPGHOME={}", self.home.display());
+        let before: Arguments<'_> = &[&home, &program];
+        tool("env", &[before, arguments].concat(), folder)
+    }
+
+    /// The fields of the one line of this type that `--list-keys` prints.
+    #[track_caller]
+    fn listed(&self, line: &str) -> Vec<String> {
+        let said = self.run(&[&"--with-colons", &"--list-keys"]).stdout;
+        let mut fields = said.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+        fields.find(|fields| fields[0] == line).unwrap_or_else(|| panic!("no `{line}` in:\n{said}"))
+    }
+}
+
+impl Drop for Gpg {
+    /// Ends the agent that gpg may have started, and no other.
+    fn drop(&mut self) {
+        let _none_was_started =
+            Command::new("gpgconf").arg("--homedir").arg(&self.home).args(["--kill", "all"]).output();
+    }
+}
