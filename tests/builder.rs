@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use common::{Arguments, Run, can_travel, copy_tree, have, listing, tool, tool_refuses, tree};
+use common::{Arguments, Run, can_travel, copy_tree, have, listing, public, tool, tool_refuses, tree};
 use countersign::domain::digest::GrantId;
 use countersign::domain::time::{Period, Timestamp};
 use countersign::openpgp::{BuildKey, BuildKeyLabel};
@@ -76,7 +76,7 @@ fn admits_a_release() {
     let admit: Arguments<'_> = &[&"admit", &"--cert", &data().join("release.pgp"), &inbox, &releases];
     countersign(&folder, admit).refused("foo-1.2.4: refused, the folder is called").says("foo-1.2.3: admitted");
     assert_eq!(listing(&inbox), ["foo-1.2.4", "foo-1.2.4.refused"]);
-    assert_eq!(listing(&releases), ["foo-1.2.3"]);
+    assert_eq!(public(&releases), ["foo-1.2.3"]);
     assert_eq!(tree(&releases.join("foo-1.2.3")), tree(&data().join("foo-1.2.3")));
 }
 

@@ -685,10 +685,10 @@ struct Subkey {
 }
 
 fn a_certificate_with_its_subkey_on(world: &World) -> (std::path::PathBuf, Subkey) {
-    let (certificate, secret, fingerprint) = openpgp::with_signing_subkey(USER_ID);
+    let made = openpgp::with_signing_subkey(USER_ID);
     let path = world.at("published.asc");
-    fs::write(&path, certificate).expect("written");
-    (path, Subkey { pem: openpgp::pkcs8_pem(&secret), fingerprint })
+    fs::write(&path, made.certificate).expect("written");
+    (path, Subkey { pem: openpgp::pkcs8_pem(&made.secret), fingerprint: made.fingerprint })
 }
 
 fn signs_with_the_subkey(world: &World, token: &str, certificate: &Path, subkey: &str) {

@@ -597,6 +597,24 @@ fn release_certificate_revoked() {
     refused(&world, &granted, &build, "was revoked");
 }
 
+/// The subkey on the token is not revoked itself; its certificate is, by the primary key that is kept elsewhere.
+#[test]
+fn release_certificate_revoked_by_its_offline_primary_key() {
+    let world = World::new();
+    let made = openpgp::with_signing_subkey(common::world::USER_ID);
+    write_private(world.token_file(), openpgp::pkcs8_pem(&made.secret).as_bytes());
+    let published = world.at("published.asc");
+    fs::write(&published, made.certificate).expect("written");
+    world.host(&[&"init", &"--token", &world.token_uri(), &"--cert", &published]).ok();
+    let (granted, build) = world.attested();
+    let certificate = world.home().join("release.asc");
+    let before = fs::read(&certificate).expect("the certificate");
+    write_private(&certificate, &made.revoked);
+    refused(&world, &granted, &build, "was revoked");
+    write_private(&certificate, &before);
+    signed(&world, &granted, &build);
+}
+
 #[test]
 fn release_certificate_of_another_key_than_the_tokens() {
     let (world, other) = (World::ready(), World::ready());

@@ -279,6 +279,13 @@ pub(crate) fn listing(folder: &Path) -> Vec<String> {
     names
 }
 
+/// The names of what is public: everything in the releases' folder but the lock that keeps two runs apart.
+pub(crate) fn public(releases: &Path) -> Vec<String> {
+    let mut names = listing(releases);
+    names.retain(|name| name != ".countersign.lock");
+    names
+}
+
 /// Copies a folder with everything in it.
 pub(crate) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");

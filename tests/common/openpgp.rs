@@ -15,6 +15,8 @@ use openpgp::packet::signature::SignatureBuilder;
 use openpgp::parse::Parse as _;
 use openpgp::policy::StandardPolicy;
 use openpgp::serialize::SerializeInto as _;
+#[cfg(feature = "host")]
+use openpgp::types::ReasonForRevocation;
 use openpgp::types::{HashAlgorithm, SignatureType};
 use openpgp::{Cert, Packet, Profile, armor};
 
@@ -71,9 +73,22 @@ pub(crate) fn revoked(certificate: &Path, revocation: &str) -> Vec<u8> {
     cert.armored().to_vec().expect("armour in memory")
 }
 
-/// A certificate, armoured, whose primary key only certifies, with one signing subkey: its secret and its fingerprint.
+/// A certificate whose primary key only certifies, with one signing subkey.
 #[cfg(feature = "host")]
-pub(crate) fn with_signing_subkey(user_id: &str) -> (Vec<u8>, [u8; 32], String) {
+pub(crate) struct WithSubkey {
+    /// Armoured.
+    pub(crate) certificate: Vec<u8>,
+    /// The same, revoked by its primary key.
+    pub(crate) revoked: Vec<u8>,
+    /// The subkey's.
+    pub(crate) secret: [u8; 32],
+    /// The subkey's.
+    pub(crate) fingerprint: String,
+}
+
+/// Makes one, an hour ago.
+#[cfg(feature = "host")]
+pub(crate) fn with_signing_subkey(user_id: &str) -> WithSubkey {
     let made = CertBuilder::new()
         .set_profile(Profile::RFC4880)
         .expect("OpenPGP v4 is known")
@@ -84,13 +99,23 @@ pub(crate) fn with_signing_subkey(user_id: &str) -> (Vec<u8>, [u8; 32], String) 
         .generate();
     let cert = made.expect("a key").0;
     let subkey = cert.keys().subkeys().secret().next().expect("the subkey").key().clone();
-    let fingerprint = subkey.fingerprint().to_hex();
     let SecretKeyMaterial::Unencrypted(secret) = subkey.secret() else { panic!("an unprotected key") };
     let secret = secret.map(|numbers| match numbers {
         SecretNumbers::EdDSA { scalar } => scalar.value_padded(32).as_ref().try_into().expect("32 bytes"),
         other => panic!("{other:?}"),
     });
-    (cert.armored().to_vec().expect("armour in memory"), secret, fingerprint)
+
+    let primary = cert.primary_key().key().clone().parts_into_secret().expect("its secret");
+    let mut primary = primary.into_keypair().expect("an unprotected key");
+    let revocation = cert.revoke(&mut primary, ReasonForRevocation::KeyCompromised, b"lost").expect("a revocation");
+    let (revoked, _) = cert.clone().insert_packets(revocation).expect("a certificate");
+    let armoured = |cert: &Cert| cert.armored().to_vec().expect("armour in memory");
+    WithSubkey {
+        certificate: armoured(&cert),
+        revoked: armoured(&revoked),
+        secret,
+        fingerprint: subkey.fingerprint().to_hex(),
+    }
 }
 
 /// An Ed25519 secret as tokens take it in.

@@ -129,11 +129,9 @@ impl World {
         self.at("releases")
     }
 
-    /// The names of what is public: everything in the releases' folder but the lock that keeps two runs apart.
+    /// The names of what is public.
     pub(crate) fn public(&self) -> Vec<String> {
-        let mut names = super::listing(&self.releases());
-        names.retain(|name| name != ".countersign.lock");
-        names
+        super::public(&self.releases())
     }
 
     /// The file of a `file:` token.
