@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::domain::key::{Fingerprint, HashAlgorithm};
+use crate::domain::name::is_domain;
 use crate::domain::time::Period;
 use crate::token::TokenUri;
 
@@ -71,6 +72,9 @@ pub enum ConfigFault {
         /// The known key that is most like it.
         nearest: &'static str,
     },
+    /// Not a domain.
+    #[error("has a `notation_domain` that is not a domain name: `{0}`")]
+    Domain(String),
     /// Not TOML, or a value that is not allowed.
     #[error("line {line}: {reason}")]
     Malformed {
@@ -95,7 +99,11 @@ impl Config {
             let nearest = KEYS.iter().max_by_key(likeness).expect("there are keys");
             return Err(fail(ConfigFault::UnknownKey { key: key.clone(), nearest }));
         }
-        toml::from_str(text).map_err(malformed)
+        let config: Self = toml::from_str(text).map_err(malformed)?;
+        if !is_domain(&config.notation_domain) {
+            return Err(fail(ConfigFault::Domain(config.notation_domain)));
+        }
+        Ok(config)
     }
 
     /// The text of a new `config.toml`: every key with what it means; those that have a default stand in comments.
@@ -169,5 +177,7 @@ mod tests {
         let error = parse(&template().replace("signing_key = \"A", "signing_key = \"a")).expect_err("refused");
         assert!(error.contains("config.toml` line 9: `a1B2"), "{error}");
         assert!(error.contains("is not the fingerprint of an OpenPGP v4 key"), "{error}");
+        let error = parse(&template().replace("example.org", "exa mple")).expect_err("refused");
+        assert!(error.contains("`notation_domain` that is not a domain name: `exa mple`"), "{error}");
     }
 }

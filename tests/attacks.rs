@@ -35,6 +35,37 @@ fn inbox_and_releases_are_one_folder() {
     admit(&world.inbox(), &alias);
 }
 
+/// The arguments the wrong way round, or one level too deep: public releases would move away, or notes appear in them.
+#[test]
+fn folders_of_admit_mistaken() {
+    let world = World::ready();
+    let release = world.signed();
+    world.admit().ok();
+    let public = world.releases().join("foo-1.2.3");
+    let admit = |inbox: &Path, releases: &Path, reason: &str| {
+        let before = common::tree(&world.releases());
+        world.countersign(&[&"admit", &"--cert", &world.certificate(), &inbox, &releases]).usage(reason);
+        assert_eq!(common::tree(&world.releases()), before);
+    };
+    admit(&world.releases(), &world.inbox(), "is no inbox");
+    admit(&public, &world.inbox(), "is no inbox");
+    admit(&world.inbox(), &public, "is a release itself");
+    assert!(!release.exists() && listing(&world.inbox()).is_empty());
+}
+
+/// One file more than the grant allows must not cost the build its key.
+#[test]
+fn name_outside_the_grant_on_the_build_machine() {
+    let world = World::ready();
+    let granted = world.grant_with(&[&"--artifact", &"foo*"]);
+    let build = world.build(&[("foo.txt", b"text\n"), ("bar.txt", b"text\n")]);
+    world.attest(&granted, &build).refused("bar.txt` is not among the names that the grant allows: `foo*`");
+    assert!(granted.key.exists());
+    fs::remove_file(build.at("bar.txt")).expect("removed");
+    world.attest(&granted, &build).ok();
+    world.sign(&granted, &build).ok();
+}
+
 /// What stands around the armour is signed by nobody, and would be published.
 #[test]
 fn text_around_a_signature() {

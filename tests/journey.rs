@@ -759,7 +759,7 @@ fn the_release_key_is_looked_at() {
         world.set_up();
         let uses = |world: &World| world.log().len();
         let before = uses(&world);
-        world.host(&[&"key", &"check"]).ok().says("the token holds this key");
+        world.host(&[&"key", &"check"]).ok().says("the token shows the public half of this key");
         let listed = world.host(&[&"key", &"list", &"--json"]).ok().json();
         assert_eq!(listed["keys"][0]["release_key"], true, "{listed}");
         assert_eq!(uses(&world), before, "neither takes the PIN");

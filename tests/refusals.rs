@@ -501,7 +501,8 @@ fn name_outside_the_grants_globs() {
     let world = World::ready();
     let granted = world.grant_with(&[&"--artifact", &"foo*.tar", &"--artifact", &"*.deb"]);
     let build = world.build(&[("foo-1.tar", b"tar"), ("bar.txt", b"text\n")]);
-    world.attest(&granted, &build).ok();
+    // `attest` would say so at once; M need not be that honest.
+    build.attest_by_hand(&granted, granted.header() + &build.entries());
     refused(&world, &granted, &build, "artifact `bar.txt` is not among the names that the grant allows");
 }
 

@@ -9,7 +9,6 @@ use super::progress::Bar;
 use super::read_certificate;
 use super::render::{CliError, Output};
 use crate::domain::time::Timestamp;
-use crate::repository::{Inbox, Releases};
 use crate::steps;
 
 /// Verify each release in an inbox and move those that hold among the public ones (at the location)
@@ -31,7 +30,7 @@ pub(super) struct Admit {
 impl Admit {
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let certificate = read_certificate(&self.cert)?;
-        let (inbox, releases) = (Inbox::open(&self.inbox)?, Releases::open(&self.releases)?);
+        let (inbox, releases) = steps::admit::open(&self.inbox, &self.releases)?;
         let now = Timestamp::now();
         let submissions = steps::admit::admit(&inbox, &releases, &certificate, now, &mut Bar::new())?;
 

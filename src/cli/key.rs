@@ -137,7 +137,7 @@ fn check(sign: bool, home: &Home, output: &mut Output) -> Result<(), CliError> {
     output.line(format!("  PIN         {}", pin_state(description.pin)));
     output.line(match (seen, sign) {
         (_, true) => "the token signed a test text, and the signature holds with the certificate",
-        (true, false) => "the token holds this key",
+        (true, false) => "the token shows the public half of this key; `key check --sign` proves the private half",
         (false, false) => "the token shows its key only after the PIN: `key check --sign` asks for it",
     });
     output.value(json!({

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 
+use rustix::termios::{QueueSelector, tcflush};
 use secrecy::SecretString;
 
 use crate::domain::text::clean;
@@ -19,6 +20,7 @@ impl Interaction for Terminal {
             PinState::FinalTry => " (this is the last try)",
             PinState::Locked => " (locked)",
         };
+        forget_what_was_typed();
         let prompt = format!("PIN for token {}{state}: ", clean(&request.token));
         rpassword::prompt_password(prompt).ok().filter(|pin| !pin.is_empty()).map(SecretString::from)
     }
@@ -29,9 +31,17 @@ impl Interaction for Terminal {
             let token = clean(&request.token);
             write!(terminal, "Token {token} has one PIN try left; a wrong PIN locks it. Try? Type yes: ")?;
             let mut answer = String::new();
+            forget_what_was_typed();
             BufReader::new(terminal).read_line(&mut answer)?;
             Ok(answer.trim() == "yes")
         };
         ask().unwrap_or(false)
+    }
+}
+
+/// Keys that were pressed before the question are no answer to it, and would cost a PIN try.
+fn forget_what_was_typed() {
+    if let Ok(terminal) = OpenOptions::new().read(true).open("/dev/tty") {
+        let _no_terminal = tcflush(&terminal, QueueSelector::IFlush);
     }
 }

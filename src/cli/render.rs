@@ -201,6 +201,9 @@ fn attest(error: &AttestError) -> Advice {
         AttestError::Expired { .. } => hint(Refused, "ask the signing host's operator for a new grant"),
         AttestError::Key(fault) => (Usage, build_key_hint(fault)),
         AttestError::Name { .. } => hint(Usage, "rename it; the signing host would refuse it"),
+        AttestError::NotAllowed { .. } => {
+            hint(Refused, "leave it out, or ask for a grant that allows it; the build key is kept for the next try")
+        }
         AttestError::SecretKey { .. } => hint(Usage, "keep keys out of the folder of artifacts"),
         AttestError::OwnFile { .. } => hint(Usage, "remove it, or leave it out of the artifacts"),
         AttestError::SeveralFolders { .. } => hint(Usage, "say with `-o DIR` where the manifest goes"),
@@ -213,6 +216,10 @@ fn admit(error: &AdmitError) -> Advice {
     match error {
         AdmitError::Name(_) | AdmitError::OtherName { .. } => (Refused, None),
         AdmitError::Release(error) => release(error),
+        AdmitError::NotAnInbox(_) | AdmitError::NotReleases(_) => hint(
+            Usage,
+            "first the folder that is pushed to, then the folder that is served: each holds releases, one folder each",
+        ),
         AdmitError::SameFolder(_) => hint(Usage, "what is pushed and what is served must be two folders"),
         AdmitError::Occupied(_) => hint(Refused, "a version is released once: give the build a new version"),
         AdmitError::Certificate(_) => hint(Refused, "get the renewed certificate from its owner"),
@@ -301,6 +308,10 @@ fn build(error: &BuildError) -> Advice {
             hint(Refused, "fetch the build again; if it stays so, it was changed after M signed it")
         }
         BuildError::TooLarge { .. } => hint(Refused, "issue a new grant with a larger `--max-bytes` if this is right"),
+        BuildError::File(FileError { fault: FileFault::Missing, .. }) => hint(
+            Refused,
+            "name the folder with the artifacts, and with build.manifest and build.manifest.sig that `attest` wrote there",
+        ),
         BuildError::File(error) => file(error, Refused),
         BuildError::Output(error) => file(error, Usage),
         BuildError::IntoItself(_) => hint(Usage, "name another place with `-o`"),
@@ -370,11 +381,15 @@ fn uri(_: &UriError) -> Advice {
 #[cfg(feature = "host")]
 fn token(error: &TokenError) -> Advice {
     match error {
-        TokenError::Module { .. } => {
-            hint(Usage, "check `module-path` in the token URI, and that the module's own configuration can be read")
-        }
+        TokenError::Module { .. } => hint(
+            Usage,
+            "check `module-path` in the token URI, and the module's own configuration (SoftHSM2: $SOFTHSM2_CONF)",
+        ),
         TokenError::NoModule { .. } => hint(Usage, "add `?module-path=/path/to/module.so`"),
-        TokenError::TokenAbsent { .. } => hint(Trouble, "insert the token, or correct `token` and `serial` in its URI"),
+        TokenError::TokenAbsent { .. } => hint(
+            Trouble,
+            "insert the token, or correct `token` and `serial` in its URI; SoftHSM2 finds its tokens by $SOFTHSM2_CONF",
+        ),
         TokenError::TokenAmbiguous { .. } => hint(Usage, "name one by `serial=` in the token URI"),
         TokenError::KeyAbsent { .. } => {
             hint(Usage, "correct `object` and `id` in the token URI; `countersign key list` shows what there is")
@@ -627,6 +642,7 @@ mod tests {
             HomeError::NoSuchGrant(text()),
             HomeError::AmbiguousGrant(text()),
             HomeError::Config(ConfigError { path: path(), fault: config }),
+            HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Domain("a b".into()) }),
             HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Malformed { line: 3, reason: text() } }),
             HomeError::Certificate { path: path(), fault: BadCertificate::NotOne(2) },
             HomeError::Grant { path: path(), fault: BadGrant::NoBuilder },
@@ -768,6 +784,7 @@ mod tests {
             AttestError::Expired { at: at() }.into(),
             AttestError::Key(BadBuildKey::NoSecret(text())).into(),
             AttestError::Name { path: path(), fault: bad_name() }.into(),
+            AttestError::NotAllowed { path: path(), patterns: vec!["`foo*`".into()] }.into(),
             AttestError::SecretKey { path: path() }.into(),
             AttestError::OwnFile { path: path() }.into(),
             AttestError::SeveralFolders { first: "a".into(), second: "b".into() }.into(),
@@ -776,6 +793,8 @@ mod tests {
             AdmitError::Name(bad_name()).into(),
             AdmitError::OtherName { found: text(), expected: "foo-1".into() }.into(),
             AdmitError::Release(ReleaseError::Missing(text())).into(),
+            AdmitError::NotAnInbox(path()).into(),
+            AdmitError::NotReleases(path()).into(),
             AdmitError::SameFolder(path()).into(),
             AdmitError::Occupied(text()).into(),
             AdmitError::Certificate(KeyTrouble::CertificateExpired { certificate: key(), at: at() }).into(),

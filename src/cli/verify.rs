@@ -9,7 +9,7 @@ use super::progress::Bar;
 use super::read_certificate;
 use super::render::{CliError, Output};
 use crate::domain::time::Timestamp;
-use crate::files::Folder;
+use crate::files::{FileError, Folder};
 use crate::openpgp::{Certificate, Signed};
 use crate::steps::verify::{ReleaseError, granted_by, verify_file, verify_release};
 
@@ -33,11 +33,11 @@ impl Verify {
         let certificate = read_certificate(&self.cert)?;
         let now = Timestamp::now();
         let mut tally = Tally::default();
-        for path in &self.paths {
+        for path in named(self.paths)? {
             match path.is_dir() {
-                true => folder(path, &certificate, now, &mut tally, output)?,
+                true => folder(&path, &certificate, now, &mut tally, output)?,
                 false => {
-                    let result = verify_file(path, &certificate, now, &mut Bar::new());
+                    let result = verify_file(&path, &certificate, now, &mut Bar::new());
                     tally.file(&path.to_string_lossy(), &result, output);
                 }
             }
@@ -48,6 +48,21 @@ impl Verify {
             refused => Err(CliError::DidNotHold { refused, all: tally.values.len() }),
         }
     }
+}
+
+/// What is there, each once; for a signature the file that it is beside, so that `*` means the files of a folder.
+fn named(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    for path in paths {
+        let signed =
+            (path.extension() == Some("asc".as_ref())).then(|| path.with_extension("")).filter(|path| path.exists());
+        let path = signed.unwrap_or(path);
+        path.metadata().map_err(FileError::io(&path))?;
+        if !files.contains(&path) {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 #[derive(Default)]

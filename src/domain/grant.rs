@@ -277,7 +277,14 @@ impl Terms {
 impl Limits {
     /// Whether an artifact may have this name.
     pub fn allow(&self, name: &ArtifactName) -> bool {
-        self.names.iter().any(|pattern| pattern.matcher.is_match(name.as_str()))
+        self.names.iter().any(|pattern| pattern.fits(name))
+    }
+}
+
+impl NamePattern {
+    /// Whether it fits the name.
+    pub fn fits(&self, name: &ArtifactName) -> bool {
+        self.matcher.is_match(name.as_str())
     }
 }
 

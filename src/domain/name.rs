@@ -153,6 +153,12 @@ names! {
     Version, "version", restricted;
 }
 
+/// Whether a text is a domain name, as a notation can be under.
+pub fn is_domain(text: &str) -> bool {
+    let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    text.len() <= 253 && text.split('.').all(label)
+}
+
 /// The first two names that a file system without upper and lower case could not tell apart.
 pub fn case_clash<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
     let mut seen = HashMap::new();

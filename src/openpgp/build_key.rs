@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::certificate::{Certificate, first_line};
 use super::hash::HashState;
 use crate::domain::digest::GrantId;
+use crate::domain::grant::NamePattern;
 use crate::domain::key::HashAlgorithm;
 use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::Timestamp;
@@ -43,6 +44,8 @@ pub struct BuildKeyLabel {
     pub project: ProjectName,
     /// Its version.
     pub version: Version,
+    /// Patterns of which the grant wants one to fit each artifact's name.
+    pub names: Vec<NamePattern>,
 }
 
 /// A file that is not a build key.
@@ -151,32 +154,39 @@ impl GeneratedKey {
 
 impl BuildKeyLabel {
     /// In `Comment`, because OpenPGP knows a `Version` header of its own (RFC 9580, section 6.2.2.1).
-    fn to_headers(&self) -> [String; 4] {
-        let Self { grant, builder, project, version } = self;
-        [
+    fn to_headers(&self) -> Vec<String> {
+        let Self { grant, builder, project, version, names } = self;
+        let build = [
             format!("grant {grant}"),
             format!("builder {builder}"),
             format!("project {project}"),
             format!("version {version}"),
-        ]
+        ];
+        build.into_iter().chain(names.iter().map(|pattern| format!("name {pattern}"))).collect()
     }
 
     fn from_headers(headers: &[(String, String)]) -> Result<Self, BadBuildKey> {
+        let values = |name: &'static str| {
+            let comments = headers.iter().filter(|(key, _)| key == "Comment");
+            comments.filter_map(move |(_, value)| value.strip_prefix(name)?.strip_prefix(' ')).map(str::trim_end)
+        };
         let value = |name: &'static str| {
-            let mut values = headers
-                .iter()
-                .filter(|(key, _)| key == "Comment")
-                .filter_map(|(_, value)| value.strip_prefix(name)?.strip_prefix(' '));
+            let mut values = values(name);
             match (values.next(), values.next()) {
-                (Some(value), None) => Ok(value.trim_end()),
+                (Some(value), None) => Ok(value),
                 _ => Err(BadBuildKey::Unlabelled(name)),
             }
         };
+        let names = values("name").map(parsed).collect::<Result<Vec<_>, _>>()?;
+        if names.is_empty() {
+            return Err(BadBuildKey::Unlabelled("name"));
+        }
         Ok(Self {
             grant: parsed(value("grant")?)?,
             builder: parsed(value("builder")?)?,
             project: parsed(value("project")?)?,
             version: parsed(value("version")?)?,
+            names,
         })
     }
 }
@@ -206,6 +216,7 @@ mod tests {
             builder: "m1".parse().expect("a name"),
             project: "foo".parse().expect("a name"),
             version: "1.2.3".parse().expect("a version"),
+            names: vec!["foo*".parse().expect("a pattern"), "* *".parse().expect("a pattern")],
         };
         let file = generated.to_file(&label);
         let key = BuildKey::parse(&file).expect("a build key");

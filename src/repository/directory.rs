@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::domain::release::SUMS;
 use crate::files::{FileError, FileLock, Folder, StagedFolder, hold, replace};
 
 /// The most submissions that one run takes; the others wait for the next.
@@ -32,14 +33,14 @@ impl Inbox {
         Ok(Self { folder: Folder::open(path)? })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
+    /// Whether it is the very folder of `releases`, by whatever path.
+    pub fn is_same_as(&self, releases: &Path) -> Result<bool, FileError> {
+        self.folder.is_same_as(&Folder::open(releases)?)
     }
 
-    /// Whether it is the very folder of `releases`, by whatever path.
-    pub fn is_same_as(&self, releases: &Releases) -> Result<bool, FileError> {
-        self.folder.is_same_as(&releases.folder)
+    /// Whether it is something else than an inbox: releases, or one release.
+    pub fn is_mistaken(&self) -> bool {
+        has(&self.folder, LOCK) || is_release(&self.folder)
     }
 
     /// The names of the submissions, sorted. Hidden entries are still being written; notes on refusals are ours.
@@ -80,6 +81,11 @@ impl Inbox {
 }
 
 impl Releases {
+    /// Whether the folder at `path` is one release and not the place for many.
+    pub fn is_mistaken(path: &Path) -> Result<bool, FileError> {
+        Ok(is_release(&Folder::open(path)?))
+    }
+
     /// Opens the releases at `path`; refuses while another process has them open.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let folder = Folder::open(path)?;
@@ -96,4 +102,12 @@ impl Releases {
     pub fn release(&self, name: &str) -> Result<Folder, FileError> {
         self.folder.subfolder(name)
     }
+}
+
+fn is_release(folder: &Folder) -> bool {
+    has(folder, SUMS)
+}
+
+fn has(folder: &Folder, name: &str) -> bool {
+    folder.file(name).is_ok()
 }

@@ -1,6 +1,6 @@
 //! L's act: verify again, with the release certificate alone, and make the release public in one step.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Progress;
 use super::verify::{ReleaseError, ReleaseReport, verify_release};
@@ -54,6 +54,12 @@ pub enum AdmitError {
     /// Inbox and releases are one folder.
     #[error("`{}` cannot be inbox and releases at once", .0.display())]
     SameFolder(PathBuf),
+    /// Releases, or one release, where an inbox should be.
+    #[error("`{}` is no inbox: it holds verified releases, or is a release itself", .0.display())]
+    NotAnInbox(PathBuf),
+    /// One release where there should be room for many.
+    #[error("`{}` is a release itself, and no place for releases", .0.display())]
+    NotReleases(PathBuf),
     /// Another release of that name was admitted before.
     #[error("another release `{0}` was admitted before")]
     Occupied(String),
@@ -74,10 +80,28 @@ impl AdmitError {
             | Self::OtherName { .. }
             | Self::Release(_)
             | Self::SameFolder(_)
+            | Self::NotAnInbox(_)
+            | Self::NotReleases(_)
             | Self::Occupied(_)
             | Self::Certificate(_) => false,
         }
     }
+}
+
+/// Opens both folders, if they can be what they are called: a mistake here would move public releases away, or leave notes
+/// inside one. Nothing is written before that is sure.
+pub fn open(inbox: &Path, releases: &Path) -> Result<(Inbox, Releases), AdmitError> {
+    let opened = Inbox::open(inbox)?;
+    if opened.is_mistaken() {
+        return Err(AdmitError::NotAnInbox(inbox.to_owned()));
+    }
+    if Releases::is_mistaken(releases)? {
+        return Err(AdmitError::NotReleases(releases.to_owned()));
+    }
+    if opened.is_same_as(releases)? {
+        return Err(AdmitError::SameFolder(inbox.to_owned()));
+    }
+    Ok((opened, Releases::open(releases)?))
 }
 
 /// Takes each submission of the inbox, until a disk of ours fails: one that holds moves into the releases, any other stays with the reason beside it.
@@ -88,9 +112,6 @@ pub fn admit(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Submission>, AdmitError> {
-    if inbox.is_same_as(releases)? {
-        return Err(AdmitError::SameFolder(inbox.path().to_owned()));
-    }
     certificate.signing_keys(now)?;
     let mut submissions = Vec::new();
     for name in inbox.submissions()? {

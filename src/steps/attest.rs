@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Progress;
 use crate::domain::artifact::{Artifact, ArtifactList, BadList};
+use crate::domain::grant::NamePattern;
 use crate::domain::key::HashAlgorithm;
 use crate::domain::manifest::{MANIFEST, MANIFEST_SIGNATURE, Manifest};
 use crate::domain::name::BadName;
@@ -51,6 +52,14 @@ pub enum AttestError {
         /// The file.
         path: PathBuf,
     },
+    /// A name that the grant does not allow: the signing host would refuse the build when the key is gone.
+    #[error("`{}` is not among the names that the grant allows: {}", path.display(), patterns.join(", "))]
+    NotAllowed {
+        /// The artifact.
+        path: PathBuf,
+        /// The grant's patterns.
+        patterns: Vec<String>,
+    },
     /// A secret key, by mistake.
     #[error("`{}` is a secret key, and would become public as an artifact", path.display())]
     SecretKey {
@@ -90,7 +99,8 @@ pub fn attest(
         None => common_folder(artifacts)?,
     };
 
-    let listed = artifacts.iter().map(|path| list_one(path, progress)).collect::<Result<_, AttestError>>()?;
+    let names = &key.label().names;
+    let listed = artifacts.iter().map(|path| list_one(path, names, progress)).collect::<Result<_, AttestError>>()?;
     let label = key.label();
     let manifest = Manifest {
         grant: label.grant,
@@ -108,12 +118,16 @@ pub fn attest(
     Ok(Attestation { manifest, manifest_path, signature_path })
 }
 
-fn list_one(path: &Path, progress: &mut dyn Progress) -> Result<Artifact, AttestError> {
+fn list_one(path: &Path, names: &[NamePattern], progress: &mut dyn Progress) -> Result<Artifact, AttestError> {
     let shown = path.file_name().unwrap_or_default().to_string_lossy();
     if [MANIFEST, MANIFEST_SIGNATURE].contains(&&*shown) {
         return Err(AttestError::OwnFile { path: path.to_owned() });
     }
     let name = shown.parse().map_err(|fault| AttestError::Name { path: path.to_owned(), fault })?;
+    if !names.iter().any(|pattern| pattern.fits(&name)) {
+        let patterns = names.iter().map(|pattern| format!("`{pattern}`")).collect();
+        return Err(AttestError::NotAllowed { path: path.to_owned(), patterns });
+    }
     let file = InputFile::open(path)?;
     progress.file(&shown, file.size());
     let mut state = HashState::new(HashAlgorithm::Sha256);

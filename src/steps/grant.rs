@@ -134,8 +134,14 @@ pub fn issue(
 }
 
 fn key_file(grant: GrantId, builder: &BuilderName, of: &Grant, key: &GeneratedKey) -> Zeroizing<Vec<u8>> {
-    let (project, version) = (of.terms().project.clone(), of.terms().version.clone());
-    key.to_file(&BuildKeyLabel { grant, builder: builder.clone(), project, version })
+    let terms = of.terms();
+    key.to_file(&BuildKeyLabel {
+        grant,
+        builder: builder.clone(),
+        project: terms.project.clone(),
+        version: terms.version.clone(),
+        names: terms.artifacts.names.clone(),
+    })
 }
 
 /// Files that are removed again unless all is well.

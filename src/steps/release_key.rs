@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Event, KeyPurpose};
 use crate::domain::key::{Fingerprint, HashAlgorithm, KeyKind, PublicKey};
+use crate::domain::name::is_domain;
 use crate::domain::time::{Period, Timestamp};
 use crate::home::{Home, HomeError, HomeLock, NewHome};
 use crate::ledger::{Ledger, LedgerError};
@@ -226,8 +227,7 @@ fn domain(origin: &Origin, given: Option<String>) -> Result<String, KeyError> {
         Origin::Certified(certificate) => certificate.mail_domain(),
     });
     let domain = domain.ok_or(KeyError::NoDomain)?;
-    let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if domain.len() <= 253 && domain.split('.').all(label) { Ok(domain) } else { Err(KeyError::Domain(domain)) }
+    if is_domain(&domain) { Ok(domain) } else { Err(KeyError::Domain(domain)) }
 }
 
 fn checked(identity: &Identity, now: Timestamp) -> Result<Option<Timestamp>, KeyError> {
