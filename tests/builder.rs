@@ -92,6 +92,7 @@ fn attests_a_build() {
         builder: "m1".parse().expect("a name"),
         project: "foo".parse().expect("a name"),
         version: "1.2.3".parse().expect("a version"),
+        names: vec!["*".parse().expect("a pattern")],
     };
     fs::write(at("build.key"), &*key.to_file(&label)).expect("the build key");
     fs::set_permissions(at("build.key"), fs::Permissions::from_mode(0o600)).expect("permissions");
