@@ -53,6 +53,20 @@ fn folders_of_admit_mistaken() {
     assert!(!release.exists() && listing(&world.inbox()).is_empty());
 }
 
+/// Two builds under one version: gpgv would take either, so whoever approves the second is told of the first.
+#[test]
+fn version_granted_twice() {
+    let world = World::ready();
+    let first = world.grant();
+    let folder = world.new_folder("second");
+    let said = world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &folder]).ok();
+    assert!(said.stderr.contains("foo 1.2.3 was granted before, in ledger entries 3"), "{said:?}");
+    assert_ne!(first.terms()["nonce"], "");
+    let said = world.host(&[&"grant", &"foo", &"1.2.4", &"--valid-for", &"3y", &"-o", &folder]).ok();
+    assert!(!said.stderr.contains("granted before"), "{said:?}");
+    assert!(said.stderr.contains("certificate expires before this grant"), "{said:?}");
+}
+
 /// One file more than the grant allows must not cost the build its key.
 #[test]
 fn name_outside_the_grant_on_the_build_machine() {

@@ -74,6 +74,14 @@ impl Grant {
         let issued = issue(request, &home, &lock, &self.output, Timestamp::now())?;
 
         let terms = issued.grant.terms();
+        if !issued.earlier.is_empty() {
+            let entries = issued.earlier.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+            let (project, version) = (&terms.project, &terms.version);
+            output.warn(&format!("{project} {version} was granted before, in ledger entries {entries}: two builds can now be signed as it"));
+        }
+        if issued.outlives_key {
+            output.warn("the release key's certificate expires before this grant; see `countersign key extend`");
+        }
         output.line(format!("granted {} {} until {}", terms.project, terms.version, terms.expires));
         output.line(format!("  id         {}", issued.grant.id()));
         output.line(format!("  grant      {}", issued.grant_path.display()));
@@ -94,6 +102,7 @@ impl Grant {
             "expires": terms.expires,
             "build_keys": issued.keys.iter().map(|(builder, path)| json!({ "builder": builder, "file": path })).collect::<Vec<_>>(),
             "ledger_entry": issued.entry,
+            "earlier_entries": issued.earlier,
         }));
         Ok(())
     }

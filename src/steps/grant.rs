@@ -7,12 +7,12 @@ use zeroize::Zeroizing;
 
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
-use crate::domain::grant::{BadGrant, Builder, Grant, Limits, NewGrant, Source};
+use crate::domain::grant::{BadGrant, Builder, Grant, Limits, NewGrant, Source, Terms};
 use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
 use crate::files::{FileError, write_new};
 use crate::home::{Home, HomeError, HomeLock};
-use crate::ledger::LedgerError;
+use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{BuildKey, BuildKeyLabel, GeneratedKey, KeyTrouble};
 
 /// How far back a build key's creation lies, so that a builder whose clock is slow can use it at once. In seconds.
@@ -46,6 +46,10 @@ pub struct Issued {
     pub keys: Vec<(BuilderName, PathBuf)>,
     /// The index of its entry in the ledger.
     pub entry: u64,
+    /// The entries of earlier grants for the same version, each of which may have become a release.
+    pub earlier: Vec<u64>,
+    /// Whether the release key's certificate ends before the grant does.
+    pub outlives_key: bool,
 }
 
 /// Why no grant was issued.
@@ -81,8 +85,10 @@ pub fn issue(
     now: Timestamp,
 ) -> Result<Issued, GrantError> {
     let GrantRequest { project, version, source, builders, artifacts, valid_for } = request;
-    let release_key = home.certificate.signing_key(home.config.signing_key, now)?.fingerprint();
+    let signing_key = home.certificate.signing_key(home.config.signing_key, now)?;
+    let release_key = signing_key.fingerprint();
     let expires = now.after(valid_for).ok_or(GrantError::TooLong(valid_for))?;
+    let outlives_key = signing_key.expires().is_some_and(|end| end < expires);
 
     let generated: Vec<(BuilderName, GeneratedKey)> = builders
         .into_iter()
@@ -128,9 +134,24 @@ pub fn issue(
             .map(|(name, key)| (name.clone(), key.certificate().fingerprint()))
             .collect::<BTreeMap<_, _>>(),
     };
-    let entry = home.ledger()?.issue(now, grant.id(), event)?;
+    let mut ledger = home.ledger()?;
+    let earlier = earlier(&ledger, grant.terms())?;
+    let entry = ledger.issue(now, grant.id(), event)?;
     written.0.clear();
-    Ok(Issued { grant, grant_path, keys, entry })
+    Ok(Issued { grant, grant_path, keys, entry, earlier, outlives_key })
+}
+
+fn earlier(ledger: &Ledger, terms: &Terms) -> Result<Vec<u64>, LedgerError> {
+    let mut entries = Vec::new();
+    ledger.each::<LedgerError>(|entry| {
+        if let Event::GrantIssued { project, version, .. } = &entry.event
+            && (project, version) == (&terms.project, &terms.version)
+        {
+            entries.push(entry.index);
+        }
+        Ok(())
+    })?;
+    Ok(entries)
 }
 
 fn key_file(grant: GrantId, builder: &BuilderName, of: &Grant, key: &GeneratedKey) -> Zeroizing<Vec<u8>> {

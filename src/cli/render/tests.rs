@@ -1,0 +1,351 @@
+//! Every error there is, as a person reads it.
+
+use super::*;
+use crate::config::{ConfigError, ConfigFault};
+use crate::domain::artifact::{BadList, BadText};
+use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::grant::Grant;
+use crate::domain::key::Fingerprint;
+use crate::domain::manifest::{BadManifest, Manifest};
+use crate::domain::name::ArtifactName;
+use crate::domain::release::{BadSums, Sums};
+use crate::domain::time::{Period, Timestamp};
+use crate::ledger::LedgerFault;
+use crate::openpgp::BadSignature;
+use crate::steps::evidence::EvidenceError;
+
+fn path() -> PathBuf {
+    "path".into()
+}
+
+fn text() -> String {
+    "text".to_owned()
+}
+
+fn at() -> Timestamp {
+    "2026-11-22T16:00:00Z".parse().expect("a time")
+}
+
+fn digest(of: &str) -> Sha256 {
+    Sha256::of(of.as_bytes())
+}
+
+fn id() -> GrantId {
+    GrantId::of(b"grant")
+}
+
+fn key() -> Fingerprint {
+    "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint")
+}
+
+fn artifact() -> ArtifactName {
+    "foo.tar.xz".parse().expect("a name")
+}
+
+fn builder() -> crate::domain::name::BuilderName {
+    "m1".parse().expect("a name")
+}
+
+fn file_faults() -> Vec<FileError> {
+    let io = |kind| FileFault::Io(std::io::Error::from(kind));
+    let faults = [
+        FileFault::Missing,
+        FileFault::Kind { found: "a FIFO", wanted: "a regular file" },
+        FileFault::TooLarge { limit: 10 },
+        FileFault::TooMany { limit: 10 },
+        FileFault::Exists,
+        FileFault::Busy,
+        io(std::io::ErrorKind::StorageFull),
+        io(std::io::ErrorKind::PermissionDenied),
+        io(std::io::ErrorKind::TimedOut),
+    ];
+    faults.into_iter().map(|fault| FileError::new(path(), fault)).collect()
+}
+
+fn file() -> FileError {
+    file_faults().swap_remove(0)
+}
+
+fn ledger_error() -> LedgerError {
+    LedgerError { path: path(), fault: LedgerFault::Entry { index: 3, reason: text() } }
+}
+
+fn token_errors() -> Vec<TokenError> {
+    use TokenError::*;
+    let (token, uri, reason) = (text, || "pkcs11:token=release".to_owned(), text);
+    let two = || vec!["label `a`".to_owned(), "label `b`".to_owned()];
+    vec![
+        Module { module: "module.so".into(), reason: reason() },
+        NoModule { uri: uri() },
+        TokenAbsent { uri: uri(), present: vec![] },
+        TokenAmbiguous { uri: uri(), candidates: two() },
+        KeyAbsent { token: token(), uri: uri(), present: two() },
+        KeyAmbiguous { token: token(), uri: uri(), candidates: two() },
+        KeyExists { token: token(), key: "label `r2026`".into() },
+        KeyUnsuitable { token: token(), key: "label `r2026`".into(), reason: reason() },
+        KeyUnnamed { uri: uri() },
+        MechanismUnsupported { token: token(), mechanism: "CKM_EDDSA".into() },
+        PinWrong { token: token(), state: PinState::Untouched },
+        PinWrong { token: token(), state: PinState::FinalTry },
+        PinWrong { token: token(), state: PinState::Locked },
+        PinLocked { token: token() },
+        FinalTry { token: token() },
+        PinNotSet { token: token() },
+        Pin { token: token(), source: PinError::Declined },
+        SessionLost { token: token(), reason: reason() },
+        Busy { token: token(), reason: reason() },
+        Unexpected { token: token(), call: "C_Sign", answer: text() },
+        File { path: text(), reason: reason() },
+    ]
+}
+
+fn home_errors() -> Vec<HomeError> {
+    let config = ConfigFault::UnknownKey { key: "tokn".into(), nearest: "token" };
+    vec![
+        HomeError::Missing(path()),
+        HomeError::Exists(path()),
+        HomeError::Open { path: path(), mode: 0o755, wanted: 0o700 },
+        HomeError::Owner { path: path(), owner: 1000 },
+        HomeError::Busy(path()),
+        HomeError::NoSuchGrant(text()),
+        HomeError::AmbiguousGrant(text()),
+        HomeError::Config(ConfigError { path: path(), fault: config }),
+        HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Domain("a b".into()) }),
+        HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Malformed { line: 3, reason: text() } }),
+        HomeError::Certificate { path: path(), fault: BadCertificate::NotOne(2) },
+        HomeError::Grant { path: path(), fault: BadGrant::NoBuilder },
+        HomeError::Ledger(ledger_error()),
+        HomeError::File(file()),
+    ]
+}
+
+fn key_troubles() -> Vec<KeyTrouble> {
+    let (certificate, reason) = (key(), text);
+    vec![
+        KeyTrouble::Certificate { certificate, reason: reason() },
+        KeyTrouble::CertificateExpired { certificate, at: at() },
+        KeyTrouble::CertificateRevoked { certificate, reason: reason() },
+        KeyTrouble::KeyExpired { key: key(), at: at() },
+        KeyTrouble::KeyRevoked { key: key(), reason: reason() },
+        KeyTrouble::NotForSigning { key: key() },
+        KeyTrouble::NoSuchKey { certificate, key: text() },
+    ]
+}
+
+fn bad_signatures() -> Vec<BadSignature> {
+    vec![
+        BadSignature::Malformed(text()),
+        BadSignature::NotOne("several packets".into()),
+        BadSignature::Armoured,
+        BadSignature::Unhashed,
+        BadSignature::Rewritten,
+        BadSignature::Version(6),
+        BadSignature::WrongType("Text".into()),
+        BadSignature::Hash("SHA1".into()),
+        BadSignature::Policy(text()),
+        BadSignature::OtherKey { issuer: text(), certificate: key() },
+        BadSignature::Key(KeyTrouble::KeyExpired { key: key(), at: at() }),
+        BadSignature::Future { created: at() },
+        BadSignature::Ends,
+        BadSignature::Mismatch("foo.tar.xz".into()),
+    ]
+}
+
+fn evidence_errors() -> Vec<EvidenceError> {
+    let bad_name = "../x".parse::<ArtifactName>().expect_err("refused");
+    let bad_id = "x".parse::<GrantId>().expect_err("refused");
+    let manifests = [
+        BadManifest::Text(BadText::CarriageReturn),
+        BadManifest::Text(BadText::NoFinalNewline),
+        BadManifest::Text(BadText::NotUtf8),
+        BadManifest::Header { line: 3, expected: "# builder: ", found: text() },
+        BadManifest::Grant(bad_id),
+        BadManifest::Entry { line: 7 },
+        BadManifest::Name { line: 7, source: bad_name },
+        BadManifest::List(BadList::Empty),
+        BadManifest::List(BadList::TooMany),
+        BadManifest::List(BadList::Unsorted { name: artifact() }),
+        BadManifest::List(BadList::Clash { first: "Tool".into(), second: "tool".into() }),
+    ];
+    let mut errors = vec![
+        EvidenceError::BuildKey { builder: builder(), fault: BadCertificate::Secret },
+        EvidenceError::Signature(BadSignature::Mismatch("build.manifest".into())),
+        EvidenceError::NotABuilder { issuer: text(), builders: vec![(builder(), key())] },
+        EvidenceError::OtherGrant { found: id(), expected: GrantId::of(b"other") },
+        EvidenceError::OtherBuilder { found: builder(), signer: builder() },
+        EvidenceError::OtherBuild { found: "foo 1".into(), expected: "foo 2".into() },
+        EvidenceError::NameNotAllowed { name: artifact(), patterns: vec!["`bar*`".into()] },
+        EvidenceError::TooMany { count: 3, limit: 2 },
+        EvidenceError::Quorum { quorum: 2 },
+    ];
+    errors.extend(manifests.map(EvidenceError::from));
+    errors
+}
+
+fn build_errors() -> Vec<BuildError> {
+    let grant = || id().short();
+    let mut errors = vec![
+        BuildError::NotIssued(id()),
+        BuildError::NotYetValid { grant: grant(), not_before: at() },
+        BuildError::Expired { grant: grant(), expires: at() },
+        BuildError::OtherReleaseKey { granted: key(), ours: key() },
+        BuildError::Closed { grant: grant(), accepted: digest("m"), builder: builder(), at: at() },
+        BuildError::Extra { folder: path(), name: "extra\u{1b}[2J".into() },
+        BuildError::MissingArtifact { name: artifact(), folder: path() },
+        BuildError::Digest { name: artifact(), found: digest("a"), expected: digest("b") },
+        BuildError::TooLarge { name: artifact(), limit: 10 },
+        BuildError::File(file()),
+        BuildError::Output(file()),
+        BuildError::IntoItself(path()),
+        BuildError::Ledger(ledger_error()),
+    ];
+    errors.extend(key_troubles().into_iter().map(BuildError::ReleaseKey));
+    errors.extend(evidence_errors().into_iter().map(BuildError::Evidence));
+    errors
+}
+
+fn release_errors() -> Vec<ReleaseError> {
+    let sums = Sums::parse(b"x").expect_err("refused");
+    let mut errors = vec![
+        ReleaseError::Missing(text()),
+        ReleaseError::Extra(text()),
+        ReleaseError::TooLarge { file: text(), limit: 10 },
+        ReleaseError::OtherGrant { file: text(), found: None, expected: id() },
+        ReleaseError::OtherGrant { file: text(), found: Some(text()), expected: id() },
+        ReleaseError::OtherKey { file: text(), found: key(), expected: key() },
+        ReleaseError::Sums(sums),
+        ReleaseError::Sums(BadSums::Entry { line: 2 }),
+        ReleaseError::Sums(BadSums::Path { line: 2, path: "x/y".into() }),
+        ReleaseError::Sums(BadSums::Evidence),
+        ReleaseError::Digest { file: text(), found: digest("a"), expected: digest("b") },
+        ReleaseError::Grant(Grant::parse(b"{}").expect_err("refused")),
+        ReleaseError::Evidence { builder: builder(), fault: EvidenceError::Quorum { quorum: 2 } },
+        ReleaseError::EvidenceMisplaced { builder: builder() },
+        ReleaseError::Quorum { quorum: 2, builders: 1 },
+        ReleaseError::NotAttested { builder: builder() },
+        ReleaseError::File(file()),
+        ReleaseError::Copy(file()),
+    ];
+    errors.extend(bad_signatures().into_iter().map(|fault| ReleaseError::Signature { file: "foo.asc".into(), fault }));
+    errors
+}
+
+fn every_error() -> Vec<CliError> {
+    let period: Period = "200y".parse().expect("a period");
+    let bad_name = || "a/b".parse::<ArtifactName>().expect_err("refused");
+    let uri = "pkcs11:pin-value=1".parse::<crate::token::TokenUri>().expect_err("refused");
+    let uri_text = || "pkcs11:token=release".to_owned();
+    let manifest = Manifest::parse(include_bytes!("../../../tests/data/build.manifest")).expect("the vector");
+    assert_eq!(manifest.builder, builder());
+
+    let mut errors: Vec<CliError> = vec![
+        CliError::Usage(text()),
+        CliError::BuildKeyOpen { path: path(), mode: 0o644 },
+        CliError::Credential { name: text(), reason: "$CREDENTIALS_DIRECTORY is not set" },
+        CliError::NotAdmitted { refused: 1, all: 3 },
+        CliError::DidNotHold { refused: 1, all: 3 },
+        CliError::BadGrant { path: path(), fault: BadGrant::NoPattern },
+        CliError::Nowhere,
+        CliError::NoEntry(9),
+        AttestError::Expired { at: at() }.into(),
+        AttestError::Key(BadBuildKey::NoSecret(text())).into(),
+        AttestError::Name { path: path(), fault: bad_name() }.into(),
+        AttestError::NotAllowed { path: path(), patterns: vec!["`foo*`".into()] }.into(),
+        AttestError::SecretKey { path: path() }.into(),
+        AttestError::OwnFile { path: path() }.into(),
+        AttestError::SeveralFolders { first: "a".into(), second: "b".into() }.into(),
+        AttestError::List(BadList::Empty).into(),
+        AttestError::File(file()).into(),
+        AdmitError::Name(bad_name()).into(),
+        AdmitError::OtherName { found: text(), expected: "foo-1".into() }.into(),
+        AdmitError::Release(ReleaseError::Missing(text())).into(),
+        AdmitError::NotAnInbox(path()).into(),
+        AdmitError::NotReleases(path()).into(),
+        AdmitError::SameFolder(path()).into(),
+        AdmitError::Occupied(text()).into(),
+        AdmitError::Certificate(KeyTrouble::CertificateExpired { certificate: key(), at: at() }).into(),
+        AdmitError::File(file()).into(),
+        GrantError::ReleaseKey(KeyTrouble::CertificateExpired { certificate: key(), at: at() }).into(),
+        GrantError::Grant(BadGrant::BuilderTwice("m1".into())).into(),
+        GrantError::TooLong(period).into(),
+        GrantError::Home(HomeError::Busy(path())).into(),
+        GrantError::Ledger(ledger_error()).into(),
+        GrantError::File(FileError::new(path(), FileFault::Exists)).into(),
+        CountersignError::OtherKey { fingerprint: key() }.into(),
+        CountersignError::OtherEvidence { before: digest("a"), now: digest("b") }.into(),
+        CountersignError::Kept { file: text(), fault: BadSignature::Ends }.into(),
+        CountersignError::Sign { file: text(), fault: MakeError::WrongAnswer }.into(),
+        CountersignError::Sign { file: text(), fault: MakeError::Invalid(text()) }.into(),
+        CountersignError::Sign { file: text(), fault: MakeError::Token(TokenError::PinLocked { token: text() }) }
+            .into(),
+        CountersignError::Token(TokenError::PinLocked { token: text() }).into(),
+        CountersignError::Occupied(path()).into(),
+        CountersignError::File(file()).into(),
+        CountersignError::Ledger(ledger_error()).into(),
+        KeyError::UserId(text()).into(),
+        KeyError::NoDomain.into(),
+        KeyError::Domain(text()).into(),
+        KeyError::TooLong(period).into(),
+        KeyError::Trouble(KeyTrouble::NotForSigning { key: key() }).into(),
+        KeyError::Trouble(KeyTrouble::CertificateExpired { certificate: key(), at: at() }).into(),
+        KeyError::PrimaryElsewhere(key()).into(),
+        KeyError::NotOnToken { uri: uri_text(), certificate: key(), keys: vec![text()] }.into(),
+        KeyError::Several { uri: uri_text(), certificate: key(), keys: vec![text(), text()] }.into(),
+        KeyError::OtherKey(key()).into(),
+        KeyError::Make(MakeError::WrongAnswer).into(),
+        KeyError::Token(TokenError::PinLocked { token: text() }).into(),
+        KeyError::Home(HomeError::Exists(path())).into(),
+        KeyError::Ledger(ledger_error()).into(),
+        CliError::Uri(uri),
+    ];
+    let certificates =
+        [BadCertificate::Malformed(text()), BadCertificate::NotOne(0), BadCertificate::Secret, BadCertificate::Version];
+    errors.extend(certificates.map(|fault| CliError::Certificate { path: path(), fault }));
+    let build_keys = [
+        BadBuildKey::Malformed(text()),
+        BadBuildKey::Unlabelled("grant"),
+        BadBuildKey::Label(text()),
+        BadBuildKey::NoSecret(text()),
+    ];
+    errors.extend(build_keys.map(|fault| CliError::BuildKey { path: path(), fault }));
+    errors.extend(release_errors().into_iter().map(CliError::from));
+    errors.extend(build_errors().into_iter().map(CliError::from));
+    errors.extend(token_errors().into_iter().map(CliError::from));
+    let pins = [
+        PinError::Source,
+        PinError::Unreadable { from: text(), reason: text() },
+        PinError::TooOpen { path: text(), mode: 0o644 },
+        PinError::Empty { from: text() },
+        PinError::Malformed { from: text(), reason: "it has a control character" },
+        PinError::NoCredentials { name: text() },
+    ];
+    errors.extend(pins.map(|source| TokenError::Pin { token: text(), source }.into()));
+    errors.extend(home_errors().into_iter().map(CliError::from));
+    errors.extend(file_faults().into_iter().map(CliError::from));
+    errors
+}
+
+#[test]
+fn every_error_says_what_happened_and_what_to_do_next() {
+    let rendered: String =
+        every_error().iter().map(|error| format!("[{}]\n{}\n", advice(error).0 as u8, error_text(error))).collect();
+    insta::assert_snapshot!(rendered);
+}
+
+#[test]
+fn errors_are_lower_case_without_a_full_stop_and_name_nothing_twice() {
+    for error in every_error() {
+        let text = error.to_string();
+        assert!(!text.ends_with('.'), "{text}");
+        let first = text.chars().next().expect("not empty");
+        assert!(!first.is_uppercase() || ["SHA256SUMS", "PKCS#11"].iter().any(|name| text.starts_with(name)), "{text}");
+    }
+}
+
+#[test]
+fn json_is_as_harmless_as_prose() {
+    let value = json!({ "name": "a\u{1b}\u{7f}\u{9b}\u{202e}" });
+    let text = json_text(&value);
+    assert!(!text.trim_end().lines().any(|line| line.chars().any(is_harmful)), "{text}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
+}
