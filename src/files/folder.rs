@@ -150,12 +150,15 @@ impl InputFile {
     }
 
     /// Reads it once, from beginning to end, handing each piece to `sink`; returns its bytes' number.
-    /// Stops with an error at the first byte over `limit`, before `sink` sees it.
+    /// Refuses more than `limit` bytes: at once where its size says so, else at the first byte over it, before `sink` sees it.
     pub fn read_once<E: From<FileError>>(
         mut self,
         limit: u64,
         mut sink: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<u64, E> {
+        if self.size > limit {
+            return Err(FileError::new(self.path, FileFault::TooLarge { limit }).into());
+        }
         let mut buffer = vec![0; BUFFER];
         let mut total = 0;
         loop {

@@ -6,6 +6,7 @@ use openpgp::Cert;
 use openpgp::cert::CertParser;
 use openpgp::cert::amalgamation::key::ValidErasedKeyAmalgamation;
 use openpgp::cert::amalgamation::{ValidAmalgamation, ValidateAmalgamation};
+use openpgp::packet::UserID;
 use openpgp::packet::key::PublicParts;
 use openpgp::parse::Parse;
 use openpgp::policy::StandardPolicy;
@@ -147,10 +148,7 @@ impl Certificate {
 
     /// The domain of the first mail address among its user ids.
     pub fn mail_domain(&self) -> Option<String> {
-        self.0.userids().find_map(|id| {
-            let address = id.userid().email().ok()??;
-            address.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase())
-        })
+        self.user_ids().iter().find_map(|user_id| mail_domain(user_id))
     }
 
     /// In binary form: the keyring that gpgv and sqv read.
@@ -249,6 +247,13 @@ impl SigningKey {
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
     }
+}
+
+/// The domain of the mail address in a user id, `Project Releases <release@example.org>`.
+pub fn mail_domain(user_id: &str) -> Option<String> {
+    let user_id = UserID::from(user_id);
+    let (_, domain) = user_id.email().ok()??.rsplit_once('@')?;
+    Some(domain.to_ascii_lowercase())
 }
 
 fn bytes(fingerprint: Fingerprint) -> Vec<u8> {

@@ -12,7 +12,7 @@ mod make;
 mod signature;
 
 pub use build_key::{BadBuildKey, BuildKey, BuildKeyLabel, GeneratedKey, LARGEST_BUILD_KEY};
-pub use certificate::{BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey};
+pub use certificate::{BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey, mail_domain};
 pub use hash::HashState;
 pub use make::{
     MakeError, NewCertificate, ReleaseSignature, extend_certificate, make_certificate, make_release_signature,

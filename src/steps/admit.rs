@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::Progress;
 use super::verify::{ReleaseError, ReleaseReport, verify_release};
+use crate::domain::digest::Sha256;
 use crate::domain::name::{ArtifactName, BadName};
 use crate::domain::release::{LARGEST_SUMS, SUMS, folder_name};
 use crate::domain::text::clean;
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault, Folder};
+use crate::files::{FileError, FileFault};
 use crate::openpgp::{Certificate, KeyTrouble};
 use crate::repository::{Inbox, Releases};
 
@@ -104,7 +105,8 @@ pub fn open(inbox: &Path, releases: &Path) -> Result<(Inbox, Releases), AdmitErr
     Ok((opened, Releases::open(releases)?))
 }
 
-/// Takes each submission of the inbox, until a disk of ours fails: one that holds moves into the releases, any other stays with the reason beside it.
+/// Takes each submission of the inbox, until a disk of ours fails: one that holds moves into the releases, any other stays
+/// with the reason beside it.
 pub fn admit(
     inbox: &Inbox,
     releases: &Releases,
@@ -156,14 +158,14 @@ fn admit_one(
     let new = match staged.publish() {
         Ok(new) => new,
         // Signatures over the same bytes can differ (ECDSA has two for each): the signed list says which release it is.
-        Err(FileError { fault: FileFault::Exists, .. }) if same_list(&submission, &releases.release(name)?)? => false,
+        Err(FileError { fault: FileFault::Exists, .. })
+            if Sha256::of(&releases.release(name)?.read(SUMS, LARGEST_SUMS)?) == report.sums =>
+        {
+            false
+        }
         Err(FileError { fault: FileFault::Exists, .. }) => return Err(AdmitError::Occupied(expected)),
         Err(error) => return Err(error.into()),
     };
     let removed = inbox.remove(name).is_ok();
     Ok(Admitted { report, new, removed })
-}
-
-fn same_list(one: &Folder, other: &Folder) -> Result<bool, FileError> {
-    Ok(one.read(SUMS, LARGEST_SUMS)? == other.read(SUMS, LARGEST_SUMS)?)
 }

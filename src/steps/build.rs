@@ -284,9 +284,6 @@ fn read_artifacts(
         let name = artifact.name.as_str();
         let too_large = || BuildError::TooLarge { name: artifact.name.clone(), limit };
         let file = from.file(name)?;
-        if file.size() > left {
-            return Err(too_large());
-        }
         progress.file(name, file.size());
         let mut copy = staged.file(name).map_err(BuildError::Output)?;
         let mut state = HashState::new(hash);

@@ -12,7 +12,7 @@ use crate::home::{Home, HomeError, HomeLock, NewHome};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{
     Certificate, HashState, KeyTrouble, MakeError, NewCertificate, ReleaseSignature, SigningKey, extend_certificate,
-    make_certificate, make_release_signature,
+    mail_domain, make_certificate, make_release_signature,
 };
 use crate::token::{self, Interaction, LockedToken, Token, TokenError, TokenUri};
 
@@ -123,11 +123,11 @@ pub fn init(
     interaction: &mut dyn Interaction,
     now: Timestamp,
 ) -> Result<Ready, KeyError> {
-    let domain = domain(&origin, notation_domain)?;
     let expires = match &origin {
         Origin::Generate { identity, .. } | Origin::Existing(identity) => checked(identity, now)?,
         Origin::Certified(certificate) => certificate.signing_keys(now).map(|_| None)?,
     };
+    let domain = domain(&origin, notation_domain)?;
     let (new_home, lock, mut ledger) = NewHome::begin(path)?;
 
     let (uri, mut unlocked, certificate, revocation) = match origin {
@@ -217,13 +217,8 @@ pub fn extend(
 }
 
 fn domain(origin: &Origin, given: Option<String>) -> Result<String, KeyError> {
-    let address = |user_id: &str| {
-        let (_, address) = user_id.rsplit_once('<').unwrap_or(("", user_id));
-        let (_, domain) = address.trim_end_matches('>').rsplit_once('@')?;
-        Some(domain.to_ascii_lowercase())
-    };
     let domain = given.or_else(|| match origin {
-        Origin::Generate { identity, .. } | Origin::Existing(identity) => address(&identity.user_id),
+        Origin::Generate { identity, .. } | Origin::Existing(identity) => mail_domain(&identity.user_id),
         Origin::Certified(certificate) => certificate.mail_domain(),
     });
     let domain = domain.ok_or(KeyError::NoDomain)?;

@@ -27,6 +27,8 @@ pub struct ReleaseReport {
     pub builders: Vec<BuilderName>,
     /// What the signature of the list says.
     pub list: Signed,
+    /// SHA-256 of the list, which says which release it is.
+    pub sums: Sha256,
     /// Each artifact, and each file that is too many.
     pub files: Vec<FileReport>,
 }
@@ -164,7 +166,7 @@ pub fn verify_release(
         let result = check_artifact(&reader, artifact, &grant, certificate, now, &mut left, progress);
         files.push(FileReport { name: artifact.name.to_string(), result });
     }
-    Ok(ReleaseReport { grant, builders, list, files })
+    Ok(ReleaseReport { grant, builders, list, sums: Sha256::of(&sums_bytes), files })
 }
 
 /// Checks one file with the signature beside it.
@@ -206,9 +208,6 @@ fn check_artifact(
     let input = reader.open(name)?;
     // What the signing host signed was no larger than the grant allows.
     let too_large = || ReleaseError::TooLarge { file: name.to_owned(), limit: grant.terms().artifacts.max_bytes };
-    if input.size() > *left {
-        return Err(too_large());
-    }
     *left -= read(input, name, *left, &mut state, reader.copy, progress).map_err(|error| match error {
         ReleaseError::File(FileError { fault: FileFault::TooLarge { .. }, .. }) => too_large(),
         other => other,
