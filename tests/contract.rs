@@ -18,7 +18,11 @@ use std::time::{Duration, Instant};
 use std::{any, env, fs, io, thread};
 
 use countersign::domain::key::{Curve, HashAlgorithm, KeyKind, MessageDigest, PublicKey, RawSignature};
-use countersign::token::{self, Interaction, LockedToken, PinRequest, PinState, Token, TokenError, TokenUri};
+use countersign::domain::time::Timestamp;
+use countersign::openpgp::fingerprint_of;
+use countersign::token::{
+    self, FoundKey, Interaction, LockedToken, NewKey, PinRequest, PinState, Token, TokenError, TokenUri,
+};
 use secrecy::SecretString;
 use sequoia_openpgp::crypto::mpi;
 use sequoia_openpgp::packet::Key;
@@ -58,11 +62,11 @@ fn kryoptic_keeps_the_contract() {
 fn keeps_the_contract(uri: &dyn Fn(&str) -> String, kinds: &[KeyKind]) {
     for &kind in kinds {
         let wanted = parsed(&uri(kind.name()));
-        let (exact, mut made) = said(token::generate(&wanted, kind, &mut Nobody));
+        let (exact, mut made) = said(generate(&wanted, kind, &mut Nobody));
         assert_eq!(made.public().algorithm(), kind.name());
         signs_everything(&mut *made);
 
-        let locked = said(token::find(&exact));
+        let locked = said(find(&exact));
         assert_eq!(locked.public(), Some(made.public()), "{kind}");
         assert_eq!(locked.description().uri, exact.to_string());
         assert!(matches!(locked.description().pin, PinState::Untouched | PinState::NotNeeded));
@@ -70,13 +74,13 @@ fn keeps_the_contract(uri: &dyn Fn(&str) -> String, kinds: &[KeyKind]) {
         assert_eq!(found.public(), made.public());
         signs_everything(&mut *found);
 
-        let listed = said(token::list_keys(&wanted));
+        let listed = said(list_keys(&wanted));
         let listed: Vec<_> = listed.iter().map(|key| (&key.token.uri, key.public.as_ref())).collect();
         assert_eq!(listed, [(&exact.to_string(), Ok(made.public()))]);
 
-        let again = refused(token::generate(&wanted, kind, &mut Nobody));
+        let again = refused(generate(&wanted, kind, &mut Nobody));
         assert!(matches!(again, TokenError::KeyExists { .. }), "{again}");
-        assert_eq!(said(token::list_keys(&wanted)).len(), 1);
+        assert_eq!(said(list_keys(&wanted)).len(), 1);
     }
 }
 
@@ -177,7 +181,7 @@ fn a_token_without_a_pin_is_not_asked() {
         token.pkcs11_tool(["--slot-index", "1", "--init-token", "--label", "bare", "--so-pin", PIN]);
         let uri = format!("pkcs11:token=bare;object=key?module-path={}", token.module().display());
         let mut person = Person::who_says(PIN);
-        let error = refused(token::generate(&parsed(&uri), KeyKind::P256, &mut person));
+        let error = refused(generate(&parsed(&uri), KeyKind::P256, &mut person));
         assert!(matches!(error, TokenError::PinNotSet { .. }), "{error}");
         assert_eq!(person.asked.len(), 0);
     });
@@ -232,10 +236,10 @@ fn one_token_must_fit() {
         token.add("release");
         token.add("other");
         let module = format!("module-path={}", token.module().display());
-        let keys = |attributes: &str| token::list_keys(&parsed(&format!("pkcs11:{attributes}?{module}")));
+        let keys = |attributes: &str| list_keys(&parsed(&format!("pkcs11:{attributes}?{module}")));
         let make = |attributes: &str| {
             let uri = format!("pkcs11:{attributes};object=key?{module}");
-            token::generate(&parsed(&uri), KeyKind::P256, &mut Person::who_says(PIN))
+            generate(&parsed(&uri), KeyKind::P256, &mut Person::who_says(PIN))
         };
 
         let error = refused(make("token=release"));
@@ -278,7 +282,7 @@ fn one_key_must_fit(token: &SoftwareToken) {
     for id in ["01", "02"] {
         token.keypair("EC:prime256v1", "twin", id, &[]);
     }
-    let error = refused(token::find(&parsed(&token.key_uri("twin"))));
+    let error = refused(find(&parsed(&token.key_uri("twin"))));
     let TokenError::KeyAmbiguous { candidates, .. } = &error else { panic!("{error:?}") };
     assert_eq!(candidates.iter().collect::<BTreeSet<_>>().len(), 2);
     assert!(candidates.contains(&"label `twin` id `02`".to_owned()), "{candidates:?}");
@@ -292,9 +296,9 @@ fn one_key_must_fit(token: &SoftwareToken) {
     let TokenError::KeyAbsent { present, .. } = &error else { panic!("{error:?}") };
     assert_eq!(present, &["label `twin` id `01`", "label `twin` id `02`"]);
 
-    let taken = refused(token::generate(&parsed(&token.key_uri("new;id=%01")), KeyKind::P256, &mut Nobody));
+    let taken = refused(generate(&parsed(&token.key_uri("new;id=%01")), KeyKind::P256, &mut Nobody));
     assert!(matches!(taken, TokenError::KeyExists { .. }), "{taken}");
-    let nameless = refused(token::generate(&parsed(&token.uri()), KeyKind::P256, &mut Nobody));
+    let nameless = refused(generate(&parsed(&token.uri()), KeyKind::P256, &mut Nobody));
     assert!(matches!(nameless, TokenError::KeyUnnamed { .. }), "{nameless}");
 }
 
@@ -304,12 +308,12 @@ fn other_keys_are_refused_before_the_pin() {
         token.keypair("EC:secp256k1", "koblitz", "01", &[]);
         token.keypair("rsa:1024", "short", "02", &[]);
         for (label, reason) in [("koblitz", "P-256"), ("short", "1024 bits")] {
-            let error = refused(token::find(&parsed(&token.prompting_uri(label))));
+            let error = refused(find(&parsed(&token.prompting_uri(label))));
             assert!(
                 matches!(&error, TokenError::KeyUnsuitable { reason: told, .. } if told.contains(reason)),
                 "{error}"
             );
-            let listed = said(token::list_keys(&parsed(&token.prompting_uri(label))));
+            let listed = said(list_keys(&parsed(&token.prompting_uri(label))));
             assert!(listed[0].public.as_ref().is_err_and(|told| told.contains(reason)));
         }
     });
@@ -374,9 +378,9 @@ fn new_keys_stay_on_the_token(token: &SoftwareToken) {
 #[test]
 fn what_cannot_be_used_is_named() {
     on!(SOFTHSM, |token| {
-        let error = refused(token::find(&parsed("pkcs11:token=release")));
+        let error = refused(find(&parsed("pkcs11:token=release")));
         assert!(matches!(error, TokenError::NoModule { .. }), "{error}");
-        let error = refused(token::find(&parsed("pkcs11:token=release?module-path=/etc/hostname")));
+        let error = refused(find(&parsed("pkcs11:token=release?module-path=/etc/hostname")));
         assert!(matches!(error, TokenError::Module { .. }), "{error}");
         // Before anything is opened: not a PIN from the URI.
         let with_pin = format!("pkcs11:token=release?module-path={}&pin-value={PIN}", token.module().display());
@@ -481,7 +485,7 @@ fn a_token_that_stays_away_is_lost() {
         let error = refused(unlocked.sign(&some_digest()));
         assert!(matches!(error, TokenError::SessionLost { .. }), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10), "it was waited for");
-        assert!(matches!(refused(token::find(&parsed(&token.key_uri("key")))), TokenError::TokenAbsent { .. }));
+        assert!(matches!(refused(find(&parsed(&token.key_uri("key")))), TokenError::TokenAbsent { .. }));
     });
 }
 
@@ -592,11 +596,30 @@ fn parsed(uri: &str) -> TokenUri {
 }
 
 fn locked(uri: &str) -> Box<dyn LockedToken> {
-    said(token::find(&parsed(uri)))
+    said(find(&parsed(uri)))
 }
 
 fn make(token: &SoftwareToken, label: &str, kind: KeyKind) {
-    said(token::generate(&parsed(&token.key_uri(label)), kind, &mut Nobody));
+    said(generate(&parsed(&token.key_uri(label)), kind, &mut Nobody));
+}
+
+fn find(uri: &TokenUri) -> Result<Box<dyn LockedToken>, TokenError> {
+    token::find(uri, &mut Nobody)
+}
+
+fn list_keys(uri: &TokenUri) -> Result<Vec<FoundKey>, TokenError> {
+    token::list_keys(uri, &mut Nobody)
+}
+
+fn generate(
+    uri: &TokenUri,
+    kind: KeyKind,
+    interaction: &mut dyn Interaction,
+) -> Result<(TokenUri, Box<dyn Token>), TokenError> {
+    let created = Timestamp::from_unix(1_800_000_000);
+    let fingerprint = |public: &PublicKey| fingerprint_of(public, created);
+    let new = NewKey { kind, created, fingerprint: &fingerprint, replace: false };
+    token::generate(uri, &new, interaction)
 }
 
 fn some_digest() -> MessageDigest {

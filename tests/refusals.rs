@@ -733,8 +733,8 @@ mod wrong_answers {
         let from = Folder::open(&build.folder).expect("a build");
         let (release, now) = (world.release(granted), Timestamp::now());
         let build = build::verify(grant, &from, &release, &home, &ledger, now, &mut Unwatched).expect("a good build");
-        let mut find = || {
-            let locked = Some(token::find(&home.config.token)?);
+        let mut find = |_: &mut dyn Interaction| {
+            let locked = Some(token::find(&home.config.token, &mut Nobody)?);
             Ok(Box::new(Liar { locked, token: None, lie, honest }) as Box<dyn LockedToken>)
         };
         countersign(build, &home, &lock, &mut ledger, &mut find, &mut Nobody, now)

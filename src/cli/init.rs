@@ -24,17 +24,22 @@ use crate::token::TokenUri;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  countersign init --generate ed25519 --user-id 'Foo <release@example.org>' --token card:
   countersign init --generate ed25519 --user-id 'Foo <release@example.org>' \\
       --token 'pkcs11:token=release;object=r2026?module-path=/PATH/TO/module.so'
   countersign init --cert release.asc \\
       --token 'pkcs11:token=release?module-path=/PATH/TO/module.so'")]
 pub(super) struct Init {
-    /// The token, by its RFC 7512 URI; `pin-source=` in it says where the PIN comes from [default: the terminal]
+    /// The token: `card:`, `card:MANUFACTURER:SERIAL`, or a PKCS#11 URI (RFC 7512); `pin-source=` in it says where the
+    /// PIN comes from [default: the terminal]
     #[arg(long, value_name = "URI")]
     token: String,
     /// Make a key pair of this kind on the token
     #[arg(long, value_name = "KIND", requires = "user_id", conflicts_with = "cert", value_parser = kinds())]
     generate: Option<KeyKind>,
+    /// Let the new key take the place of the signing key on the card, which is lost for ever
+    #[arg(long, requires = "generate")]
+    replace_key: bool,
     /// Whom the new certificate names
     #[arg(long, value_name = "UID", required_unless_present = "cert", conflicts_with = "cert")]
     user_id: Option<String>,
@@ -47,6 +52,9 @@ pub(super) struct Init {
     /// Domain of the notations in release signatures [default: that of the user id's mail address]
     #[arg(long, value_name = "DOMAIN")]
     notation_domain: Option<String>,
+    /// Wait while another program holds the token
+    #[arg(long)]
+    wait: bool,
 }
 
 /// How long a certificate is valid; `None` for ever.
@@ -70,18 +78,18 @@ impl Init {
         let token = match self.token.parse()? {
             // The configuration must mean the same wherever a command is run.
             TokenUri::File(path) => TokenUri::File(std::path::absolute(&path).map_err(FileError::io(&path))?),
-            pkcs11 @ TokenUri::Pkcs11(_) => pkcs11,
+            other @ (TokenUri::Card(_) | TokenUri::Pkcs11(_)) => other,
         };
         warn_of_file_token(&token, output);
         let identity = self.user_id.map(|user_id| Identity { user_id, valid_for: self.expires.0 });
         let origin = match (self.cert, self.generate, identity) {
             (Some(cert), _, _) => Origin::Certified(Box::new(read_certificate(&cert)?)),
-            (None, Some(kind), Some(identity)) => Origin::Generate { kind, identity },
+            (None, Some(kind), Some(identity)) => Origin::Generate { kind, replace: self.replace_key, identity },
             (None, None, Some(identity)) => Origin::Existing(identity),
             (None, _, None) => unreachable!("the command line demands one of them"),
         };
         let now = Timestamp::now();
-        let ready = release_key::init(home, &token, origin, self.notation_domain, &mut Terminal, now)?;
+        let ready = release_key::init(home, &token, origin, self.notation_domain, &mut Terminal::new(self.wait), now)?;
 
         let (certificate, config) = (&ready.home.certificate, &ready.home.config);
         let expires = ready.key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());

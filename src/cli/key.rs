@@ -9,12 +9,13 @@ use serde_json::json;
 use super::init::{Validity, validity};
 use super::prompt::Terminal;
 use super::render::{CliError, Output};
-use super::sign::{pin_state, warn_of_file_token};
+use super::sign::{card_lines, pin_state, warn_of_file_token};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, replace};
-use crate::home::Home;
+use crate::home::{Home, HomeError};
+use crate::openpgp::SigningKey;
 use crate::steps::release_key;
-use crate::token::{self, TokenUri};
+use crate::token::{self, FoundKey, TokenError, TokenUri};
 
 /// Look at the release key and its token
 #[derive(Debug, Args)]
@@ -25,10 +26,12 @@ pub(super) struct Key {
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// List the keys on the token, without a PIN
+    /// List the keys on all tokens in reach, without a PIN
+    ///
+    /// These are the OpenPGP cards in the readers, and the tokens of the module that config.toml names.
     #[command(after_help = "Example:\n  countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'")]
     List {
-        /// The token, by its RFC 7512 URI [default: the one in config.toml]
+        /// These tokens alone: `card:`, or a PKCS#11 URI (RFC 7512)
         #[arg(long, value_name = "URI")]
         token: Option<String>,
     },
@@ -38,6 +41,9 @@ enum KeyCommand {
         /// Let the key sign a test text too: takes the PIN, and is logged
         #[arg(long)]
         sign: bool,
+        /// Wait while another program holds the token
+        #[arg(long)]
+        wait: bool,
     },
     /// Give the release certificate another expiry: takes the PIN, and is logged
     #[command(after_help = "Example:\n  countersign key extend --expires 2y")]
@@ -45,6 +51,9 @@ enum KeyCommand {
         /// How long it is valid from now on: 2y, 18mo, or never
         #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity)]
         expires: Validity,
+        /// Wait while another program holds the token
+        #[arg(long)]
+        wait: bool,
     },
     /// Write the release certificate: publish it, and verify with it
     #[command(after_help = "Example:\n  countersign key export --binary -o release.pgp")]
@@ -62,47 +71,64 @@ impl Key {
     pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
         match self.command {
             KeyCommand::List { token } => list(token, home, output),
-            KeyCommand::Check { sign } => check(sign, &Home::open(home)?, output),
-            KeyCommand::Extend { expires } => extend(expires, &mut Home::open(home)?, output),
+            KeyCommand::Check { sign, wait } => check(sign, wait, &Home::open(home)?, output),
+            KeyCommand::Extend { expires, wait } => extend(expires, wait, &mut Home::open(home)?, output),
             KeyCommand::Export { binary, output: file } => export(binary, file, &Home::open(home)?),
         }
     }
 }
 
 fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), CliError> {
-    let (uri, release) = match token {
-        Some(uri) => (uri.parse::<TokenUri>()?, None),
-        None => {
-            let home = Home::open(home)?;
-            let key = home.certificate.signing_key(home.config.signing_key, Timestamp::now());
-            (home.config.token.whole_token(), key.ok())
-        }
+    let uri = token.map(|uri| uri.parse::<TokenUri>()).transpose()?;
+    let home = match Home::open(home) {
+        Ok(home) => Some(home),
+        // Before `init`, there is nothing but the tokens.
+        Err(HomeError::Missing(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let release =
+        home.as_ref().and_then(|home| home.certificate.signing_key(home.config.signing_key, Timestamp::now()).ok());
+    let found = match uri {
+        Some(uri) => token::list_keys(&uri, &mut Terminal::new(false))?,
+        None => in_reach(home.as_ref().map(|home| &home.config.token), output)?,
     };
     let mut values = Vec::new();
-    for found in token::list_keys(&uri)? {
+    for found in found {
         let is_ours = release.as_ref().is_some_and(|key| found.public.as_ref() == Ok(key.public()));
         let algorithm =
             found.public.as_ref().map_or_else(|reason| format!("unsuitable: {reason}"), |key| key.algorithm());
+        let fingerprint = match &found.token.card {
+            Some(card) => card.fingerprint,
+            None => release.as_ref().filter(|_| is_ours).map(SigningKey::fingerprint),
+        };
         output.line(&found.token.uri);
         output.line(format!("  key        {} ({algorithm})", found.label));
+        if let Some(fingerprint) = fingerprint {
+            output.line(format!("  OpenPGP    {fingerprint}"));
+        }
         output.line(format!(
             "  token      {} (serial {}, {} {})",
             found.token.label, found.token.serial, found.token.manufacturer, found.token.model
         ));
         output.line(format!("  PIN        {}", pin_state(found.token.pin)));
-        if let Some(key) = release.as_ref().filter(|_| is_ours) {
-            output.line(format!("  release key of this signing host, {}", key.fingerprint()));
+        for (name, value) in card_lines(&found.token) {
+            output.line(format!("  {name:10} {value}"));
+        }
+        if is_ours {
+            output.line("  release key of this signing host");
         }
         values.push(json!({
             "uri": found.token.uri,
             "label": found.label,
             "id": hex::encode(&found.id),
             "algorithm": algorithm,
+            "fingerprint": fingerprint,
             "token": found.token.label,
             "serial": found.token.serial,
             "manufacturer": found.token.manufacturer,
             "model": found.token.model,
             "pin": found.token.pin,
+            "card": found.token.card,
             "release_key": is_ours,
         }));
     }
@@ -113,15 +139,36 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
     Ok(())
 }
 
-fn check(sign: bool, home: &Home, output: &mut Output) -> Result<(), CliError> {
+/// The keys on the cards in the readers, and on the tokens beside the one that is configured.
+fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundKey>, CliError> {
+    let mut found = match configured {
+        Some(uri @ (TokenUri::Pkcs11(_) | TokenUri::File(_))) => {
+            token::list_keys(&uri.all_tokens(), &mut Terminal::new(false))?
+        }
+        Some(TokenUri::Card(_)) | None => Vec::new(),
+    };
+    match token::list_cards(&mut Terminal::new(false)) {
+        Ok((cards, troubles)) => {
+            found.extend(cards);
+            troubles.iter().for_each(|trouble| output.warn(&trouble.to_string()));
+        }
+        // Whoever has no card needs no service for cards.
+        Err(TokenError::NoCardService { .. }) if !found.is_empty() => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(found)
+}
+
+fn check(sign: bool, wait: bool, home: &Home, output: &mut Output) -> Result<(), CliError> {
     let now = Timestamp::now();
     warn_of_file_token(&home.config.token, output);
-    let token = token::find(&home.config.token)?;
+    let mut terminal = Terminal::new(wait);
+    let token = token::find(&home.config.token, &mut terminal)?;
     let key = release_key::check(home, &*token, now)?;
     let description = token.description().clone();
     let seen = token.public().is_some();
     if sign {
-        release_key::try_out(home, &home.lock()?, token, &mut Terminal, now)?;
+        release_key::try_out(home, &home.lock()?, token, &mut terminal, now)?;
     }
 
     let expires = key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());
@@ -135,6 +182,9 @@ fn check(sign: bool, home: &Home, output: &mut Output) -> Result<(), CliError> {
     output.line(format!("  algorithm   {}", key.public().algorithm()));
     output.line(format!("  token       {} (serial {})", description.label, description.serial));
     output.line(format!("  PIN         {}", pin_state(description.pin)));
+    for (name, value) in card_lines(&description) {
+        output.line(format!("  {name:11} {value}"));
+    }
     output.line(match (seen, sign) {
         (_, true) => "the token signed a test text, and the signature holds with the certificate",
         (true, false) => "the token shows the public half of this key; `key check --sign` proves the private half",
@@ -148,17 +198,19 @@ fn check(sign: bool, home: &Home, output: &mut Output) -> Result<(), CliError> {
         "algorithm": key.public().algorithm(),
         "token": description.uri,
         "pin": description.pin,
+        "card": description.card,
         "on_token": seen || sign,
         "signed": sign,
     }));
     Ok(())
 }
 
-fn extend(expires: Validity, home: &mut Home, output: &mut Output) -> Result<(), CliError> {
+fn extend(expires: Validity, wait: bool, home: &mut Home, output: &mut Output) -> Result<(), CliError> {
     warn_of_file_token(&home.config.token, output);
     let lock = home.lock()?;
-    let token = token::find(&home.config.token)?;
-    let key = release_key::extend(home, &lock, token, expires.0, &mut Terminal, Timestamp::now())?;
+    let mut terminal = Terminal::new(wait);
+    let token = token::find(&home.config.token, &mut terminal)?;
+    let key = release_key::extend(home, &lock, token, expires.0, &mut terminal, Timestamp::now())?;
     let end = key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());
     output.line(format!("release key {}", key.fingerprint()));
     output.line(format!("  expires     {end}"));

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::render::{CliError, Output};
-use crate::domain::event::{Entry, Event, KeyPurpose, RunResult};
+use crate::domain::event::{CardUse, Entry, Event, KeyPurpose, RunResult};
 use crate::home::Home;
 
 /// Read the audit log
@@ -61,11 +61,15 @@ impl Log {
 
 fn summary(event: &Event) -> String {
     match event {
-        Event::KeyIntended { purpose, token } => match purpose {
+        Event::KeyIntended { purpose, token, .. } => match purpose {
             KeyPurpose::Generate => format!("a key pair is to be made on {token}"),
             KeyPurpose::Certify => format!("a certificate is to be signed on {token}"),
             KeyPurpose::SelfTest => format!("a self-test is to be signed on {token}"),
         },
+        Event::KeyOutcome { intent, failed: None, card } => format!("entry {intent}: done{}", counted(card)),
+        Event::KeyOutcome { intent, failed: Some(reason), card } => {
+            format!("entry {intent}: failed{}: {reason}", counted(card))
+        }
         Event::KeyReady { key, .. } => format!("release key {key}"),
         Event::GrantIssued { grant, project, version, expires, .. } => {
             format!("grant {} for {project} {version} until {expires}", grant.short())
@@ -75,11 +79,25 @@ fn summary(event: &Event) -> String {
         }
         Event::EvidenceRefused { grant, reason } => format!("grant {}: {reason}", grant.short()),
         Event::Intent(intent) => format!("grant {}: {} signatures", intent.grant.short(), intent.artifacts.len() + 1),
-        Event::Outcome { intent, result: RunResult::Signed { token_signatures } } => {
-            format!("entry {intent}: signed, {token_signatures} signatures by the token")
+        Event::Resumed { intent, card } => format!("entry {intent}: goes on{}", counted(card)),
+        Event::Outcome { intent, result: RunResult::Signed { token_signatures }, card } => {
+            format!("entry {intent}: signed, {token_signatures} signatures by the token{}", counted(card))
         }
-        Event::Outcome { intent, result: RunResult::Stopped { token_signatures, reason } } => {
-            format!("entry {intent}: stopped after {token_signatures} signatures by the token: {reason}")
+        Event::Outcome { intent, result: RunResult::Stopped { token_signatures, reason }, card } => {
+            format!(
+                "entry {intent}: stopped after {token_signatures} signatures by the token{}: {reason}",
+                counted(card)
+            )
         }
+    }
+}
+
+/// The card and its counter, as far as they are known.
+fn counted(card: &Option<CardUse>) -> String {
+    let Some(CardUse { card, before, after }) = card else { return String::new() };
+    match (before, after) {
+        (Some(before), Some(after)) => format!(", card {card} counted {before} to {after}"),
+        (Some(count), None) | (None, Some(count)) => format!(", card {card} counted {count}"),
+        (None, None) => format!(", card {card}"),
     }
 }

@@ -15,7 +15,7 @@ use crate::files::{Folder, InputFile};
 use crate::home::Home;
 use crate::steps::build::{self, VerifiedBuild};
 use crate::steps::countersign::{Countersigned, check_token, countersign, log_refusal, plan};
-use crate::token::{self, PinState, TokenUri};
+use crate::token::{self, Interaction, PinState, TokenDescription, TokenUri, TouchPolicy};
 
 /// Verify a build under its grant, then sign it with the release key
 ///
@@ -35,6 +35,9 @@ pub(super) struct Sign {
     /// Verify, say what would be signed, and stop before the token is used
     #[arg(long)]
     dry_run: bool,
+    /// Wait while another program holds the token
+    #[arg(long)]
+    wait: bool,
 }
 
 impl Sign {
@@ -64,13 +67,13 @@ impl Sign {
         let title = describe(&build);
         if self.dry_run {
             let plan = plan(&build, &ledger)?;
-            return show_plan(&build, &title, plan.token_signatures, plan.kept, token_uri, &release, output);
+            return show_plan(&build, &title, plan.token_signatures, plan.kept, token_uri, &release, self.wait, output);
         }
 
         let artifacts: Vec<_> = build.attested().manifest().artifacts.iter().cloned().collect();
         let key = build.signing_key().fingerprint();
-        let mut find = || token::find(token_uri);
-        let done = countersign(build, &home, &lock, &mut ledger, &mut find, &mut Terminal, now)?;
+        let mut find = |interaction: &mut dyn Interaction| token::find(token_uri, interaction);
+        let done = countersign(build, &home, &lock, &mut ledger, &mut find, &mut Terminal::new(self.wait), now)?;
         output.line(format!("{} {title}", if done.new { "signed" } else { "signed already:" }));
         for artifact in &artifacts {
             output.line(format!("  {}  {}", artifact.digest, artifact.name));
@@ -121,9 +124,10 @@ fn show_plan(
     kept: usize,
     uri: &TokenUri,
     release: &Path,
+    wait: bool,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let token = token::find(uri)?;
+    let token = token::find(uri, &mut Terminal::new(wait))?;
     check_token(build, &*token)?;
     let description = token.description();
     let pin = pin_state(description.pin);
@@ -135,6 +139,9 @@ fn show_plan(
     output.line(format!("  token      {} (serial {})", description.label, description.serial));
     output.line(format!("  operations {token_signatures} signatures by the token ({kept} kept from an earlier run)"));
     output.line(format!("  PIN        {pin}"));
+    for (name, value) in card_lines(description) {
+        output.line(format!("  {name:10} {value}"));
+    }
     output.line(format!("  release    {}", release.display()));
     output.line("nothing was signed and nothing was logged: this was a dry run");
     output.value(json!({
@@ -145,6 +152,7 @@ fn show_plan(
         "token_signatures": token_signatures,
         "kept_signatures": kept,
         "pin": description.pin,
+        "card": description.card,
         "release": release,
         "artifacts": build.attested().manifest().artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
     }));
@@ -152,14 +160,35 @@ fn show_plan(
 }
 
 /// How a PIN stands, in words.
-pub(super) fn pin_state(state: PinState) -> &'static str {
+pub(super) fn pin_state(state: PinState) -> String {
     match state {
-        PinState::Untouched => "no failed try (as far as the token tells)",
-        PinState::CountLow => "at least one failed try since the last right one",
-        PinState::FinalTry => "one try left",
-        PinState::Locked => "locked",
-        PinState::NotNeeded => "none needed",
+        PinState::Untouched => "no failed try (as far as the token tells)".to_owned(),
+        PinState::CountLow => "at least one failed try since the last right one".to_owned(),
+        PinState::Left(tries) => format!("{tries} tries left"),
+        PinState::FinalTry => "one try left".to_owned(),
+        PinState::Locked => "locked".to_owned(),
+        PinState::NotNeeded => "none needed".to_owned(),
     }
+}
+
+/// What an OpenPGP card tells beside, a line each: its name and its value.
+pub(super) fn card_lines(token: &TokenDescription) -> Vec<(&'static str, String)> {
+    let Some(card) = &token.card else { return Vec::new() };
+    let touch = match card.touch {
+        TouchPolicy::Off => "not needed",
+        TouchPolicy::On => "for each signature",
+        TouchPolicy::Fixed => "for each signature, until a factory reset",
+        TouchPolicy::Cached => "for a signature, unless touched some seconds before",
+        TouchPolicy::CachedFixed => "for a signature, unless touched some seconds before, until a factory reset",
+    };
+    let pin = if card.pin_per_signature { "for each signature" } else { "once, for all signatures" };
+    let counted = card.signatures.map_or_else(|| "not told".to_owned(), |count| format!("{count} signatures so far"));
+    vec![
+        ("touch", touch.to_owned()),
+        ("PIN asked", pin.to_owned()),
+        ("admin PIN", pin_state(card.admin_pin)),
+        ("counter", counted),
+    ]
 }
 
 /// A key in a file protects nothing.

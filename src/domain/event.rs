@@ -33,6 +33,20 @@ pub enum Event {
         token: String,
         /// What for.
         purpose: KeyPurpose,
+        /// The card, where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card: Option<CardUse>,
+    },
+    /// What the token was asked for beside the signatures of a release ended.
+    KeyOutcome {
+        /// The index of what was intended.
+        intent: u64,
+        /// Why it failed, in the words of the error; nothing when it did not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed: Option<String>,
+        /// The card, where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card: Option<CardUse>,
     },
     /// The home has a release key.
     KeyReady {
@@ -74,13 +88,36 @@ pub enum Event {
     },
     /// The token is about to be asked for the signatures of a release.
     Intent(Intent),
+    /// The token is about to be asked for the signatures that an earlier run did not come to.
+    Resumed {
+        /// The index of the intent.
+        intent: u64,
+        /// The card, where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card: Option<CardUse>,
+    },
     /// A run ended.
     Outcome {
         /// The index of its intent.
         intent: u64,
         /// How.
         result: RunResult,
+        /// The card, where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card: Option<CardUse>,
     },
+}
+
+/// A card, and how many signatures its key had made: a card counts them, and nobody can turn that back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardUse {
+    /// Its manufacturer and serial number, `0006:12345678`.
+    pub card: String,
+    /// How many before it was used.
+    pub before: Option<u32>,
+    /// How many after it was used, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u32>,
 }
 
 /// What the token is asked for beside the signatures of a release.
@@ -95,7 +132,7 @@ pub enum KeyPurpose {
     SelfTest,
 }
 
-/// Everything that the bytes of a release's signatures depend on.
+/// Everything that the bytes of a release's signatures depend on, and the card that makes them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// The grant.
@@ -110,6 +147,9 @@ pub struct Intent {
     pub artifacts: BTreeMap<ArtifactName, Sha256>,
     /// SHA-256 of the list that will be signed last.
     pub sums: Sha256,
+    /// The card that is about to sign, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardUse>,
 }
 
 /// How a signing run ended.
@@ -135,11 +175,13 @@ impl Event {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::KeyIntended { .. } => "key-intended",
+            Self::KeyOutcome { .. } => "key-outcome",
             Self::KeyReady { .. } => "key-ready",
             Self::GrantIssued { .. } => "grant-issued",
             Self::EvidenceAccepted { .. } => "evidence-accepted",
             Self::EvidenceRefused { .. } => "evidence-refused",
             Self::Intent(_) => "intent",
+            Self::Resumed { .. } => "resumed",
             Self::Outcome { .. } => "outcome",
         }
     }

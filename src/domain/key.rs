@@ -184,6 +184,11 @@ impl Fingerprint {
     pub const fn from_bytes(bytes: [u8; 20]) -> Self {
         Self(bytes)
     }
+
+    /// Its bytes.
+    pub const fn bytes(self) -> [u8; 20] {
+        self.0
+    }
 }
 
 impl fmt::Display for Fingerprint {

@@ -23,10 +23,16 @@ impl Timestamp {
         Self::from_unix(jiff::Timestamp::now().as_second())
     }
 
-    fn from_unix(seconds: i64) -> Self {
+    /// So many seconds after the beginning of 1970, within what OpenPGP can say.
+    pub fn from_unix(seconds: i64) -> Self {
         // What OpenPGP can say; a clock beyond it is wrong.
         let seconds = seconds.clamp(0, i64::from(u32::MAX));
         Self(jiff::Timestamp::from_second(seconds).expect("seconds of a time that exists"))
+    }
+
+    /// Seconds since the beginning of 1970.
+    pub fn unix(self) -> u32 {
+        u32::try_from(self.0.as_second()).expect("no other time is ever made")
     }
 
     /// As the operating system writes it.

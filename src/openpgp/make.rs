@@ -17,7 +17,7 @@ use super::certificate::{Certificate, SigningKey};
 use super::hash::{self, HashState};
 use super::key::{self, PublicHalf};
 use super::signature::armored;
-use crate::domain::key::{HashAlgorithm, MessageDigest, PublicKey, RawSignature};
+use crate::domain::key::{Fingerprint, HashAlgorithm, MessageDigest, PublicKey, RawSignature};
 use crate::domain::time::Timestamp;
 
 /// Why a signature or a certificate could not be made. `E` is the error of whoever signs the digests.
@@ -52,6 +52,8 @@ pub struct NewCertificate {
     pub user_id: String,
     /// Creation time of the key: part of its fingerprint.
     pub created: Timestamp,
+    /// Creation time of the self-signatures, no earlier than the key's.
+    pub signed: Timestamp,
     /// When the certificate expires, if ever.
     pub expires: Option<Timestamp>,
     /// Hash function of its self-signatures.
@@ -96,7 +98,7 @@ pub fn make_certificate<E: std::error::Error>(
     })?;
     let binding = self_signature(SignatureType::PositiveCertification, new).and_then(|b| b.set_primary_userid(true));
     let binding = make(binding, &|draft, context| draft.hash_userid_binding(context, &primary, &user_id))?;
-    let revocation = builder(SignatureType::KeyRevocation, new.created)
+    let revocation = builder(SignatureType::KeyRevocation, new.signed)
         .and_then(|b| b.set_reason_for_revocation(ReasonForRevocation::Unspecified, b""));
     let revocation = make(revocation, &|draft, context| draft.hash_direct_key(context, &primary))?;
 
@@ -143,6 +145,11 @@ pub fn extend_certificate<E: std::error::Error>(
     Certificate::of(cert).map_err(|error| MakeError::Invalid(error.to_string()))
 }
 
+/// The fingerprint of the OpenPGP v4 key that a certificate from [`make_certificate`] has; `None` for numbers that make no key.
+pub fn fingerprint_of(public: &PublicKey, created: Timestamp) -> Option<Fingerprint> {
+    key::fingerprint(&key::primary_key(public, created).ok()?.fingerprint())
+}
+
 /// Adds what a draft signature is over to a hash.
 type OverWhat<'a> = dyn Fn(&Signature, &mut Context) -> openpgp::Result<()> + 'a;
 
@@ -153,7 +160,7 @@ fn builder(of: SignatureType, created: Timestamp) -> openpgp::Result<SignatureBu
 /// What today's tools expect to read in a self-signature of a certificate that signs and nothing else.
 fn self_signature(of: SignatureType, new: &NewCertificate) -> openpgp::Result<SignatureBuilder> {
     let validity = new.expires.map(|end| end.since(new.created));
-    builder(of, new.created)?
+    builder(of, new.signed)?
         .set_key_flags(KeyFlags::empty().set_certification().set_signing())?
         .set_features(Features::empty().set_seipdv1())?
         .set_key_validity_period(validity)?
@@ -248,6 +255,7 @@ mod tests {
         NewCertificate {
             user_id: "Test <test@example.org>".to_owned(),
             created: time("2026-01-01T00:00:00Z"),
+            signed: time("2026-01-01T00:00:00Z"),
             expires: Some(time("2028-01-01T00:00:00Z")),
             hash,
         }

@@ -15,6 +15,7 @@ pub use build_key::{BadBuildKey, BuildKey, BuildKeyLabel, GeneratedKey, LARGEST_
 pub use certificate::{BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey, mail_domain};
 pub use hash::HashState;
 pub use make::{
-    MakeError, NewCertificate, ReleaseSignature, extend_certificate, make_certificate, make_release_signature,
+    MakeError, NewCertificate, ReleaseSignature, extend_certificate, fingerprint_of, make_certificate,
+    make_release_signature,
 };
 pub use signature::{BadSignature, DetachedSignature, Signed};

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::build::{BuildError, VerifiedBuild};
+use super::card_use;
 use crate::domain::digest::{GrantId, Sha256};
-use crate::domain::event::{Event, Intent, RunResult};
+use crate::domain::event::{CardUse, Event, Intent, RunResult};
 use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::release::{SUMS, signature_name};
 use crate::domain::time::Timestamp;
@@ -12,7 +13,7 @@ use crate::files::{FileError, FileFault};
 use crate::home::{Home, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{BadSignature, DetachedSignature, HashState, MakeError, ReleaseSignature, make_release_signature};
-use crate::token::{Interaction, LockedToken, Token, TokenError};
+use crate::token::{self, Batch, Interaction, LockedToken, Token, TokenError};
 
 /// A release that appeared, or was there already.
 #[derive(Debug)]
@@ -122,7 +123,7 @@ pub fn countersign(
     home: &Home,
     lock: &HomeLock,
     ledger: &mut Ledger,
-    find: &mut dyn FnMut() -> Result<Box<dyn LockedToken>, TokenError>,
+    find: &mut dyn FnMut(&mut dyn Interaction) -> Result<Box<dyn LockedToken>, TokenError>,
     interaction: &mut dyn Interaction,
     now: Timestamp,
 ) -> Result<Countersigned, CountersignError> {
@@ -138,21 +139,22 @@ pub fn countersign(
         // With signatures missing, whatever is there cannot be this release: better said before the token is used.
         _ if build.staged.occupied() => return Err(CountersignError::Occupied(build.staged.target().to_owned())),
         _ => {
-            let token = find()?;
+            let token = find(interaction)?;
             check_token(&build, &*token)?;
             Some(token)
         }
     };
-    let (index, intent) = intend(&build, &sums, ledger, now)?;
-    let mut run = Run { build: &build, home, ledger, index, intent, token_signatures: 0 };
+    let card = token.as_ref().and_then(|token| card_use(token.description()));
+    let (index, intent) = intend(&build, &sums, card.clone(), token.is_some(), ledger, now)?;
+    let mut run = Run { build: &build, home, ledger, index, intent, token_signatures: 0, card };
     let signed = run.sign_all(&sums, token, interaction);
-    let token_signatures = run.token_signatures;
+    let (token_signatures, card) = (run.token_signatures, run.card);
     let result = match &signed {
         Ok(()) if token_signatures == 0 => None,
         Ok(()) => Some(RunResult::Signed { token_signatures }),
         Err(error) => Some(RunResult::Stopped { token_signatures, reason: error.to_string() }),
     };
-    let logged = result.map(|result| ledger.append(now, Event::Outcome { intent: index, result })).transpose();
+    let logged = result.map(|result| ledger.append(now, Event::Outcome { intent: index, result, card })).transpose();
     // Why the run stopped matters more than that this could not be logged either.
     signed?;
     logged?;
@@ -171,15 +173,20 @@ pub fn countersign(
 fn intend(
     build: &VerifiedBuild,
     sums: &str,
+    card: Option<CardUse>,
+    with_token: bool,
     ledger: &mut Ledger,
     now: Timestamp,
 ) -> Result<(u64, Intent), CountersignError> {
     let digest = Sha256::of(sums.as_bytes());
     if let Some((index, intent)) = ledger.intent(build.grant.id())? {
-        return match intent.sums == digest {
-            true => Ok((index, intent)),
-            false => Err(CountersignError::OtherEvidence { before: intent.sums, now: digest }),
-        };
+        if intent.sums != digest {
+            return Err(CountersignError::OtherEvidence { before: intent.sums, now: digest });
+        }
+        if with_token {
+            ledger.append(now, Event::Resumed { intent: index, card })?;
+        }
+        return Ok((index, intent));
     }
     let artifacts = build.attested.manifest().artifacts.iter();
     let intent = Intent {
@@ -189,6 +196,7 @@ fn intend(
         created: now,
         artifacts: artifacts.map(|artifact| (artifact.name.clone(), artifact.digest)).collect(),
         sums: digest,
+        card,
     };
     Ok((ledger.intend(now, intent.clone())?, intent))
 }
@@ -200,6 +208,8 @@ struct Run<'a> {
     index: u64,
     intent: Intent,
     token_signatures: u64,
+    /// The card that signs, where it is one.
+    card: Option<CardUse>,
 }
 
 impl Run<'_> {
@@ -210,14 +220,22 @@ impl Run<'_> {
         token: Option<Box<dyn LockedToken>>,
         interaction: &mut dyn Interaction,
     ) -> Result<(), CountersignError> {
+        if let Some(token) = &token {
+            let signatures = plan(self.build, self.ledger)?.token_signatures;
+            interaction.begins(&Batch { signatures, token: token.description().clone() });
+        }
         let mut token = token.map(|token| token.unlock(interaction)).transpose()?;
         if let Some(token) = &token {
             check_key(self.build, token.public())?;
+            // Between what the intent says and the PIN, others can have used it.
+            if let Some(card) = &mut self.card {
+                card.before = token.counter();
+            }
         }
         let list = HashState::of(sums.as_bytes(), self.intent.hash);
         let artifacts = self.build.artifacts.iter().map(|(name, state)| (name.as_str(), state));
         for (file, state) in artifacts.chain([(SUMS, &list)]) {
-            self.sign_one(file, state, token.as_deref_mut())?;
+            self.sign_one(file, state, token.as_deref_mut(), interaction)?;
         }
         Ok(())
     }
@@ -227,6 +245,7 @@ impl Run<'_> {
         file: &str,
         state: &HashState,
         token: Option<&mut (dyn Token + 'static)>,
+        interaction: &mut dyn Interaction,
     ) -> Result<(), CountersignError> {
         if let Some(kept) = self.ledger.signature(self.index, file)? {
             let fault = |fault| CountersignError::Kept { file: file.to_owned(), fault };
@@ -245,10 +264,13 @@ impl Run<'_> {
                 (format!("log@{domain}"), self.index.to_string()),
             ],
         };
-        let token_signatures = &mut self.token_signatures;
+        let (token_signatures, card) = (&mut self.token_signatures, &mut self.card);
         let mut sign = |digest: &_| {
-            let answer = token.sign(digest);
+            let answer = token::sign(token, digest, interaction);
             *token_signatures += u64::from(answer.is_ok());
+            if let Some(card) = card {
+                card.after = token.counter();
+            }
             answer
         };
         let signature = make_release_signature(&self.build.signing_key, state, &what, &mut sign)

@@ -3,6 +3,11 @@
 //! Steps take open folders, parsed values and traits; they know no command line, no PKCS#11 and no OpenPGP library, and
 //! they print nothing.
 
+#[cfg(feature = "host")]
+use crate::domain::event::CardUse;
+#[cfg(feature = "host")]
+use crate::token::TokenDescription;
+
 pub mod admit;
 pub mod attest;
 #[cfg(feature = "host")]
@@ -15,6 +20,13 @@ pub mod grant;
 #[cfg(feature = "host")]
 pub mod release_key;
 pub mod verify;
+
+/// What the log says of a card before it is used; nothing for another token.
+#[cfg(feature = "host")]
+fn card_use(token: &TokenDescription) -> Option<CardUse> {
+    let card = token.card.as_ref()?;
+    Some(CardUse { card: token.label.clone(), before: card.signatures, after: None })
+}
 
 /// Whoever watches a long read.
 pub trait Progress {

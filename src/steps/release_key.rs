@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::card_use;
 use crate::config::Config;
 use crate::domain::digest::Sha256;
-use crate::domain::event::{Event, KeyPurpose};
+use crate::domain::event::{CardUse, Event, KeyPurpose};
 use crate::domain::key::{Fingerprint, HashAlgorithm, KeyKind, PublicKey};
 use crate::domain::name::is_domain;
 use crate::domain::time::{Period, Timestamp};
@@ -12,9 +13,9 @@ use crate::home::{Home, HomeError, HomeLock, NewHome};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{
     Certificate, HashState, KeyTrouble, MakeError, NewCertificate, ReleaseSignature, SigningKey, extend_certificate,
-    mail_domain, make_certificate, make_release_signature,
+    fingerprint_of, mail_domain, make_certificate, make_release_signature,
 };
-use crate::token::{self, Interaction, LockedToken, Token, TokenError, TokenUri};
+use crate::token::{self, Batch, Interaction, LockedToken, NewKey, Token, TokenDescription, TokenError, TokenUri};
 
 /// What a self-test signs: bytes that say what they are, so that the signature is of no use elsewhere.
 const SELF_TEST: &[u8] = b"countersign self-test: this signature vouches for nothing\n";
@@ -26,6 +27,8 @@ pub enum Origin {
     Generate {
         /// Its kind.
         kind: KeyKind,
+        /// Whether it may take the place of the signing key that is on a card.
+        replace: bool,
         /// Whom its certificate names.
         identity: Identity,
     },
@@ -130,30 +133,43 @@ pub fn init(
     let domain = domain(&origin, notation_domain)?;
     let (new_home, lock, mut ledger) = NewHome::begin(path)?;
 
-    let (uri, mut unlocked, certificate, revocation) = match origin {
-        Origin::Generate { kind, identity } => {
-            intend(&mut ledger, token, KeyPurpose::Generate, now)?;
-            let (uri, mut unlocked) = token::generate(token, kind, interaction)?;
-            intend(&mut ledger, &uri, KeyPurpose::Certify, now)?;
-            let (certificate, revocation) = certify(&mut *unlocked, identity, expires, now)?;
-            (uri, unlocked, certificate, Some(revocation))
+    let (uri, mut unlocked, used, certified) = match origin {
+        Origin::Generate { kind, replace, identity } => {
+            let used = intend(&mut ledger, token, KeyPurpose::Generate, None, now)?;
+            let new = NewKey { kind, created: now, fingerprint: &|public| fingerprint_of(public, now), replace };
+            let made = token::generate(token, &new, interaction).map_err(KeyError::from);
+            let (uri, mut unlocked) = used.ended(&mut ledger, made, |(_, token)| token.counter(), now)?;
+            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, None, now)?;
+            let certified = certify(&mut *unlocked, identity, now, expires, interaction, now);
+            (uri, unlocked, used, certified)
         }
         Origin::Existing(identity) => {
-            let locked = token::find(token)?;
+            let locked = token::find(token, interaction)?;
             let uri = exact_uri(&*locked, token);
-            intend(&mut ledger, &uri, KeyPurpose::Certify, now)?;
-            let mut unlocked = locked.unlock(interaction)?;
-            let (certificate, revocation) = certify(&mut *unlocked, identity, expires, now)?;
-            (uri, unlocked, certificate, Some(revocation))
+            let created = created(locked.description(), locked.public()).unwrap_or(now);
+            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, Some(locked.description()), now)?;
+            announce(&*locked, CERTIFICATE_SIGNATURES + 1, interaction);
+            let unlocked = locked.unlock(interaction).map_err(KeyError::from);
+            let mut unlocked = used.stopped(&mut ledger, unlocked, now)?;
+            let certified = certify(&mut *unlocked, identity, created, expires, interaction, now);
+            (uri, unlocked, used, certified)
         }
         Origin::Certified(certificate) => {
-            let uri = find_certified(token, &certificate, now)?;
-            intend(&mut ledger, &uri, KeyPurpose::SelfTest, now)?;
-            (uri.clone(), token::find(&uri)?.unlock(interaction)?, *certificate, None)
+            let uri = find_certified(token, &certificate, interaction, now)?;
+            let locked = token::find(&uri, interaction)?;
+            let used = intend(&mut ledger, &uri, KeyPurpose::SelfTest, Some(locked.description()), now)?;
+            announce(&*locked, 1, interaction);
+            let unlocked = locked.unlock(interaction).map_err(KeyError::from);
+            let unlocked = used.stopped(&mut ledger, unlocked, now)?;
+            (uri, unlocked, used, Ok((*certificate, None)))
         }
     };
-    let key = own_key(&certificate, &*unlocked, now)?;
-    self_test(&key, &mut *unlocked, now)?;
+    let tested = certified.and_then(|(certificate, revocation)| {
+        let key = own_key(&certificate, &*unlocked, now)?;
+        self_test(&key, &mut *unlocked, interaction, now)?;
+        Ok((certificate, revocation, key))
+    });
+    let (certificate, revocation, key) = used.ended(&mut ledger, tested, |_| unlocked.counter(), now)?;
 
     let revocation = new_home.keep_certificate(&certificate, revocation.as_deref())?;
     let home = new_home.finish(&Config::template(&uri, key.fingerprint(), &domain))?;
@@ -181,12 +197,16 @@ pub fn try_out(
     now: Timestamp,
 ) -> Result<(), KeyError> {
     let key = check(home, &*token, now)?;
-    intend(&mut home.ledger()?, &home.config.token, KeyPurpose::SelfTest, now)?;
-    let mut unlocked = token.unlock(interaction)?;
-    if unlocked.public() != key.public() {
-        return Err(KeyError::OtherKey(key.fingerprint()));
-    }
-    self_test(&key, &mut *unlocked, now)
+    let mut ledger = home.ledger()?;
+    let used = intend(&mut ledger, &home.config.token, KeyPurpose::SelfTest, Some(token.description()), now)?;
+    announce(&*token, 1, interaction);
+    let unlocked = token.unlock(interaction).map_err(KeyError::from);
+    let mut unlocked = used.stopped(&mut ledger, unlocked, now)?;
+    let tested = match unlocked.public() == key.public() {
+        true => self_test(&key, &mut *unlocked, interaction, now),
+        false => Err(KeyError::OtherKey(key.fingerprint())),
+    };
+    used.ended(&mut ledger, tested, |()| unlocked.counter(), now)
 }
 
 /// Gives the release certificate another expiry, which may have passed. Its primary key must be on the token.
@@ -204,11 +224,15 @@ pub fn extend(
     }
     let expires = valid_for.map(|period| now.after(period).ok_or(KeyError::TooLong(period))).transpose()?;
     let mut ledger = home.ledger()?;
-    intend(&mut ledger, &home.config.token, KeyPurpose::Certify, now)?;
-    let mut unlocked = token.unlock(interaction)?;
+    let used = intend(&mut ledger, &home.config.token, KeyPurpose::Certify, Some(token.description()), now)?;
+    announce(&*token, 1 + home.certificate.user_ids().len(), interaction);
+    let unlocked = token.unlock(interaction).map_err(KeyError::from);
+    let mut unlocked = used.stopped(&mut ledger, unlocked, now)?;
     let hash = unlocked.public().least_hash().max(HashAlgorithm::Sha512);
     // A token with another key cannot make these signatures: each is checked with the certificate's primary key.
-    let extended = extend_certificate(&home.certificate, expires, now, hash, &mut |digest| unlocked.sign(digest))?;
+    let mut sign = |digest: &_| token::sign(&mut *unlocked, digest, interaction);
+    let extended = extend_certificate(&home.certificate, expires, now, hash, &mut sign).map_err(KeyError::from);
+    let extended = used.ended(&mut ledger, extended, |_| unlocked.counter(), now)?;
     let key = extended.signing_key(ours, now)?;
     let digest = Sha256::of(&extended.binary());
     home.replace_certificate(lock, extended)?;
@@ -234,23 +258,48 @@ fn checked(identity: &Identity, now: Timestamp) -> Result<Option<Timestamp>, Key
     identity.valid_for.map(end).transpose()
 }
 
+/// How many signatures a new certificate takes.
+const CERTIFICATE_SIGNATURES: usize = 3;
+
+fn announce(token: &dyn LockedToken, signatures: usize, interaction: &mut dyn Interaction) {
+    interaction.begins(&Batch { signatures, token: token.description().clone() });
+}
+
+/// The creation time of the OpenPGP key that a card keeps, if its fingerprint proves that this key was made then.
+fn created(token: &TokenDescription, public: Option<&PublicKey>) -> Option<Timestamp> {
+    let card = token.card.as_ref()?;
+    card.created.filter(|created| {
+        card.fingerprint.is_some() && public.and_then(|public| fingerprint_of(public, *created)) == card.fingerprint
+    })
+}
+
 fn certify(
     token: &mut dyn Token,
     identity: Identity,
+    created: Timestamp,
     expires: Option<Timestamp>,
+    interaction: &mut dyn Interaction,
     now: Timestamp,
-) -> Result<(Certificate, String), KeyError> {
+) -> Result<(Certificate, Option<String>), KeyError> {
     let public = token.public().clone();
     let hash = public.least_hash().max(HashAlgorithm::Sha512);
-    let new = NewCertificate { user_id: identity.user_id, created: now, expires, hash };
-    Ok(make_certificate(&public, &new, &mut |digest| token.sign(digest))?)
+    let new = NewCertificate { user_id: identity.user_id, created, signed: now, expires, hash };
+    let (certificate, revocation) =
+        make_certificate(&public, &new, &mut |digest| token::sign(token, digest, interaction))?;
+    Ok((certificate, Some(revocation)))
 }
 
 /// The one key on the token that is a signing key of the certificate.
-fn find_certified(token: &TokenUri, certificate: &Certificate, now: Timestamp) -> Result<TokenUri, KeyError> {
+fn find_certified(
+    token: &TokenUri,
+    certificate: &Certificate,
+    interaction: &mut dyn Interaction,
+    now: Timestamp,
+) -> Result<TokenUri, KeyError> {
     let keys = certificate.signing_keys(now)?;
     let is_ours = |public: &PublicKey| keys.iter().any(|key| key.public() == public);
-    let found = token::list_keys(token)?.into_iter().filter(|found| found.public.as_ref().is_ok_and(&is_ours));
+    let found = token::list_keys(token, interaction)?.into_iter();
+    let found = found.filter(|found| found.public.as_ref().is_ok_and(&is_ours));
     let mut found: Vec<String> = found.map(|found| found.token.uri).collect();
     let (uri, certificate) = (token.to_string(), certificate.fingerprint());
     match (found.pop(), found.is_empty()) {
@@ -273,14 +322,71 @@ fn own_key(certificate: &Certificate, token: &dyn Token, now: Timestamp) -> Resu
     own.ok_or(KeyError::OtherKey(certificate.fingerprint()))
 }
 
-fn self_test(key: &SigningKey, token: &mut dyn Token, now: Timestamp) -> Result<(), KeyError> {
+fn self_test(
+    key: &SigningKey,
+    token: &mut dyn Token,
+    interaction: &mut dyn Interaction,
+    now: Timestamp,
+) -> Result<(), KeyError> {
     let hash = key.public().least_hash();
     let what = ReleaseSignature { created: now, hash, notations: vec![] };
-    make_release_signature(key, &HashState::of(SELF_TEST, hash), &what, &mut |digest| token.sign(digest))?;
+    let mut sign = |digest: &_| token::sign(token, digest, interaction);
+    make_release_signature(key, &HashState::of(SELF_TEST, hash), &what, &mut sign)?;
     Ok(())
 }
 
-fn intend(ledger: &mut Ledger, token: &TokenUri, purpose: KeyPurpose, now: Timestamp) -> Result<(), KeyError> {
-    ledger.append(now, Event::KeyIntended { token: token.to_string(), purpose })?;
-    Ok(())
+/// A use of the token that was logged before it began.
+struct Used {
+    intent: u64,
+    card: Option<CardUse>,
+}
+
+/// Logs what the token is about to be used for.
+fn intend(
+    ledger: &mut Ledger,
+    token: &TokenUri,
+    purpose: KeyPurpose,
+    description: Option<&TokenDescription>,
+    now: Timestamp,
+) -> Result<Used, KeyError> {
+    let card = description.and_then(card_use);
+    let intent = ledger.append(now, Event::KeyIntended { token: token.to_string(), purpose, card: card.clone() })?;
+    Ok(Used { intent, card })
+}
+
+impl Used {
+    /// Logs how it ended; `counter` tells how many signatures the token has made until then.
+    fn ended<T>(
+        self,
+        ledger: &mut Ledger,
+        result: Result<T, KeyError>,
+        counter: impl FnOnce(&T) -> Option<u32>,
+        now: Timestamp,
+    ) -> Result<T, KeyError> {
+        let after = result.as_ref().ok().and_then(counter);
+        let logged = self.log(ledger, result.as_ref().err(), after, now);
+        // Why it failed matters more than that this could not be logged either.
+        let value = result?;
+        logged.map(|()| value)
+    }
+
+    /// Logs that it ended before the token was unlocked, if it did.
+    fn stopped<T>(&self, ledger: &mut Ledger, result: Result<T, KeyError>, now: Timestamp) -> Result<T, KeyError> {
+        result.inspect_err(|error| {
+            let _the_error_matters_more = self.log(ledger, Some(error), None, now);
+        })
+    }
+
+    fn log(
+        &self,
+        ledger: &mut Ledger,
+        failed: Option<&KeyError>,
+        after: Option<u32>,
+        now: Timestamp,
+    ) -> Result<(), KeyError> {
+        let card = self.card.clone().map(|card| CardUse { after, ..card });
+        let failed = failed.map(ToString::to_string);
+        ledger.append(now, Event::KeyOutcome { intent: self.intent, failed, card })?;
+        Ok(())
+    }
 }

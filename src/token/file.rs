@@ -117,6 +117,7 @@ fn read(path: &Path) -> Result<FileToken, TokenError> {
         model: "file".to_owned(),
         serial: hex::encode(&public[..8]),
         pin: PinState::NotNeeded,
+        card: None,
     };
     Ok(FileToken { path: path.to_owned(), key, public: PublicKey::Ed25519(public), description })
 }

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use super::{Interaction, PinRequest};
+use super::{Interaction, PinRequest, PinState, TokenError};
 
 /// The longest PIN, in bytes.
 const LONGEST: usize = 256;
@@ -82,6 +82,43 @@ pub enum PinError {
         /// The credential.
         name: String,
     },
+}
+
+/// A PIN that may be tried once.
+pub(super) enum Given {
+    /// The token takes no PIN.
+    Nothing,
+    /// It is typed on a keypad of the token's or its reader's own.
+    AtKeypad,
+    /// This PIN.
+    Pin(SecretString),
+}
+
+/// The PIN that `request` is about, unless a try would be in vain or could be the last. `token` is its name in errors.
+pub(super) fn obtain(
+    request: &PinRequest,
+    token: &str,
+    keypad: bool,
+    source: &PinSource,
+    interaction: &mut dyn Interaction,
+) -> Result<Given, TokenError> {
+    let (token, pin) = (token.to_owned(), request.pin);
+    match request.state {
+        PinState::NotNeeded => return Ok(Given::Nothing),
+        PinState::Locked => return Err(TokenError::PinLocked { token, pin }),
+        PinState::FinalTry => {
+            let attended = keypad || *source == PinSource::Prompt;
+            if !attended || !interaction.final_try(request) {
+                return Err(TokenError::FinalTry { token, pin });
+            }
+        }
+        PinState::Untouched | PinState::CountLow | PinState::Left(_) => {}
+    }
+    if keypad {
+        interaction.at_keypad(request);
+        return Ok(Given::AtKeypad);
+    }
+    source.read(request, interaction).map(Given::Pin).map_err(|source| TokenError::Pin { token, pin, source })
 }
 
 impl PinSource {
@@ -231,7 +268,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::token::PinState;
+    use crate::token::Pin;
 
     struct Answer(Option<&'static str>);
 
@@ -246,7 +283,7 @@ mod tests {
     }
 
     fn read(source: &PinSource, answer: Option<&'static str>) -> Result<String, PinError> {
-        let request = PinRequest { token: "release".into(), state: PinState::Untouched };
+        let request = PinRequest { token: "release".into(), pin: Pin::User, state: PinState::Untouched };
         source.read(&request, &mut Answer(answer)).map(|pin| pin.expose_secret().to_owned())
     }
 

@@ -1,4 +1,4 @@
-//! Token URIs: `pkcs11:` after RFC 7512, and `file:` for the token of tests.
+//! Token URIs: `card:`, `pkcs11:` after RFC 7512, and `file:` for the token of tests.
 //!
 //! A parser of our own, because strictness is the point: an attribute that is misspelt, doubled or not understood
 //! widens what a URI fits, and the wrong key is then found without a word. So everything unknown is refused by name.
@@ -21,10 +21,28 @@ const UNMATCHED: [&str; 5] =
 /// What names a token and a key on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenUri {
+    /// An OpenPGP card.
+    Card(CardUri),
     /// A PKCS#11 token.
     Pkcs11(Pkcs11Uri),
     /// A key in a file, for tests.
     File(PathBuf),
+}
+
+/// An OpenPGP card: `card:` is the only one present, `card:0006:12345678` the one with this manufacturer and serial number.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CardUri {
+    /// Which card.
+    pub(super) ident: Option<CardIdent>,
+    pin_source: Option<PinSource>,
+    admin_pin_source: Option<PinSource>,
+}
+
+/// Manufacturer and serial number of a card, from its application identifier (OpenPGP card 3.4, section 4.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CardIdent {
+    pub(super) manufacturer: u16,
+    pub(super) serial: u32,
 }
 
 /// A PKCS#11 URI (RFC 7512). An attribute that is not given fits every token or key.
@@ -52,9 +70,14 @@ enum ObjectKind {
 /// A text that is not the URI of a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
-    /// Neither `pkcs11:` nor `file:`.
-    #[error("token URI `{0}` begins with neither `pkcs11:` nor `file:`")]
+    /// Neither `card:` nor `pkcs11:` nor `file:`.
+    #[error("token URI `{0}` begins with neither `card:` nor `pkcs11:` nor `file:`")]
     Scheme(String),
+    /// `card:` followed by something else than manufacturer and serial number.
+    #[error(
+        "token URI `card:{0}` names no card: a card is `card:MANUFACTURER:SERIAL` in 4 and 8 hexadecimal digits, or `card:`"
+    )]
+    NotACard(String),
     /// Too long.
     #[error("token URI has {0} bytes; at most {LONGEST} are read")]
     TooLong(usize),
@@ -104,6 +127,7 @@ impl FromStr for TokenUri {
             return Err(UriError::TooLong(text.len()));
         }
         match text.split_once(':') {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("card") => rest_of_card(rest).map(Self::Card),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("pkcs11") => rest_of_pkcs11(rest).map(Self::Pkcs11),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => rest_of_file(rest).map(Self::File),
             // Only what stands before the colon: whatever follows could hold a PIN.
@@ -114,11 +138,12 @@ impl FromStr for TokenUri {
 }
 
 impl TokenUri {
-    /// This URI without the key that it names: it fits every key on the token.
+    /// The URI of every token that the module of this one has.
     #[must_use]
-    pub fn whole_token(&self) -> Self {
+    pub fn all_tokens(&self) -> Self {
         match self {
-            Self::Pkcs11(uri) => Self::Pkcs11(uri.clone().with_key(None, &[])),
+            Self::Card(_) => Self::Card(CardUri::default()),
+            Self::Pkcs11(uri) => Self::Pkcs11(Pkcs11Uri { module_path: uri.module_path.clone(), ..Default::default() }),
             Self::File(path) => Self::File(path.clone()),
         }
     }
@@ -130,6 +155,7 @@ impl FromStr for Pkcs11Uri {
     fn from_str(text: &str) -> Result<Self, UriError> {
         match text.parse()? {
             TokenUri::Pkcs11(uri) => Ok(uri),
+            TokenUri::Card(_) => Err(UriError::Scheme("card".to_owned())),
             TokenUri::File(_) => Err(UriError::Scheme("file".to_owned())),
         }
     }
@@ -142,6 +168,69 @@ fn rest_of_file(rest: &str) -> Result<PathBuf, UriError> {
         return Err(UriError::NoPath);
     }
     Ok(PathBuf::from(path))
+}
+
+fn rest_of_card(rest: &str) -> Result<CardUri, UriError> {
+    let (ident, query) = match rest.split_once('?') {
+        Some((ident, query)) => (ident, query),
+        None => (rest, ""),
+    };
+    let mut uri = CardUri::default();
+    if !ident.is_empty() {
+        uri.ident = Some(ident.parse()?);
+    }
+    for attribute in query.split('&').filter(|_| !query.is_empty()) {
+        let (name, value) = name_and_value(attribute)?;
+        let source = |name, value| query_text(name, value)?.parse().map_err(UriError::PinSource);
+        match name {
+            "pin-source" => once("pin-source", &mut uri.pin_source, || source("pin-source", value))?,
+            "admin-pin-source" => {
+                once("admin-pin-source", &mut uri.admin_pin_source, || source("admin-pin-source", value))?;
+            }
+            "pin-value" => return Err(pin_value()),
+            _ => return Err(UriError::Unknown { name: shown(name), place: "query" }),
+        }
+    }
+    Ok(uri)
+}
+
+impl FromStr for CardIdent {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        let digits = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let parts = text.split_once(':').filter(|(maker, serial)| digits(maker, 4) && digits(serial, 8));
+        // What is no ident could be a PIN in the wrong place: not more of it is shown than an ident is long.
+        let (maker, serial) = parts.ok_or_else(|| UriError::NotACard(shown(text).chars().take(13).collect()))?;
+        Ok(Self {
+            manufacturer: u16::from_str_radix(maker, 16).expect("four hexadecimal digits"),
+            serial: u32::from_str_radix(serial, 16).expect("eight hexadecimal digits"),
+        })
+    }
+}
+
+impl fmt::Display for CardIdent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04X}:{:08X}", self.manufacturer, self.serial)
+    }
+}
+
+impl CardUri {
+    /// Where the PIN comes from; [`PinSource::Prompt`] unless the URI says otherwise.
+    pub fn pin_source(&self) -> PinSource {
+        self.pin_source.clone().unwrap_or(PinSource::Prompt)
+    }
+
+    /// Where the admin PIN comes from; [`PinSource::Prompt`] unless the URI says otherwise.
+    pub fn admin_pin_source(&self) -> PinSource {
+        self.admin_pin_source.clone().unwrap_or(PinSource::Prompt)
+    }
+
+    /// The URI of the card `ident`, to sign with: where the admin PIN comes from is left out.
+    #[must_use]
+    pub(super) fn exactly(&self, ident: CardIdent) -> Self {
+        Self { ident: Some(ident), pin_source: self.pin_source.clone(), admin_pin_source: None }
+    }
 }
 
 fn rest_of_pkcs11(rest: &str) -> Result<Pkcs11Uri, UriError> {
@@ -354,9 +443,29 @@ fn shown(text: &str) -> String {
 impl fmt::Display for TokenUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Card(uri) => uri.fmt(f),
             Self::Pkcs11(uri) => uri.fmt(f),
             Self::File(path) => write!(f, "file:{}", path.display()),
         }
+    }
+}
+
+impl fmt::Display for CardUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ident, pin_source, admin_pin_source } = self;
+        f.write_str("card:")?;
+        if let Some(ident) = ident {
+            ident.fmt(f)?;
+        }
+        let query = |source: &PinSource| encoded(source.to_string().as_bytes(), is_query_character);
+        let query = joined(
+            [
+                ("pin-source", pin_source.as_ref().map(query)),
+                ("admin-pin-source", admin_pin_source.as_ref().map(query)),
+            ],
+            "&",
+        );
+        if query.is_empty() { Ok(()) } else { write!(f, "?{query}") }
     }
 }
 
@@ -430,6 +539,44 @@ mod tests {
         match text.parse::<TokenUri>() {
             Ok(uri) => panic!("{text} was taken for {uri:?}"),
             Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_card_is_written_as_it_is_read() {
+        for (text, written) in [
+            ("card:", "card:"),
+            ("CARD:0006:1234abcd", "card:0006:1234ABCD"),
+            ("card:?pin-source=prompt", "card:?pin-source=prompt"),
+            ("card:?", "card:"),
+            (
+                "card:FFFE:00000001?admin-pin-source=fd:3&pin-source=file:/run/pin",
+                "card:FFFE:00000001?pin-source=file:/run/pin&admin-pin-source=fd:3",
+            ),
+        ] {
+            let uri: TokenUri = text.parse().expect("a card's URI");
+            assert_eq!(uri.to_string(), written);
+            assert_eq!(written.parse(), Ok(uri));
+        }
+    }
+
+    #[test]
+    fn what_names_no_card_is_refused() {
+        for text in
+            ["card:0006", "card:0006:", "card:0006:123", "card:6:12345678", "card:+006:12345678", "card://", "card:*"]
+        {
+            assert!(matches!(text.parse::<TokenUri>(), Err(UriError::NotACard(_))), "{text}");
+        }
+        for text in [
+            "card:?pin-value=123456",
+            "card:?pin-source=123456",
+            "card:?pin-source=prompt&pin-source=prompt",
+            "card:?object=x",
+            "card:?pin-source",
+            "card:0006:12345678;object=x",
+        ] {
+            let error = text.parse::<TokenUri>().expect_err(text);
+            assert!(!error.to_string().contains("123456\"") && !error.to_string().contains("=123456"), "{error}");
         }
     }
 
@@ -537,9 +684,9 @@ mod tests {
     fn no_other_scheme_is_taken() {
         assert_eq!(
             refused("/usr/lib/softhsm2.so"),
-            "token URI `/usr/lib/softhsm2.so` begins with neither `pkcs11:` nor `file:`"
+            "token URI `/usr/lib/softhsm2.so` begins with neither `card:` nor `pkcs11:` nor `file:`"
         );
-        assert_eq!(refused("http://x"), "token URI `http` begins with neither `pkcs11:` nor `file:`");
+        assert_eq!(refused("http://x"), "token URI `http` begins with neither `card:` nor `pkcs11:` nor `file:`");
         assert_eq!(
             refused(&format!("pkcs11:token={}", "a".repeat(5000))),
             "token URI has 5013 bytes; at most 4096 are read"
@@ -592,7 +739,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "\\PC{0,60}", scheme in "(pkcs11:|file:|)") {
+        fn no_text_panics(text in "\\PC{0,60}", scheme in "(card:|pkcs11:|file:|)") {
             let _ = format!("{scheme}{text}").parse::<TokenUri>();
         }
 

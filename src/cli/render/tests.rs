@@ -78,22 +78,33 @@ fn token_errors() -> Vec<TokenError> {
         Module { module: "module.so".into(), reason: reason() },
         NoModule { uri: uri() },
         TokenAbsent { uri: uri(), present: vec![] },
+        TokenAbsent { uri: "card:".into(), present: two() },
         TokenAmbiguous { uri: uri(), candidates: two() },
+        TokenAmbiguous { uri: "card:".into(), candidates: two() },
         KeyAbsent { token: token(), uri: uri(), present: two() },
         KeyAmbiguous { token: token(), uri: uri(), candidates: two() },
         KeyExists { token: token(), key: "label `r2026`".into() },
         KeyUnsuitable { token: token(), key: "label `r2026`".into(), reason: reason() },
         KeyUnnamed { uri: uri() },
         MechanismUnsupported { token: token(), mechanism: "CKM_EDDSA".into() },
-        PinWrong { token: token(), state: PinState::Untouched },
-        PinWrong { token: token(), state: PinState::FinalTry },
-        PinWrong { token: token(), state: PinState::Locked },
-        PinLocked { token: token() },
-        FinalTry { token: token() },
+        PinWrong { token: token(), pin: super::Pin::User, state: PinState::Untouched },
+        PinWrong { token: token(), pin: super::Pin::User, state: PinState::FinalTry },
+        PinWrong { token: token(), pin: super::Pin::Admin, state: PinState::Locked },
+        PinWrong { token: token(), pin: super::Pin::User, state: PinState::Left(2) },
+        PinLocked { token: token(), pin: super::Pin::User },
+        PinLocked { token: token(), pin: super::Pin::Admin },
+        FinalTry { token: token(), pin: super::Pin::User },
         PinNotSet { token: token() },
-        Pin { token: token(), source: PinError::Declined },
+        Pin { token: token(), pin: super::Pin::User, source: PinError::Declined },
         SessionLost { token: token(), reason: reason() },
         Busy { token: token(), reason: reason() },
+        Held { reader: "Yubico YubiKey 00 00".into(), holders: vec![] },
+        Held { reader: "Yubico YubiKey 00 00".into(), holders: vec!["scdaemon (process 4711)".into()] },
+        NoCardService { reason: reason() },
+        SlotEmpty { token: token() },
+        SlotTaken { token: token(), key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334 (ed25519)".into() },
+        TouchMissing { token: token() },
+        Counter { token: token(), before: 7, after: 9 },
         Unexpected { token: token(), call: "C_Sign", answer: text() },
         File { path: text(), reason: reason() },
     ]
@@ -276,9 +287,12 @@ fn every_error() -> Vec<CliError> {
         CountersignError::Kept { file: text(), fault: BadSignature::Ends }.into(),
         CountersignError::Sign { file: text(), fault: MakeError::WrongAnswer }.into(),
         CountersignError::Sign { file: text(), fault: MakeError::Invalid(text()) }.into(),
-        CountersignError::Sign { file: text(), fault: MakeError::Token(TokenError::PinLocked { token: text() }) }
-            .into(),
-        CountersignError::Token(TokenError::PinLocked { token: text() }).into(),
+        CountersignError::Sign {
+            file: text(),
+            fault: MakeError::Token(TokenError::PinLocked { token: text(), pin: Pin::User }),
+        }
+        .into(),
+        CountersignError::Token(TokenError::PinLocked { token: text(), pin: Pin::User }).into(),
         CountersignError::Occupied(path()).into(),
         CountersignError::File(file()).into(),
         CountersignError::Ledger(ledger_error()).into(),
@@ -293,7 +307,7 @@ fn every_error() -> Vec<CliError> {
         KeyError::Several { uri: uri_text(), certificate: key(), keys: vec![text(), text()] }.into(),
         KeyError::OtherKey(key()).into(),
         KeyError::Make(MakeError::WrongAnswer).into(),
-        KeyError::Token(TokenError::PinLocked { token: text() }).into(),
+        KeyError::Token(TokenError::PinLocked { token: text(), pin: Pin::User }).into(),
         KeyError::Home(HomeError::Exists(path())).into(),
         KeyError::Ledger(ledger_error()).into(),
         CliError::Uri(uri),
@@ -319,7 +333,7 @@ fn every_error() -> Vec<CliError> {
         PinError::Malformed { from: text(), reason: "it has a control character" },
         PinError::NoCredentials { name: text() },
     ];
-    errors.extend(pins.map(|source| TokenError::Pin { token: text(), source }.into()));
+    errors.extend(pins.map(|source| TokenError::Pin { token: text(), pin: Pin::User, source }.into()));
     errors.extend(home_errors().into_iter().map(CliError::from));
     errors.extend(file_faults().into_iter().map(CliError::from));
     errors

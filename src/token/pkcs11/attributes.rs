@@ -1,4 +1,4 @@
-//! From the attributes of a key object to its public key, and from a signature as a module gives it to its numbers.
+//! From the attributes of a key object to its public key, and what makes and uses a key of a kind.
 //!
 //! Modules disagree about encodings; here is where that ends. Nothing in this file calls a module.
 
@@ -6,7 +6,8 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::{Attribute, AttributeType, KeyType};
 
-use crate::domain::key::{Curve, HashAlgorithm, KeyKind, MessageDigest, PublicKey, RawSignature};
+use crate::domain::key::{Curve, KeyKind, PublicKey};
+use crate::token::raw;
 
 /// What is read of a key to learn its public half.
 pub(super) const PUBLIC_ATTRIBUTES: [AttributeType; 5] = [
@@ -16,9 +17,6 @@ pub(super) const PUBLIC_ATTRIBUTES: [AttributeType; 5] = [
     AttributeType::EcParams,
     AttributeType::EcPoint,
 ];
-
-/// The bits of an RSA modulus that are taken: less is no longer safe, and more is not made by any token.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 // CKA_EC_PARAMS: an object identifier in DER.
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -30,14 +28,6 @@ const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 const ED25519_NAME: &[u8] = b"\x13\x0cedwards25519";
 /// Ed25519 as GnuPG has it, 1.3.6.1.4.1.11591.15.1.
 const ED25519_GNU: &[u8] = &[0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01];
-
-// What comes before the digest in a DigestInfo (RFC 8017, section 9.2, note 1).
-const SHA256_PREFIX: &[u8] =
-    &[0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
-const SHA384_PREFIX: &[u8] =
-    &[0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04, 0x30];
-const SHA512_PREFIX: &[u8] =
-    &[0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40];
 
 /// The public key that `attributes` make, or why it cannot sign a release.
 pub(super) fn public_key(attributes: &[Attribute]) -> Result<PublicKey, String> {
@@ -56,25 +46,17 @@ pub(super) fn public_key(attributes: &[Attribute]) -> Result<PublicKey, String> 
 
 fn rsa(attributes: &[Attribute]) -> Result<PublicKey, String> {
     let n = attributes.iter().find_map(|attribute| match attribute {
-        Attribute::Modulus(bytes) => Some(number(bytes)),
+        Attribute::Modulus(bytes) => Some(&bytes[..]),
         _ => None,
     });
     let e = attributes.iter().find_map(|attribute| match attribute {
-        Attribute::PublicExponent(bytes) => Some(number(bytes)),
+        Attribute::PublicExponent(bytes) => Some(&bytes[..]),
         _ => None,
     });
     let (Some(n), Some(e)) = (n, e) else {
         return Err("it does not tell its modulus and exponent (CKA_MODULUS, CKA_PUBLIC_EXPONENT)".to_owned());
     };
-    let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
-    if !RSA_BITS.contains(&bits) {
-        return Err(format!("its RSA modulus has {bits} bits; {} to {} are taken", RSA_BITS.start(), RSA_BITS.end()));
-    }
-    let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
-    if !odd(&n) || !odd(&e) || e == [1] {
-        return Err("its RSA modulus and exponent make no key".to_owned());
-    }
-    Ok(PublicKey::Rsa { n, e })
+    raw::rsa(n, e)
 }
 
 fn ecdsa(attributes: &[Attribute]) -> Result<PublicKey, String> {
@@ -125,11 +107,6 @@ fn unwrapped(raw: &[u8], size: usize) -> Result<&[u8], String> {
         _ => &[],
     };
     (point.len() == size).then_some(point).ok_or_else(|| format!("its point is not of {size} bytes (CKA_EC_POINT)"))
-}
-
-/// Big-endian, without leading zeros.
-fn number(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().copied().skip_while(|byte| *byte == 0).collect()
 }
 
 fn hex_start(bytes: &[u8]) -> String {
@@ -195,47 +172,6 @@ pub(super) fn generation(kind: KeyKind) -> Generation {
         KeyKind::Rsa2048 => rsa(2048),
         KeyKind::Rsa3072 => rsa(3072),
         KeyKind::Rsa4096 => rsa(4096),
-    }
-}
-
-/// What the token is handed for `digest`: a DigestInfo for RSA; for ECDSA no more than the field holds, because many
-/// modules refuse longer input instead of cutting it; for Ed25519 the digest as the message.
-pub(super) fn to_be_signed(key: &PublicKey, digest: &MessageDigest) -> Vec<u8> {
-    assert_eq!(digest.bytes.len(), digest.algorithm.size(), "a digest is as long as its algorithm makes it");
-    match key {
-        PublicKey::Rsa { .. } => [digest_info_prefix(digest.algorithm), &digest.bytes].concat(),
-        PublicKey::Ecdsa { curve, .. } => digest.bytes[..digest.bytes.len().min(curve.field_size())].to_vec(),
-        PublicKey::Ed25519(_) => digest.bytes.clone(),
-    }
-}
-
-fn digest_info_prefix(algorithm: HashAlgorithm) -> &'static [u8] {
-    match algorithm {
-        HashAlgorithm::Sha256 => SHA256_PREFIX,
-        HashAlgorithm::Sha384 => SHA384_PREFIX,
-        HashAlgorithm::Sha512 => SHA512_PREFIX,
-    }
-}
-
-/// The numbers of a signature; what is wrong with the answer otherwise.
-pub(super) fn signature(key: &PublicKey, answer: &[u8]) -> Result<RawSignature, String> {
-    let size = match key {
-        PublicKey::Rsa { n, .. } => n.len(),
-        PublicKey::Ecdsa { curve, .. } => 2 * curve.field_size(),
-        PublicKey::Ed25519(_) => 64,
-    };
-    let wrong = || format!("a signature of {} bytes where {size} are due", answer.len());
-    match key {
-        // Some modules leave out the leading zeros of the number.
-        PublicKey::Rsa { .. } if !answer.is_empty() && answer.len() <= size => {
-            Ok(RawSignature::Rsa([vec![0; size - answer.len()], answer.to_vec()].concat()))
-        }
-        PublicKey::Ecdsa { curve, .. } if answer.len() == size => {
-            let (r, s) = answer.split_at(curve.field_size());
-            Ok(RawSignature::Ecdsa { r: r.to_vec(), s: s.to_vec() })
-        }
-        PublicKey::Ed25519(_) => answer.try_into().map(RawSignature::Ed25519).map_err(|_| wrong()),
-        PublicKey::Rsa { .. } | PublicKey::Ecdsa { .. } => Err(wrong()),
     }
 }
 
@@ -319,44 +255,5 @@ mod tests {
             assert!(rsa_of(&n, &e).expect_err("no key").contains("make no key"));
         }
         assert!(rsa_of(&[], &[3]).expect_err("nothing").contains("0 bits"));
-    }
-
-    #[test]
-    fn the_digest_is_prepared_as_each_kind_of_key_wants_it() {
-        let digest = |algorithm: HashAlgorithm| MessageDigest {
-            algorithm,
-            bytes: (0..64).collect::<Vec<u8>>()[..algorithm.size()].to_vec(),
-        };
-        let sha512 = digest(HashAlgorithm::Sha512);
-        for (curve, size) in [(Curve::P256, 32), (Curve::P384, 48), (Curve::P521, 64)] {
-            let key = PublicKey::Ecdsa { curve, point: vec![] };
-            assert_eq!(to_be_signed(&key, &sha512), sha512.bytes[..size]);
-        }
-        assert_eq!(to_be_signed(&PublicKey::Ed25519([0; 32]), &sha512), sha512.bytes);
-        let rsa = PublicKey::Rsa { n: vec![], e: vec![] };
-        for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512] {
-            let info = to_be_signed(&rsa, &digest(algorithm));
-            assert_eq!(usize::from(info[1]) + 2, info.len());
-            assert!(info.ends_with(&digest(algorithm).bytes));
-        }
-    }
-
-    #[test]
-    fn a_signature_has_the_size_of_its_key() {
-        let rsa = PublicKey::Rsa { n: vec![1; 256], e: vec![3] };
-        assert_eq!(signature(&rsa, &[7; 256]), Ok(RawSignature::Rsa(vec![7; 256])));
-        let padded = [vec![0], vec![7; 255]].concat();
-        assert_eq!(signature(&rsa, &[7; 255]), Ok(RawSignature::Rsa(padded)));
-        assert!(signature(&rsa, &[7; 257]).is_err());
-        assert!(signature(&rsa, &[]).is_err());
-
-        let ecdsa = PublicKey::Ecdsa { curve: Curve::P521, point: vec![] };
-        let answer = [vec![1; 66], vec![2; 66]].concat();
-        assert_eq!(signature(&ecdsa, &answer), Ok(RawSignature::Ecdsa { r: vec![1; 66], s: vec![2; 66] }));
-        assert!(signature(&ecdsa, &answer[1..]).is_err());
-
-        let ed25519 = PublicKey::Ed25519([0; 32]);
-        assert_eq!(signature(&ed25519, &[5; 64]), Ok(RawSignature::Ed25519([5; 64])));
-        assert_eq!(signature(&ed25519, &[5; 63]), Err("a signature of 63 bytes where 64 are due".to_owned()));
     }
 }

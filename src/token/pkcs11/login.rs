@@ -8,24 +8,15 @@ use secrecy::SecretString;
 
 use super::lookup::{Opened, TokenInfo, is_busy};
 use super::module::{Failure, described};
-use crate::token::{Interaction, PinError, PinRequest, PinSource, PinState, TokenError};
-
-/// What logging in took, to be given again before each signature where the key wants that.
-pub(super) enum Given {
-    /// The token takes no PIN.
-    Nothing,
-    /// The PIN was typed on the token's own keypad.
-    AtPinpad,
-    /// This PIN.
-    Pin(SecretString),
-}
+use crate::token::pin::{Given, obtain};
+use crate::token::{Interaction, Pin, PinError, PinRequest, PinSource, PinState, TokenError};
 
 impl Given {
     /// The PIN as C_Login wants it.
     pub(super) fn pin(&self) -> Option<&SecretString> {
         match self {
             Self::Pin(pin) => Some(pin),
-            Self::Nothing | Self::AtPinpad => None,
+            Self::Nothing | Self::AtKeypad => None,
         }
     }
 }
@@ -80,25 +71,11 @@ fn is_half_read(token: &TokenInfo) -> bool {
 
 /// The PIN, if one is needed and may be tried.
 fn ask(token: &TokenInfo, source: &PinSource, interaction: &mut dyn Interaction) -> Result<Given, TokenError> {
-    let name = || token.name().to_owned();
-    let request = PinRequest { token: token.full_name(), state: token.pin };
-    match token.pin {
-        PinState::NotNeeded => return Ok(Given::Nothing),
-        PinState::Locked => return Err(TokenError::PinLocked { token: name() }),
-        _ if !token.pin_is_set => return Err(TokenError::PinNotSet { token: name() }),
-        PinState::FinalTry => {
-            let attended = token.has_pinpad || *source == PinSource::Prompt;
-            if !attended || !interaction.final_try(&request) {
-                return Err(TokenError::FinalTry { token: name() });
-            }
-        }
-        PinState::Untouched | PinState::CountLow => {}
+    if !token.pin_is_set && !matches!(token.pin, PinState::NotNeeded | PinState::Locked) {
+        return Err(TokenError::PinNotSet { token: token.name().to_owned() });
     }
-    if token.has_pinpad {
-        return Ok(Given::AtPinpad);
-    }
-    let pin = source.read(&request, interaction).map_err(|source| TokenError::Pin { token: name(), source })?;
-    Ok(Given::Pin(pin))
+    let request = PinRequest { token: token.full_name(), pin: Pin::User, state: token.pin };
+    obtain(&request, token.name(), token.has_pinpad, source, interaction)
 }
 
 /// Why C_Login failed. How the PIN stands now is asked of the token.
@@ -108,13 +85,13 @@ pub(super) fn refused(opened: &Opened, error: &Error) -> TokenError {
     match answer {
         RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
             let state = opened.pin_state().unwrap_or(opened.info.pin);
-            TokenError::PinWrong { token, state }
+            TokenError::PinWrong { token, pin: Pin::User, state }
         }
-        RvError::PinLocked => TokenError::PinLocked { token },
+        RvError::PinLocked => TokenError::PinLocked { token, pin: Pin::User },
         RvError::UserPinNotInitialized => TokenError::PinNotSet { token },
         // At the keypad of the token.
         RvError::FunctionCanceled | RvError::FunctionRejected | RvError::Cancel => {
-            TokenError::Pin { token, source: PinError::Declined }
+            TokenError::Pin { token, pin: Pin::User, source: PinError::Declined }
         }
         _ if is_busy(answer) => TokenError::Busy { token, reason: described(error) },
         _ => opened.fault(error).error,

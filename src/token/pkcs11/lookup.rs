@@ -116,6 +116,7 @@ impl TokenInfo {
             model: self.model.clone(),
             serial: self.serial.clone(),
             pin: self.pin,
+            card: None,
         }
     }
 }

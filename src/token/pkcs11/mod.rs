@@ -25,10 +25,11 @@ use cryptoki::session::UserType;
 use secrecy::SecretString;
 
 use self::attributes::Generation;
-use self::login::{Given, login};
+use self::login::login;
 use self::lookup::{Object, Opened, SigningKey, is_busy, is_lost};
 use self::module::{Failure, Module, described};
-use super::{FoundKey, Interaction, LockedToken, PinRequest, Pkcs11Uri, Token, TokenDescription, TokenError};
+use super::pin::Given;
+use super::{FoundKey, Interaction, LockedToken, PinRequest, Pkcs11Uri, Token, TokenDescription, TokenError, raw};
 use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
 
 /// A token that was found.
@@ -272,7 +273,7 @@ impl Token for Unlocked {
     }
 
     fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError> {
-        let input = attributes::to_be_signed(&self.public, digest);
+        let input = raw::to_be_signed(&self.public, digest);
         let answer = match self.sign_once(&input) {
             Err(NotSigned::Lost(reason)) => {
                 self.reopen(reason)?;
@@ -284,7 +285,7 @@ impl Token for Unlocked {
             NotSigned::Lost(reason) => TokenError::SessionLost { token: self.name.clone(), reason },
             NotSigned::Refused(error) => error,
         })?;
-        attributes::signature(&self.public, &answer).map_err(|answer| TokenError::Unexpected {
+        raw::signature(&self.public, &answer).map_err(|answer| TokenError::Unexpected {
             token: self.name.clone(),
             call: "C_Sign",
             answer,

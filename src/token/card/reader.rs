@@ -1,0 +1,179 @@
+//! Cards in readers, by way of the PC/SC service, and the way of each command to them.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
+use std::fs;
+
+use card_backend::{CardBackend, CardCaps, CardTransaction, PinType, SmartcardError};
+use card_backend_pcsc::PcscBackend;
+use pcsc::{Context, Protocols, Scope, ShareMode};
+
+use crate::domain::text::clean;
+use crate::token::TokenError;
+
+/// The longest answer that is put together from parts, in bytes: more than any key or certificate on a card.
+const LONGEST_ANSWER: usize = 64 << 10;
+
+/// The longest part of an answer, with its status (ISO 7816-3, section 12.2.1, and extended length).
+const LONGEST_PART: usize = (64 << 10) + 2;
+
+/// The command that takes a PIN (OpenPGP card 3.4, section 7.2.2); its P2 says which.
+const VERIFY: u8 = 0x20;
+
+/// The status of a command that was carried out.
+const DONE: [u8; 2] = [0x90, 0x00];
+
+/// Why there is no card to be had from a reader.
+#[derive(Debug)]
+pub(super) enum NoCard {
+    /// None is in it.
+    Empty,
+    /// This went wrong.
+    Trouble(TokenError),
+}
+
+/// The readers there are.
+pub(super) fn readers() -> Result<Vec<CString>, TokenError> {
+    // PC/SC Lite has none of more than 128 bytes, and no more than 16.
+    let mut names = [0; 16 * 130];
+    let context = Context::establish(Scope::System).map_err(no_service)?;
+    let names = context.list_readers(&mut names).map_err(no_service)?;
+    Ok(names.map(CStr::to_owned).collect())
+}
+
+/// What to call a reader.
+pub(super) fn named(reader: &CStr) -> String {
+    clean(&reader.to_string_lossy())
+}
+
+/// The card in `reader`, shared with other programs until a transaction begins.
+pub(super) fn connect(reader: &CStr) -> Result<Whole, NoCard> {
+    use pcsc::Error::{NoSmartcard, ReaderUnavailable, RemovedCard, SharingViolation, UnknownReader};
+    let context = Context::establish(Scope::System).map_err(|error| NoCard::Trouble(no_service(error)))?;
+    let card = context.connect(reader, ShareMode::Shared, Protocols::ANY).map_err(|error| match error {
+        NoSmartcard | RemovedCard | UnknownReader | ReaderUnavailable => NoCard::Empty,
+        SharingViolation => NoCard::Trouble(TokenError::Held { reader: named(reader), holders: holders() }),
+        other => NoCard::Trouble(TokenError::SessionLost { token: named(reader), reason: other.to_string() }),
+    })?;
+    let backend = PcscBackend::from_pcsc_card(reader, ShareMode::Shared, card);
+    backend
+        .map(Whole)
+        .map_err(|error| NoCard::Trouble(TokenError::SessionLost { token: named(reader), reason: error.to_string() }))
+}
+
+fn no_service(error: pcsc::Error) -> TokenError {
+    TokenError::NoCardService { reason: error.to_string() }
+}
+
+/// The programs that have the client library of the service loaded, as far as this user may look: one of them holds the
+/// card. The service itself does not tell which.
+pub(super) fn holders() -> Vec<String> {
+    let own = std::process::id();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|id| *id != own);
+    let mut found: Vec<_> = ids
+        .filter_map(|id| {
+            let maps = fs::read_to_string(format!("/proc/{id}/maps")).ok()?;
+            let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
+            maps.contains("libpcsclite").then(|| format!("{} (process {id})", clean(name.trim_end())))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// A card whose answers come whole, and that is left without a PIN.
+pub(super) struct Whole(PcscBackend);
+
+struct WholeTransaction<'a> {
+    card: Box<dyn CardTransaction + Send + Sync + 'a>,
+    /// P2 of each PIN that it took.
+    unlocked: BTreeSet<u8>,
+}
+
+impl CardBackend for Whole {
+    fn limit_card_caps(&self, caps: CardCaps) -> CardCaps {
+        self.0.limit_card_caps(caps)
+    }
+
+    fn transaction(
+        &mut self,
+        reselect: Option<&[u8]>,
+    ) -> Result<Box<dyn CardTransaction + Send + Sync + '_>, SmartcardError> {
+        Ok(Box::new(WholeTransaction { card: self.0.transaction(reselect)?, unlocked: BTreeSet::new() }))
+    }
+}
+
+impl CardTransaction for WholeTransaction<'_> {
+    /// Puts an answer in parts (status 61xx, ISO 7816-4, section 5.3.4) together. The library does so too, but panics
+    /// when the card takes commands of extended length.
+    fn transmit(&mut self, command: &[u8], _: usize) -> Result<Vec<u8>, SmartcardError> {
+        let mut whole = Vec::new();
+        let mut part = self.card.transmit(command, LONGEST_PART)?;
+        loop {
+            let Some((&[first, second], data)) = part.split_last_chunk::<2>().map(|(data, status)| (status, data))
+            else {
+                return Err(SmartcardError::Error("an answer without a status".to_owned()));
+            };
+            whole.extend_from_slice(data);
+            if first != 0x61 {
+                whole.extend([first, second]);
+                if let [_, VERIFY, 0, pin, _, ..] = command {
+                    self.note(*pin, &whole);
+                }
+                return Ok(whole);
+            }
+            if whole.len() > LONGEST_ANSWER {
+                return Err(SmartcardError::Error("an answer without an end".to_owned()));
+            }
+            part = self.card.transmit(&[0, 0xc0, 0, 0, second], LONGEST_PART)?;
+            if part.len() <= 2 && part.first() == Some(&0x61) {
+                return Err(SmartcardError::Error("an answer without an end".to_owned()));
+            }
+        }
+    }
+
+    fn max_cmd_len(&self) -> Option<usize> {
+        self.card.max_cmd_len()
+    }
+
+    fn feature_pinpad_verify(&self) -> bool {
+        self.card.feature_pinpad_verify()
+    }
+
+    fn feature_pinpad_modify(&self) -> bool {
+        self.card.feature_pinpad_modify()
+    }
+
+    fn pinpad_verify(&mut self, pin: PinType, caps: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
+        let answer = self.card.pinpad_verify(pin, caps)?;
+        self.note(pin.id(), &answer);
+        Ok(answer)
+    }
+
+    fn pinpad_modify(&mut self, pin: PinType, caps: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
+        self.card.pinpad_modify(pin, caps)
+    }
+
+    fn was_reset(&self) -> bool {
+        self.card.was_reset()
+    }
+}
+
+impl WholeTransaction<'_> {
+    fn note(&mut self, pin: u8, answer: &[u8]) {
+        if answer == DONE {
+            self.unlocked.insert(pin);
+        }
+    }
+}
+
+impl Drop for WholeTransaction<'_> {
+    /// Takes back each PIN, with a VERIFY whose P1 is FF, before another program can begin a transaction: it would sign with
+    /// our PIN. A card older than that form refuses it, and forgets the PIN in the reset that follows.
+    fn drop(&mut self) {
+        for pin in std::mem::take(&mut self.unlocked) {
+            let _gone_or_unknown = self.card.transmit(&[0, VERIFY, 0xff, pin], LONGEST_PART);
+        }
+    }
+}
