@@ -23,7 +23,9 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// The one place, file or folder below `src`, where each of these libraries may be named.
-const LIBRARIES: [(&str, &str); 13] = [
+const LIBRARIES: [(&str, &str); 18] = [
+    ("card_backend", "token/card"),
+    ("card_backend_pcsc", "token/card/reader.rs"),
     ("clap", "cli"),
     ("cryptoki", "token/pkcs11"),
     ("cryptoki_sys", "token/pkcs11"),
@@ -31,6 +33,9 @@ const LIBRARIES: [(&str, &str); 13] = [
     ("globset", "domain/grant.rs"),
     ("indicatif", "cli"),
     ("jiff", "domain/time.rs"),
+    ("openpgp_card", "token/card"),
+    ("pcsc", "token/card/reader.rs"),
+    ("pinentry", "cli/prompt.rs"),
     ("rpassword", "cli"),
     ("rusqlite", "ledger"),
     ("sequoia_openpgp", "openpgp"),
@@ -88,6 +93,8 @@ fn what_runs_the_wrong_way_is_seen() {
         ("home.rs", "type A = rusqlite::Error;", "rusqlite may be named in ledger alone"),
         ("steps/sign.rs", "fn f() { indicatif::g() }", "indicatif may be named in cli alone"),
         ("token/file.rs", "use rpassword;", "rpassword may be named in cli alone"),
+        ("token/pkcs11/mod.rs", "use openpgp_card::Card;", "openpgp_card may be named in token/card alone"),
+        ("token/card/mod.rs", "use pcsc::Context;", "pcsc may be named in token/card/reader.rs alone"),
         ("token/pkcs11/login.rs", "fn f() { unsafe { g() } }", "unsafe"),
         ("cli/sign.rs", "fn f() { println!(\"x\") }", "println! goes past cli::render"),
         ("steps/sign.rs", "fn f() { std::eprintln ! (\"x\") }", "eprintln! goes past cli::render"),

@@ -314,7 +314,7 @@ fn other_keys_are_refused_before_the_pin() {
                 "{error}"
             );
             let listed = said(list_keys(&parsed(&token.prompting_uri(label))));
-            assert!(listed[0].public.as_ref().is_err_and(|told| told.contains(reason)));
+            assert!(listed[0].public.as_ref().is_err_and(|told| told.to_string().contains(reason)));
         }
     });
 }

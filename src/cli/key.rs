@@ -95,8 +95,7 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
     let mut values = Vec::new();
     for found in found {
         let is_ours = release.as_ref().is_some_and(|key| found.public.as_ref() == Ok(key.public()));
-        let algorithm =
-            found.public.as_ref().map_or_else(|reason| format!("unsuitable: {reason}"), |key| key.algorithm());
+        let algorithm = found.public.as_ref().map_or_else(ToString::to_string, |key| key.algorithm());
         let fingerprint = match &found.token.card {
             Some(card) => card.fingerprint,
             None => release.as_ref().filter(|_| is_ours).map(SigningKey::fingerprint),

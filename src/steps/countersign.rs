@@ -144,7 +144,7 @@ pub fn countersign(
             Some(token)
         }
     };
-    let card = token.as_ref().and_then(|token| card_use(token.description()));
+    let card = token.as_ref().and_then(|token| token.description().counter()).map(card_use);
     let (index, intent) = intend(&build, &sums, card.clone(), token.is_some(), ledger, now)?;
     let mut run = Run { build: &build, home, ledger, index, intent, token_signatures: 0, card };
     let signed = run.sign_all(&sums, token, interaction);
@@ -228,9 +228,7 @@ impl Run<'_> {
         if let Some(token) = &token {
             check_key(self.build, token.public())?;
             // Between what the intent says and the PIN, others can have used it.
-            if let Some(card) = &mut self.card {
-                card.before = token.counter();
-            }
+            self.card = token.counter().map(card_use);
         }
         let list = HashState::of(sums.as_bytes(), self.intent.hash);
         let artifacts = self.build.artifacts.iter().map(|(name, state)| (name.as_str(), state));
@@ -269,7 +267,7 @@ impl Run<'_> {
             let answer = token::sign(token, digest, interaction);
             *token_signatures += u64::from(answer.is_ok());
             if let Some(card) = card {
-                card.after = token.counter();
+                card.after = token.counter().and_then(|counter| counter.signatures);
             }
             answer
         };

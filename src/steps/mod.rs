@@ -6,7 +6,7 @@
 #[cfg(feature = "host")]
 use crate::domain::event::CardUse;
 #[cfg(feature = "host")]
-use crate::token::TokenDescription;
+use crate::token::CardCounter;
 
 pub mod admit;
 pub mod attest;
@@ -21,11 +21,10 @@ pub mod grant;
 pub mod release_key;
 pub mod verify;
 
-/// What the log says of a card before it is used; nothing for another token.
+/// What the log says of a card before it is used.
 #[cfg(feature = "host")]
-fn card_use(token: &TokenDescription) -> Option<CardUse> {
-    let card = token.card.as_ref()?;
-    Some(CardUse { card: token.label.clone(), before: card.signatures, after: None })
+fn card_use(counter: CardCounter) -> CardUse {
+    CardUse { card: counter.card, before: counter.signatures, after: None }
 }
 
 /// Whoever watches a long read.

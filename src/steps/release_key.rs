@@ -15,7 +15,9 @@ use crate::openpgp::{
     Certificate, HashState, KeyTrouble, MakeError, NewCertificate, ReleaseSignature, SigningKey, extend_certificate,
     fingerprint_of, mail_domain, make_certificate, make_release_signature,
 };
-use crate::token::{self, Batch, Interaction, LockedToken, NewKey, Token, TokenDescription, TokenError, TokenUri};
+use crate::token::{
+    self, Batch, CardCounter, Interaction, LockedToken, NewKey, Token, TokenDescription, TokenError, TokenUri,
+};
 
 /// What a self-test signs: bytes that say what they are, so that the signature is of no use elsewhere.
 const SELF_TEST: &[u8] = b"countersign self-test: this signature vouches for nothing\n";
@@ -139,7 +141,7 @@ pub fn init(
             let new = NewKey { kind, created: now, fingerprint: &|public| fingerprint_of(public, now), replace };
             let made = token::generate(token, &new, interaction).map_err(KeyError::from);
             let (uri, mut unlocked) = used.ended(&mut ledger, made, |(_, token)| token.counter(), now)?;
-            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, None, now)?;
+            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, unlocked.counter(), now)?;
             let certified = certify(&mut *unlocked, identity, now, expires, interaction, now);
             (uri, unlocked, used, certified)
         }
@@ -147,7 +149,7 @@ pub fn init(
             let locked = token::find(token, interaction)?;
             let uri = exact_uri(&*locked, token);
             let created = created(locked.description(), locked.public()).unwrap_or(now);
-            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, Some(locked.description()), now)?;
+            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, locked.description().counter(), now)?;
             announce(&*locked, CERTIFICATE_SIGNATURES + 1, interaction);
             let unlocked = locked.unlock(interaction).map_err(KeyError::from);
             let mut unlocked = used.stopped(&mut ledger, unlocked, now)?;
@@ -157,7 +159,7 @@ pub fn init(
         Origin::Certified(certificate) => {
             let uri = find_certified(token, &certificate, interaction, now)?;
             let locked = token::find(&uri, interaction)?;
-            let used = intend(&mut ledger, &uri, KeyPurpose::SelfTest, Some(locked.description()), now)?;
+            let used = intend(&mut ledger, &uri, KeyPurpose::SelfTest, locked.description().counter(), now)?;
             announce(&*locked, 1, interaction);
             let unlocked = locked.unlock(interaction).map_err(KeyError::from);
             let unlocked = used.stopped(&mut ledger, unlocked, now)?;
@@ -198,7 +200,7 @@ pub fn try_out(
 ) -> Result<(), KeyError> {
     let key = check(home, &*token, now)?;
     let mut ledger = home.ledger()?;
-    let used = intend(&mut ledger, &home.config.token, KeyPurpose::SelfTest, Some(token.description()), now)?;
+    let used = intend(&mut ledger, &home.config.token, KeyPurpose::SelfTest, token.description().counter(), now)?;
     announce(&*token, 1, interaction);
     let unlocked = token.unlock(interaction).map_err(KeyError::from);
     let mut unlocked = used.stopped(&mut ledger, unlocked, now)?;
@@ -224,7 +226,7 @@ pub fn extend(
     }
     let expires = valid_for.map(|period| now.after(period).ok_or(KeyError::TooLong(period))).transpose()?;
     let mut ledger = home.ledger()?;
-    let used = intend(&mut ledger, &home.config.token, KeyPurpose::Certify, Some(token.description()), now)?;
+    let used = intend(&mut ledger, &home.config.token, KeyPurpose::Certify, token.description().counter(), now)?;
     announce(&*token, 1 + home.certificate.user_ids().len(), interaction);
     let unlocked = token.unlock(interaction).map_err(KeyError::from);
     let mut unlocked = used.stopped(&mut ledger, unlocked, now)?;
@@ -346,10 +348,10 @@ fn intend(
     ledger: &mut Ledger,
     token: &TokenUri,
     purpose: KeyPurpose,
-    description: Option<&TokenDescription>,
+    card: Option<CardCounter>,
     now: Timestamp,
 ) -> Result<Used, KeyError> {
-    let card = description.and_then(card_use);
+    let card = card.map(card_use);
     let intent = ledger.append(now, Event::KeyIntended { token: token.to_string(), purpose, card: card.clone() })?;
     Ok(Used { intent, card })
 }
@@ -360,10 +362,10 @@ impl Used {
         self,
         ledger: &mut Ledger,
         result: Result<T, KeyError>,
-        counter: impl FnOnce(&T) -> Option<u32>,
+        counter: impl FnOnce(&T) -> Option<CardCounter>,
         now: Timestamp,
     ) -> Result<T, KeyError> {
-        let after = result.as_ref().ok().and_then(counter);
+        let after = result.as_ref().ok().and_then(counter).and_then(|counter| counter.signatures);
         let logged = self.log(ledger, result.as_ref().err(), after, now);
         // Why it failed matters more than that this could not be logged either.
         let value = result?;

@@ -48,10 +48,19 @@ pub trait Token {
         false
     }
 
-    /// How many signatures its key has made so far, where the token counts them.
-    fn counter(&self) -> Option<u32> {
+    /// How often it has signed, if it is a card.
+    fn counter(&self) -> Option<CardCounter> {
         None
     }
+}
+
+/// A card, and how many signatures its key has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardCounter {
+    /// Manufacturer and serial number.
+    pub card: String,
+    /// The signatures, as far as they are known.
+    pub signatures: Option<u32>,
 }
 
 /// Lets the token sign, and says so when it waits for a touch.
@@ -83,6 +92,14 @@ pub struct TokenDescription {
     pub pin: PinState,
     /// What it tells beside, if it is an OpenPGP card.
     pub card: Option<CardState>,
+}
+
+impl TokenDescription {
+    /// How often it has signed, if it is a card.
+    pub fn counter(&self) -> Option<CardCounter> {
+        let card = self.card.as_ref()?;
+        Some(CardCounter { card: self.label.clone(), signatures: card.signatures })
+    }
 }
 
 /// What an OpenPGP card tells about its signing key (OpenPGP smart card application 3.4, section 4.4).
@@ -145,8 +162,19 @@ pub struct FoundKey {
     pub label: String,
     /// The key's id.
     pub id: Vec<u8>,
-    /// Its public half; the reason in its place when this is not a key that can sign a release.
-    pub public: Result<PublicKey, String>,
+    /// Its public half.
+    pub public: Result<PublicKey, NoSuchKey>,
+}
+
+/// Why there is no key that can sign a release.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoSuchKey {
+    /// The place on the card is empty.
+    #[error("none yet")]
+    Absent,
+    /// It is of another kind.
+    #[error("unsuitable: {0}")]
+    Unsuitable(String),
 }
 
 /// What a PIN is asked for.

@@ -43,7 +43,7 @@ impl Facts {
         let touch = data.uif_pso_cds()?.map_or(TouchPolicy::Off, |flag| touch(flag.touch_policy()));
         Ok(Self {
             ident: CardIdent { manufacturer: id.manufacturer(), serial: id.serial() },
-            manufacturer: clean(id.manufacturer_name()),
+            manufacturer: clean(id.manufacturer_name().trim_end_matches('.')),
             version: id.version(),
             key: signing_key(card, fingerprint.is_some())?,
             pin: tries_left(tries.err_count_pw1()),

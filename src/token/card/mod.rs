@@ -14,7 +14,7 @@ use std::ffi::{CStr, CString};
 use std::thread;
 use std::time::Duration;
 
-use card_backend::CardBackend;
+use card_backend::{CardBackend, SmartcardError};
 use openpgp_card::ocard::algorithm::AlgoSimple;
 use openpgp_card::ocard::data::{Fingerprint as CardFingerprint, KeyGenerationTime};
 use openpgp_card::ocard::{KeyType, StatusBytes};
@@ -28,8 +28,8 @@ use self::worker::{Desk, OpenCard, Started, Starting, Worker};
 use super::pin::{Given, obtain};
 use super::uri::CardUri;
 use super::{
-    FoundKey, Interaction, LockedToken, NewKey, Pin, PinError, PinState, Token, TokenDescription, TokenError,
-    TouchPolicy, raw,
+    CardCounter, FoundKey, Interaction, LockedToken, NewKey, NoSuchKey, Pin, PinError, PinState, Token,
+    TokenDescription, TokenError, TouchPolicy, raw,
 };
 use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
 
@@ -104,7 +104,10 @@ pub(super) fn list_all(interaction: &mut dyn Interaction) -> Result<(Vec<FoundKe
 }
 
 fn found(uri: &CardUri, facts: &Facts) -> FoundKey {
-    let public = facts.key.clone().unwrap_or_else(|| Err("there is none yet".to_owned()));
+    let public = match &facts.key {
+        Some(key) => key.clone().map_err(NoSuchKey::Unsuitable),
+        None => Err(NoSuchKey::Absent),
+    };
     FoundKey { token: facts.description(uri), label: "signing key".to_owned(), id: Vec::new(), public }
 }
 
@@ -179,8 +182,9 @@ impl Token for Unlocked {
         self.session.facts.state.touch != TouchPolicy::Off
     }
 
-    fn counter(&self) -> Option<u32> {
-        self.session.facts.state.signatures
+    fn counter(&self) -> Option<CardCounter> {
+        let Facts { state, .. } = &self.session.facts;
+        Some(CardCounter { card: self.session.facts.name(), signatures: state.signatures })
     }
 }
 
@@ -386,6 +390,10 @@ impl Session {
             let after = answer.is_ok().then(|| facts::counter(card.card()));
             (answer, after)
         })?;
+        if let Err(Error::Smartcard(_) | Error::ResponseLength(_)) = answer {
+            // It may have signed before it went.
+            self.facts.state.signatures = None;
+        }
         let answer = answer.map_err(|error| match error {
             // 6982 and 6985 by the applet of Nitrokey and others; 6600 is what the specification has for it.
             Error::CardStatus(
@@ -417,9 +425,8 @@ impl Session {
 
     fn fault(&self, call: &'static str, error: &Error) -> TokenError {
         match error {
-            Error::Smartcard(_) | Error::ResponseLength(_) => {
-                self.lost(&format!("it was pulled out, or its reader does not answer ({error})"))
-            }
+            Error::Smartcard(SmartcardError::Error(reason)) => self.lost(&format!("{PULLED} ({reason})")),
+            Error::Smartcard(_) | Error::ResponseLength(_) => self.lost(&format!("{PULLED} ({error})")),
             error => self.unexpected(call, error.to_string()),
         }
     }
@@ -435,6 +442,8 @@ impl Session {
 
 /// The counter has three bytes (OpenPGP card 3.4, section 4.4.1, tag 93).
 const COUNTER: u32 = 0x00ff_ffff;
+
+const PULLED: &str = "it was pulled out, or its reader does not answer";
 
 const PANIC: &str = "something that the card library does not expect";
 

@@ -113,7 +113,7 @@ impl CardTransaction for WholeTransaction<'_> {
         loop {
             let Some((&[first, second], data)) = part.split_last_chunk::<2>().map(|(data, status)| (status, data))
             else {
-                return Err(SmartcardError::Error("an answer without a status".to_owned()));
+                return Err(SmartcardError::Error("no answer".to_owned()));
             };
             whole.extend_from_slice(data);
             if first != 0x61 {

@@ -29,7 +29,9 @@ use self::login::login;
 use self::lookup::{Object, Opened, SigningKey, is_busy, is_lost};
 use self::module::{Failure, Module, described};
 use super::pin::Given;
-use super::{FoundKey, Interaction, LockedToken, PinRequest, Pkcs11Uri, Token, TokenDescription, TokenError, raw};
+use super::{
+    FoundKey, Interaction, LockedToken, NoSuchKey, PinRequest, Pkcs11Uri, Token, TokenDescription, TokenError, raw,
+};
 use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
 
 /// A token that was found.
@@ -114,7 +116,7 @@ pub(super) fn list_keys(uri: &Pkcs11Uri) -> Result<Vec<FoundKey>, TokenError> {
 fn found(opened: &Opened, object: Object) -> Result<FoundKey, Failure> {
     let public = match opened.public_key(&object) {
         Ok(public) => Ok(public),
-        Err(Failure { error: TokenError::KeyUnsuitable { reason, .. }, .. }) => Err(reason),
+        Err(Failure { error: TokenError::KeyUnsuitable { reason, .. }, .. }) => Err(NoSuchKey::Unsuitable(reason)),
         Err(failure) => return Err(failure),
     };
     let token = opened.info.description(&object.named(&opened.uri));
