@@ -3,13 +3,17 @@
 #
 #   tests/equipment.sh install demo|test|lint   install what is missing (root), or say how to (everybody else)
 #   tests/equipment.sh kryoptic                 build the Kryoptic PKCS#11 module once; print its path
+#   tests/equipment.sh virtual-card             build the virtual OpenPGP card once; print its path
+#   tests/equipment.sh second-card              install another maker's virtual card once; print the Python that runs it
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-demo_packages=(softhsm2 gpgv sqv git gcc libc6-dev ca-certificates)
-test_packages=("${demo_packages[@]}" opensc gnupg xz-utils faketime jq openssl openssh-client make pkg-config perl clang libclang-dev)
-lint_packages=(gcc libc6-dev git ca-certificates)
+build_packages=(git gcc libc6-dev ca-certificates pkg-config libpcsclite-dev)
+demo_packages=("${build_packages[@]}" softhsm2 gpgv sqv)
+card_packages=(pcscd vsmartcard-vpcd opensc gnupg scdaemon python3-venv)
+test_packages=("${demo_packages[@]}" "${card_packages[@]}" xz-utils faketime jq openssl openssh-client make perl clang libclang-dev)
+lint_packages=("${build_packages[@]}")
 
 nextest_version=0.9.143
 deny_version=0.20.2
@@ -24,6 +28,10 @@ declare -A proof=(
     [ca-certificates]=/etc/ssl/certs/ca-certificates.crt
     [libc6-dev]=/usr/include/stdio.h
     [perl]='/usr/share/perl/*/IPC/Cmd.pm'
+    [libpcsclite-dev]='/usr/include/PCSC/winscard.h'
+    [vsmartcard-vpcd]='/usr/lib/pcsc/drivers/serial/libifdvpcd.so'
+    [scdaemon]='/usr/lib/gnupg/scdaemon'
+    [python3-venv]='/usr/lib/python3*/ensurepip/__main__.py'
     [libclang-dev]='/usr/lib/llvm-*/lib/libclang*.so*'
 )
 
@@ -98,40 +106,70 @@ install_profile() {
     esac
 }
 
-# Cached outside the target folder under a hash of the package. One builder at a time; the module appears by a
-# rename, so an interrupted build leaves nothing that could be taken for it.
-kryoptic() {
-    local cache=${COUNTERSIGN_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/countersign-tests}
-    local package=$here/kryoptic hash home module lock
-    hash=$(cd "$package" && sha256sum Cargo.lock Cargo.toml src/lib.rs | sha256sum | cut -c1-16)
-    home=$cache/kryoptic-$hash
-    module=$home/libkryoptic_pkcs11.so
+# Where what is built from these files is kept: outside the target folder, under a hash of them.
+cached() {
+    local name=$1 hash
+    shift
+    hash=$(cd "$here/$name" && sha256sum -- "$@" | sha256sum | cut -c1-16)
+    printf '%s\n' "${COUNTERSIGN_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/countersign-tests}/$name-$hash"
+}
 
-    if [[ ! -f $module ]]; then
-        mkdir -p "$home"
-        exec {lock}>"$home/lock"
-        flock -n "$lock" || { say 'waiting for another build of the Kryoptic module' && flock "$lock"; }
+# Lets one builder work at a time; `lock` is the descriptor.
+take_turn() {
+    mkdir -p "$1"
+    exec {lock}>"$1/lock"
+    flock -n "$lock" || { say "waiting for another build of $2" && flock "$lock"; }
+}
+
+# Builds a package of its own, in its folder here. The product appears by a rename, so an interrupted build leaves nothing
+# that could be taken for it.
+built() {
+    local name=$1 product=$2 what=$3 home lock
+    home=$(cd "$here/$name" && cached "$name" Cargo.lock Cargo.toml src/*)
+    if [[ ! -f $home/$product ]]; then
+        take_turn "$home" "$what"
     fi
-    if [[ ! -f $module ]]; then
-        say 'building the Kryoptic PKCS#11 module (once, some minutes)'
+    if [[ ! -f $home/$product ]]; then
+        say "building $what (once, some minutes)"
         building=$home/building
         trap 'rm -rf "$building"' EXIT
         rm -rf "$building"
         # OpenSSL is built with make, which must not take flags from a make that called us.
         env -u MAKEFLAGS -u MFLAGS -u CARGO_BUILD_TARGET CARGO_TARGET_DIR="$building" \
-            cargo build --release --locked --manifest-path "$package/Cargo.toml" >&2 {lock}>&-
-        mv "$building/release/libkryoptic_pkcs11.so" "$module"
+            cargo build --release --locked --manifest-path "$here/$name/Cargo.toml" >&2 {lock}>&-
+        mv "$building/release/$product" "$home/$product"
     fi
-    printf '%s\n' "$module"
+    printf '%s\n' "$home/$product"
+}
+
+# A virtual environment has its own path in it, so it is made in its place, and marked when it is whole.
+second_card() {
+    local home lock
+    home=$(cached second-card build-requirements.txt requirements.txt)
+    if [[ ! -f $home/whole ]]; then
+        take_turn "$home" 'the second virtual card'
+    fi
+    if [[ ! -f $home/whole ]]; then
+        say 'installing the second virtual card (once)'
+        python3 -m venv --clear "$home/venv" >&2
+        local install=("$home/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all:)
+        "${install[@]}" -r "$here/second-card/build-requirements.txt" >&2
+        # Without isolation, in which pip would fetch what it builds with, and look at no digest.
+        "${install[@]}" --no-binary smartcard,smartcard-app-openpgp --no-build-isolation -r "$here/second-card/requirements.txt" >&2
+        touch "$home/whole"
+    fi
+    printf '%s\n' "$home/venv/bin/python"
 }
 
 usage() {
-    sed -n '4,5s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '4,7s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 
 case ${1:-} in
     install) install_profile "${2:-}" ;;
-    kryoptic) kryoptic ;;
+    kryoptic) built kryoptic libkryoptic_pkcs11.so 'the Kryoptic PKCS#11 module' ;;
+    virtual-card) built virtual-card virtual-card 'the virtual OpenPGP card' ;;
+    second-card) second_card ;;
     *) usage ;;
 esac
