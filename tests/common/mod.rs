@@ -5,6 +5,10 @@
 //! has to end.
 #![allow(dead_code, reason = "every test crate that includes this module uses its part")]
 
+#[cfg(feature = "host")]
+pub(crate) mod cards;
+#[cfg(feature = "host")]
+pub(crate) mod gpg;
 pub(crate) mod openpgp;
 pub(crate) mod tokens;
 #[cfg(feature = "host")]
@@ -126,8 +130,14 @@ impl<'a> Run<'a> {
     /// The token, the disk or the location is in trouble: exit code 3, the reason is told.
     #[track_caller]
     pub(crate) fn trouble(self, reason: &str) -> Said {
+        self.stops(3, reason)
+    }
+
+    /// It ends with this code, and tells the reason; what the token was asked for is looked at by other means.
+    #[track_caller]
+    pub(crate) fn stops(self, code: i32, reason: &str) -> Said {
         let (said, what) = self.run();
-        said.ended(3, reason, &what)
+        said.ended(code, reason, &what)
     }
 
     #[track_caller]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use super::cards::{self, Reader};
 use super::tokens::{Kryoptic, SoftHsm, SoftwareToken};
 use super::{Arguments, Run, Watch, openpgp};
 
@@ -28,6 +29,7 @@ pub(crate) struct World {
 enum ReleaseToken {
     File(PathBuf),
     Software(SoftwareToken),
+    Card { reader: Reader, sources: String },
 }
 
 /// A grant with its files.
@@ -70,6 +72,23 @@ impl World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let token = Kryoptic::create(&Self::token_folder(&folder))?;
         Some(Self::of(folder, ReleaseToken::Software(token)))
+    }
+
+    /// With readers for OpenPGP cards, and none in them yet; `None` where there can be none.
+    pub(crate) fn with_readers() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = Self::token_folder(&folder);
+        let reader = Reader::start(&path)?;
+        let sources = cards::pin_sources(&path);
+        Some(Self::of(folder, ReleaseToken::Card { reader, sources }))
+    }
+
+    /// The readers of a world that has some.
+    pub(crate) fn reader(&self) -> &Reader {
+        match &self.token {
+            ReleaseToken::Card { reader, .. } => reader,
+            ReleaseToken::File(_) | ReleaseToken::Software(_) => panic!("this world's token is no card"),
+        }
     }
 
     fn token_folder(folder: &TempDir) -> PathBuf {
@@ -138,14 +157,14 @@ impl World {
     pub(crate) fn token_file(&self) -> &Path {
         match &self.token {
             ReleaseToken::File(path) => path,
-            ReleaseToken::Software(_) => panic!("this world's token is not a file"),
+            ReleaseToken::Software(_) | ReleaseToken::Card { .. } => panic!("this world's token is not a file"),
         }
     }
 
     pub(crate) fn software_token(&self) -> &SoftwareToken {
         match &self.token {
-            ReleaseToken::File(_) => panic!("this world's token is a file"),
             ReleaseToken::Software(token) => token,
+            ReleaseToken::File(_) | ReleaseToken::Card { .. } => panic!("this world's token is no software token"),
         }
     }
 
@@ -154,6 +173,7 @@ impl World {
         match &self.token {
             ReleaseToken::File(path) => format!("file:{}", path.display()),
             ReleaseToken::Software(token) => token.key_uri("release-key"),
+            ReleaseToken::Card { sources, .. } => format!("card:?{sources}"),
         }
     }
 
@@ -169,6 +189,7 @@ impl World {
         match &self.token {
             ReleaseToken::File(_) => run,
             ReleaseToken::Software(token) => run.env(token.env().0, token.env().1),
+            ReleaseToken::Card { reader, .. } => run.env(reader.env().0, reader.env().1),
         }
     }
 
@@ -281,7 +302,7 @@ impl Watch for World {
     fn token_uses(&self) -> u64 {
         let counted = match &self.token {
             ReleaseToken::File(_) => self.token_count(),
-            ReleaseToken::Software(_) => 0,
+            ReleaseToken::Software(_) | ReleaseToken::Card { .. } => 0,
         };
         let (log, _) = self.host(&[&"log", &"list", &"--json"]).run();
         if log.code == 2 && !self.home().join("config.toml").exists() {
@@ -291,7 +312,7 @@ impl Watch for World {
         let entries = log.json()["entries"].as_array().expect("a list").clone();
         let uses = entries.iter().filter(|entry| {
             let kind = entry["kind"].as_str().expect("a kind");
-            ["intent", "outcome", "key-intended"].contains(&kind)
+            ["intent", "resumed", "outcome", "key-intended", "key-outcome"].contains(&kind)
         });
         counted + uses.count() as u64
     }

@@ -6,7 +6,7 @@ breaks: this one tells of a wrong PIN by status 6982 where the other says 63Cx, 
 
 Mended here, because version 0.4.0 cannot do it: Ed25519 signatures, the list of algorithms, and key generation that
 does not wait for its keys. `--chain-responses` keeps a quirk instead: answers in parts (61xx) to commands of extended
-length, which is legal, and unexpected by some.
+length, which is legal, and unexpected by some. `--stuck-counter` is what no honest card does.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from smartcard.app.openpgp import (
 )
 from smartcard.utils import transaction_manager
 
+RSA = 1  # the first byte of algorithm attributes
 POWER_OFF, POWER_ON, RESET, GET_ATR = 0, 1, 2, 4
 PATIENCE = 20  # seconds that vpcd may take to open its port
 
@@ -44,6 +45,10 @@ def decode_apdu(command, upstream=smartcard.decodeAPDU):
 
 
 class Applet(OpenPGP):
+    without_rsa = False
+    stuck_counter = False
+    first_count = None
+
     def _sign(self, channel, condensate, role):
         key = self.getPrivateKey(channel=channel, role=role)
         if isinstance(key, Ed25519PrivateKey):
@@ -53,7 +58,17 @@ class Applet(OpenPGP):
     def _getAlgorithmInformation(self):
         roles = ((0xC1, KEY_ROLE_SIGN), (0xC2, KEY_ROLE_DECRYPT), (0xC3, KEY_ROLE_AUTHENTICATE))
         known = ROLE_TO_SUPPORTED_ALGORITHM_INFORMATION_LIST_DICT
-        return (b"".join(bytes((tag, len(each))) + each for tag, role in roles for each in known[role]),)
+        all_of_them = ((tag, each) for tag, role in roles for each in known[role])
+        told = ((tag, each) for tag, each in all_of_them if not (self.without_rsa and each[0] == RSA))
+        return (b"".join(bytes((tag, len(each))) + each for tag, each in told),)
+
+    def _getSecuritySupportTemplate(self):
+        counted = super()._getSecuritySupportTemplate()
+        if not self.stuck_counter:
+            return counted
+        if Applet.first_count is None:
+            Applet.first_count = counted
+        return Applet.first_count
 
     def generateAsymmetricKeyPair(self, channel, p1, p2, command_data):
         if p1 == 0x80:
@@ -118,7 +133,10 @@ def main():
     parser.add_argument("--filestorage", required=True, help="the file with the state of the card")
     parser.add_argument("--serial", default="00000002", help="serial number, in eight hexadecimal digits")
     parser.add_argument("--chain-responses", action="store_true", help="answer in parts")
+    parser.add_argument("--without-rsa", action="store_true", help="do not tell that it knows RSA")
+    parser.add_argument("--stuck-counter", action="store_true", help="tell the same count of signatures for ever")
     arguments = parser.parse_args()
+    Applet.without_rsa, Applet.stuck_counter = arguments.without_rsa, arguments.stuck_counter
     if not arguments.chain_responses:
         smartcard.decodeAPDU = decode_apdu
 
