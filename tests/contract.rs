@@ -5,6 +5,8 @@
 //! token's configuration in its environment (see `on!`).
 #![cfg(feature = "host")]
 
+#[path = "common/cards.rs"]
+mod cards;
 #[path = "common/tokens.rs"]
 mod tokens;
 
@@ -17,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{any, env, fs, io, thread};
 
+use cards::{Reader, Slot, VirtualCard, pin_sources};
 use countersign::domain::key::{Curve, HashAlgorithm, KeyKind, MessageDigest, PublicKey, RawSignature};
 use countersign::domain::time::Timestamp;
 use countersign::openpgp::fingerprint_of;
@@ -82,6 +85,63 @@ fn keeps_the_contract(uri: &dyn Fn(&str) -> String, kinds: &[KeyKind]) {
         assert!(matches!(again, TokenError::KeyExists { .. }), "{again}");
         assert_eq!(said(list_keys(&wanted)).len(), 1);
     }
+}
+
+#[test]
+fn a_card_keeps_the_contract() {
+    fn here() {}
+    let kinds = [KeyKind::Rsa2048, KeyKind::P521, KeyKind::P384, KeyKind::P256, KeyKind::Ed25519];
+    on_a_card_in_a_child(any::type_name_of_val(&here), |reader| reader.insert(Slot::First, &[]), &kinds);
+}
+
+#[test]
+fn a_card_of_another_author_keeps_the_contract() {
+    fn here() {}
+    let kinds = [
+        &[KeyKind::Rsa4096, KeyKind::Rsa3072, KeyKind::Rsa2048, KeyKind::P521][..],
+        &[KeyKind::P384, KeyKind::P256, KeyKind::Ed25519],
+    ];
+    let insert = |reader: &Reader| reader.insert_second(Slot::First, &[]);
+    on_a_card_in_a_child(any::type_name_of_val(&here), insert, &kinds.concat());
+}
+
+/// What the last key of a contract on a card, Ed25519, has signed: twice three hashes, two digests each.
+const SIGNED: u32 = 12;
+
+/// As `keeps_the_contract`, with the one key that a card can have replaced again and again.
+fn a_card_keeps_its_contract(uri: &str, kinds: &[KeyKind]) {
+    for &kind in kinds {
+        let wanted = parsed(uri);
+        let (exact, mut made) = said(generate_on_card(&wanted, kind, true));
+        assert_eq!(made.public().algorithm(), kind.name());
+        assert_eq!(made.counter().and_then(|counter| counter.signatures), Some(0));
+        signs_everything(&mut *made);
+        let public = made.public().clone();
+        // It holds the card for itself.
+        drop(made);
+
+        let locked = said(find(&exact));
+        assert_eq!(locked.public(), Some(&public), "{kind}");
+        assert_eq!(locked.description().uri, exact.to_string());
+        assert_eq!(locked.description().pin, PinState::Left(3));
+        let mut unlocked = said(locked.unlock(&mut Nobody));
+        assert_eq!(unlocked.public(), &public);
+        signs_everything(&mut *unlocked);
+        drop(unlocked);
+
+        let listed = said(list_keys(&wanted));
+        let listed: Vec<_> = listed.iter().map(|key| key.public.as_ref()).collect();
+        assert_eq!(listed, [Ok(&public)]);
+
+        let again = refused(generate_on_card(&wanted, kind, false));
+        assert!(matches!(again, TokenError::SlotTaken { .. }), "{again}");
+    }
+}
+
+fn generate_on_card(uri: &TokenUri, kind: KeyKind, replace: bool) -> Result<(TokenUri, Box<dyn Token>), TokenError> {
+    let created = Timestamp::from_unix(1_800_000_000);
+    let fingerprint = |public: &PublicKey| fingerprint_of(public, created);
+    token::generate(uri, &NewKey { kind, created, fingerprint: &fingerprint, replace }, &mut Nobody)
 }
 
 fn signs_everything(token: &mut dyn Token) {
@@ -701,29 +761,48 @@ fn on_a_token_in_a_child(here: &str, (create, at): Maker, scenario: impl FnOnce(
         scenario(&token);
         return done();
     }
-    let name = here.strip_suffix("::here").and_then(|path| path.rsplit("::").next()).expect("a function in a test");
     let folder = tempfile::tempdir().expect("a folder");
     if let Some(token) = create(folder.path()) {
-        succeeds(again(name, &token));
+        succeeds(again(here, &token));
     }
+}
+
+/// Where a child process finds the card that its parent put in.
+const CARD: &str = "COUNTERSIGN_TEST_CARD_URI";
+
+fn on_a_card_in_a_child(here: &str, insert: impl FnOnce(&Reader) -> Option<VirtualCard>, kinds: &[KeyKind]) {
+    if let Ok(uri) = env::var(CARD) {
+        a_card_keeps_its_contract(&uri, kinds);
+        return done();
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(reader) = Reader::start(folder.path()) else { return };
+    let Some(card) = insert(&reader) else { return };
+    let (variable, socket) = reader.env();
+    let mut command = this_test_again(here);
+    command.env(variable, socket).env(CARD, format!("card:?{}", pin_sources(folder.path())));
+    succeeds(command.spawn().expect("this program again"));
+    assert_eq!((card.signatures(), card.tries()), (SIGNED, (3, 3)));
 }
 
 fn of_the_parent((_, at): Maker) -> Option<SoftwareToken> {
     env::var_os(DIRECTORY).and_then(|directory| at(Path::new(&directory)))
 }
 
-/// This program again, with this token, running the test `name`.
-fn again(name: &str, token: &SoftwareToken) -> Child {
+/// The test called `here`, or in which it stands, again with this token.
+fn again(here: &str, token: &SoftwareToken) -> Child {
     let (variable, configuration) = token.env();
     let directory = token.pin_file().parent().expect("the token's folder");
-    Command::new(env::current_exe().expect("this program"))
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(variable, configuration)
-        .env(DIRECTORY, directory)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("this program again")
+    let mut command = this_test_again(here);
+    command.env(variable, configuration).env(DIRECTORY, directory).spawn().expect("this program again")
+}
+
+/// This program again, running the test called `here`, or in which a function of that name stands.
+fn this_test_again(here: &str) -> Command {
+    let name = here.strip_suffix("::here").unwrap_or(here).rsplit("::").next().expect("a name");
+    let mut command = Command::new(env::current_exe().expect("this program"));
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 fn succeeds(child: Child) {

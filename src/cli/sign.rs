@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::files::{Folder, InputFile};
 use crate::home::Home;
 use crate::steps::build::{self, VerifiedBuild};
-use crate::steps::countersign::{Countersigned, check_token, countersign, log_refusal, plan};
+use crate::steps::countersign::{Countersigned, Plan, check_token, countersign, log_refusal, plan};
 use crate::token::{self, Interaction, PinState, TokenDescription, TokenUri, TouchPolicy};
 
 /// Verify a build under its grant, then sign it with the release key
@@ -67,7 +67,7 @@ impl Sign {
         let title = describe(&build);
         if self.dry_run {
             let plan = plan(&build, &ledger)?;
-            return show_plan(&build, &title, plan.token_signatures, plan.kept, token_uri, &release, self.wait, output);
+            return show_plan(&build, &title, &plan, token_uri, &release, self.wait, output);
         }
 
         let artifacts: Vec<_> = build.attested().manifest().artifacts.iter().cloned().collect();
@@ -120,8 +120,7 @@ fn describe(build: &VerifiedBuild) -> String {
 fn show_plan(
     build: &VerifiedBuild,
     title: &str,
-    token_signatures: usize,
-    kept: usize,
+    plan: &Plan,
     uri: &TokenUri,
     release: &Path,
     wait: bool,
@@ -129,6 +128,7 @@ fn show_plan(
 ) -> Result<(), CliError> {
     let token = token::find(uri, &mut Terminal::new(wait))?;
     check_token(build, &*token)?;
+    let Plan { token_signatures, kept } = plan;
     let description = token.description();
     let pin = pin_state(description.pin);
     output.line(format!("verified {title}"));

@@ -116,6 +116,9 @@ pub fn plan(build: &VerifiedBuild, ledger: &Ledger) -> Result<Plan, CountersignE
     Ok(Plan { token_signatures: total - kept, kept })
 }
 
+/// Finds the token, once it is needed.
+pub type FindToken<'a> = dyn FnMut(&mut dyn Interaction) -> Result<Box<dyn LockedToken>, TokenError> + 'a;
+
 /// Signs the build with the token that `find` finds, unless every signature is kept from an earlier run, and lets the
 /// release appear. Whatever happens, what the token signed is kept and will not be asked for again.
 pub fn countersign(
@@ -123,7 +126,7 @@ pub fn countersign(
     home: &Home,
     lock: &HomeLock,
     ledger: &mut Ledger,
-    find: &mut dyn FnMut(&mut dyn Interaction) -> Result<Box<dyn LockedToken>, TokenError>,
+    find: &mut FindToken<'_>,
     interaction: &mut dyn Interaction,
     now: Timestamp,
 ) -> Result<Countersigned, CountersignError> {

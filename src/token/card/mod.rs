@@ -88,7 +88,7 @@ pub(super) fn find(uri: &CardUri, interaction: &mut dyn Interaction) -> Result<B
 
 /// The signing keys of the cards that `uri` names, with the place for one where a card has none.
 pub(super) fn list_keys(uri: &CardUri, interaction: &mut dyn Interaction) -> Result<Vec<FoundKey>, TokenError> {
-    let (cards, troubles) = survey(interaction)?;
+    let Survey { cards, troubles } = survey(interaction)?;
     let fitting: Vec<_> = cards.iter().filter(|(_, facts)| fits(uri, facts)).collect();
     match troubles.into_iter().next() {
         Some(trouble) if fitting.is_empty() || uri.ident.is_none() => Err(trouble),
@@ -99,7 +99,7 @@ pub(super) fn list_keys(uri: &CardUri, interaction: &mut dyn Interaction) -> Res
 
 /// The signing keys of all cards there are, and what went wrong with others.
 pub(super) fn list_all(interaction: &mut dyn Interaction) -> Result<(Vec<FoundKey>, Vec<TokenError>), TokenError> {
-    let (cards, troubles) = survey(interaction)?;
+    let Survey { cards, troubles } = survey(interaction)?;
     Ok((cards.iter().map(|(_, facts)| found(&CardUri::default(), facts)).collect(), troubles))
 }
 
@@ -195,7 +195,7 @@ const GENERATE: &str = "GENERATE ASYMMETRIC KEY PAIR";
 /// The one card that `uri` names, and its reader. What a card that cannot be looked at may be, is not guessed.
 fn the_card(uri: &CardUri, interaction: &mut dyn Interaction) -> Result<(CString, Facts), TokenError> {
     loop {
-        let (cards, troubles) = survey(interaction)?;
+        let Survey { cards, troubles } = survey(interaction)?;
         let fitting = cards.iter().filter(|(_, facts)| fits(uri, facts)).count();
         let trouble = troubles.into_iter().next().filter(|_| fitting == 0 || uri.ident.is_none());
         match trouble {
@@ -229,8 +229,15 @@ fn named(cards: &[(CString, Facts)]) -> Vec<String> {
     cards.iter().map(|(_, facts)| format!("`card:{}`", facts.ident)).collect()
 }
 
-/// Every OpenPGP card with its reader, and what went wrong with other readers.
-fn survey(interaction: &mut dyn Interaction) -> Result<(Vec<(CString, Facts)>, Vec<TokenError>), TokenError> {
+/// What is in the readers.
+struct Survey {
+    /// Every OpenPGP card, with its reader.
+    cards: Vec<(CString, Facts)>,
+    /// What went wrong with other readers.
+    troubles: Vec<TokenError>,
+}
+
+fn survey(interaction: &mut dyn Interaction) -> Result<Survey, TokenError> {
     let (mut cards, mut troubles) = (Vec::new(), Vec::new());
     for reader in reader::readers()? {
         match Session::open(&reader, interaction) {
@@ -239,7 +246,7 @@ fn survey(interaction: &mut dyn Interaction) -> Result<(Vec<(CString, Facts)>, V
             Err(error) => troubles.push(error),
         }
     }
-    Ok((cards, troubles))
+    Ok(Survey { cards, troubles })
 }
 
 /// The PIN, if it may be tried and can be one.
