@@ -60,7 +60,7 @@ fn version_granted_twice() {
     let first = world.grant();
     let folder = world.new_folder("second");
     let said = world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &folder]).ok();
-    assert!(said.stderr.contains("foo 1.2.3 was granted before, in ledger entries 3"), "{said:?}");
+    assert!(said.stderr.contains("foo 1.2.3 was granted before, in ledger entries 5"), "{said:?}");
     assert_ne!(first.terms()["nonce"], "");
     let said = world.host(&[&"grant", &"foo", &"1.2.4", &"--valid-for", &"3y", &"-o", &folder]).ok();
     assert!(!said.stderr.contains("granted before"), "{said:?}");
@@ -343,7 +343,7 @@ fn expired_certificate_extended() {
     let checked = world.host(&[&"key", &"check", &"--json"]).at("+3d").ok().json();
     assert_eq!(checked["key"], checked["certificate"]);
     let kinds: Vec<_> = world.log().iter().map(|entry| entry["kind"].to_string()).collect();
-    assert_eq!(kinds[kinds.len() - 2..], ["\"key-intended\"", "\"key-ready\""]);
+    assert_eq!(kinds[kinds.len() - 3..], ["\"key-intended\"", "\"key-outcome\"", "\"key-ready\""]);
     world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &world.at("")]).at("+3d").ok();
     if have(&["gpg"]) {
         let home = world.new_folder("gnupg");
