@@ -334,6 +334,18 @@ fn a_touch_that_never_comes_ends_the_run_and_the_next_one_finishes_it() {
     assert_eq!((card.signatures(), card.tries()), (FOR_INIT + FOR_RELEASE, (3, 3)));
 }
 
+#[test]
+fn one_touch_signs_a_whole_release() {
+    let (world, card) = card_or_skip!(&[]);
+    world.set_up();
+    card.want_touch(true);
+    let (granted, build) = world.attested();
+    let said = world.sign(&granted, &build).with(&[&"--sums-only"]).ok();
+    said.says("1 signature, 1 touch, 3 PIN tries left").says("touch the card now (1 of 1)");
+    assert_eq!(card.signatures(), FOR_INIT + 1);
+    world.admit().ok();
+}
+
 // ---- Which card ----
 
 #[test]

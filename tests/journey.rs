@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::tokens::{PIN, write_secret};
 use common::world::{USER_ID, World, write_private};
-use common::{can_travel, copy, copy_tree, have, listing, openpgp, tree};
+use common::{can_travel, copy, copy_tree, have, listing, openpgp, tool, tree};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o7777
@@ -822,4 +822,56 @@ fn the_location_needs_nothing_of_the_signing_host() {
     fs::remove_file(world.token_file()).expect("not here");
     world.admit().ok();
     world.verify(&world.releases().join("foo-1.2.3")).ok();
+}
+
+// ---- One signature for the whole release ----
+
+#[test]
+fn a_release_is_signed_as_a_whole() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let sign = || world.sign(&granted, &build).with(&[&"--sums-only"]);
+    let before = world.token_count();
+    sign().with(&[&"--dry-run"]).ok().says("1 signatures by the token");
+    sign().ok().says("only SHA256SUMS carries a signature");
+    assert_eq!(world.token_count(), before + 1);
+    sign().ok().says("signed already");
+    assert_eq!(world.token_count(), before + 1);
+    assert_eq!(world.logged("intent")[0]["sums_only"], true);
+    world.host(&[&"log", &"list"]).ok().says("1 signature, of the list of 2 artifacts");
+
+    let release = world.release(&granted);
+    assert_eq!(listing(&release), ["SHA256SUMS", "SHA256SUMS.asc", "evidence", "foo.tar", "foo.txt"]);
+    world.verify(&release).ok().says("signed as a whole").says("as SHA256SUMS says");
+    let said = world.verify(&release).with(&[&"--json"]).ok().json();
+    let listed: Vec<_> =
+        said["results"].as_array().expect("a list").iter().map(|file| file["listed"] == true).collect();
+    assert_eq!(listed, [false, true, true]);
+    if have(&["gpgv", "sqv", "sha256sum"]) {
+        tool("gpgv", &[&"--keyring", &world.certificate(), &"SHA256SUMS.asc", &"SHA256SUMS"], &release);
+        tool("sqv", &[&"--keyring", &world.certificate(), &"SHA256SUMS.asc", &"SHA256SUMS"], &release);
+        tool("sha256sum", &[&"--check", &"--strict", &"SHA256SUMS"], &release);
+    }
+    world.admit().ok().says("as a whole");
+    assert_eq!(world.public(), ["foo-1.2.3"]);
+    world.verify(&world.releases().join("foo-1.2.3")).ok();
+}
+
+/// What one run began, the next one goes on with, in the same form.
+#[test]
+fn a_release_stays_in_the_form_it_was_begun_in() {
+    for (first, second, hint) in
+        [(&["--sums-only"][..], &[][..], "with `--sums-only`"), (&[], &["--sums-only"], "without")]
+    {
+        let world = World::ready();
+        let (granted, build) = world.attested();
+        let sign =
+            |options: &[&str]| options.iter().fold(world.sign(&granted, &build), |run, option| run.with(&[option]));
+        sign(first).ok();
+        let signed = tree(&world.inbox());
+        sign(second).refused("an earlier run").says(hint);
+        sign(second).with(&[&"--dry-run"]).refused("an earlier run");
+        sign(first).ok().says("signed already");
+        assert_eq!(tree(&world.inbox()), signed);
+    }
 }

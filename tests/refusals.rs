@@ -1156,3 +1156,44 @@ fn single_file_with_a_bad_signature() {
     fs::remove_file(release.join("foo.tar.asc")).expect("removed");
     world.verify(&release.join("foo.tar")).refused("foo.tar.asc` is missing");
 }
+
+// ---- What is signed of a release ----
+
+/// Whoever takes signatures away cannot pass what is left for a release of which only the list is signed, and whoever
+/// adds some cannot make more of it than it is.
+#[test]
+fn signatures_taken_away_or_added() {
+    let world = World::ready();
+    let full = world.signed();
+    let whole = full.with_file_name("foo-1.2.4");
+    let granted = world.grant_of("1.2.4", &[]);
+    let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])]);
+    world.attest(&granted, &build).ok();
+    world.sign(&granted, &build).with(&[&"--sums-only"]).ok();
+    world.verify(&whole).ok();
+
+    let list = fs::read_to_string(full.join("SHA256SUMS")).expect("the list");
+    let says_so = format!("# only this list is signed\n{list}");
+    for name in ["foo.txt.asc", "foo.tar.asc"] {
+        copy(&full.join(name), &whole.join(name));
+        world.verify(&whole).refused("but SHA256SUMS does not list it");
+        fs::remove_file(whole.join(name)).expect("the signature");
+        fs::remove_file(full.join(name)).expect("the signature");
+    }
+    world.verify(&full).refused("`foo.tar.asc` is missing");
+    world.verify(&full.join("foo.txt")).refused("`").says("is missing");
+    fs::write(full.join("SHA256SUMS"), says_so).expect("the list");
+    world.verify(&full).refused("signature `SHA256SUMS.asc`");
+    world.verify(&full.join("foo.txt")).refused("only the list is signed").says("verify the folder");
+    world.admit().refused("1 of 2").says("foo-1.2.4: admitted");
+    assert_eq!(world.public(), ["foo-1.2.4"]);
+
+    // The list of the other, as it is without its first line.
+    let public = world.releases().join("foo-1.2.4");
+    let list = fs::read_to_string(public.join("SHA256SUMS")).expect("the list");
+    fs::write(public.join("SHA256SUMS"), list.split_once('\n').expect("lines").1).expect("the list");
+    world.verify(&public).refused("signature `SHA256SUMS.asc`");
+    fs::write(public.join("SHA256SUMS"), list).expect("the list");
+    fs::write(public.join("foo.txt"), "other\n").expect("an artifact");
+    world.verify(&public).refused("`foo.txt` has SHA-256");
+}

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::progress::Bar;
 use super::read_certificate;
 use super::render::{CliError, Output};
+use crate::domain::release::Coverage;
 use crate::domain::time::Timestamp;
 use crate::steps;
 
@@ -43,17 +44,19 @@ impl Admit {
             match submission.result {
                 Ok(admitted) => {
                     let word = if admitted.new { "admitted" } else { "was admitted already" };
+                    let sums_only = admitted.report.coverage == Coverage::ListOnly;
                     let (signed, grant) = (&admitted.report.list, admitted.report.grant.id());
                     output.line(format!(
-                        "{name}: {word}, signed by {} at {} under grant {}",
+                        "{name}: {word}, signed by {} at {} under grant {}{}",
                         signed.key,
                         signed.created,
-                        grant.short()
+                        grant.short(),
+                        if sums_only { ", as a whole: only SHA256SUMS carries a signature" } else { "" }
                     ));
                     if !admitted.removed {
                         output.line(format!("{name}: its submission cannot be removed from the inbox"));
                     }
-                    values.push(json!({ "name": name, "admitted": true, "new": admitted.new, "grant": grant, "key": signed.key }));
+                    values.push(json!({ "name": name, "admitted": true, "new": admitted.new, "grant": grant, "key": signed.key, "sums_only": sums_only }));
                 }
                 Err(error) if error.is_trouble() => {
                     values

@@ -78,6 +78,9 @@ fn summary(event: &Event) -> String {
             format!("grant {} closed by builder {builder}", grant.short())
         }
         Event::EvidenceRefused { grant, reason } => format!("grant {}: {reason}", grant.short()),
+        Event::Intent(intent) if intent.sums_only => {
+            format!("grant {}: 1 signature, of the list of {} artifacts", intent.grant.short(), intent.artifacts.len())
+        }
         Event::Intent(intent) => format!("grant {}: {} signatures", intent.grant.short(), intent.artifacts.len() + 1),
         Event::Resumed { intent, card } => format!("entry {intent}: goes on{}", counted(card)),
         Event::Outcome { intent, result: RunResult::Signed { token_signatures }, card } => {

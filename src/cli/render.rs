@@ -20,6 +20,7 @@ use host::*;
 #[cfg(feature = "host")]
 mod host {
     pub(super) use crate::domain::grant::BadGrant;
+    pub(super) use crate::domain::release::Coverage;
     pub(super) use crate::home::HomeError;
     pub(super) use crate::ledger::LedgerError;
     pub(super) use crate::openpgp::{KeyTrouble, MakeError};
@@ -232,6 +233,7 @@ fn release(error: &ReleaseError) -> Advice {
         ReleaseError::File(error) => file(error, Refused),
         ReleaseError::Copy(error) => file(error, Trouble),
         ReleaseError::Missing(_) => hint(Refused, "fetch the release again, complete"),
+        ReleaseError::ListOnly(_) => hint(Refused, "verify the folder that it is in: the list stands for each file"),
         ReleaseError::TooLarge { .. }
         | ReleaseError::Extra(_)
         | ReleaseError::Signature { .. }
@@ -327,6 +329,12 @@ fn countersign(error: &CountersignError) -> Advice {
         }
         CountersignError::OtherEvidence { .. } => {
             hint(Refused, "bring back the manifest signature that was signed with, or issue a new grant")
+        }
+        CountersignError::OtherCoverage { began: Coverage::Each } => {
+            hint(Refused, "run the same command without `--sums-only`: what was signed is kept")
+        }
+        CountersignError::OtherCoverage { began: Coverage::ListOnly } => {
+            hint(Refused, "run the same command with `--sums-only`: what was signed is kept")
         }
         CountersignError::Kept { .. } => {
             hint(Trouble, "the ledger or the certificate changed; see `countersign log list`")

@@ -9,7 +9,7 @@ use super::progress::Bar;
 use super::prompt::Terminal;
 use super::render::{CliError, Output};
 use crate::domain::grant::{Grant, LARGEST_GRANT};
-use crate::domain::release::folder_name;
+use crate::domain::release::{Coverage, folder_name};
 use crate::domain::time::Timestamp;
 use crate::files::{Folder, InputFile};
 use crate::home::Home;
@@ -32,6 +32,9 @@ pub(super) struct Sign {
     /// The release: a folder that does not exist yet [default: PROJECT-VERSION here]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Sign SHA256SUMS alone, which speaks for every artifact: one signature, and one touch, for the whole release
+    #[arg(long)]
+    sums_only: bool,
     /// Verify, say what would be signed, and stop before the token is used
     #[arg(long)]
     dry_run: bool,
@@ -53,8 +56,9 @@ impl Sign {
 
         let from = Folder::open(&self.from)?;
         let build = build::verify(grant, &from, &release, &home, &ledger, now, &mut Bar::new());
+        let coverage = if self.sums_only { Coverage::ListOnly } else { Coverage::Each };
         let build = match build {
-            Ok(build) => build,
+            Ok(build) => build.covering(coverage),
             Err(error) => {
                 if !self.dry_run {
                     log_refusal(id, &error, &mut ledger, now)?;
@@ -80,6 +84,9 @@ impl Sign {
         }
         output.line(format!("  by         {key}"));
         output.line(format!("  signatures {} ({})", done.signatures, made(&done)));
+        if self.sums_only {
+            output.line("  signed     as a whole: only SHA256SUMS carries a signature");
+        }
         output.line(format!("  ledger     entry {}", done.intent));
         output.line(format!("  release    {}", release.display()));
         output.line("next: push the folder to the location's inbox, and there run");
@@ -90,6 +97,7 @@ impl Sign {
             "new": done.new,
             "key": key,
             "signatures": done.signatures,
+            "sums_only": self.sums_only,
             "token_signatures": done.token_signatures,
             "ledger_entry": done.intent,
             "artifacts": artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),

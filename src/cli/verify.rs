@@ -8,6 +8,7 @@ use serde_json::json;
 use super::progress::Bar;
 use super::read_certificate;
 use super::render::{CliError, Output};
+use crate::domain::release::{Coverage, SUMS};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, Folder};
 use crate::openpgp::{Certificate, Signed};
@@ -16,7 +17,8 @@ use crate::steps::verify::{ReleaseError, granted_by, verify_file, verify_release
 /// Check a release, or single files of one, with the release certificate
 ///
 /// Of a folder, everything is checked: the signed list, that nothing is missing and nothing is there beside it, the
-/// evidence of the builders, and each artifact. Of a file, the signature beside it (FILE.asc).
+/// evidence of the builders, and each artifact. Of a file, the signature beside it (FILE.asc). A release of which only the
+/// list is signed (`sign --sums-only`) is checked as a folder.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign verify --cert release.pgp foo-1.2.3/")]
 pub(super) struct Verify {
@@ -38,7 +40,7 @@ impl Verify {
                 true => folder(&path, &certificate, now, &mut tally, output)?,
                 false => {
                     let result = verify_file(&path, &certificate, now, &mut Bar::new());
-                    tally.file(&path.to_string_lossy(), &result, output);
+                    tally.file(&path.to_string_lossy(), &result, Coverage::Each, output);
                 }
             }
         }
@@ -72,8 +74,18 @@ struct Tally {
 }
 
 impl Tally {
-    fn file(&mut self, name: &str, result: &Result<Signed, ReleaseError>, output: &mut Output) {
+    /// `coverage` says whether the signature is the file's own, or that of the list.
+    fn file(&mut self, name: &str, result: &Result<Signed, ReleaseError>, coverage: Coverage, output: &mut Output) {
         match result {
+            Ok(signed) if coverage == Coverage::ListOnly => {
+                output.line(format!("good  {name}"));
+                output.line("      as SHA256SUMS says");
+                let grant = granted_by(signed);
+                self.values.push(json!({
+                    "name": name, "good": true, "listed": true,
+                    "key": signed.key, "created": signed.created, "grant": grant,
+                }));
+            }
             Ok(signed) => {
                 let grant = granted_by(signed);
                 let under = grant.map_or_else(|| "no grant".to_owned(), |id| format!("grant {id}"));
@@ -103,7 +115,7 @@ fn folder(
     let report = match verify_release(&Folder::open(path)?, certificate, None, now, &mut Bar::new()) {
         Ok(report) => report,
         Err(error) => {
-            tally.file(&path.to_string_lossy(), &Err(error), output);
+            tally.file(&path.to_string_lossy(), &Err(error), Coverage::Each, output);
             return Ok(());
         }
     };
@@ -112,9 +124,12 @@ fn folder(
     output.line(format!("release {} {}", terms.project, terms.version));
     let builders = report.builders.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     output.line(format!("  under grant {}, attested by {builders}", report.grant.id()));
-    tally.file(&at("SHA256SUMS"), &Ok(report.list), output);
+    if report.coverage == Coverage::ListOnly {
+        output.line("  signed as a whole: only SHA256SUMS carries a signature");
+    }
+    tally.file(&at(SUMS), &Ok(report.list), Coverage::Each, output);
     for file in &report.files {
-        tally.file(&at(&file.name), &file.result, output);
+        tally.file(&at(&file.name), &file.result, report.coverage, output);
     }
     Ok(())
 }

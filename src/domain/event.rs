@@ -147,6 +147,9 @@ pub struct Intent {
     pub artifacts: BTreeMap<ArtifactName, Sha256>,
     /// SHA-256 of the list that will be signed last.
     pub sums: Sha256,
+    /// Whether the list alone will be signed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sums_only: bool,
     /// The card that is about to sign, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardUse>,

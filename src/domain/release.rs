@@ -30,6 +30,18 @@ pub const LARGEST_SIGNATURE: u64 = 64 << 10;
 /// The largest list that is read, in bytes.
 pub const LARGEST_SUMS: u64 = 8 << 20;
 
+/// The first line of a list whose signature is the only one of its release. To `sha256sum` it is a comment.
+const LIST_ONLY: &str = "# only this list is signed";
+
+/// What the release key signs of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coverage {
+    /// Each artifact, and the list.
+    Each,
+    /// The list alone, which says so in its first line: nobody can take signatures away and pass what is left for this.
+    ListOnly,
+}
+
 /// What a release folder is called: `foo-1.2.3`.
 pub fn folder_name(project: &ProjectName, version: &Version) -> String {
     format!("{project}-{version}")
@@ -43,6 +55,7 @@ pub fn signature_name(name: &str) -> String {
 /// The content of `SHA256SUMS`: every artifact and every file of the evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sums {
+    coverage: Coverage,
     artifacts: ArtifactList,
     grant: Sha256,
     builders: BTreeMap<BuilderName, EvidenceDigests>,
@@ -96,10 +109,35 @@ pub enum BadSums {
 }
 
 impl Sums {
-    /// The list for these artifacts and this evidence; at least one builder.
+    /// The list for these artifacts and this evidence; at least one builder. Each artifact has a signature too.
     pub fn new(artifacts: ArtifactList, grant: Sha256, builders: BTreeMap<BuilderName, EvidenceDigests>) -> Self {
         assert!(!builders.is_empty(), "a verified build has a builder");
-        Self { artifacts, grant, builders }
+        Self { coverage: Coverage::Each, artifacts, grant, builders }
+    }
+
+    /// The list of the same files, for a release of which this is signed.
+    #[must_use]
+    pub fn covering(self, coverage: Coverage) -> Self {
+        Self { coverage, ..self }
+    }
+
+    /// What is signed of the release.
+    pub fn coverage(&self) -> Coverage {
+        self.coverage
+    }
+
+    /// The names of the files that have a signature, the list last.
+    pub fn signed_files(&self) -> impl Iterator<Item = &str> {
+        let artifacts = match self.coverage {
+            Coverage::Each => Some(self.artifacts.iter()),
+            Coverage::ListOnly => None,
+        };
+        artifacts.into_iter().flatten().map(|artifact| artifact.name.as_str()).chain([SUMS])
+    }
+
+    /// Whether a text could be the list of a release of which the list alone is signed. Whether it is, only its signature says.
+    pub fn claims_list_only(bytes: &[u8]) -> bool {
+        bytes.strip_prefix(LIST_ONLY.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'\n'))
     }
 
     /// The artifacts.
@@ -117,9 +155,13 @@ impl Sums {
         &self.builders
     }
 
-    /// The bytes of `SHA256SUMS`: artifacts sorted by name, then the evidence sorted by path.
+    /// The bytes of `SHA256SUMS`: where it applies a line that says that only it is signed, artifacts sorted by name, then the evidence sorted by path.
     pub fn to_text(&self) -> String {
-        let mut text: String = self.artifacts.iter().map(|a| sum_line(&a.digest, a.name.as_str())).collect();
+        let mut text = match self.coverage {
+            Coverage::Each => String::new(),
+            Coverage::ListOnly => format!("{LIST_ONLY}\n"),
+        };
+        text.extend(self.artifacts.iter().map(|a| sum_line(&a.digest, a.name.as_str())));
         for (builder, digests) in &self.builders {
             for (file, digest) in digests.files() {
                 text += &sum_line(&digest, &format!("{EVIDENCE}/{builder}/{file}"));
@@ -134,7 +176,12 @@ impl Sums {
         let mut evidence = BTreeMap::<BuilderName, BTreeMap<&str, Sha256>>::new();
         let mut grant = None;
 
-        for (line, text) in (1..).zip(strict_lines(bytes)?) {
+        let coverage = if Self::claims_list_only(bytes) { Coverage::ListOnly } else { Coverage::Each };
+        let header = match coverage {
+            Coverage::Each => 0,
+            Coverage::ListOnly => 1,
+        };
+        for (line, text) in (1..).zip(strict_lines(bytes)?).skip(header) {
             if line > 2 * MOST_ARTIFACTS {
                 return Err(BadList::TooMany.into());
             }
@@ -164,7 +211,7 @@ impl Sums {
         let builders = builders.collect::<Result<BTreeMap<_, _>, BadSums>>()?;
         let sums = match grant {
             Some(grant) if !builders.is_empty() => {
-                Self { artifacts: ArtifactList::sorted(artifacts)?, grant, builders }
+                Self { coverage, artifacts: ArtifactList::sorted(artifacts)?, grant, builders }
             }
             _ => return Err(BadSums::Evidence),
         };
@@ -186,17 +233,46 @@ mod tests {
     use proptest::prelude::*;
 
     fn vector() -> String {
+        list(Coverage::Each)
+    }
+
+    fn list(coverage: Coverage) -> String {
         let digest = Sha256::of(b"");
         let artifacts = ["a.tar.xz", "b.deb"].map(|name| Artifact { name: name.parse().expect("a name"), digest });
         let evidence = EvidenceDigests { manifest: digest, signature: digest, key: digest };
         let builders = BTreeMap::from([("m1".parse().expect("a name"), evidence)]);
-        Sums::new(ArtifactList::sorted(artifacts.to_vec()).expect("a list"), digest, builders).to_text()
+        Sums::new(ArtifactList::sorted(artifacts.to_vec()).expect("a list"), digest, builders)
+            .covering(coverage)
+            .to_text()
     }
 
     #[test]
     fn a_list_reads_back_as_it_was_written() {
-        let text = vector();
-        assert_eq!(Sums::parse(text.as_bytes()).map(|sums| sums.to_text()), Ok(text));
+        for (coverage, files) in [(Coverage::Each, 3), (Coverage::ListOnly, 1)] {
+            let text = list(coverage);
+            let sums = Sums::parse(text.as_bytes()).expect("a list");
+            assert_eq!((sums.coverage(), sums.signed_files().count()), (coverage, files));
+            assert_eq!(sums.to_text(), text);
+        }
+    }
+
+    #[test]
+    fn that_only_the_list_is_signed_is_said_in_one_way() {
+        let (each, only) = (list(Coverage::Each), list(Coverage::ListOnly));
+        assert_eq!(only, format!("# only this list is signed\n{each}"));
+        let header = only.lines().next().expect("a line");
+        for wrong in [
+            format!("{header}\n{only}"),
+            format!("{each}{header}\n"),
+            each.replacen('\n', &format!("\n{header}\n"), 1),
+            only.replacen("# only", "#only", 1),
+            only.replacen("signed", "signed ", 1),
+            only.replacen("# only", "# Only", 1),
+            format!("# countersign\n{each}"),
+            format!("{header}\n"),
+        ] {
+            assert!(Sums::parse(wrong.as_bytes()).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -227,8 +303,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_taken_is_written_back_the_same(at in 0..vector().len(), byte: u8) {
-            let mut bytes = vector().into_bytes();
+        fn whatever_is_taken_is_written_back_the_same(only: bool, at in 0..vector().len(), byte: u8) {
+            let coverage = if only { Coverage::ListOnly } else { Coverage::Each };
+            let mut bytes = list(coverage).into_bytes();
             bytes[at] = byte;
             if let Ok(sums) = Sums::parse(&bytes) {
                 prop_assert_eq!(sums.to_text().into_bytes(), bytes);

@@ -401,6 +401,7 @@ mod tests {
             created: time(),
             artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
             sums: Sha256::of(b"s"),
+            sums_only: true,
             card: Some(crate::domain::event::CardUse { card: "0006:12345678".into(), before: Some(7), after: None }),
         };
         let entry = Entry { index: 3, at: time(), event: Event::Intent(intent) };

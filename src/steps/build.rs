@@ -22,7 +22,7 @@ use crate::domain::grant::{GRANT, Grant};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::manifest::{LARGEST_MANIFEST, MANIFEST, MANIFEST_SIGNATURE};
 use crate::domain::name::{ArtifactName, BuilderName};
-use crate::domain::release::{BUILD_KEY, EVIDENCE, EvidenceDigests, LARGEST_SIGNATURE, Sums};
+use crate::domain::release::{BUILD_KEY, Coverage, EVIDENCE, EvidenceDigests, LARGEST_SIGNATURE, Sums};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, StagedFolder, parent};
 use crate::home::Home;
@@ -317,9 +317,15 @@ impl VerifiedBuild {
         &self.attested
     }
 
-    /// How many signatures its release has: one for each artifact, and one for the list.
+    /// How many signatures its release has.
     pub fn signatures(&self) -> usize {
-        self.artifacts.len() + 1
+        self.sums.signed_files().count()
+    }
+
+    /// The same build, for a release of which this will be signed.
+    #[must_use]
+    pub fn covering(self, coverage: Coverage) -> Self {
+        Self { sums: self.sums.covering(coverage), ..self }
     }
 
     /// The key that will sign it.

@@ -1,5 +1,6 @@
 //! H's act: log the intent, let the token sign what was verified, check each answer, and let the release appear.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::build::{BuildError, VerifiedBuild};
@@ -7,7 +8,7 @@ use super::card_use;
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{CardUse, Event, Intent, RunResult};
 use crate::domain::key::{Fingerprint, PublicKey};
-use crate::domain::release::{SUMS, signature_name};
+use crate::domain::release::{Coverage, SUMS, signature_name};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault};
 use crate::home::{Home, HomeLock};
@@ -53,6 +54,15 @@ pub enum CountersignError {
         before: Sha256,
         /// The digest of the list now.
         now: Sha256,
+    },
+    /// The release was begun before, with other files signed.
+    #[error("{}", match began {
+        Coverage::Each => "an earlier run began to sign each artifact of this build, not only its list",
+        Coverage::ListOnly => "an earlier run signed only the list of this build, not each artifact",
+    })]
+    OtherCoverage {
+        /// What it began to sign.
+        began: Coverage,
     },
     /// A signature of an earlier run does not hold any more.
     #[error("the signature kept for `{file}` {fault}")]
@@ -106,14 +116,29 @@ fn check_key(build: &VerifiedBuild, public: &PublicKey) -> Result<(), Countersig
 /// What [`countersign`] would ask of the token.
 pub fn plan(build: &VerifiedBuild, ledger: &Ledger) -> Result<Plan, CountersignError> {
     let total = build.signatures();
-    let Some((intent, _)) = ledger.intent(build.grant.id())? else {
+    let Some((index, intent)) = ledger.intent(build.grant.id())? else {
         return Ok(Plan { token_signatures: total, kept: 0 });
     };
+    check_intent(build, &intent)?;
     let mut kept = 0;
-    for file in build.artifacts.keys().map(|name| name.as_str()).chain([SUMS]) {
-        kept += usize::from(ledger.signature(intent, file)?.is_some());
+    for file in build.sums.signed_files() {
+        kept += usize::from(ledger.signature(index, file)?.is_some());
     }
     Ok(Plan { token_signatures: total - kept, kept })
+}
+
+/// Refuses to go on with a release whose list has changed since it was begun.
+fn check_intent(build: &VerifiedBuild, intent: &Intent) -> Result<(), CountersignError> {
+    let digest = |coverage| Sha256::of(build.sums.clone().covering(coverage).to_text().as_bytes());
+    let now = digest(build.sums.coverage());
+    if intent.sums == now {
+        return Ok(());
+    }
+    let others = [Coverage::Each, Coverage::ListOnly].into_iter();
+    match others.into_iter().find(|coverage| intent.sums == digest(*coverage)) {
+        Some(began) => Err(CountersignError::OtherCoverage { began }),
+        None => Err(CountersignError::OtherEvidence { before: intent.sums, now }),
+    }
 }
 
 /// Finds the token, once it is needed.
@@ -164,7 +189,7 @@ pub fn countersign(
 
     build.staged.write(SUMS, sums.as_bytes())?;
     let signatures = build.signatures();
-    for file in build.artifacts.keys().map(|name| name.as_str()).chain([SUMS]) {
+    for file in build.sums.signed_files() {
         let signature = ledger.signature(index, file)?.expect("each signature was kept");
         build.staged.write(&signature_name(file), signature.as_bytes())?;
     }
@@ -181,11 +206,8 @@ fn intend(
     ledger: &mut Ledger,
     now: Timestamp,
 ) -> Result<(u64, Intent), CountersignError> {
-    let digest = Sha256::of(sums.as_bytes());
     if let Some((index, intent)) = ledger.intent(build.grant.id())? {
-        if intent.sums != digest {
-            return Err(CountersignError::OtherEvidence { before: intent.sums, now: digest });
-        }
+        check_intent(build, &intent)?;
         if with_token {
             ledger.append(now, Event::Resumed { intent: index, card })?;
         }
@@ -198,7 +220,8 @@ fn intend(
         hash: build.hash,
         created: now,
         artifacts: artifacts.map(|artifact| (artifact.name.clone(), artifact.digest)).collect(),
-        sums: digest,
+        sums: Sha256::of(sums.as_bytes()),
+        sums_only: build.sums.coverage() == Coverage::ListOnly,
         card,
     };
     Ok((ledger.intend(now, intent.clone())?, intent))
@@ -216,7 +239,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// One signature for each artifact, and for the list last.
+    /// One signature for each artifact, where each is to have one, and for the list last.
     fn sign_all(
         &mut self,
         sums: &str,
@@ -234,8 +257,10 @@ impl Run<'_> {
             self.card = token.counter().map(card_use);
         }
         let list = HashState::of(sums.as_bytes(), self.intent.hash);
-        let artifacts = self.build.artifacts.iter().map(|(name, state)| (name.as_str(), state));
-        for (file, state) in artifacts.chain([(SUMS, &list)]) {
+        let artifacts: BTreeMap<_, _> =
+            self.build.artifacts.iter().map(|(name, state)| (name.as_str(), state)).collect();
+        for file in self.build.sums.signed_files() {
+            let state = artifacts.get(file).copied().unwrap_or(&list);
             self.sign_one(file, state, token.as_deref_mut(), interaction)?;
         }
         Ok(())

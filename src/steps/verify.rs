@@ -8,11 +8,12 @@ use super::evidence::{self, Attested, EvidenceError};
 use crate::domain::artifact::{Artifact, MOST_ARTIFACTS};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::grant::{BadGrant, GRANT, Grant, LARGEST_GRANT};
-use crate::domain::key::Fingerprint;
+use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::manifest::{LARGEST_MANIFEST, MANIFEST, MANIFEST_SIGNATURE};
 use crate::domain::name::BuilderName;
 use crate::domain::release::{
-    BUILD_KEY, BadSums, EVIDENCE, EvidenceDigests, LARGEST_SIGNATURE, LARGEST_SUMS, SUMS, Sums, signature_name,
+    BUILD_KEY, BadSums, Coverage, EVIDENCE, EvidenceDigests, LARGEST_SIGNATURE, LARGEST_SUMS, SUMS, Sums,
+    signature_name,
 };
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, InputFile, StagedFolder};
@@ -29,6 +30,8 @@ pub struct ReleaseReport {
     pub list: Signed,
     /// SHA-256 of the list, which says which release it is.
     pub sums: Sha256,
+    /// What of it is signed.
+    pub coverage: Coverage,
     /// Each artifact, and each file that is too many.
     pub files: Vec<FileReport>,
 }
@@ -38,7 +41,7 @@ pub struct ReleaseReport {
 pub struct FileReport {
     /// Its name, as it is: not fit for a terminal unless it is an artifact's.
     pub name: String,
-    /// What its signature says, or why it does not hold.
+    /// What its signature says, or that of the list where the list alone is signed; why it does not hold otherwise.
     pub result: Result<Signed, ReleaseError>,
 }
 
@@ -48,6 +51,9 @@ pub enum ReleaseError {
     /// A file that should be there.
     #[error("`{0}` is missing")]
     Missing(String),
+    /// A signature that a release of which the list alone is signed does not have.
+    #[error("`{0}` is missing; the SHA256SUMS beside it says that only the list is signed: verify the folder")]
+    ListOnly(String),
     /// A file that nothing speaks for.
     #[error("`{0}` is in the folder, but SHA256SUMS does not list it")]
     Extra(String),
@@ -163,10 +169,13 @@ pub fn verify_release(
     // What is refused already is not worth a copy.
     let worth_reading = files.is_empty() || copy.is_none();
     for artifact in sums.artifacts().iter().filter(|_| worth_reading) {
-        let result = check_artifact(&reader, artifact, &grant, certificate, now, &mut left, progress);
+        let result = match sums.coverage() {
+            Coverage::Each => check_artifact(&reader, artifact, &grant, certificate, now, &mut left, progress),
+            Coverage::ListOnly => check_listed(&reader, artifact, &grant, &mut left, progress).map(|()| list.clone()),
+        };
         files.push(FileReport { name: artifact.name.to_string(), result });
     }
-    Ok(ReleaseReport { grant, builders, list, sums: Sha256::of(&sums_bytes), files })
+    Ok(ReleaseReport { grant, builders, list, sums: Sha256::of(&sums_bytes), coverage: sums.coverage(), files })
 }
 
 /// Checks one file with the signature beside it.
@@ -179,13 +188,22 @@ pub fn verify_file(
     let name = path.to_string_lossy().into_owned();
     let file = signature_name(&name);
     let content = InputFile::open_named(path).map_err(|error| missing(error, &name))?;
-    let bytes = InputFile::open_named(&PathBuf::from(&file)).map_err(|error| missing(error, &file))?;
+    let bytes = InputFile::open_named(&PathBuf::from(&file)).map_err(|error| match missing(error, &file) {
+        ReleaseError::Missing(file) if list_beside_claims_to_stand_for(path) => ReleaseError::ListOnly(file),
+        other => other,
+    })?;
     let bytes = bytes.read_whole(LARGEST_SIGNATURE)?;
     let fault = |fault| ReleaseError::Signature { file: file.clone(), fault };
     let signature = DetachedSignature::parse_release(&bytes).map_err(fault)?;
     let mut state = HashState::new(signature.hash());
     read(content, &name, u64::MAX, &mut state, None, progress)?;
     signature.check(certificate, &state, &name, now).map_err(fault)
+}
+
+/// Whether the list beside a file says that it alone is signed. Nothing follows from that but what to do next.
+fn list_beside_claims_to_stand_for(path: &Path) -> bool {
+    let list = InputFile::open_named(&path.with_file_name(SUMS)).and_then(|file| file.read_whole(LARGEST_SUMS));
+    list.is_ok_and(|bytes| Sums::claims_list_only(&bytes))
 }
 
 /// The grant that a signature of a release names in its notation.
@@ -205,21 +223,46 @@ fn check_artifact(
     let name = artifact.name.as_str();
     let (signature, file) = reader.signature(name)?;
     let mut state = HashState::new(signature.hash());
-    let input = reader.open(name)?;
-    // What the signing host signed was no larger than the grant allows.
-    let too_large = || ReleaseError::TooLarge { file: name.to_owned(), limit: grant.terms().artifacts.max_bytes };
-    *left -= read(input, name, *left, &mut state, reader.copy, progress).map_err(|error| match error {
-        ReleaseError::File(FileError { fault: FileFault::TooLarge { .. }, .. }) => too_large(),
-        other => other,
-    })?;
-    if state.sha256() != artifact.digest {
-        return Err(ReleaseError::Digest { file: name.to_owned(), found: state.sha256(), expected: artifact.digest });
-    }
+    read_listed(reader, artifact, grant, &mut state, left, progress)?;
     let signed = signature
         .check(certificate, &state, name, now)
         .map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?;
     check_names_its_grant(&signed, grant, file)?;
     Ok(signed)
+}
+
+/// An artifact of a release of which the list alone is signed: it is what the list says.
+fn check_listed(
+    reader: &Reader<'_>,
+    artifact: &Artifact,
+    grant: &Grant,
+    left: &mut u64,
+    progress: &mut dyn Progress,
+) -> Result<(), ReleaseError> {
+    read_listed(reader, artifact, grant, &mut HashState::new(HashAlgorithm::Sha256), left, progress)
+}
+
+/// Reads an artifact, once, and compares it with the list.
+fn read_listed(
+    reader: &Reader<'_>,
+    artifact: &Artifact,
+    grant: &Grant,
+    state: &mut HashState,
+    left: &mut u64,
+    progress: &mut dyn Progress,
+) -> Result<(), ReleaseError> {
+    let name = artifact.name.as_str();
+    let input = reader.open(name)?;
+    // What the signing host signed was no larger than the grant allows.
+    let too_large = || ReleaseError::TooLarge { file: name.to_owned(), limit: grant.terms().artifacts.max_bytes };
+    *left -= read(input, name, *left, state, reader.copy, progress).map_err(|error| match error {
+        ReleaseError::File(FileError { fault: FileFault::TooLarge { .. }, .. }) => too_large(),
+        other => other,
+    })?;
+    if state.sha256() == artifact.digest {
+        return Ok(());
+    }
+    Err(ReleaseError::Digest { file: name.to_owned(), found: state.sha256(), expected: artifact.digest })
 }
 
 /// A signature of another release over the same bytes is a good signature, and not one of this release.
@@ -272,9 +315,9 @@ fn check_builder(
 
 /// Everything in the folder that a release with this list does not have.
 fn extra_files(folder: &Folder, sums: &Sums) -> Result<Vec<FileReport>, ReleaseError> {
-    let names = sums.artifacts().iter().map(|artifact| artifact.name.as_str()).chain([SUMS]);
-    let mut top: BTreeSet<String> = names.flat_map(|name| [name.to_owned(), signature_name(name)]).collect();
-    top.insert(EVIDENCE.to_owned());
+    let mut top: BTreeSet<String> = sums.artifacts().iter().map(|artifact| artifact.name.to_string()).collect();
+    top.extend(sums.signed_files().map(signature_name));
+    top.extend([SUMS, EVIDENCE].map(str::to_owned));
     let builders = sums.builders().keys().map(|name| name.to_string());
 
     let mut extra = Vec::new();

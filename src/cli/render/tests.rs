@@ -218,6 +218,7 @@ fn build_errors() -> Vec<BuildError> {
 fn release_errors() -> Vec<ReleaseError> {
     let sums = Sums::parse(b"x").expect_err("refused");
     let mut errors = vec![
+        ReleaseError::ListOnly("foo.tar.xz.asc".into()),
         ReleaseError::Missing(text()),
         ReleaseError::Extra(text()),
         ReleaseError::TooLarge { file: text(), limit: 10 },
@@ -285,6 +286,8 @@ fn every_error() -> Vec<CliError> {
         CountersignError::OtherKey { fingerprint: key() }.into(),
         CountersignError::OtherEvidence { before: digest("a"), now: digest("b") }.into(),
         CountersignError::Kept { file: text(), fault: BadSignature::Ends }.into(),
+        CountersignError::OtherCoverage { began: Coverage::Each }.into(),
+        CountersignError::OtherCoverage { began: Coverage::ListOnly }.into(),
         CountersignError::Sign { file: text(), fault: MakeError::WrongAnswer }.into(),
         CountersignError::Sign { file: text(), fault: MakeError::Invalid(text()) }.into(),
         CountersignError::Sign {
