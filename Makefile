@@ -1,4 +1,5 @@
 PROFILE ?= release
+TOKEN   ?= softhsm
 target  := $(or $(CARGO_TARGET_DIR),target)
 binary  := $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/countersign
 
@@ -16,8 +17,12 @@ test: export CI := true
 test: cargo ## all tests, with the equipment they need (see tests/equipment.sh)
 	tests/equipment.sh install test
 	COUNTERSIGN_TEST_KRYOPTIC=$$(tests/equipment.sh kryoptic) && export COUNTERSIGN_TEST_KRYOPTIC && \
+	COUNTERSIGN_TEST_VIRTUAL_CARD=$$(tests/equipment.sh virtual-card) && export COUNTERSIGN_TEST_VIRTUAL_CARD && \
+	COUNTERSIGN_TEST_SECOND_CARD=$$(tests/equipment.sh second-card) && export COUNTERSIGN_TEST_SECOND_CARD && \
 	cargo nextest run --locked && \
 	cargo test --doc --locked && \
+	HW_CARD_IS_FOR_TESTS=yes tests/with-virtual-card \
+		sh -c 'HW_TOKEN=$$VIRTUAL_CARD_URI HW_HAND=$$VIRTUAL_HAND hw-tests/run' && \
 	cargo nextest run --locked --no-default-features # the builder's binary
 
 lint: export RUSTDOCFLAGS := -D warnings
@@ -29,10 +34,10 @@ lint: cargo ## format, clippy, licences and sources of the dependencies, documen
 	cargo deny --locked check licenses bans sources
 	cargo doc --no-deps --locked
 
-demo: cargo ## a release on a software token, from grant to gpgv (PROFILE=dev builds faster)
-	tests/equipment.sh install demo
+demo: cargo ## a release from grant to gpgv on a software token, or with TOKEN=card on a virtual card (PROFILE=dev builds faster)
+	tests/equipment.sh install $(if $(filter card,$(TOKEN)),card-demo,demo)
 	cargo build --locked --profile $(PROFILE)
-	$(binary) demo demo
+	$(if $(filter card,$(TOKEN)),tests/with-virtual-card sh -c '$(binary) demo --token "$$VIRTUAL_CARD_URI" demo',$(binary) demo demo)
 
 clean: cargo ## remove what was built
 	cargo clean

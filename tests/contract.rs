@@ -112,7 +112,12 @@ const SIGNED: u32 = 12;
 fn a_card_keeps_its_contract(uri: &str, kinds: &[KeyKind]) {
     for &kind in kinds {
         let wanted = parsed(uri);
-        let (exact, mut made) = said(generate_on_card(&wanted, kind, true));
+        let made = generate_on_card(&wanted, kind, true);
+        // Not every card that people own knows every kind.
+        if env::var_os("HW_TOKEN").is_some() && matches!(made, Err(TokenError::MechanismUnsupported { .. })) {
+            continue;
+        }
+        let (exact, mut made) = said(made);
         assert_eq!(made.public().algorithm(), kind.name());
         assert_eq!(made.counter().and_then(|counter| counter.signatures), Some(0));
         signs_everything(&mut *made);

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The test equipment: what tests, demo and lint need on a Debian machine beside Rust.
 #
-#   tests/equipment.sh install demo|test|lint   install what is missing (root), or say how to (everybody else)
-#   tests/equipment.sh kryoptic                 build the Kryoptic PKCS#11 module once; print its path
-#   tests/equipment.sh virtual-card             build the virtual OpenPGP card once; print its path
-#   tests/equipment.sh second-card              install another maker's virtual card once; print the Python that runs it
+#   tests/equipment.sh install demo|card-demo|test|lint
+#                                     install what is missing (root), or say how to (everybody else)
+#   tests/equipment.sh kryoptic       build the Kryoptic PKCS#11 module once; print its path
+#   tests/equipment.sh virtual-card   build the virtual OpenPGP card once; print its path
+#   tests/equipment.sh second-card    install another author's virtual card once; print the Python that runs it
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -92,6 +93,10 @@ install_profile() {
             need_packages "${demo_packages[@]}"
             need_package_lists
             ;;
+        card-demo)
+            need_packages "${demo_packages[@]}" "${card_packages[@]}" clang libclang-dev
+            need_package_lists
+            ;;
         test)
             need_packages "${test_packages[@]}"
             need_cargo_tool nextest "$nextest_version"
@@ -162,7 +167,7 @@ second_card() {
 }
 
 usage() {
-    sed -n '4,7s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '4,8s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 

@@ -1,12 +1,13 @@
-# The journey of one release on a software token, with the real commands.
+# The journey of one release, with the real commands. The token is one in software, unless another is named.
 #
-#   demo.sh PROGRAM FOLDER
+#   demo.sh PROGRAM FOLDER [TOKEN-URI]
 #
 # Run by `countersign demo`. FOLDER is made anew and left for a look; everything stays inside it.
 set -euo pipefail
 
 program=$(readlink -f "$1")
 folder=$2
+token=${3:-}
 here=$PWD
 
 bold='' plain=''
@@ -16,7 +17,7 @@ run() { printf '\n$'; printf ' %q' "$@"; printf '\n'; "$@"; }
 at() { printf '\n[%s]\n' "$1"; cd "$root/$1"; }
 
 missing=()
-command -v softhsm2-util >/dev/null || missing+=(softhsm2)
+[[ -n $token ]] || command -v softhsm2-util >/dev/null || missing+=(softhsm2)
 command -v gpgv >/dev/null || missing+=(gpgv)
 command -v sqv >/dev/null || missing+=(sqv)
 if ((${#missing[@]})); then
@@ -27,7 +28,7 @@ fi
 for module in /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so /usr/lib64/pkcs11/libsofthsm2.so; do
     [[ -e $module ]] && break
 done
-[[ -e $module ]] || { echo 'demo: softhsm2-util is there, but its module libsofthsm2.so is not where distributions put it' >&2; exit 3; }
+[[ -n $token || -e $module ]] || { echo 'demo: softhsm2-util is there, but its module libsofthsm2.so is not where distributions put it' >&2; exit 3; }
 
 if [[ -e $folder && ! -e $folder/.countersign-demo ]]; then
     printf 'demo: %s exists and is not an earlier demonstration; name another folder\n' "$folder" >&2
@@ -37,19 +38,27 @@ rm -rf "$folder"
 mkdir -p "$folder"/{signing-host,builder/dist,location/{inbox,releases}}
 touch "$folder/.countersign-demo"
 root=$(cd "$folder" && pwd)
-export COUNTERSIGN_HOME=$root/signing-host/home SOFTHSM2_CONF=$root/signing-host/softhsm2.conf
+export COUNTERSIGN_HOME=$root/signing-host/home
+[[ -n $token ]] || export SOFTHSM2_CONF=$root/signing-host/softhsm2.conf
 mkdir "$root/bin" "$root/signing-host/tokens"
 ln -s "$program" "$root/bin/countersign"
 PATH=$root/bin:$PATH
 version=$(countersign --version | cut -d' ' -f2)
 
-say 'The signing host. A software token stands for the HSM; its PIN comes from a file.'
-at signing-host
-printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$PWD/tokens" >softhsm2.conf
-(umask 077; od -An -N4 -tu4 /dev/urandom | tr -d ' ' >pin)
-run softhsm2-util --init-token --free --label release --so-pin "so-$(cat pin)" --pin "$(cat pin)"
-run countersign init --generate ed25519 --user-id 'Demo Releases <release@example.org>' \
-    --token "pkcs11:token=release;object=r$(date +%Y)?module-path=$module&pin-source=file:$PWD/pin"
+if [[ -n $token ]]; then
+    say 'The signing host, and the token that its release key is made on.'
+    at signing-host
+    run countersign key list --token "$token"
+    run countersign init --generate ed25519 --user-id 'Demo Releases <release@example.org>' --token "$token"
+else
+    say 'The signing host. A software token stands for the HSM; its PIN comes from a file.'
+    at signing-host
+    printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$PWD/tokens" >softhsm2.conf
+    (umask 077; od -An -N4 -tu4 /dev/urandom | tr -d ' ' >pin)
+    run softhsm2-util --init-token --free --label release --so-pin "so-$(cat pin)" --pin "$(cat pin)"
+    run countersign init --generate ed25519 --user-id 'Demo Releases <release@example.org>' \
+        --token "pkcs11:token=release;object=r$(date +%Y)?module-path=$module&pin-source=file:$PWD/pin"
+fi
 run countersign key export --binary -o ../location/release.pgp
 
 say 'An operator approves one build: a grant, and a key that lives only for it.'
