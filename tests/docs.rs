@@ -5,8 +5,10 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use common::cards::{Reader, Slot};
 use common::tokens::missing;
 use common::{Run, have, listing, tool};
 
@@ -120,6 +122,27 @@ macro_rules! pages_run {
     };
 }
 
+/// As `pages_run`, with a new card in a reader, and nobody but pinentry to ask for its PINs.
+macro_rules! pages_run_with_a_card {
+    ($($test:ident: $path:literal, $programs:expr;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                if have(&$programs) {
+                    runs_as_shown_with_a_card($path);
+                }
+            }
+        )*
+
+        const RUN_WITH_A_CARD: &[&str] = &[$($path),*];
+    };
+}
+
+pages_run_with_a_card! {
+    a_yubikey_signs_as_told: "docs/how-to/yubikey.md", ["gpgv", "sqv", "setsid"];
+    a_nitrokey_signs_as_told: "docs/how-to/nitrokey.md", ["gpgv", "sqv", "setsid"];
+}
+
 pages_run! {
     the_readme_runs: "README.md", ["softhsm2-util", "gpgv", "sqv"];
     the_tutorial_runs: "docs/tutorial.md", ["softhsm2-util", "gpgv", "sqv"];
@@ -133,7 +156,7 @@ pages_run! {
 fn every_page_with_commands_is_run() {
     let with_commands = pages().into_iter().filter(|path| page(path).contains("```console"));
     let with_commands: BTreeSet<String> = with_commands.collect();
-    assert_eq!(with_commands, RUN.iter().map(|path| (*path).to_owned()).collect());
+    assert_eq!(with_commands, RUN.iter().chain(RUN_WITH_A_CARD).map(|path| (*path).to_owned()).collect());
 }
 
 /// A command of a page, and what the page shows of its output; of a command that a comment hides, nothing is shown.
@@ -147,15 +170,49 @@ fn runs_as_shown(path: &str) {
     if !Path::new(MODULE).exists() {
         return missing(MODULE).unwrap_or(());
     }
+    runs_after(path, "");
+}
+
+/// What stands for a person at pinentry: gives a new card its PINs, the admin's where that is asked for.
+const PINENTRY: &str = r#"#!/bin/sh
+echo OK
+while read -r line; do
+    case $line in
+        SETDESC*[Aa]dmin*) pin=12345678 ;;
+        SETDESC*) pin=123456 ;;
+        GETPIN) echo "D $pin" ;;
+    esac
+    echo OK
+    [ "$line" = BYE ] && exit
+done
+"#;
+
+#[track_caller]
+fn runs_as_shown_with_a_card(path: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let Some(reader) = Reader::start(folder.path()) else { return };
+    let Some(card) = reader.insert(Slot::First, &[]) else { return };
+    let pinentry = folder.path().join("pinentry");
+    fs::write(&pinentry, PINENTRY).expect("pinentry");
+    fs::set_permissions(&pinentry, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let (variable, socket) = reader.env();
+    let path_of_pinentry = folder.path().display();
+    runs_after(path, &format!("export {variable}={} PATH={path_of_pinentry}:$PATH\n", socket.display()));
+    assert!(card.signatures() > 0, "{path} uses no card");
+}
+
+/// Runs a page's commands in a shell without a terminal, after these.
+#[track_caller]
+fn runs_after(path: &str, before: &str) {
     let shown = shown(&page(path));
     let home = tempfile::tempdir().expect("a temporary folder");
     let program = Path::new(env!("CARGO_BIN_EXE_countersign"));
-    let mut script = format!("exec 2>&1\nPATH={}:$PATH\n", program.parent().expect("its folder").display());
+    let mut script = format!("exec 2>&1\n{before}PATH={}:$PATH\n", program.parent().expect("its folder").display());
     for Shown { command, .. } in &shown {
         // The mark must not change what `$?` says.
         script += &format!("said=$?; printf '{MARK}'; (exit $said)\n{command}\n");
     }
-    let said = tool("bash", &[&"-c", &(script + "exit 0\n")], home.path()).stdout;
+    let said = tool("setsid", &[&"--wait", &"bash", &"-c", &(script + "exit 0\n")], home.path()).stdout;
     let said = said.replace(&home.path().display().to_string(), HOME);
     let mut outputs = said.split(MARK).skip(1);
     for Shown { command, output } in &shown {
