@@ -5,15 +5,17 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use common::cards::{Slot, USER_PIN, VirtualCard};
 use common::gpg::{Gpg, Sharing};
 use common::tokens::write_secret;
-use common::world::{USER_ID, World};
-use common::{Run, listing, tool, tree};
+use common::world::{Build, Granted, USER_ID, World};
+use common::{Run, clean_environment, listing, tool, tree};
 
 /// What `init --generate` takes: three for the certificate, and the self-test.
 const FOR_INIT: u32 = 4;
@@ -266,9 +268,68 @@ fn nobody_signs_with_our_pin_afterwards() {
     card.want_pin_each_time(false);
     world.set_up();
     world.signed();
-    let sign = format!("002A9E9A20{}00", "11".repeat(32));
-    assert_eq!(card.send(&[&sign]), ["6982"]);
+    signs_nothing(&card);
     assert_eq!(card.signatures(), FOR_INIT + FOR_RELEASE);
+}
+
+/// The next program that uses the card, just as we left it or from the beginning.
+fn signs_nothing(card: &VirtualCard) {
+    let sign = format!("002A9E9A20{}00", "11".repeat(32));
+    assert_eq!(card.send_as_it_is(&sign), "6982");
+    assert_eq!(card.send(&[&sign]), ["6982"]);
+}
+
+#[test]
+fn nobody_signs_with_our_pin_after_a_run_that_was_killed() {
+    let (world, card) = card_or_skip!(&["--touch", "never"]);
+    world.set_up();
+    card.want_pin_each_time(false);
+    card.want_touch(true);
+    let (granted, build) = world.attested();
+    let mut run = started(&world, &granted, &build);
+    waits_for_touch(&mut run);
+    run.kill().expect("it runs");
+    run.wait().expect("its end");
+    signs_nothing(&card);
+    assert_eq!(card.signatures(), FOR_INIT);
+    world.host(&[&"key", &"check"]).ok();
+}
+
+/// What other processes can read of one that waits for a touch.
+#[test]
+fn the_pin_is_not_among_what_a_process_shows() {
+    let (world, card) = card_or_skip!(&["--touch", "never"]);
+    world.set_up();
+    card.want_touch(true);
+    let (granted, build) = world.attested();
+    let mut run = started(&world, &granted, &build);
+    waits_for_touch(&mut run);
+    for file in ["cmdline", "environ"] {
+        let shown = fs::read(format!("/proc/{}/{file}", run.id())).expect("what a process shows");
+        assert!(!shown.is_empty());
+        assert!(!shown.windows(USER_PIN.len()).any(|window| window == USER_PIN.as_bytes()), "in {file}");
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", run.id())).expect("its limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "it would leave a core dump: {core}");
+    run.kill().expect("it runs");
+    run.wait().expect("its end");
+    assert_eq!(card.signatures(), FOR_INIT);
+}
+
+/// A `sign` that runs on its own.
+fn started(world: &World, granted: &Granted, build: &Build) -> Child {
+    let (variable, socket) = world.reader().env();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    clean_environment(&mut command, &world.at("")).env(variable, socket).stderr(Stdio::piped());
+    command.arg("--home").arg(world.home()).arg("sign").arg(&granted.grant).arg("--from").arg(&build.folder);
+    command.arg("-o").arg(world.release(granted)).spawn().expect("countersign")
+}
+
+fn waits_for_touch(run: &mut Child) {
+    let lines = BufReader::new(run.stderr.as_mut().expect("standard error is piped")).lines();
+    let mut lines = lines.map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("touch the card now")), "it does not wait for a touch");
 }
 
 #[test]
@@ -476,6 +537,37 @@ fn a_card_that_is_pulled_out_at_the_pin_loses_no_try() {
 }
 
 #[test]
+fn a_service_that_crashes_is_as_a_card_that_is_pulled_out() {
+    let (world, card) = card_or_skip!(&["--touch", "never"]);
+    world.set_up();
+    card.want_touch(true);
+    let (granted, build) = world.attested();
+    let reader = world.reader();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_secs(1));
+            reader.crash();
+        });
+        world.sign(&granted, &build).trouble("went away: it was pulled out, or its reader does not answer");
+    });
+    assert_eq!(listing(&world.inbox()), [""; 0]);
+    world.sign(&granted, &build).trouble("smart card service");
+    assert_eq!(world.logged("outcome")[0]["result"]["token_signatures"], 0);
+}
+
+/// Longer than another program's transaction is waited for.
+#[test]
+fn a_slow_card_is_waited_for() {
+    let (world, card) = card_or_skip!(&[]);
+    world.set_up();
+    let (granted, build) = world.attested();
+    card.pull();
+    let Some(card) = world.reader().insert(Slot::First, &["--sign-delay", "4000"]) else { return };
+    world.sign(&granted, &build).with(&[&"--sums-only"]).ok();
+    assert_eq!(card.signatures(), FOR_INIT + 1);
+}
+
+#[test]
 fn no_service_is_told_from_no_card() {
     let Some(world) = World::with_readers() else { return };
     let nowhere = |run: Run<'_>| run.env("PCSCLITE_CSOCK_NAME", "/nowhere/pcscd.comm").stops(3, "smart card service");
@@ -521,9 +613,10 @@ fn a_counter_that_does_not_rise_stops_everything() {
 
 #[test]
 fn the_log_counts_with_the_card() {
-    let (world, _card) = card_or_skip!(&[]);
+    let (world, card) = card_or_skip!(&[]);
     world.set_up();
     world.signed();
+    assert_eq!(card.signatures(), FOR_INIT + FOR_RELEASE);
     let card = |before: u32, after: Option<u32>| match after {
         Some(after) => serde_json::json!({ "card": "FFFE:00000001", "before": before, "after": after }),
         None => serde_json::json!({ "card": "FFFE:00000001", "before": before }),

@@ -94,6 +94,12 @@ impl Reader {
         ("PCSCLITE_CSOCK_NAME", self.socket())
     }
 
+    /// Ends the service, as if it had crashed.
+    pub(crate) fn crash(&self) {
+        let status = Command::new("kill").args(["-KILL", &self.service.id().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder.join("run/pcscd.comm")
     }
@@ -180,8 +186,13 @@ impl VirtualCard {
 
     /// Sends commands in hexadecimal digits to the OpenPGP application: the answers, each of which ends with its status.
     pub(crate) fn send(&self, commands: &[&str]) -> Vec<String> {
+        let all = [&["00A4040006D27600012401"], commands].concat();
+        self.exchange(&all).split_off(1)
+    }
+
+    fn exchange(&self, commands: &[&str]) -> Vec<String> {
         let mut tool = Command::new("opensc-tool");
-        tool.args(["--reader", self.name(), "-s", "00A4040006D27600012401"]).env("PCSCLITE_CSOCK_NAME", &self.socket);
+        tool.args(["--reader", self.name()]).env("PCSCLITE_CSOCK_NAME", &self.socket);
         commands.iter().for_each(|command| _ = tool.args(["-s", command]));
         let output = tool.output().expect("opensc-tool");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -197,8 +208,13 @@ impl VirtualCard {
                 data.extend(bytes.take_while(|byte| byte.chars().all(|c| c.is_ascii_hexdigit())));
             }
         }
-        assert_eq!(answers.len(), commands.len() + 1, "{text}{}", String::from_utf8_lossy(&output.stderr));
-        answers.into_iter().skip(1).map(|(data, status)| data + &status).collect()
+        assert_eq!(answers.len(), commands.len(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        answers.into_iter().map(|(data, status)| data + &status).collect()
+    }
+
+    /// Sends one command to whatever application the card has open.
+    pub(crate) fn send_as_it_is(&self, command: &str) -> String {
+        self.exchange(&[command]).remove(0)
     }
 
     /// As [`VirtualCard::send`], and each command must be carried out.

@@ -7,6 +7,8 @@
 //! is dropped: it was right once, so no try can be lost.
 
 mod facts;
+#[cfg(test)]
+mod fake;
 mod reader;
 mod worker;
 
@@ -516,5 +518,14 @@ fn simple(kind: KeyKind) -> AlgoSimple {
         KeyKind::Rsa2048 => AlgoSimple::RSA2k,
         KeyKind::Rsa3072 => AlgoSimple::RSA3k,
         KeyKind::Rsa4096 => AlgoSimple::RSA4k,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// At `trace` the library writes whole commands to a logger, VERIFY with its PIN among them.
+    #[test]
+    fn nothing_below_info_can_be_logged() {
+        assert!(log::STATIC_MAX_LEVEL <= log::LevelFilter::Info);
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn connect(reader: &CStr) -> Result<Whole, NoCard> {
     })?;
     let backend = PcscBackend::from_pcsc_card(reader, ShareMode::Shared, card);
     backend
-        .map(Whole)
+        .map(|backend| Whole(Box::new(backend)))
         .map_err(|error| NoCard::Trouble(TokenError::SessionLost { token: named(reader), reason: error.to_string() }))
 }
 
@@ -83,7 +83,7 @@ pub(super) fn holders() -> Vec<String> {
 }
 
 /// A card whose answers come whole, and that is left without a PIN.
-pub(super) struct Whole(PcscBackend);
+pub(super) struct Whole(pub(super) Box<dyn CardBackend + Send + Sync>);
 
 struct WholeTransaction<'a> {
     card: Box<dyn CardTransaction + Send + Sync + 'a>,
@@ -175,5 +175,57 @@ impl Drop for WholeTransaction<'_> {
         for pin in std::mem::take(&mut self.unlocked) {
             let _gone_or_unknown = self.card.transmit(&[0, VERIFY, 0xff, pin], LONGEST_PART);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{FakeCard, Sent};
+    use super::*;
+
+    /// What comes of one command to a card that gives these answers, and what it was sent in all.
+    fn answers(answers: &[&[u8]]) -> (Result<Vec<u8>, SmartcardError>, Sent) {
+        let (card, sent) = FakeCard::that_answers(answers);
+        let mut whole = Whole(Box::new(card));
+        let answer = whole.transaction(None).expect("a transaction").transmit(&[0, 0xca, 0, 0x6e, 0], 256);
+        (answer, sent)
+    }
+
+    #[test]
+    fn an_answer_in_parts_is_put_together() {
+        let (answer, sent) = answers(&[b"one\x61\x03", b"two\x61\x00", b"three\x90\x00"]);
+        assert_eq!(answer.expect("an answer"), b"onetwothree\x90\x00");
+        let sent = sent.lock().expect("no panic").clone();
+        assert_eq!(sent[1..], [vec![0, 0xc0, 0, 0, 3], vec![0, 0xc0, 0, 0, 0]]);
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_refused() {
+        assert!(answers(&[b"one\x61\x03", b"\x61\x03"]).0.is_err());
+        let part = [&[7; 254][..], b"\x61\xff"].concat();
+        assert!(answers(&vec![&part[..]; 1000]).0.is_err());
+        for none in [&b""[..], b"\x90"] {
+            assert!(answers(&[none]).0.is_err());
+            assert!(answers(&[b"one\x61\x03", none]).0.is_err());
+        }
+    }
+
+    #[test]
+    fn each_pin_that_was_taken_is_taken_back() {
+        let verify = |pin: u8| [&[0, 0x20, 0, pin, 6][..], b"123456"].concat();
+        let sent_for = |answer: &'static [u8]| {
+            let (card, sent) = FakeCard::that_answers(&[answer, answer]);
+            let mut whole = Whole(Box::new(card));
+            let mut transaction = whole.transaction(None).expect("a transaction");
+            for pin in [0x81, 0x83] {
+                transaction.transmit(&verify(pin), 256).expect("an answer");
+            }
+            drop(transaction);
+            let sent = sent.lock().expect("no panic").clone();
+            sent[2..].to_vec()
+        };
+        assert_eq!(sent_for(b"\x90\x00"), [[0, 0x20, 0xff, 0x81], [0, 0x20, 0xff, 0x83]]);
+        // An old card could count it as a wrong PIN.
+        assert_eq!(sent_for(b"\x69\x82"), [[0; 4]; 0]);
     }
 }

@@ -133,6 +133,10 @@ fn keep_panics_silent() {
 
 #[cfg(test)]
 mod tests {
+    use card_backend::CardBackend;
+    use openpgp_card::state::Open;
+
+    use super::super::fake::FakeCard;
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
@@ -153,5 +157,19 @@ mod tests {
         let Started::NotYet(start) = start.wait(Duration::from_millis(10)) else { panic!("it cannot have answered") };
         drop(go);
         assert!(matches!(start.wait(LONG), Started::Yes(_, 7)));
+    }
+
+    #[test]
+    fn a_panic_in_a_job_is_the_last_word() {
+        let start = Starting::new(|desk| {
+            let card: Box<dyn CardBackend + Send + Sync> = Box::new(FakeCard::empty());
+            let mut card = Card::<Open>::new(card).expect("a card");
+            desk.answer(());
+            desk.serve(&mut card.transaction().expect("a transaction"));
+        });
+        let Started::Yes(worker, ()) = start.wait(LONG) else { panic!("it did not start") };
+        assert!(worker.run(|card| card.card().application_identifier().is_ok()).is_ok_and(|told| told));
+        assert!(worker.run(|_| panic!("the library did not expect this")).map(|(): ()| ()).is_err());
+        assert!(worker.run(|_| ()).is_err());
     }
 }

@@ -1,19 +1,24 @@
 //! The applet behind a reader: commands and answers in parts, and a card that is pulled out at a chosen moment.
 
+use std::thread;
+use std::time::Duration;
+
 use iso7816::command::FromSliceError;
 use iso7816::{Command, Status};
 
 /// The longest command and answer.
 const BUF: usize = 7609;
 
-/// When the card is pulled out, each time for ever.
+/// What is wrong with the card.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
-    /// Before the signature of this number.
+    /// How much longer than it has to it takes for a signature.
+    pub(crate) sign_delay: Duration,
+    /// It is pulled out before the signature of this number.
     pub(crate) pull_before_sign: Option<u64>,
-    /// After the signature of this number was made, and before anybody hears of it.
+    /// It is pulled out after the signature of this number was made, and before anybody hears of it.
     pub(crate) pull_after_sign: Option<u64>,
-    /// When a PIN arrives.
+    /// It is pulled out when a PIN arrives.
     pub(crate) pull_at_verify: bool,
 }
 
@@ -93,6 +98,9 @@ impl<T: opcard::Client> vpicc::VSmartCard for VirtualCard<T> {
         }
         if number.is_some() && number == self.faults.pull_before_sign {
             pulled("before a signature");
+        }
+        if signs {
+            thread::sleep(self.faults.sign_delay);
         }
         let (mut answer, status) = self.handle(apdu);
         if number.is_some() && number == self.faults.pull_after_sign {
