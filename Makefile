@@ -12,8 +12,9 @@ help: ## what there is to make
 build: cargo ## the release binary, target/release/countersign
 	cargo build --release --locked
 
-# With the equipment in place, a test that lacks some of it has found a fault: that is what CI=true says.
-test: export CI := true
+# With the equipment in place, a test that lacks some of it has found a fault: that is what CI=true says. Only readers for
+# virtual cards are not everybody's, so whoever is not root is told of what was skipped.
+test: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))
 test: cargo ## all tests, with the equipment they need (see tests/equipment.sh)
 	tests/equipment.sh install test
 	COUNTERSIGN_TEST_KRYOPTIC=$$(tests/equipment.sh kryoptic) && export COUNTERSIGN_TEST_KRYOPTIC && \

@@ -18,11 +18,11 @@
 //! | [`domain`] | what grants, manifests and releases are | any I/O |
 //! | [`files`] | reading what is hostile, writing what must be whole | any format |
 //! | [`openpgp`] | OpenPGP | where a key lives |
-//! | `token` | PKCS#11, PINs | OpenPGP, what is signed |
+//! | `token` | OpenPGP cards, PKCS#11, PINs | OpenPGP, what is signed |
 //! | `ledger` | the audit log and the journal of runs | how an event came about |
 //! | [`repository`] | the location's folders | what makes a release good |
 //! | `home`, `config` | the signing host's folder | the steps |
-//! | [`steps`] | the order of checks | command line, PKCS#11, OpenPGP library |
+//! | [`steps`] | the order of checks | command line, cards, PKCS#11, OpenPGP library |
 //! | [`cli`] | arguments, wording, exit codes | everything else |
 //!
 //! Without the feature `host` the modules for tokens, the ledger and the home are left out: what remains is the builder's

@@ -152,7 +152,8 @@ fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundK
             troubles.iter().for_each(|trouble| output.warn(&trouble.to_string()));
         }
         // Whoever has no card needs no service for cards.
-        Err(TokenError::NoCardService { .. }) if !found.is_empty() => {}
+        Err(TokenError::NoCardService { .. })
+            if matches!(configured, Some(TokenUri::Pkcs11(_) | TokenUri::File(_))) => {}
         Err(error) => return Err(error.into()),
     }
     Ok(found)
@@ -164,10 +165,12 @@ fn check(sign: bool, wait: bool, home: &Home, output: &mut Output) -> Result<(),
     let mut terminal = Terminal::new(wait);
     let token = token::find(&home.config.token, &mut terminal)?;
     let key = release_key::check(home, &*token, now)?;
-    let description = token.description().clone();
+    let mut description = token.description().clone();
     let seen = token.public().is_some();
     if sign {
         release_key::try_out(home, &home.lock()?, token, &mut terminal, now)?;
+        // A right PIN and a signature change what it tells.
+        description = token::find(&home.config.token, &mut terminal)?.description().clone();
     }
 
     let expires = key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());

@@ -51,8 +51,11 @@ impl Interaction for Terminal {
     }
 
     fn final_try(&mut self, request: &PinRequest) -> bool {
-        let question =
-            format!("{} has one try left for the {}; a wrong one locks it.", clean(&request.token), request.pin);
+        let question = format!(
+            "{} has one try left for the {}; a wrong one locks it.",
+            capital(&clean(&request.token)),
+            request.pin
+        );
         let ask = |mut terminal: File| -> std::io::Result<bool> {
             write!(terminal, "{question} Try? Type yes: ")?;
             let mut answer = String::new();

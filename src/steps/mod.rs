@@ -1,6 +1,6 @@
 //! The hand-overs of the journey, one file each. The order of checks lives here and nowhere else.
 //!
-//! Steps take open folders, parsed values and traits; they know no command line, no PKCS#11 and no OpenPGP library, and
+//! Steps take open folders, parsed values and traits; they know no command line, no card, no PKCS#11 and no OpenPGP library, and
 //! they print nothing.
 
 #[cfg(feature = "host")]

@@ -148,7 +148,7 @@ pub fn init(
         Origin::Existing(identity) => {
             let locked = token::find(token, interaction)?;
             let uri = exact_uri(&*locked, token);
-            let created = created(locked.description(), locked.public()).unwrap_or(now);
+            let created = created(locked.description(), locked.public()).filter(|made| *made <= now).unwrap_or(now);
             let used = intend(&mut ledger, &uri, KeyPurpose::Certify, locked.description().counter(), now)?;
             announce(&*locked, CERTIFICATE_SIGNATURES + 1, interaction);
             let unlocked = locked.unlock(interaction).map_err(KeyError::from);

@@ -61,8 +61,10 @@ impl Reader {
                 return missing(name);
             }
         }
-        if !Command::new("unshare").args(["-m", "true"]).output().is_ok_and(|output| output.status.success()) {
-            return missing("the right to a mount namespace (root)");
+        // Whoever is not root is so in a namespace of their own, where the system allows that.
+        let own_namespace = if rustix::process::geteuid().is_root() { "--mount" } else { "-rm" };
+        if !Command::new("unshare").args([own_namespace, "true"]).output().is_ok_and(|output| output.status.success()) {
+            return missing("the right to a mount namespace (as root, or with user namespaces)");
         }
         let folder = folder.join("pcsc");
         let (run, configuration) = (folder.join("run"), folder.join("readers"));
@@ -75,9 +77,10 @@ impl Reader {
         );
         fs::write(configuration.join("vpcd"), reader).expect("the readers' configuration");
         // The service knows one folder for its socket, so that folder is another one for it alone.
-        let script = "mkdir -p /run/pcscd && mount --bind \"$0\" /run/pcscd && exec setpriv --pdeathsig KILL pcscd --foreground -c \"$1\"";
+        let script = "[ -d /run/pcscd ] || mkdir /run/pcscd || { mount -t tmpfs tmpfs /run && mkdir /run/pcscd; }
+            mount --bind \"$0\" /run/pcscd && exec setpriv --pdeathsig KILL pcscd --foreground -c \"$1\"";
         let service = Command::new("unshare")
-            .args(["-m", "sh", "-c", script])
+            .args([own_namespace, "sh", "-c", script])
             .args([&run, &configuration])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -305,7 +308,8 @@ pub(crate) fn pin_sources(folder: &Path) -> String {
 
 /// Two ports in a row that no other test has. The drivers listen on them as soon as the service runs.
 fn two_ports() -> (u16, File) {
-    let folder = std::env::temp_dir().join("countersign-test-ports");
+    let user = rustix::process::geteuid().as_raw();
+    let folder = std::env::temp_dir().join(format!("countersign-test-ports-{user}"));
     fs::create_dir_all(&folder).expect("a folder for the locks of ports");
     for port in (36_000..40_000).step_by(2) {
         let lock = File::create(folder.join(port.to_string())).expect("the lock of two ports");
