@@ -31,6 +31,7 @@ declare -A proof=(
     [perl]='/usr/share/perl/*/IPC/Cmd.pm'
     [libpcsclite-dev]='/usr/include/PCSC/winscard.h'
     [vsmartcard-vpcd]='/usr/lib/pcsc/drivers/serial/libifdvpcd.so'
+    [pcscd]=/usr/sbin/pcscd
     [scdaemon]='/usr/lib/gnupg/scdaemon'
     [python3-venv]='/usr/lib/python3*/ensurepip/__main__.py'
     [libclang-dev]='/usr/lib/llvm-*/lib/libclang*.so*'

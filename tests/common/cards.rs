@@ -78,7 +78,7 @@ impl Reader {
         fs::write(configuration.join("vpcd"), reader).expect("the readers' configuration");
         // The service knows one folder for its socket, so that folder is another one for it alone.
         let script = "[ -d /run/pcscd ] || mkdir /run/pcscd || { mount -t tmpfs tmpfs /run && mkdir /run/pcscd; }
-            mount --bind \"$0\" /run/pcscd && exec setpriv --pdeathsig KILL pcscd --foreground -c \"$1\"";
+            mount --bind \"$0\" /run/pcscd && exec setpriv --pdeathsig KILL /usr/sbin/pcscd --foreground -c \"$1\"";
         let service = Command::new("unshare")
             .args([own_namespace, "sh", "-c", script])
             .args([&run, &configuration])
