@@ -9,7 +9,7 @@ use serde_json::json;
 use super::prompt::Terminal;
 use super::read_certificate;
 use super::render::{CliError, Output};
-use super::sign::warn_of_file_token;
+use super::token_words::warn_of_file_token;
 use crate::domain::key::KeyKind;
 use crate::domain::time::{Period, Timestamp};
 use crate::files::FileError;

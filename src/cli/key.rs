@@ -9,7 +9,7 @@ use serde_json::json;
 use super::init::{Validity, validity};
 use super::prompt::Terminal;
 use super::render::{CliError, Output};
-use super::sign::{card_lines, pin_state, warn_of_file_token};
+use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, replace};
 use crate::home::{Home, HomeError};

@@ -18,6 +18,8 @@ mod prompt;
 mod render;
 #[cfg(feature = "host")]
 mod sign;
+#[cfg(feature = "host")]
+mod token_words;
 mod verify;
 
 use std::path::Path;

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::progress::Bar;
 use super::prompt::Terminal;
 use super::render::{CliError, Output};
+use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::domain::release::{Coverage, folder_name};
 use crate::domain::time::Timestamp;
@@ -15,7 +16,7 @@ use crate::files::{Folder, InputFile};
 use crate::home::Home;
 use crate::steps::build::{self, VerifiedBuild};
 use crate::steps::countersign::{Countersigned, Plan, check_token, countersign, log_refusal, plan};
-use crate::token::{self, Interaction, PinState, TokenDescription, TokenUri, TouchPolicy};
+use crate::token::{self, Interaction, TokenUri};
 
 /// Verify a build under its grant, then sign it with the release key
 ///
@@ -165,45 +166,6 @@ fn show_plan(
         "artifacts": build.attested().manifest().artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
     }));
     Ok(())
-}
-
-/// How a PIN stands, in words.
-pub(super) fn pin_state(state: PinState) -> String {
-    match state {
-        PinState::Untouched => "no failed try (as far as the token tells)".to_owned(),
-        PinState::CountLow => "at least one failed try since the last right one".to_owned(),
-        PinState::Left(tries) => format!("{tries} tries left"),
-        PinState::FinalTry => "one try left".to_owned(),
-        PinState::Locked => "locked".to_owned(),
-        PinState::NotNeeded => "none needed".to_owned(),
-    }
-}
-
-/// What an OpenPGP card tells beside, a line each: its name and its value.
-pub(super) fn card_lines(token: &TokenDescription) -> Vec<(&'static str, String)> {
-    let Some(card) = &token.card else { return Vec::new() };
-    let touch = match card.touch {
-        TouchPolicy::Off => "not needed",
-        TouchPolicy::On => "for each signature",
-        TouchPolicy::Fixed => "for each signature, until a factory reset",
-        TouchPolicy::Cached => "for a signature, unless touched some seconds before",
-        TouchPolicy::CachedFixed => "for a signature, unless touched some seconds before, until a factory reset",
-    };
-    let pin = if card.pin_per_signature { "for each signature" } else { "once, for all signatures" };
-    let counted = card.signatures.map_or_else(|| "not told".to_owned(), |count| format!("{count} signatures so far"));
-    vec![
-        ("touch", touch.to_owned()),
-        ("PIN asked", pin.to_owned()),
-        ("admin PIN", pin_state(card.admin_pin)),
-        ("counter", counted),
-    ]
-}
-
-/// A key in a file protects nothing.
-pub(super) fn warn_of_file_token(uri: &TokenUri, output: &Output) {
-    if matches!(uri, TokenUri::File(_)) {
-        output.warn("the release key is a plain file, which is for tests alone: whoever reads it can sign as you");
-    }
 }
 
 fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
