@@ -5,9 +5,9 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Lines};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use common::cards::{Slot, USER_PIN, VirtualCard};
 use common::gpg::{Gpg, Sharing};
 use common::tokens::write_secret;
 use common::world::{Build, Granted, USER_ID, World};
-use common::{Run, clean_environment, listing, tool, tree};
+use common::{Arguments, Run, clean_environment, listing, tool, tree};
 
 /// What `init --generate` takes: three for the certificate, and the self-test.
 const FOR_INIT: u32 = 4;
@@ -286,10 +286,9 @@ fn nobody_signs_with_our_pin_after_a_run_that_was_killed() {
     card.want_pin_each_time(false);
     card.want_touch(true);
     let (granted, build) = world.attested();
-    let mut run = started(&world, &granted, &build);
-    waits_for_touch(&mut run);
-    run.kill().expect("it runs");
-    run.wait().expect("its end");
+    let mut run = Started::sign(&world, &granted, &build);
+    run.until_it_says("touch the card now");
+    run.kill();
     signs_nothing(&card);
     assert_eq!(card.signatures(), FOR_INIT);
     world.host(&[&"key", &"check"]).ok();
@@ -302,34 +301,58 @@ fn the_pin_is_not_among_what_a_process_shows() {
     world.set_up();
     card.want_touch(true);
     let (granted, build) = world.attested();
-    let mut run = started(&world, &granted, &build);
-    waits_for_touch(&mut run);
+    let mut run = Started::sign(&world, &granted, &build);
+    run.until_it_says("touch the card now");
     for file in ["cmdline", "environ"] {
-        let shown = fs::read(format!("/proc/{}/{file}", run.id())).expect("what a process shows");
+        let shown = fs::read(format!("/proc/{}/{file}", run.process.id())).expect("what a process shows");
         assert!(!shown.is_empty());
         assert!(!shown.windows(USER_PIN.len()).any(|window| window == USER_PIN.as_bytes()), "in {file}");
     }
-    let limits = fs::read_to_string(format!("/proc/{}/limits", run.id())).expect("its limits");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", run.process.id())).expect("its limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "it would leave a core dump: {core}");
-    run.kill().expect("it runs");
-    run.wait().expect("its end");
+    run.kill();
     assert_eq!(card.signatures(), FOR_INIT);
 }
 
-/// A `sign` that runs on its own.
-fn started(world: &World, granted: &Granted, build: &Build) -> Child {
-    let (variable, socket) = world.reader().env();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-    clean_environment(&mut command, &world.at("")).env(variable, socket).stderr(Stdio::piped());
-    command.arg("--home").arg(world.home()).arg("sign").arg(&granted.grant).arg("--from").arg(&build.folder);
-    command.arg("-o").arg(world.release(granted)).spawn().expect("countersign")
+/// A run of the program that goes on by itself, and what it says.
+struct Started {
+    process: Child,
+    said: Lines<BufReader<ChildStderr>>,
 }
 
-fn waits_for_touch(run: &mut Child) {
-    let lines = BufReader::new(run.stderr.as_mut().expect("standard error is piped")).lines();
-    let mut lines = lines.map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("touch the card now")), "it does not wait for a touch");
+impl Started {
+    fn with(world: &World, arguments: Arguments<'_>) -> Self {
+        let (variable, socket) = world.reader().env();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        clean_environment(&mut command, &world.at("")).env(variable, socket);
+        command.arg("--home").arg(world.home()).args(arguments.iter().map(|argument| argument.as_ref()));
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("countersign");
+        let said = BufReader::new(process.stderr.take().expect("standard error is piped")).lines();
+        Self { process, said }
+    }
+
+    fn sign(world: &World, granted: &Granted, build: &Build) -> Self {
+        let release = world.release(granted);
+        Self::with(world, &[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release])
+    }
+
+    /// Waits until it says so.
+    #[track_caller]
+    fn until_it_says(&mut self, words: &str) {
+        let said = self.said.by_ref().map_while(Result::ok).find(|line| line.contains(words));
+        assert!(said.is_some(), "it ended without saying `{words}`");
+    }
+
+    fn kill(mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("its end");
+    }
+
+    /// Waits until it ends: with what code.
+    fn end(mut self) -> Option<i32> {
+        self.process.wait().expect("its end").code()
+    }
 }
 
 #[test]
@@ -542,14 +565,11 @@ fn a_service_that_crashes_is_as_a_card_that_is_pulled_out() {
     world.set_up();
     card.want_touch(true);
     let (granted, build) = world.attested();
-    let reader = world.reader();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_secs(1));
-            reader.crash();
-        });
-        world.sign(&granted, &build).trouble("went away: it was pulled out, or its reader does not answer");
-    });
+    let mut run = Started::sign(&world, &granted, &build);
+    run.until_it_says("touch the card now");
+    world.reader().crash();
+    run.until_it_says("went away: it was pulled out, or its reader does not answer");
+    assert_eq!(run.end(), Some(3));
     assert_eq!(listing(&world.inbox()), [""; 0]);
     world.sign(&granted, &build).trouble("smart card service");
     assert_eq!(world.logged("outcome")[0]["result"]["token_signatures"], 0);
@@ -587,13 +607,10 @@ fn a_card_that_scdaemon_holds_is_reported_and_can_be_waited_for() {
     assert!(said.stderr.contains("--wait"));
     world.host(&[&"key", &"list"]).ok().says("is held by another program");
 
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_secs(1));
-            gpg.kill_scdaemon();
-        });
-        check().with(&[&"--wait", &"--sign"]).ok().says("waiting: the card in reader");
-    });
+    let mut run = Started::with(&world, &[&"key", &"check", &"--wait", &"--sign"]);
+    run.until_it_says("waiting: the card in reader");
+    gpg.kill_scdaemon();
+    assert_eq!(run.end(), Some(0));
     assert_eq!(card.signatures(), FOR_INIT + 1);
 }
 
