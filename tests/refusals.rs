@@ -8,6 +8,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use sequoia_openpgp::serialize::SerializeInto as _;
+
 use common::world::{Build, Granted, World, entry, write_private};
 use common::{Said, can_travel, copy, copy_tree, listing, openpgp, tool, tree};
 use sequoia_openpgp::types::SignatureType;
@@ -1196,4 +1198,43 @@ fn signatures_taken_away_or_added() {
     fs::write(public.join("SHA256SUMS"), list).expect("the list");
     fs::write(public.join("foo.txt"), "other\n").expect("an artifact");
     world.verify(&public).refused("`foo.txt` has SHA-256");
+}
+
+/// A builder who knows that each artifact is signed has one signed whose bytes are the list of another release, of files that
+/// the signing host never saw, and passes that signature off as the list's.
+#[test]
+fn artifact_that_is_the_list_of_another_release() {
+    let world = World::ready();
+    let granted = world.grant();
+    let hidden = world.build(&[("foo.txt", b"backdoor\n")]);
+    world.attest(&granted, &hidden).with(&[&"--keep-key"]).ok();
+    let key = openpgp::secret_key(&granted.key).strip_secret_key_material();
+    let read = |path: &Path| fs::read(path).expect("a file");
+    let evidence = [
+        ("evidence/m1/build-key.pgp", key.to_vec().expect("its public half")),
+        ("evidence/m1/build.manifest", read(&hidden.at("build.manifest"))),
+        ("evidence/m1/build.manifest.sig", read(&hidden.at("build.manifest.sig"))),
+        ("evidence/grant.json", read(&granted.grant)),
+    ];
+    let listed: String = evidence.iter().map(|(path, bytes)| entry(bytes, path)).collect();
+    let list = format!("# only this list is signed\n{}{listed}", hidden.entries());
+
+    let shown = world.build(&[("foo.list", list.as_bytes())]);
+    world.attest(&granted, &shown).ok();
+    let signed = world.at("signed");
+    world.sign_into(&signed, &granted, &shown).ok();
+
+    let release = world.release(&granted);
+    fs::create_dir_all(release.join("evidence/m1")).expect("folders");
+    copy(&signed.join("foo.list"), &release.join("SHA256SUMS"));
+    copy(&signed.join("foo.list.asc"), &release.join("SHA256SUMS.asc"));
+    copy(&hidden.at("foo.txt"), &release.join("foo.txt"));
+    for (path, bytes) in evidence {
+        fs::write(release.join(path), bytes).expect("written");
+    }
+    // Nothing else is wrong with it.
+    assert_eq!(read(&release.join("evidence/m1/build-key.pgp")), read(&signed.join("evidence/m1/build-key.pgp")));
+    world.verify(&release).refused("was not made for the list");
+    world.admit().refused("1 of 1");
+    assert_eq!(world.public(), [""; 0]);
 }

@@ -237,6 +237,7 @@ fn release(error: &ReleaseError) -> Advice {
         ReleaseError::TooLarge { .. }
         | ReleaseError::Extra(_)
         | ReleaseError::Signature { .. }
+        | ReleaseError::OtherForm(_)
         | ReleaseError::OtherGrant { .. }
         | ReleaseError::OtherKey { .. }
         | ReleaseError::Sums(_)

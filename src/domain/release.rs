@@ -42,6 +42,17 @@ pub enum Coverage {
     ListOnly,
 }
 
+impl Coverage {
+    /// What the signature of the list says of it in the notation `form@DOMAIN`. An artifact can have the bytes of any list, and
+    /// gets a signature too; this tells them apart.
+    pub fn notation(self) -> Option<&'static str> {
+        match self {
+            Self::Each => None,
+            Self::ListOnly => Some("sums-only"),
+        }
+    }
+}
+
 /// What a release folder is called: `foo-1.2.3`.
 pub fn folder_name(project: &ProjectName, version: &Version) -> String {
     format!("{project}-{version}")

@@ -280,14 +280,13 @@ impl Run<'_> {
         let token = token.expect("the token was found, because a signature is missing");
         self.ledger.reserve()?;
         let domain = &self.home.config.notation_domain;
-        let what = ReleaseSignature {
-            created: self.intent.created,
-            hash: self.intent.hash,
-            notations: vec![
-                (format!("grant@{domain}"), self.intent.grant.to_string()),
-                (format!("log@{domain}"), self.index.to_string()),
-            ],
-        };
+        let mut notations = vec![
+            (format!("grant@{domain}"), self.intent.grant.to_string()),
+            (format!("log@{domain}"), self.index.to_string()),
+        ];
+        let form = self.build.sums.coverage().notation().filter(|_| file == SUMS);
+        notations.extend(form.map(|form| (format!("form@{domain}"), form.to_owned())));
+        let what = ReleaseSignature { created: self.intent.created, hash: self.intent.hash, notations };
         let (token_signatures, card) = (&mut self.token_signatures, &mut self.card);
         let mut sign = |digest: &_| {
             let answer = token::sign(token, digest, interaction);

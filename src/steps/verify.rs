@@ -51,6 +51,9 @@ pub enum ReleaseError {
     /// A file that should be there.
     #[error("`{0}` is missing")]
     Missing(String),
+    /// A good signature by the release key, but over something else than a list of this form: an artifact can have its bytes.
+    #[error("signature `{0}` was not made for the list of a release of this form")]
+    OtherForm(String),
     /// A signature that a release of which the list alone is signed does not have.
     #[error("`{0}` is missing; the SHA256SUMS beside it says that only the list is signed: verify the folder")]
     ListOnly(String),
@@ -161,6 +164,9 @@ pub fn verify_release(
         .check(certificate, &HashState::of(&sums_bytes, signature.hash()), SUMS, now)
         .map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?;
     let sums = Sums::parse(&sums_bytes)?;
+    if noted(&list, "form@") != sums.coverage().notation() {
+        return Err(ReleaseError::OtherForm(file));
+    }
 
     let (grant, builders) = check_evidence(&reader, &sums, now)?;
     check_names_its_grant(&list, &grant, file)?;
@@ -208,7 +214,12 @@ fn list_beside_claims_to_stand_for(path: &Path) -> bool {
 
 /// The grant that a signature of a release names in its notation.
 pub fn granted_by(signed: &Signed) -> Option<&str> {
-    signed.notations.iter().find(|(name, _)| name.starts_with("grant@")).map(|(_, value)| value.as_str())
+    noted(signed, "grant@")
+}
+
+/// The text of the first notation whose name begins so.
+fn noted<'a>(signed: &'a Signed, name: &str) -> Option<&'a str> {
+    signed.notations.iter().find(|(found, _)| found.starts_with(name)).map(|(_, value)| value.as_str())
 }
 
 fn check_artifact(

@@ -219,6 +219,7 @@ fn release_errors() -> Vec<ReleaseError> {
     let sums = Sums::parse(b"x").expect_err("refused");
     let mut errors = vec![
         ReleaseError::ListOnly("foo.tar.xz.asc".into()),
+        ReleaseError::OtherForm("SHA256SUMS.asc".into()),
         ReleaseError::Missing(text()),
         ReleaseError::Extra(text()),
         ReleaseError::TooLarge { file: text(), limit: 10 },
