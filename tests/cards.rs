@@ -282,12 +282,8 @@ fn signs_nothing(card: &VirtualCard) {
 #[test]
 fn nobody_signs_with_our_pin_after_a_run_that_was_killed() {
     let (world, card) = card_or_skip!(&["--touch", "never"]);
-    world.set_up();
     card.want_pin_each_time(false);
-    card.want_touch(true);
-    let (granted, build) = world.attested();
-    let mut run = Started::sign(&world, &granted, &build);
-    run.until_it_says("touch the card now");
+    let (_, _, run) = waiting_for_touch(&world, &card);
     run.kill();
     signs_nothing(&card);
     assert_eq!(card.signatures(), FOR_INIT);
@@ -298,11 +294,7 @@ fn nobody_signs_with_our_pin_after_a_run_that_was_killed() {
 #[test]
 fn the_pin_is_not_among_what_a_process_shows() {
     let (world, card) = card_or_skip!(&["--touch", "never"]);
-    world.set_up();
-    card.want_touch(true);
-    let (granted, build) = world.attested();
-    let mut run = Started::sign(&world, &granted, &build);
-    run.until_it_says("touch the card now");
+    let (_, _, run) = waiting_for_touch(&world, &card);
     for file in ["cmdline", "environ"] {
         let shown = fs::read(format!("/proc/{}/{file}", run.process.id())).expect("what a process shows");
         assert!(!shown.is_empty());
@@ -313,6 +305,16 @@ fn the_pin_is_not_among_what_a_process_shows() {
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "it would leave a core dump: {core}");
     run.kill();
     assert_eq!(card.signatures(), FOR_INIT);
+}
+
+/// A `sign` that waits for the touch that its first signature takes.
+fn waiting_for_touch(world: &World, card: &VirtualCard) -> (Granted, Build, Started) {
+    world.set_up();
+    card.want_touch(true);
+    let (granted, build) = world.attested();
+    let mut run = Started::sign(world, &granted, &build);
+    run.until_it_says("touch the card now");
+    (granted, build, run)
 }
 
 /// A run of the program that goes on by itself, and what it says.
@@ -428,6 +430,19 @@ fn one_touch_signs_a_whole_release() {
     said.says("1 signature, 1 touch, 3 PIN tries left").says("touch the card now (1 of 1)");
     assert_eq!(card.signatures(), FOR_INIT + 1);
     world.admit().ok();
+}
+
+/// What the card signed before it went wrong is in the log, of the release key's own signatures too.
+#[test]
+fn the_log_counts_what_failed() {
+    let (world, card) = card_or_skip!(&["--touch", "never"]);
+    world.set_up();
+    card.want_touch(true);
+    world.host(&[&"key", &"check", &"--sign"]).trouble("was not touched in time");
+    let outcome = world.logged("key-outcome").pop().expect("an outcome");
+    assert!(outcome["failed"].as_str().is_some_and(|why| why.contains("was not touched in time")));
+    assert_eq!((&outcome["card"]["before"], &outcome["card"]["after"]), (&FOR_INIT.into(), &FOR_INIT.into()));
+    assert_eq!(card.signatures(), FOR_INIT);
 }
 
 // ---- Which card ----
@@ -562,11 +577,7 @@ fn a_card_that_is_pulled_out_at_the_pin_loses_no_try() {
 #[test]
 fn a_service_that_crashes_is_as_a_card_that_is_pulled_out() {
     let (world, card) = card_or_skip!(&["--touch", "never"]);
-    world.set_up();
-    card.want_touch(true);
-    let (granted, build) = world.attested();
-    let mut run = Started::sign(&world, &granted, &build);
-    run.until_it_says("touch the card now");
+    let (granted, build, mut run) = waiting_for_touch(&world, &card);
     world.reader().crash();
     run.until_it_says("went away: it was pulled out, or its reader does not answer");
     assert_eq!(run.end(), Some(3));

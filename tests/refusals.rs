@@ -1173,6 +1173,9 @@ fn signatures_taken_away_or_added() {
     world.attest(&granted, &build).ok();
     world.sign(&granted, &build).with(&[&"--sums-only"]).ok();
     world.verify(&whole).ok();
+    for folder in [&full, &whole] {
+        world.verify(&folder.join("SHA256SUMS")).ok();
+    }
 
     let list = fs::read_to_string(full.join("SHA256SUMS")).expect("the list");
     let says_so = format!("# only this list is signed\n{list}");
@@ -1235,6 +1238,7 @@ fn artifact_that_is_the_list_of_another_release() {
     // Nothing else is wrong with it.
     assert_eq!(read(&release.join("evidence/m1/build-key.pgp")), read(&signed.join("evidence/m1/build-key.pgp")));
     world.verify(&release).refused("was not made for the list");
+    world.verify(&release.join("SHA256SUMS")).refused("was not made for the list");
     world.admit().refused("1 of 1");
     assert_eq!(world.public(), [""; 0]);
 }

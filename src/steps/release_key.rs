@@ -140,7 +140,8 @@ pub fn init(
             let used = intend(&mut ledger, token, KeyPurpose::Generate, None, now)?;
             let new = NewKey { kind, created: now, fingerprint: &|public| fingerprint_of(public, now), replace };
             let made = token::generate(token, &new, interaction).map_err(KeyError::from);
-            let (uri, mut unlocked) = used.ended(&mut ledger, made, |(_, token)| token.counter(), now)?;
+            let counter = made.as_ref().ok().and_then(|(_, token)| token.counter());
+            let (uri, mut unlocked) = used.ended(&mut ledger, made, counter, now)?;
             let used = intend(&mut ledger, &uri, KeyPurpose::Certify, unlocked.counter(), now)?;
             let certified = certify(&mut *unlocked, identity, now, expires, interaction, now);
             (uri, unlocked, used, certified)
@@ -171,7 +172,7 @@ pub fn init(
         self_test(&key, &mut *unlocked, interaction, now)?;
         Ok((certificate, revocation, key))
     });
-    let (certificate, revocation, key) = used.ended(&mut ledger, tested, |_| unlocked.counter(), now)?;
+    let (certificate, revocation, key) = used.ended(&mut ledger, tested, unlocked.counter(), now)?;
 
     let revocation = new_home.keep_certificate(&certificate, revocation.as_deref())?;
     let home = new_home.finish(&Config::template(&uri, key.fingerprint(), &domain))?;
@@ -208,7 +209,7 @@ pub fn try_out(
         true => self_test(&key, &mut *unlocked, interaction, now),
         false => Err(KeyError::OtherKey(key.fingerprint())),
     };
-    used.ended(&mut ledger, tested, |()| unlocked.counter(), now)
+    used.ended(&mut ledger, tested, unlocked.counter(), now)
 }
 
 /// Gives the release certificate another expiry, which may have passed. Its primary key must be on the token.
@@ -234,7 +235,7 @@ pub fn extend(
     // A token with another key cannot make these signatures: each is checked with the certificate's primary key.
     let mut sign = |digest: &_| token::sign(&mut *unlocked, digest, interaction);
     let extended = extend_certificate(&home.certificate, expires, now, hash, &mut sign).map_err(KeyError::from);
-    let extended = used.ended(&mut ledger, extended, |_| unlocked.counter(), now)?;
+    let extended = used.ended(&mut ledger, extended, unlocked.counter(), now)?;
     let key = extended.signing_key(ours, now)?;
     let digest = Sha256::of(&extended.binary());
     home.replace_certificate(lock, extended)?;
@@ -357,15 +358,15 @@ fn intend(
 }
 
 impl Used {
-    /// Logs how it ended; `counter` tells how many signatures the token has made until then.
+    /// Logs how it ended, well or not, and how many signatures a card had made by then.
     fn ended<T>(
         self,
         ledger: &mut Ledger,
         result: Result<T, KeyError>,
-        counter: impl FnOnce(&T) -> Option<CardCounter>,
+        counter: Option<CardCounter>,
         now: Timestamp,
     ) -> Result<T, KeyError> {
-        let after = result.as_ref().ok().and_then(counter).and_then(|counter| counter.signatures);
+        let after = counter.and_then(|counter| counter.signatures);
         let logged = self.log(ledger, result.as_ref().err(), after, now);
         // Why it failed matters more than that this could not be logged either.
         let value = result?;

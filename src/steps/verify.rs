@@ -164,9 +164,7 @@ pub fn verify_release(
         .check(certificate, &HashState::of(&sums_bytes, signature.hash()), SUMS, now)
         .map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?;
     let sums = Sums::parse(&sums_bytes)?;
-    if noted(&list, "form@") != sums.coverage().notation() {
-        return Err(ReleaseError::OtherForm(file));
-    }
+    check_form(&list, sums.coverage(), &file)?;
 
     let (grant, builders) = check_evidence(&reader, &sums, now)?;
     check_names_its_grant(&list, &grant, file)?;
@@ -202,8 +200,25 @@ pub fn verify_file(
     let fault = |fault| ReleaseError::Signature { file: file.clone(), fault };
     let signature = DetachedSignature::parse_release(&bytes).map_err(fault)?;
     let mut state = HashState::new(signature.hash());
-    read(content, &name, u64::MAX, &mut state, None, progress)?;
-    signature.check(certificate, &state, &name, now).map_err(fault)
+    if path.file_name() != Some(SUMS.as_ref()) {
+        read(content, &name, u64::MAX, &mut state, None, progress)?;
+        return signature.check(certificate, &state, &name, now).map_err(fault);
+    }
+    // A list that says that it alone is signed: whether its signature was made for that, as in its release.
+    let list = content.read_whole(LARGEST_SUMS)?;
+    state.update(&list);
+    let signed = signature.check(certificate, &state, &name, now).map_err(fault)?;
+    let claimed = if Sums::claims_list_only(&list) { Coverage::ListOnly } else { Coverage::Each };
+    check_form(&signed, claimed, &file)?;
+    Ok(signed)
+}
+
+/// Refuses a good signature that was not made for a list of this form: an artifact can have the bytes of any list.
+fn check_form(signed: &Signed, coverage: Coverage, file: &str) -> Result<(), ReleaseError> {
+    match noted(signed, "form@") == coverage.notation() {
+        true => Ok(()),
+        false => Err(ReleaseError::OtherForm(file.to_owned())),
+    }
 }
 
 /// Whether the list beside a file says that it alone is signed. Nothing follows from that but what to do next.
