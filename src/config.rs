@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::domain::key::{Fingerprint, HashAlgorithm};
-use crate::domain::name::is_domain;
+use crate::domain::name::{ApproverName, case_clash, is_domain};
 use crate::domain::time::Period;
+use crate::ssh::BadSshKey;
 use crate::token::TokenUri;
 
 /// What H's `config.toml` says.
@@ -31,9 +32,43 @@ pub struct Config {
     /// The most bytes under a grant, if its command does not say.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: u64,
+    /// How many people must approve a grant.
+    #[serde(default)]
+    pub approvals: u32,
+    /// The least time between the approval of a grant and signing under it.
+    #[serde(default)]
+    pub embargo: Option<Period>,
+    /// Who may approve.
+    #[serde(default)]
+    pub approver: Vec<ApproverKeys>,
 }
 
-const KEYS: [&str; 7] = ["token", "signing_key", "notation_domain", "digest", "valid_for", "max_count", "max_bytes"];
+/// Somebody who may approve grants, and their keys.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproverKeys {
+    /// What to call them.
+    pub name: ApproverName,
+    /// Files with an OpenPGP certificate each; a relative path counts from the home.
+    #[serde(default)]
+    pub openpgp: Vec<PathBuf>,
+    /// SSH public keys, each a line as in `id_ed25519.pub`.
+    #[serde(default)]
+    pub ssh: Vec<String>,
+}
+
+const KEYS: [&str; 10] = [
+    "token",
+    "signing_key",
+    "notation_domain",
+    "digest",
+    "valid_for",
+    "max_count",
+    "max_bytes",
+    "approvals",
+    "embargo",
+    "approver",
+];
 
 fn default_digest() -> HashAlgorithm {
     HashAlgorithm::Sha256
@@ -75,6 +110,28 @@ pub enum ConfigFault {
     /// Not a domain.
     #[error("has a `notation_domain` that is not a domain name: `{0}`")]
     Domain(String),
+    /// More approvals than there are people.
+    #[error("asks for {needed} approvals, but names {approvers} approvers")]
+    TooFewApprovers {
+        /// How many approvals it asks for.
+        needed: u32,
+        /// How many people it names.
+        approvers: usize,
+    },
+    /// One name for two people, or one key for two names.
+    #[error("names approver `{0}` twice, or gives the same key to another")]
+    ApproverTwice(ApproverName),
+    /// Somebody who could not approve anything.
+    #[error("names approver `{0}` without a key")]
+    NoKey(ApproverName),
+    /// An approver's SSH key.
+    #[error("has for approver `{approver}` what {fault}")]
+    SshKey {
+        /// The approver.
+        approver: ApproverName,
+        /// What is wrong with the key.
+        fault: BadSshKey,
+    },
     /// Not TOML, or a value that is not allowed.
     #[error("line {line}: {reason}")]
     Malformed {
@@ -102,6 +159,16 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(malformed)?;
         if !is_domain(&config.notation_domain) {
             return Err(fail(ConfigFault::Domain(config.notation_domain)));
+        }
+        if usize::try_from(config.approvals).is_ok_and(|needed| needed > config.approver.len()) {
+            let (needed, approvers) = (config.approvals, config.approver.len());
+            return Err(fail(ConfigFault::TooFewApprovers { needed, approvers }));
+        }
+        if let Some(nobody) = config.approver.iter().find(|one| one.openpgp.is_empty() && one.ssh.is_empty()) {
+            return Err(fail(ConfigFault::NoKey(nobody.name.clone())));
+        }
+        if let Some((_, twice)) = case_clash(config.approver.iter().map(|approver| approver.name.as_str())) {
+            return Err(fail(ConfigFault::ApproverTwice(twice.parse().expect("it is the name of one"))));
         }
         Ok(config)
     }
@@ -137,24 +204,22 @@ mod tests {
         let config = parse(&template()).expect("a configuration");
         assert_eq!((config.notation_domain.as_str(), config.signing_key.to_string().as_str()), ("example.org", KEY));
         // Uncommenting the defaults changes nothing.
+        let is_setting = |rest: &&str| !rest.starts_with(' ') && (rest.contains(" = ") || rest.starts_with("[["));
         let uncommented: String = template()
             .lines()
-            .map(|line| {
-                format!(
-                    "{}\n",
-                    line.strip_prefix("#")
-                        .filter(|rest| rest.contains(" = ") && !rest.starts_with(' '))
-                        .unwrap_or(line)
-                )
-            })
+            .map(|line| format!("{}\n", line.strip_prefix("#").filter(is_setting).unwrap_or(line)))
             .collect();
         let spelled_out = parse(&uncommented).expect("a configuration");
+        assert_eq!((spelled_out.approvals, spelled_out.approver.len()), (config.approvals, 1));
+        // These have no default, and show an example.
+        assert_eq!((config.embargo, config.approver.len()), (None, 0));
         assert_eq!(
             (spelled_out.digest, spelled_out.valid_for, spelled_out.max_count, spelled_out.max_bytes),
             (config.digest, config.valid_for, config.max_count, config.max_bytes),
         );
         for key in KEYS {
-            assert!(uncommented.lines().any(|line| line.starts_with(&format!("{key} = "))), "{key}");
+            let named = |line: &str| line.starts_with(&format!("{key} = ")) || line == format!("[[{key}]]");
+            assert!(uncommented.lines().any(named), "{key}");
         }
     }
 
@@ -170,6 +235,25 @@ mod tests {
     fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         let error = parse(&format!("{}\nvalid_fro = \"1h\"\n", template())).expect_err("refused");
         assert_eq!(error, "configuration `config.toml` has an unknown key `valid_fro`; did you mean `valid_for`?");
+    }
+
+    #[test]
+    fn approvers_who_could_not_do_what_is_asked_are_refused() {
+        let alice = "[[approver]]\nname = \"alice\"\nopenpgp = [\"alice.asc\"]\n";
+        let with = |more: &str| parse(&format!("{}\n{more}", template()));
+        assert_eq!(with(&format!("approvals = 1\n{alice}")).expect("a configuration").approver.len(), 1);
+        for (more, reason) in [
+            ("approvals = 1\n".to_owned(), "asks for 1 approvals, but names 0 approvers"),
+            (format!("approvals = 2\n{alice}"), "asks for 2 approvals, but names 1 approvers"),
+            (format!("{alice}{}", alice.replace("\"alice\"", "\"Alice\"")), "names approver `Alice` twice"),
+            ("[[approver]]\nname = \"bob\"\n".to_owned(), "names approver `bob` without a key"),
+            (format!("{alice}gpg = []\n"), "unknown field `gpg`"),
+            ("[[approver]]\nname = \"../bob\"\nssh = [\"x\"]\n".to_owned(), "path separator"),
+            ("embargo = \"soon\"\n".to_owned(), "is not a length of time"),
+        ] {
+            let error = with(&more).expect_err("refused");
+            assert!(error.contains(reason), "{error}");
+        }
     }
 
     #[test]

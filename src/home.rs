@@ -4,19 +4,26 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, ConfigFault};
 use crate::domain::digest::GrantId;
-use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT};
-use crate::files::{FileError, FileFault, FileLock, Folder, InputFile, hold, replace, write_new};
+use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT, pairs};
+use crate::domain::name::{ApproverName, BuilderName};
+use crate::domain::time::Timestamp;
+use crate::files::{FileError, FileFault, FileLock, Folder, InputFile, hold, replace, wipe, write_new};
 use crate::ledger::{Ledger, LedgerError};
+use crate::mac::{BadMac, MacKey};
 use crate::openpgp::{BadCertificate, Certificate, LARGEST_CERTIFICATE};
+use crate::ssh;
 
 const CONFIG: &str = "config.toml";
 const CERTIFICATE: &str = "release.asc";
 const REVOCATION: &str = "revocation.asc";
 const LEDGER: &str = "ledger.sqlite";
 const GRANTS: &str = "grants";
+const APPROVALS: &str = "approvals";
+const NONCES: &str = "nonces";
 const LOCK: &str = "lock";
+const LARGEST_NONCE: u64 = 100;
 
 /// The home of a signing host that is set up.
 #[derive(Debug)]
@@ -26,6 +33,18 @@ pub struct Home {
     pub config: Config,
     /// The release certificate.
     pub certificate: Certificate,
+    approvers: Vec<Approver>,
+}
+
+/// Somebody who may approve grants.
+#[derive(Debug)]
+pub struct Approver {
+    /// What to call them.
+    pub name: ApproverName,
+    /// Their OpenPGP certificates.
+    pub certificates: Vec<Certificate>,
+    /// Their SSH keys.
+    pub ssh_keys: Vec<ssh::PublicKey>,
 }
 
 /// A home that is being set up: its folder and its ledger are there, its configuration is not.
@@ -85,6 +104,24 @@ pub enum HomeError {
         /// What is wrong with it.
         fault: BadCertificate,
     },
+    /// An approver's certificate.
+    #[error("certificate `{}` of approver `{approver}` {fault}", path.display())]
+    ApproverCertificate {
+        /// Whose it is.
+        approver: ApproverName,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: BadCertificate,
+    },
+    /// A nonce that it keeps.
+    #[error("nonce `{}` {fault}", path.display())]
+    Nonce {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: BadMac,
+    },
     /// A grant that it keeps.
     #[error("grant `{}` {fault}", path.display())]
     Grant {
@@ -116,7 +153,13 @@ impl Home {
         let bytes = InputFile::open(&certificate)?.read_whole(LARGEST_CERTIFICATE)?;
         let certificate =
             Certificate::parse(&bytes).map_err(|fault| HomeError::Certificate { path: certificate, fault })?;
-        Ok(Self { path: path.to_owned(), config, certificate })
+        let approvers = approvers(path, &config)?;
+        Ok(Self { path: path.to_owned(), config, certificate, approvers })
+    }
+
+    /// Who may approve grants.
+    pub fn approvers(&self) -> &[Approver] {
+        &self.approvers
     }
 
     /// Where it is.
@@ -169,6 +212,72 @@ impl Home {
         if GrantId::of(&bytes).hex() == hex { Ok(grant) } else { Err(missing()) }
     }
 
+    /// Keeps an approval.
+    pub fn keep_approval(&self, grant: GrantId, file: &str, signature: &[u8]) -> Result<(), HomeError> {
+        let folder = self.folder(APPROVALS)?.join(grant.hex());
+        make_private(&folder)?;
+        Ok(replace(&folder.join(file), signature, 0o600)?)
+    }
+
+    /// A kept approval; nothing if there is none of that name.
+    pub fn approval(&self, grant: GrantId, file: &str) -> Result<Option<Vec<u8>>, HomeError> {
+        let path = self.path.join(APPROVALS).join(grant.hex()).join(file);
+        read_if_there(&path, |file| file.read_whole(LARGEST_CERTIFICATE))
+    }
+
+    /// Keeps the nonce of a builder's MACs, for as long as its grant is open.
+    pub fn keep_nonce(&self, grant: GrantId, builder: &BuilderName, nonce: &MacKey) -> Result<(), HomeError> {
+        let path = self.folder(NONCES)?.join(nonce_name(grant, builder));
+        Ok(write_new(&path, &nonce.to_line(), 0o600)?)
+    }
+
+    /// A kept nonce; nothing if it was wiped.
+    pub fn nonce(&self, grant: GrantId, builder: &BuilderName) -> Result<Option<MacKey>, HomeError> {
+        let path = self.path.join(NONCES).join(nonce_name(grant, builder));
+        let line = read_if_there(&path, |file| file.read_secret(LARGEST_NONCE))?;
+        let nonce = line.map(|line| MacKey::parse(&line)).transpose();
+        nonce.map_err(|fault| HomeError::Nonce { path, fault })
+    }
+
+    /// Wipes the nonces of a grant that is open no more.
+    pub fn forget_nonces(&self, grant: GrantId) -> Result<(), HomeError> {
+        for name in self.nonce_names()? {
+            if name.starts_with(&grant.hex()) {
+                wipe(&self.path.join(NONCES).join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Wipes the nonces of grants that have expired, or that are not kept here.
+    pub fn forget_expired(&self, _lock: &HomeLock, now: Timestamp) -> Result<(), HomeError> {
+        for name in self.nonce_names()? {
+            let hex = name.split('.').next().unwrap_or_default();
+            let open = self.grant(hex).is_ok_and(|grant| now < grant.terms().expires);
+            if !open {
+                wipe(&self.path.join(NONCES).join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn nonce_names(&self) -> Result<Vec<String>, HomeError> {
+        match Folder::open(&self.path.join(NONCES)) {
+            Ok(folder) => {
+                let names = folder.names(usize::MAX)?.into_iter().filter_map(|name| name.into_string().ok());
+                Ok(names.filter(|name| !name.starts_with('.')).collect())
+            }
+            Err(FileError { fault: FileFault::Missing, .. }) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf, HomeError> {
+        let path = self.path.join(name);
+        make_private(&path)?;
+        Ok(path)
+    }
+
     fn grant_path(&self, hex: &str) -> PathBuf {
         self.path.join(GRANTS).join(format!("{hex}.json"))
     }
@@ -178,8 +287,7 @@ impl NewHome {
     /// Makes the folder with an empty ledger. What an interrupted attempt left is taken over; a finished home is refused.
     pub fn begin(path: &Path) -> Result<(Self, HomeLock, Ledger), HomeError> {
         for folder in [path, &path.join(GRANTS)] {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-            made.map_err(FileError::io(folder))?;
+            make_private(folder)?;
         }
         let path = &fs::canonicalize(path).map_err(FileError::io(path))?;
         check_private(path)?;
@@ -209,6 +317,55 @@ impl NewHome {
     pub fn finish(self, config: &str) -> Result<Home, HomeError> {
         write_new(&self.path.join(CONFIG), config.as_bytes(), 0o600)?;
         Home::open(&self.path)
+    }
+}
+
+fn nonce_name(grant: GrantId, builder: &BuilderName) -> String {
+    format!("{}.{builder}", grant.hex())
+}
+
+fn make_private(folder: &Path) -> Result<(), FileError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(FileError::io(folder))
+}
+
+fn read_if_there<T>(path: &Path, read: impl FnOnce(InputFile) -> Result<T, FileError>) -> Result<Option<T>, HomeError> {
+    match InputFile::open(path).and_then(read) {
+        Ok(content) => Ok(Some(content)),
+        Err(FileError { fault: FileFault::Missing, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The approvers with their keys, no two of whom have one in common.
+fn approvers(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
+    let fail = |fault| ConfigError { path: home.join(CONFIG), fault };
+    let mut approvers = Vec::new();
+    for keys in &config.approver {
+        let mut approver = Approver { name: keys.name.clone(), certificates: Vec::new(), ssh_keys: Vec::new() };
+        for path in &keys.openpgp {
+            let path = home.join(path);
+            let bytes = InputFile::open_named(&path)?.read_whole(LARGEST_CERTIFICATE)?;
+            let certificate = Certificate::parse(&bytes).map_err(|fault| HomeError::ApproverCertificate {
+                approver: keys.name.clone(),
+                path,
+                fault,
+            })?;
+            approver.certificates.push(certificate);
+        }
+        for line in &keys.ssh {
+            let key = ssh::PublicKey::parse(line);
+            let key = key.map_err(|fault| fail(ConfigFault::SshKey { approver: keys.name.clone(), fault }))?;
+            approver.ssh_keys.push(key);
+        }
+        approvers.push(approver);
+    }
+    let shared = pairs(&approvers).find(|(one, other)| {
+        one.ssh_keys.iter().any(|key| other.ssh_keys.contains(key))
+            || one.certificates.iter().any(|ours| other.certificates.iter().any(|it| ours.shares_key_with(it)))
+    });
+    match shared {
+        Some((one, _)) => Err(fail(ConfigFault::ApproverTwice(one.name.clone())).into()),
+        None => Ok(approvers),
     }
 }
 

@@ -18,6 +18,8 @@
 //! | [`domain`] | what grants, manifests and releases are | any I/O |
 //! | [`files`] | reading what is hostile, writing what must be whole | any format |
 //! | [`openpgp`] | OpenPGP | where a key lives |
+//! | [`dsse`], [`mac`] | the two other schemes of evidence | what the signed bytes say |
+//! | `ssh` | signatures made with `ssh-keygen` | who may approve |
 //! | `token` | OpenPGP cards, PKCS#11, PINs | OpenPGP, what is signed |
 //! | `ledger` | the audit log and the journal of runs | how an event came about |
 //! | [`repository`] | the location's folders | what makes a release good |
@@ -32,13 +34,17 @@ pub mod cli;
 #[cfg(feature = "host")]
 pub mod config;
 pub mod domain;
+pub mod dsse;
 pub mod files;
 #[cfg(feature = "host")]
 pub mod home;
 #[cfg(feature = "host")]
 pub mod ledger;
+pub mod mac;
 pub mod openpgp;
 pub mod repository;
+#[cfg(feature = "host")]
+pub mod ssh;
 pub mod steps;
 #[cfg(feature = "host")]
 pub mod token;

@@ -8,9 +8,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use common::{Arguments, Run, can_travel, copy_tree, have, listing, public, tool, tool_refuses, tree};
+use countersign::domain::build_key::BuildKeyLabel;
 use countersign::domain::digest::GrantId;
+use countersign::domain::evidence::EvidenceKind;
 use countersign::domain::time::{Period, Timestamp};
-use countersign::openpgp::{BuildKey, BuildKeyLabel};
+use countersign::openpgp::BuildKey;
 use tempfile::TempDir;
 
 /// See tests/data/README.md.
@@ -29,12 +31,12 @@ fn countersign<'a>(folder: &TempDir, arguments: Arguments<'_>) -> Run<'a> {
 #[test]
 fn has_what_builder_and_location_need_and_nothing_else() {
     let names: Vec<_> = countersign::cli::command().get_subcommands().map(|it| it.get_name().to_owned()).collect();
-    assert_eq!(names, ["attest", "admit", "verify"]);
+    assert_eq!(names, ["build-key", "attest", "admit", "verify"]);
     let folder = folder();
-    for name in ["attest", "admit", "verify"] {
+    for name in ["build-key", "attest", "admit", "verify"] {
         countersign(&folder, &[&name, &"--help"]).ok().says("Usage: countersign");
     }
-    for name in ["init", "grant", "sign", "log", "key", "demo"] {
+    for name in ["init", "grant", "approve", "grants", "sign", "log", "key", "demo"] {
         countersign(&folder, &[&name]).usage("unrecognized subcommand");
     }
     countersign(&folder, &[&"--home", &"home", &"verify"]).usage("unexpected argument '--home'");
@@ -92,9 +94,11 @@ fn attests_a_build() {
         builder: "m1".parse().expect("a name"),
         project: "foo".parse().expect("a name"),
         version: "1.2.3".parse().expect("a version"),
+        kind: EvidenceKind::SignedManifest,
+        domain: None,
         names: vec!["*".parse().expect("a pattern")],
     };
-    fs::write(at("build.key"), &*key.to_file(&label)).expect("the build key");
+    fs::write(at("build.key"), &*key.to_file(Some(&label))).expect("the build key");
     fs::set_permissions(at("build.key"), fs::Permissions::from_mode(0o600)).expect("permissions");
     fs::create_dir(at("dist")).expect("a folder");
     fs::write(at("dist/foo.txt"), b"").expect("an artifact");

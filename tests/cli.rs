@@ -205,7 +205,7 @@ fn refusal_as_json() {
     let (_, json) = said.stderr.split_at(said.stderr.find('{').expect("JSON"));
     let error: serde_json::Value = serde_json::from_str(json).expect("JSON");
     assert_eq!(error["code"], 1);
-    assert!(error["error"].as_str().is_some_and(|text| text.contains("artifact `foo.txt` is in the manifest")));
+    assert!(error["error"].as_str().is_some_and(|text| text.contains("artifact `foo.txt` is attested, but not in")));
     assert!(error["hint"].as_str().is_some_and(|text| text.contains("fetch the build again")));
 }
 

@@ -210,15 +210,18 @@ fn a_grant_lasts_as_long_as_was_said() {
 fn one_builder_of_two_is_enough_without_a_quorum_and_closes_the_grant() {
     let world = World::ready();
     let granted = world.grant_with(&[&"--builder", &"m2"]);
-    let builds = [0, 1].map(|builder| {
-        let build = world.build(&[("foo.txt", b"text\n")]);
-        world.countersign(&[&"attest", &"--key", &granted.keys[builder], &build.at("foo.txt")]).ok();
-        build
+    let builds = ["m1", "m2"].map(|builder| {
+        let builds = world.new_build("inbox");
+        let build = builds.of(builder, &[("foo.txt", builder.as_bytes())]);
+        world.attest_with(granted.key_of(builder), &build).ok();
+        builds
     });
     world.sign(&granted, &builds[1]).ok().says("built by m2");
     assert_eq!(listing(&world.release(&granted).join("evidence")), ["grant.json", "m2"]);
     world.verify(&world.release(&granted)).ok();
-    world.sign_into(&world.at("elsewhere"), &granted, &builds[0]).refused("was closed by another manifest");
+    world
+        .sign_into(&world.at("elsewhere"), &granted, &builds[0])
+        .refused("was closed by another build, of builder `m2`");
 }
 
 #[test]

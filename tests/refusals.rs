@@ -94,7 +94,7 @@ fn artifact_missing() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::remove_file(build.at("foo.txt")).expect("removed");
-    refused(&world, &granted, &build, "artifact `foo.txt` is in the manifest, but not in");
+    refused(&world, &granted, &build, "artifact `foo.txt` is attested, but not in");
 }
 
 #[test]
@@ -102,10 +102,10 @@ fn file_that_is_not_in_the_manifest() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::write(build.at("more.txt"), b"more").expect("written");
-    refused(&world, &granted, &build, "holds `more.txt`, which the manifest does not list");
+    refused(&world, &granted, &build, "holds `more.txt`, which builder `m1` did not attest");
     fs::remove_file(build.at("more.txt")).expect("removed");
     fs::create_dir(build.at("folder")).expect("made");
-    refused(&world, &granted, &build, "holds `folder`, which the manifest does not list");
+    refused(&world, &granted, &build, "holds `folder`, which builder `m1` did not attest");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn file_whose_name_would_steer_the_terminal() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::write(build.at("\u{1b}[2Jmore\u{202e}"), b"more").expect("written");
-    let said = refused(&world, &granted, &build, "holds `\\u{1b}[2Jmore\\u{202e}`, which the manifest does not list");
+    let said = refused(&world, &granted, &build, "holds `\\u{1b}[2Jmore\\u{202e}`, which builder `m1` did not attest");
     assert!(!said.stderr.contains(['\u{1b}', '\u{202e}']));
 }
 
@@ -514,7 +514,7 @@ fn too_many_artifacts() {
     let granted = world.grant_with(&[&"--max-count", &"2"]);
     let build = world.build(&[("a", b"a"), ("b", b"b"), ("c", b"c")]);
     world.attest(&granted, &build).with(&[&"--keep-key"]).ok();
-    refused(&world, &granted, &build, "lists 3 artifacts, but the grant allows 2");
+    refused(&world, &granted, &build, "has 3 artifacts, but the grant allows 2");
     fs::remove_file(build.at("c")).expect("removed");
     world.attest(&granted, &build).ok();
     signed(&world, &granted, &build);
@@ -543,7 +543,7 @@ fn second_different_manifest_under_a_grant_already_used() {
     let second = world.build(&[("foo.txt", b"backdoor\n")]);
     world.attest(&granted, &second).ok();
     let elsewhere = world.at("elsewhere");
-    let (closed, uses) = ("was closed by another manifest", world.token_count());
+    let (closed, uses) = ("was closed by another build, of builder `m1`", world.token_count());
     world.sign_into(&elsewhere, &granted, &second).refused(closed);
     assert!(!elsewhere.exists());
     assert_eq!(world.token_count(), uses);
@@ -564,7 +564,7 @@ fn second_different_manifest_after_a_first_run_that_failed() {
 
     let second = world.build(&[("foo.txt", b"backdoor\n")]);
     world.attest(&granted, &second).ok();
-    refused(&world, &granted, &second, "was closed by another manifest");
+    refused(&world, &granted, &second, "was closed by another build, of builder `m1`");
     signed(&world, &granted, &build);
 }
 
@@ -658,7 +658,7 @@ mod wrong_answers {
     use countersign::home::Home;
     use countersign::openpgp::MakeError;
     use countersign::steps::Unwatched;
-    use countersign::steps::build;
+    use countersign::steps::build::{self, BuildRequest};
     use countersign::steps::countersign::{CountersignError, Countersigned, countersign};
     use countersign::token::{self, Interaction, LockedToken, PinRequest, Token, TokenDescription, TokenError};
     use secrecy::SecretString;
@@ -734,7 +734,8 @@ mod wrong_answers {
         let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
         let from = Folder::open(&build.folder).expect("a build");
         let (release, now) = (world.release(granted), Timestamp::now());
-        let build = build::verify(grant, &from, &release, &home, &ledger, now, &mut Unwatched).expect("a good build");
+        let request = BuildRequest { grant, from: &from, release: &release, allow_older: false };
+        let build = build::verify(request, &home, &ledger, now, &mut Unwatched).expect("a good build");
         let mut find = |_: &mut dyn Interaction| {
             let locked = Some(token::find(&home.config.token, &mut Nobody)?);
             Ok(Box::new(Liar { locked, token: None, lie, honest }) as Box<dyn LockedToken>)

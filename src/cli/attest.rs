@@ -5,30 +5,60 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{Resource, geteuid, getrlimit};
+use rustix::system::uname;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::progress::Bar;
+#[cfg(feature = "host")]
+use super::prompt::Terminal;
 use super::render::{CliError, Output};
+use super::{read_grant_file, scheme};
+use crate::domain::evidence::Scheme;
+use crate::domain::statement::{SLSA_PROVENANCE, check_keys};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, InputFile, read_secret, wipe};
-use crate::openpgp::{BuildKey, LARGEST_BUILD_KEY};
+use crate::openpgp::LARGEST_BUILD_KEY;
 use crate::steps;
+use crate::steps::attest::{Attestation, Predicate};
+use crate::steps::build_key::BuildKey;
+#[cfg(feature = "host")]
+use crate::token::{self, TokenUri};
 
-/// List what was built and sign the list with the build key (on the build machine)
+/// The largest predicate that is read, in bytes.
+const LARGEST_PREDICATE: u64 = 1 << 20;
+
+/// Say what was built, under the build key (on the build machine)
 ///
-/// Writes build.manifest and build.manifest.sig beside the artifacts, then overwrites and removes the key file.
-/// Needs no home, no token and no configuration.
+/// Reads each artifact and writes the evidence that the grant asks for beside them: build.manifest with its signature or
+/// MAC, build.dsse.json, or a signature or MAC for each. Then it overwrites and removes the key file. Needs no home and no
+/// configuration.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  countersign attest --key foo-1.2.3.m1.key dist/*")]
+#[command(after_help = "\
+Examples:
+  countersign attest --key foo-1.2.3.m1.key dist/*
+  countersign attest --key m1.key --grant foo-1.2.3.grant.json dist/*")]
 pub(super) struct Attest {
-    /// The build key: a file, `-` for standard input, or `credential:NAME` for a systemd credential
+    #[command(flatten)]
+    source: Source,
+    /// The grant: for a key that `build-key` made, which does not know it
     #[arg(long, value_name = "FILE")]
-    key: String,
+    grant: Option<PathBuf>,
+    /// What scheme the key must be of [default: whatever the grant asks for]
+    #[arg(long, value_name = "SCHEME", value_parser = scheme())]
+    scheme: Option<Scheme>,
+    /// Scheme dsse: the predicate, a JSON object [default: SLSA provenance of what this machine says of itself]
+    #[arg(long, value_name = "FILE")]
+    predicate: Option<PathBuf>,
+    /// Scheme dsse: what the predicate is
+    #[arg(long, value_name = "URI", requires = "predicate", default_value = SLSA_PROVENANCE)]
+    predicate_type: String,
     /// Leave the key file where it is
     #[arg(long)]
     keep_key: bool,
-    /// Write the manifest and its signature into this folder [default: the artifacts' folder]
+    /// Write the evidence into this folder [default: the artifacts' folder]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// What was built
@@ -36,43 +66,119 @@ pub(super) struct Attest {
     artifacts: Vec<PathBuf>,
 }
 
+/// Where the build key is.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// The build key: a file, `-` for standard input, or `credential:NAME` for a systemd credential
+    #[arg(long, value_name = "FILE")]
+    key: Option<String>,
+    /// The token that holds the build key (scheme openpgp): a PKCS#11 URI (RFC 7512)
+    #[cfg(feature = "host")]
+    #[arg(long, value_name = "URI", requires = "grant")]
+    token: Option<TokenUri>,
+}
+
 impl Attest {
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let now = Timestamp::now();
-        let (path, bytes) = read_key(&self.key)?;
-        let key = BuildKey::parse(&bytes).map_err(|fault| CliError::BuildKey { path: path.clone(), fault })?;
-        let done = steps::attest::attest(&key, &self.artifacts, self.output.as_deref(), now, &mut Bar::new())?;
-        let removed = !self.keep_key && is_file(&self.key);
+        let locked = lock_memory();
+        let grant = self.grant.as_deref().map(read_grant_file).transpose()?;
+        let predicate = match self.predicate {
+            Some(path) => Some(read_predicate(&path, self.predicate_type)?),
+            None => None,
+        };
+        let steps = |key: BuildKey<'_>| {
+            if let Some(expected) = self.scheme.filter(|scheme| *scheme != key.scheme()) {
+                let text = format!("the key is of scheme {}, not {expected}", key.scheme());
+                return Err(CliError::Usage(text));
+            }
+            let is_envelope = key.scheme() == Scheme::Dsse;
+            let predicate = predicate.or_else(|| is_envelope.then(|| Predicate::Provenance { system: system() }));
+            let out = self.output.as_deref();
+            Ok(steps::attest::attest(key, &self.artifacts, predicate, out, now, &mut Bar::new())?)
+        };
+
+        #[cfg(feature = "host")]
+        if let Some(uri) = &self.source.token {
+            let grant = grant.expect("the command line demands it");
+            let mut terminal = Terminal::new(false);
+            let token = token::find(uri, &mut terminal)?.unlock(&mut terminal)?;
+            let path = PathBuf::from(uri.to_string());
+            let key = BuildKey::on_token(&grant, token, &mut terminal, now);
+            let key = key.map_err(|fault| CliError::BuildKey { path, fault })?;
+            report(&steps(key)?, None, output);
+            return Ok(());
+        }
+        let source = self.source.key.expect("the command line demands it");
+        let (path, bytes) = read_key(&source)?;
+        let fault = |fault| CliError::BuildKey { path: path.clone(), fault };
+        let mut key = BuildKey::parse(&bytes).map_err(fault)?;
+        if let Some(grant) = &grant {
+            key = key.under(grant).map_err(fault)?;
+        }
+        if !locked {
+            output.warn("memory cannot be locked here: the build key could be written to the swap space");
+        }
+        let done = steps(key)?;
+        let removed = !self.keep_key && is_file(&source);
         if removed {
             wipe(&path)?;
         }
-
-        let manifest = &done.manifest;
-        let count = manifest.artifacts.count();
-        output.line(format!(
-            "attested {count} {} of {} {} as builder {}",
-            if count == 1 { "artifact" } else { "artifacts" },
-            manifest.project,
-            manifest.version,
-            manifest.builder
-        ));
-        output.line(format!("  manifest   {}", done.manifest_path.display()));
-        output.line(format!("  signature  {}", done.signature_path.display()));
-        if removed {
-            output.line(format!("  key file   {} (overwritten and removed)", path.display()));
-        }
-        output.line("next: send the artifacts with both files to the signing host");
-        output.value(json!({
-            "grant": manifest.grant,
-            "builder": manifest.builder,
-            "project": manifest.project,
-            "version": manifest.version,
-            "manifest": done.manifest_path,
-            "signature": done.signature_path,
-            "artifacts": manifest.artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
-            "key_removed": removed,
-        }));
+        report(&done, removed.then_some(&path), output);
         Ok(())
+    }
+}
+
+fn report(done: &Attestation, removed: Option<&PathBuf>, output: &mut Output) {
+    let (label, count) = (&done.label, done.artifacts.count());
+    let artifacts = if count == 1 { "artifact" } else { "artifacts" };
+    let (project, version, builder) = (&label.project, &label.version, &label.builder);
+    output.line(format!("attested {count} {artifacts} of {project} {version} as builder {builder}"));
+    match &done.files[..] {
+        files if files.len() <= 3 => {
+            files.iter().for_each(|file| output.line(format!("  evidence   {}", file.display())));
+        }
+        files => output.line(format!("  evidence   {} and {} more", files[0].display(), files.len() - 1)),
+    }
+    if let Some(path) = removed {
+        output.line(format!("  key file   {} (overwritten and removed)", path.display()));
+    }
+    output.line("next: send the artifacts with the evidence to the signing host");
+    let (scheme, form) = label.kind.scheme_and_form();
+    output.value(json!({
+        "grant": label.grant,
+        "builder": label.builder,
+        "project": label.project,
+        "version": label.version,
+        "scheme": scheme,
+        "evidence": form,
+        "files": done.files,
+        "artifacts": done.artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
+        "key_removed": removed.is_some(),
+    }));
+}
+
+/// Keeps everything that this process has in memory out of the swap space. Where that would take more than it may lock, it
+/// is not begun: a process that comes to its limit later would fail in the middle.
+fn lock_memory() -> bool {
+    let may_lock_all = getrlimit(Resource::Memlock).current.is_none() || geteuid().is_root();
+    may_lock_all && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok()
+}
+
+/// What this machine runs.
+fn system() -> String {
+    let name = uname();
+    [name.sysname(), name.release(), name.machine()].map(|part| part.to_string_lossy().into_owned()).join(" ")
+}
+
+fn read_predicate(path: &Path, predicate_type: String) -> Result<Predicate, CliError> {
+    let bytes = InputFile::open_named(path)?.read_whole(LARGEST_PREDICATE)?;
+    let fail = |reason: String| CliError::Usage(format!("predicate `{}` {reason}", path.display()));
+    check_keys(&bytes).map_err(|error| fail(format!("is not JSON: {error}")))?;
+    match serde_json::from_slice(&bytes) {
+        Ok(predicate @ Value::Object(_)) => Ok(Predicate::Given { predicate_type, predicate }),
+        _ => Err(fail("is not a JSON object".to_owned())),
     }
 }
 

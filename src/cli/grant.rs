@@ -3,14 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use super::render::{CliError, Output};
+use super::scheme;
+use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{Limits, NamePattern, Source};
-use crate::domain::name::{BuilderName, ProjectName, Version};
+use crate::domain::name::{BadName, BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
+use crate::files::InputFile;
 use crate::home::Home;
-use crate::steps::grant::{GrantRequest, issue};
+use crate::openpgp::LARGEST_CERTIFICATE;
+use crate::steps::approve::NAMESPACE;
+use crate::steps::grant::{EnrolledKey, GrantRequest, issue};
 
 /// Approve one build: write the grant, and a build key for each builder
 #[derive(Debug, Args)]
@@ -23,9 +29,22 @@ pub(super) struct Grant {
     /// A pattern for artifact names (`*`, `?`, `[a-z]`, `{a,b}`); may be repeated [default: *]
     #[arg(long = "artifact", value_name = "GLOB")]
     artifacts: Vec<NamePattern>,
-    /// A builder's name; may be repeated, each gets a key of its own [default: builder]
-    #[arg(long = "builder", value_name = "NAME")]
-    builders: Vec<BuilderName>,
+    /// A builder's name, which gets a key of its own; or with the public half of the key that it made itself
+    /// (`countersign build-key`); may be repeated [default: builder]
+    #[arg(long = "builder", value_name = "NAME[=FILE]")]
+    builders: Vec<String>,
+    /// How many builders must have attested the same digest for every artifact
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    quorum: u32,
+    /// How builders authenticate their evidence. What hmac proves, it proves to this signing host alone
+    #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
+    scheme: Scheme,
+    /// The form of the evidence: one list of all artifacts, or a signature or MAC for each
+    #[arg(long, value_name = "FORM", default_value = "manifest", value_parser = form())]
+    evidence: EvidenceForm,
+    /// Grant a version that is older than one that was granted before
+    #[arg(long)]
+    allow_older: bool,
     /// How long the grant counts from now on: 90m, 6h, 14d [default: valid_for in config.toml]
     #[arg(long, value_name = "TIME")]
     valid_for: Option<Period>,
@@ -48,6 +67,7 @@ pub(super) struct Grant {
 
 impl Grant {
     pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
+        let now = Timestamp::now();
         let home = Home::open(home)?;
         let lock = home.lock()?;
         let config = &home.config;
@@ -56,14 +76,18 @@ impl Grant {
             false => given,
         };
         let builders = match self.builders.is_empty() {
-            true => vec!["builder".parse().expect("the default is a name")],
-            false => self.builders,
+            true => vec![("builder".parse().expect("the default is a name"), None)],
+            false => self.builders.iter().map(|text| builder(text)).collect::<Result<_, _>>()?,
         };
         let request = GrantRequest {
             project: self.project,
             version: self.version,
             source: self.source_uri.map(|uri| Source { uri, digest: self.source_digest }),
+            scheme: self.scheme,
+            evidence: self.evidence,
             builders,
+            quorum: self.quorum,
+            allow_older: self.allow_older,
             artifacts: Limits {
                 names: or(self.artifacts, "*"),
                 max_count: self.max_count.unwrap_or(config.max_count),
@@ -71,7 +95,8 @@ impl Grant {
             },
             valid_for: self.valid_for.unwrap_or(config.valid_for),
         };
-        let issued = issue(request, &home, &lock, &self.output, Timestamp::now())?;
+        home.forget_expired(&lock, now)?;
+        let issued = issue(request, &home, &lock, &self.output, now)?;
 
         let terms = issued.grant.terms();
         if !issued.earlier.is_empty() {
@@ -82,22 +107,50 @@ impl Grant {
         if issued.outlives_key {
             output.warn("the release key's certificate expires before this grant; see `countersign key extend`");
         }
+        for builder in &issued.outlives_builders {
+            output.warn(&format!("the key of builder {builder} expires before this grant"));
+        }
+        if terms.scheme.convinces_host_alone() {
+            output.warn("what scheme hmac proves, it proves to this signing host alone: it could make the MACs itself");
+        }
         output.line(format!("granted {} {} until {}", terms.project, terms.version, terms.expires));
         output.line(format!("  id         {}", issued.grant.id()));
         output.line(format!("  grant      {}", issued.grant_path.display()));
         for (builder, path) in &issued.keys {
             output.line(format!("  build key  {} (for builder {builder}, secret)", path.display()));
         }
-        output.line("next: hand each build key to its builder as a secret, remove it here, and let the builder run");
+        if terms.builders.len() > 1 {
+            output.line(format!("  quorum     {} of {} builders", terms.quorum, terms.builders.len()));
+        }
+        if home.config.approvals > 0 {
+            output.line(format!("next: let {} people approve it, each with one of", home.config.approvals));
+            output.line(format!("  countersign approve {}", issued.grant_path.display()));
+            output.line(format!("  gpg --detach-sign {}", issued.grant_path.display()));
+            output.line(format!("  ssh-keygen -Y sign -n {NAMESPACE} -f KEY {}", issued.grant_path.display()));
+        }
+        let enrolled = terms.builders.len() - issued.keys.len();
+        if !issued.keys.is_empty() {
+            output
+                .line("next: hand each build key to its builder as a secret, remove it here, and let the builder run");
+        }
         for (_, path) in &issued.keys {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             output.line(format!("  countersign attest --key {name} ARTIFACT..."));
+        }
+        if enrolled > 0 {
+            let name = issued.grant_path.file_name().unwrap_or_default().to_string_lossy();
+            output.line("next: hand the grant to each builder that has its own key, and let it run");
+            output.line(format!("  countersign attest --key FILE --grant {name} ARTIFACT..."));
         }
         output.value(json!({
             "grant": issued.grant.id(),
             "grant_file": issued.grant_path,
             "project": terms.project,
             "version": terms.version,
+            "scheme": terms.scheme,
+            "evidence": terms.evidence,
+            "quorum": terms.quorum,
+            "approvals_needed": home.config.approvals,
             "not_before": terms.not_before,
             "expires": terms.expires,
             "build_keys": issued.keys.iter().map(|(builder, path)| json!({ "builder": builder, "file": path })).collect::<Vec<_>>(),
@@ -106,4 +159,19 @@ impl Grant {
         }));
         Ok(())
     }
+}
+
+/// `m1`, or `m1=m1.pub`.
+fn builder(text: &str) -> Result<(BuilderName, Option<EnrolledKey>), CliError> {
+    let (name, path) = text.split_once('=').map_or((text, None), |(name, path)| (name, Some(PathBuf::from(path))));
+    let name = name.parse().map_err(|fault: BadName| CliError::Usage(fault.to_string()))?;
+    let Some(path) = path else { return Ok((name, None)) };
+    let bytes = InputFile::open_named(&path)?.read_whole(LARGEST_CERTIFICATE)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok((name, Some(EnrolledKey { path, text })))
+}
+
+fn form() -> impl TypedValueParser<Value = EvidenceForm> {
+    let named = |name: String| EvidenceForm::ALL.into_iter().find(|it| it.name() == name).expect("it is one of those");
+    PossibleValuesParser::new(EvidenceForm::ALL.map(EvidenceForm::name)).map(named)
 }

@@ -68,7 +68,7 @@ pub(super) fn validity(text: &str) -> Result<Validity, crate::domain::time::NotA
     }
 }
 
-fn kinds() -> impl TypedValueParser<Value = KeyKind> {
+pub(super) fn kinds() -> impl TypedValueParser<Value = KeyKind> {
     let named = |name: String| KeyKind::ALL.into_iter().find(|kind| kind.name() == name).expect("it is one of those");
     PossibleValuesParser::new(KeyKind::ALL.map(KeyKind::name)).map(named)
 }

@@ -52,6 +52,11 @@ impl Log {
                 let entry: Entry = ledger.entry(index)?.ok_or(CliError::NoEntry(index))?;
                 let text = serde_json::to_string_pretty(&entry).expect("an entry can be written as JSON");
                 text.lines().for_each(|line| output.line(line));
+                if matches!(&entry.event, Event::EvidenceAccepted { scheme, .. } if scheme.convinces_host_alone()) {
+                    output.line(
+                        "note: this evidence convinces this signing host alone, which could have made the MACs itself",
+                    );
+                }
                 output.value(entry);
             }
         }
@@ -74,10 +79,17 @@ fn summary(event: &Event) -> String {
         Event::GrantIssued { grant, project, version, expires, .. } => {
             format!("grant {} for {project} {version} until {expires}", grant.short())
         }
-        Event::EvidenceAccepted { grant, builder, .. } => {
-            format!("grant {} closed by builder {builder}", grant.short())
+        Event::GrantApproved { grant, approver, key, .. } => {
+            format!("grant {} by {approver} with {key}", grant.short())
         }
-        Event::EvidenceRefused { grant, reason } => format!("grant {}: {reason}", grant.short()),
+        Event::GrantRevoked { grant, reason: None } => format!("grant {}", grant.short()),
+        Event::GrantRevoked { grant, reason: Some(reason) } => format!("grant {}: {reason}", grant.short()),
+        Event::EvidenceAccepted { grant, builders, scheme, .. } => {
+            let builders = builders.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
+            let alone = if scheme.convinces_host_alone() { ", by MACs that convince this host alone" } else { "" };
+            format!("grant {} closed by builder {builders}{alone}", grant.short())
+        }
+        Event::EvidenceRefused { grant, reason, .. } => format!("grant {}: {reason}", grant.short()),
         Event::Intent(intent) if intent.sums_only => {
             format!("grant {}: 1 signature, of the list of {} artifacts", intent.grant.short(), intent.artifacts.len())
         }

@@ -1,11 +1,16 @@
 //! The command line: one file per subcommand with its arguments, one call into the steps, and the wording of the result.
 
 mod admit;
+#[cfg(feature = "host")]
+mod approve;
 mod attest;
+mod build_key;
 #[cfg(feature = "host")]
 mod demo;
 #[cfg(feature = "host")]
 mod grant;
+#[cfg(feature = "host")]
+mod grants;
 #[cfg(feature = "host")]
 mod init;
 #[cfg(feature = "host")]
@@ -27,9 +32,14 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::domain::evidence::Scheme;
+use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::files::InputFile;
+#[cfg(feature = "host")]
+use crate::home::Home;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 use render::{CliError, Output};
 
@@ -64,6 +74,11 @@ enum Command {
     Init(init::Init),
     #[cfg(feature = "host")]
     Grant(grant::Grant),
+    #[cfg(feature = "host")]
+    Approve(approve::Approve),
+    #[cfg(feature = "host")]
+    Grants(grants::Grants),
+    BuildKey(build_key::BuildKey),
     Attest(attest::Attest),
     #[cfg(feature = "host")]
     Sign(sign::Sign),
@@ -92,6 +107,11 @@ fn dispatch(global: &Global, command: Command, output: &mut Output) -> Result<()
         Command::Init(init) => init.run(&home(global)?, output),
         #[cfg(feature = "host")]
         Command::Grant(grant) => grant.run(&home(global)?, output),
+        #[cfg(feature = "host")]
+        Command::Approve(approve) => approve.run(|| home(global), output),
+        #[cfg(feature = "host")]
+        Command::Grants(grants) => grants.run(|| home(global), output),
+        Command::BuildKey(build_key) => build_key.run(output),
         Command::Attest(attest) => attest.run(output),
         #[cfg(feature = "host")]
         Command::Sign(sign) => sign.run(&home(global)?, output),
@@ -128,4 +148,30 @@ fn home(global: &Global) -> Result<PathBuf, CliError> {
 fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
     Certificate::parse(&bytes).map_err(|fault| CliError::Certificate { path: path.to_owned(), fault })
+}
+
+/// A grant that somebody handed over as a file. It is what its bytes say; whether it was issued here is asked elsewhere.
+fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
+    let bytes = InputFile::open_named(path)?.read_whole(LARGEST_GRANT)?;
+    Grant::parse(&bytes).map_err(|fault| CliError::BadGrant { path: path.to_owned(), fault })
+}
+
+/// A grant by its file, or by eight digits of its id at least.
+#[cfg(feature = "host")]
+fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
+    match is_grant_id(text) {
+        true => Ok(home.grant(text)?),
+        false => read_grant_file(Path::new(text)),
+    }
+}
+
+#[cfg(feature = "host")]
+fn is_grant_id(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()) && !Path::new(text).exists()
+}
+
+fn scheme() -> impl TypedValueParser<Value = Scheme> {
+    let named = |name: String| Scheme::ALL.into_iter().find(|it| it.name() == name).expect("it is one of those");
+    PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)).map(named)
 }

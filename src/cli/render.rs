@@ -8,39 +8,43 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::domain::grant::BadGrant;
 use crate::domain::text::{clean, is_harmful};
 use crate::files::{FileError, FileFault};
 use crate::openpgp::{BadBuildKey, BadCertificate};
 use crate::steps::admit::AdmitError;
 use crate::steps::attest::AttestError;
+use crate::steps::build_key::KeyFault;
 use crate::steps::verify::ReleaseError;
 #[cfg(feature = "host")]
 use host::*;
 
 #[cfg(feature = "host")]
 mod host {
-    pub(super) use crate::domain::grant::BadGrant;
     pub(super) use crate::domain::release::Coverage;
     pub(super) use crate::home::HomeError;
     pub(super) use crate::ledger::LedgerError;
     pub(super) use crate::openpgp::{KeyTrouble, MakeError};
+    pub(super) use crate::steps::approve::{ApproveError, BadApproval};
     pub(super) use crate::steps::build::BuildError;
     pub(super) use crate::steps::countersign::CountersignError;
+    pub(super) use crate::steps::evidence::EvidenceError;
     pub(super) use crate::steps::grant::GrantError;
+    pub(super) use crate::steps::policy::PolicyError;
     pub(super) use crate::steps::release_key::KeyError;
+    pub(super) use crate::steps::revoke::RevokeError;
     pub(super) use crate::token::{Pin, PinError, PinState, TokenError, UriError};
 }
 
 /// Everything that ends a command early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
-    #[cfg(feature = "host")]
     #[error("{0}")]
     Usage(String),
     #[error("certificate `{}` {fault}", path.display())]
     Certificate { path: PathBuf, fault: BadCertificate },
     #[error("build key `{}` {fault}", path.display())]
-    BuildKey { path: PathBuf, fault: BadBuildKey },
+    BuildKey { path: PathBuf, fault: KeyFault },
     #[error("build key `{}` has mode {mode:04o}: others can read it", path.display())]
     BuildKeyOpen { path: PathBuf, mode: u32 },
     #[error("no systemd credential `{name}`: {reason}")]
@@ -57,7 +61,6 @@ pub(super) enum CliError {
     Release(#[from] ReleaseError),
     #[error(transparent)]
     File(#[from] FileError),
-    #[cfg(feature = "host")]
     #[error("grant `{}` {fault}", path.display())]
     BadGrant { path: PathBuf, fault: BadGrant },
     #[cfg(feature = "host")]
@@ -66,6 +69,27 @@ pub(super) enum CliError {
     #[cfg(feature = "host")]
     #[error("the ledger has no entry {0}")]
     NoEntry(u64),
+    #[cfg(feature = "host")]
+    #[error("{program} made no signature: {reason}")]
+    Signer { program: String, reason: String },
+    #[cfg(feature = "host")]
+    #[error("the grant was not approved: another text than its version was typed")]
+    NotApproved,
+    #[cfg(feature = "host")]
+    #[error("the log knows of no build under grant {0} whose builders differed")]
+    NothingToCompare(String),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Approve(#[from] ApproveError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Make(#[from] MakeError<TokenError>),
     #[cfg(feature = "host")]
     #[error("the demonstration ended with {0}")]
     Demo(std::process::ExitStatus),
@@ -113,7 +137,7 @@ type Advice = (Code, Option<String>);
 fn advice(error: &CliError) -> Advice {
     match error {
         CliError::Certificate { fault, .. } => (Usage, certificate_hint(fault)),
-        CliError::BuildKey { fault, .. } => (Usage, build_key_hint(fault)),
+        CliError::BuildKey { fault, .. } => build_key_hint(fault),
         CliError::BuildKeyOpen { path, .. } => hint(Usage, format!("run `chmod 600 {}`", path.display())),
         CliError::Credential { .. } => {
             hint(Usage, "pass it with `LoadCredential=` or `systemd-creds`, or name a file instead")
@@ -126,16 +150,32 @@ fn advice(error: &CliError) -> Advice {
         CliError::Admit(error) => admit(error),
         CliError::Release(error) => release(error),
         CliError::File(error) => file(error, Usage),
-        #[cfg(feature = "host")]
         CliError::Usage(_) => (Usage, None),
-        #[cfg(feature = "host")]
-        CliError::BadGrant { .. } => {
-            hint(Refused, "give the grant file that `countersign grant` wrote, or the grant's id")
-        }
+        CliError::BadGrant { .. } => hint(Refused, "give the grant file that `countersign grant` wrote"),
         #[cfg(feature = "host")]
         CliError::Nowhere => hint(Usage, "name it with `--home DIR` or in $COUNTERSIGN_HOME"),
         #[cfg(feature = "host")]
         CliError::NoEntry(_) => hint(Usage, "`countersign log list` shows which there are"),
+        #[cfg(feature = "host")]
+        CliError::Signer { .. } => hint(Trouble, "see what it said above; then run the same command again"),
+        #[cfg(feature = "host")]
+        CliError::NotApproved => (Refused, None),
+        #[cfg(feature = "host")]
+        CliError::NothingToCompare(_) => {
+            hint(Usage, "give the builders' folders with `--from DIR` to compare what is in them")
+        }
+        #[cfg(feature = "host")]
+        CliError::Approve(error) => approve(error),
+        #[cfg(feature = "host")]
+        CliError::Revoke(error) => match error {
+            RevokeError::NotIssued(_) => hint(Usage, "`countersign grants list` shows which were issued here"),
+            RevokeError::Again { .. } => (Usage, None),
+            RevokeError::Home(error) => home(error),
+        },
+        #[cfg(feature = "host")]
+        CliError::Policy(error) => policy(error),
+        #[cfg(feature = "host")]
+        CliError::Make(error) => make(error),
         #[cfg(feature = "host")]
         CliError::Demo(_) => (Trouble, None),
         #[cfg(feature = "host")]
@@ -187,20 +227,37 @@ fn certificate_hint(fault: &BadCertificate) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn build_key_hint(fault: &BadBuildKey) -> Option<String> {
+fn build_key_hint(fault: &KeyFault) -> Advice {
     match fault {
-        BadBuildKey::Malformed(_) => Some("give the `.key` file that `countersign grant` wrote, unchanged".to_owned()),
-        BadBuildKey::Unlabelled(_) | BadBuildKey::Label(_) | BadBuildKey::NoSecret(_) => Some(
-            "give the `.key` file that `countersign grant` wrote: importing and exporting it loses its headers"
-                .to_owned(),
+        KeyFault::OpenPgp(BadBuildKey::Malformed(_))
+        | KeyFault::Ed25519(_)
+        | KeyFault::Nonce(_)
+        | KeyFault::NotText => {
+            hint(Usage, "give the file that `countersign grant` or `countersign build-key` wrote, unchanged")
+        }
+        KeyFault::OpenPgp(BadBuildKey::Label(_) | BadBuildKey::NoSecret(_)) | KeyFault::Label(_) => hint(
+            Usage,
+            "give the `.key` file that `countersign grant` wrote: importing and exporting it loses its headers",
         ),
+        KeyFault::OtherScheme { .. } => hint(Usage, "give the key that was made for this grant"),
+        KeyFault::NoGrant => {
+            hint(Usage, "give the grant with `--grant FILE`, or the `.key` file that `countersign grant` wrote")
+        }
+        KeyFault::OtherGrant(_) | KeyFault::NotInGrant(_) => hint(
+            Usage,
+            "compare with `countersign grants show`, or ask for a grant with this key: `grant --builder NAME=FILE.pub`",
+        ),
+        KeyFault::Grant(_) => (Refused, None),
+        #[cfg(feature = "host")]
+        KeyFault::Token(error) => make(error),
     }
 }
 
 fn attest(error: &AttestError) -> Advice {
     match error {
         AttestError::Expired { .. } => hint(Refused, "ask the signing host's operator for a new grant"),
-        AttestError::Key(fault) => (Usage, build_key_hint(fault)),
+        AttestError::Key(fault) => build_key_hint(fault),
+        AttestError::NoPredicate => hint(Usage, "leave `--predicate` out, or ask for a grant of scheme dsse"),
         AttestError::Name { .. } => hint(Usage, "rename it; the signing host would refuse it"),
         AttestError::NotAllowed { .. } => {
             hint(Refused, "leave it out, or ask for a grant that allows it; the build key is kept for the next try")
@@ -245,8 +302,9 @@ fn release(error: &ReleaseError) -> Advice {
         | ReleaseError::Grant(_)
         | ReleaseError::Evidence { .. }
         | ReleaseError::EvidenceMisplaced { .. }
-        | ReleaseError::Quorum { .. }
-        | ReleaseError::NotAttested { .. } => (Refused, None),
+        | ReleaseError::Quorum(_)
+        | ReleaseError::NotABuilder { .. }
+        | ReleaseError::NotAttested => (Refused, None),
     }
 }
 
@@ -269,6 +327,8 @@ fn home(error: &HomeError) -> Advice {
         HomeError::AmbiguousGrant(_) => hint(Usage, "give more digits"),
         HomeError::Config(_) => (Usage, None),
         HomeError::Certificate { fault, .. } => (Usage, certificate_hint(fault)),
+        HomeError::ApproverCertificate { fault, .. } => (Usage, certificate_hint(fault)),
+        HomeError::Nonce { .. } => hint(Usage, "issue a new grant: what is kept for this one cannot be used"),
         HomeError::Grant { .. } => (Usage, None),
         HomeError::Ledger(_) => ledger(),
         HomeError::File(error) => file(error, Usage),
@@ -280,6 +340,14 @@ fn grant(error: &GrantError) -> Advice {
     match error {
         GrantError::ReleaseKey(_) => hint(Refused, "see `countersign key check`"),
         GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
+        GrantError::NoEnrolment(_) => hint(Usage, "leave `=FILE` out, or choose scheme openpgp or dsse"),
+        GrantError::EnrolledKey { .. } => hint(
+            Usage,
+            "give the `.pub` file that `countersign build-key` wrote, of the same scheme: `--scheme dsse` has PEM keys, openpgp has certificates",
+        ),
+        GrantError::EnrolledTrouble { .. } => hint(Refused, "let the builder make a new key: `countersign build-key`"),
+        GrantError::Builders(_) => hint(Refused, "each builder needs a key of its own"),
+        GrantError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
         GrantError::Home(error) => home(error),
         GrantError::Ledger(_) => ledger(),
         GrantError::File(error) => file(error, Usage),
@@ -298,27 +366,85 @@ fn build(error: &BuildError) -> Advice {
         }
         BuildError::ReleaseKey(_) => hint(Refused, "see `countersign key check`"),
         BuildError::OtherReleaseKey { .. } => hint(Refused, "issue a new grant under the key that this host has now"),
-        BuildError::Evidence(_) => hint(
-            Refused,
-            "fetch the build again; if it stays so, it is not what this grant approved: issue a new one and build again",
-        ),
+        BuildError::Policy(error) => policy(error),
+        BuildError::Evidence { fault, .. } => evidence(fault),
+        BuildError::NonceGone { .. } => {
+            hint(Refused, "a grant is for one build; issue a new one if this build is right")
+        }
+        BuildError::NonceChanged { .. } => {
+            hint(Refused, "find out who changed the home; issue a new grant and build again")
+        }
         BuildError::Closed { .. } => hint(Refused, "a grant is for one build; issue a new one if this build is right"),
-        BuildError::Extra { .. } => {
-            hint(Refused, "a build's folder holds its artifacts, build.manifest and build.manifest.sig")
+        BuildError::Extra { builder: Some(_), .. } => {
+            hint(Refused, "a builder's folder holds its artifacts and its evidence, and nothing else")
+        }
+        BuildError::Extra { builder: None, .. } => {
+            hint(Refused, "the grant names several builders: name the folder that has one for each, by its name")
         }
         BuildError::MissingArtifact { .. } => hint(Refused, "fetch the build again, complete"),
-        BuildError::Digest { .. } => {
-            hint(Refused, "fetch the build again; if it stays so, it was changed after M signed it")
-        }
         BuildError::TooLarge { .. } => hint(Refused, "issue a new grant with a larger `--max-bytes` if this is right"),
-        BuildError::File(FileError { fault: FileFault::Missing, .. }) => hint(
-            Refused,
-            "name the folder with the artifacts, and with build.manifest and build.manifest.sig that `attest` wrote there",
-        ),
+        BuildError::File(FileError { fault: FileFault::Missing, .. }) => {
+            hint(Refused, "name the folder with the artifacts, and with the evidence that `attest` wrote beside them")
+        }
         BuildError::File(error) => file(error, Refused),
         BuildError::Output(error) => file(error, Usage),
         BuildError::IntoItself(_) => hint(Usage, "name another place with `-o`"),
-        BuildError::Ledger(_) => ledger(),
+        BuildError::Home(error) => home(error),
+    }
+}
+
+#[cfg(feature = "host")]
+fn evidence(error: &EvidenceError) -> Advice {
+    match error {
+        EvidenceError::Dissent(_) => hint(
+            Refused,
+            "find out which builder is right before anything is signed; `countersign grants diff` shows all that differs",
+        ),
+        EvidenceError::Quorum { .. } | EvidenceError::TooFew { .. } => {
+            hint(Refused, "wait for more builders, and run the same command again")
+        }
+        EvidenceError::Digest { .. } => {
+            hint(Refused, "fetch the build again; if it stays so, it was changed after M attested it")
+        }
+        _ => hint(
+            Refused,
+            "fetch the build again; if it stays so, it is not what this grant approved: issue a new one and build again",
+        ),
+    }
+}
+
+#[cfg(feature = "host")]
+fn policy(error: &PolicyError) -> Advice {
+    match error {
+        PolicyError::Revoked { .. } => hint(Refused, "issue a new grant if this build is right after all"),
+        PolicyError::Approvals { .. } => hint(
+            Refused,
+            "let approvers sign the grant's file, and record that with `countersign approve GRANT --signature FILE`",
+        ),
+        PolicyError::Changed { .. } => {
+            hint(Refused, "bring the file back from a backup of the home, or issue a new grant")
+        }
+        PolicyError::Embargo { .. } => hint(Refused, "run the same command again after that time"),
+        PolicyError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
+        PolicyError::Home(error) => home(error),
+    }
+}
+
+#[cfg(feature = "host")]
+fn approve(error: &ApproveError) -> Advice {
+    match error {
+        ApproveError::NotIssued(_) => {
+            hint(Refused, "use the file as `countersign grant` wrote it, on the host that issued it")
+        }
+        ApproveError::Over { .. } | ApproveError::Again { .. } => (Refused, None),
+        ApproveError::Approval { fault: BadApproval::Stranger(_), .. } => {
+            hint(Refused, "approvers and their keys stand in config.toml, `[[approver]]`")
+        }
+        ApproveError::Approval { .. } => hint(
+            Refused,
+            "sign the grant's file itself: `gpg --detach-sign GRANT`, or `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`",
+        ),
+        ApproveError::Home(error) => home(error),
     }
 }
 
@@ -329,7 +455,7 @@ fn countersign(error: &CountersignError) -> Advice {
             hint(Refused, "insert the token with the release key; see `countersign key list`")
         }
         CountersignError::OtherEvidence { .. } => {
-            hint(Refused, "bring back the manifest signature that was signed with, or issue a new grant")
+            hint(Refused, "bring back the evidence that was signed with, or issue a new grant")
         }
         CountersignError::OtherCoverage { began: Coverage::Each } => {
             hint(Refused, "run the same command without `--sums-only`: what was signed is kept")
@@ -344,6 +470,7 @@ fn countersign(error: &CountersignError) -> Advice {
         CountersignError::Token(error) => token(error),
         CountersignError::Occupied(_) => hint(Usage, "move it away, or name another place with `-o`"),
         CountersignError::File(error) => file(error, Trouble),
+        CountersignError::Home(error) => home(error),
         CountersignError::Ledger(_) => ledger(),
     }
 }
@@ -532,8 +659,13 @@ impl Output {
         self.value = Some(serde_json::to_value(value).expect("a result can be written as JSON"));
     }
 
-    /// A warning, at once.
+    /// The lines so far.
     #[cfg(feature = "host")]
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A warning, at once.
     pub(super) fn warn(&self, text: &str) {
         let _closed = writeln!(std::io::stderr(), "{} {}", paint("warning:", "33"), clean(text));
     }

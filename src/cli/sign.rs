@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::grants::show_differences;
 use super::progress::Bar;
 use super::prompt::Terminal;
+use super::read_grant;
 use super::render::{CliError, Output};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
-use crate::domain::grant::{Grant, LARGEST_GRANT};
+use crate::domain::grant::Terms;
 use crate::domain::release::{Coverage, folder_name};
 use crate::domain::time::Timestamp;
-use crate::files::{Folder, InputFile};
+use crate::files::Folder;
 use crate::home::Home;
-use crate::steps::build::{self, VerifiedBuild};
+use crate::steps::build::{self, Agreement, BuildRequest, VerifiedBuild};
 use crate::steps::countersign::{Countersigned, Plan, check_token, countersign, log_refusal, plan};
 use crate::token::{self, Interaction, TokenUri};
 
@@ -27,7 +29,8 @@ use crate::token::{self, Interaction, TokenUri};
 pub(super) struct Sign {
     /// The grant: its file, or at least eight digits of its id
     grant: String,
-    /// The folder that was fetched from the builder: artifacts, build.manifest and build.manifest.sig
+    /// The folder that was fetched from the builder: artifacts and evidence. If the grant names several builders, a folder
+    /// that has one for each that is there, by its name
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
     /// The release: a folder that does not exist yet [default: PROJECT-VERSION here]
@@ -36,6 +39,9 @@ pub(super) struct Sign {
     /// Sign SHA256SUMS alone, which speaks for every artifact: one signature, and one touch, for the whole release
     #[arg(long)]
     sums_only: bool,
+    /// Sign a version that is older than one that was signed before
+    #[arg(long)]
+    allow_older: bool,
     /// Verify, say what would be signed, and stop before the token is used
     #[arg(long)]
     dry_run: bool,
@@ -56,11 +62,16 @@ impl Sign {
         let release = self.output.unwrap_or_else(|| PathBuf::from(folder_name(&terms.project, &terms.version)));
 
         let from = Folder::open(&self.from)?;
-        let build = build::verify(grant, &from, &release, &home, &ledger, now, &mut Bar::new());
+        home.forget_expired(&lock, now)?;
+        let request = BuildRequest { grant, from: &from, release: &release, allow_older: self.allow_older };
+        let build = build::verify(request, &home, &ledger, now, &mut Bar::new());
         let coverage = if self.sums_only { Coverage::ListOnly } else { Coverage::Each };
         let build = match build {
             Ok(build) => build.covering(coverage),
             Err(error) => {
+                if let Some(differences) = error.differences() {
+                    show_differences(differences, output);
+                }
                 if !self.dry_run {
                     log_refusal(id, &error, &mut ledger, now)?;
                 }
@@ -75,13 +86,18 @@ impl Sign {
             return show_plan(&build, &title, &plan, token_uri, &release, self.wait, output);
         }
 
-        let artifacts: Vec<_> = build.attested().manifest().artifacts.iter().cloned().collect();
+        let artifacts: Vec<_> = build.artifacts().iter().cloned().collect();
+        let (agreement, terms) = (build.agreement().clone(), build.grant().terms().clone());
         let key = build.signing_key().fingerprint();
         let mut find = |interaction: &mut dyn Interaction| token::find(token_uri, interaction);
         let done = countersign(build, &home, &lock, &mut ledger, &mut find, &mut Terminal::new(self.wait), now)?;
         output.line(format!("{} {title}", if done.new { "signed" } else { "signed already:" }));
         for artifact in &artifacts {
             output.line(format!("  {}  {}", artifact.digest, artifact.name));
+        }
+        show_agreement(&agreement, &terms, output);
+        if terms.scheme.convinces_host_alone() {
+            output.line("  evidence   MACs: they convince this signing host alone, which could have made them itself");
         }
         output.line(format!("  by         {key}"));
         output.line(format!("  signatures {} ({})", done.signatures, made(&done)));
@@ -101,6 +117,9 @@ impl Sign {
             "sums_only": self.sums_only,
             "token_signatures": done.token_signatures,
             "ledger_entry": done.intent,
+            "scheme": terms.scheme,
+            "convinces_host_alone": terms.scheme.convinces_host_alone(),
+            "attested_by": agreement.artifacts,
             "artifacts": artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
         }));
         Ok(())
@@ -116,14 +135,27 @@ fn made(done: &Countersigned) -> String {
 }
 
 fn describe(build: &VerifiedBuild) -> String {
-    let manifest = build.attested().manifest();
-    format!(
-        "{} {}, built by {} under grant {}",
-        manifest.project,
-        manifest.version,
-        manifest.builder,
-        manifest.grant.short()
-    )
+    let (terms, builders) = (build.grant().terms(), &build.agreement().builders);
+    let builders = builders.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
+    format!("{} {}, built by {builders} under grant {}", terms.project, terms.version, build.grant().id().short())
+}
+
+/// Which builder attested what, where there could be several.
+fn show_agreement(agreement: &Agreement, terms: &Terms, output: &mut Output) {
+    if terms.builders.len() < 2 {
+        return;
+    }
+    let widest = agreement.artifacts.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
+    output.line(format!("  agreement  {} of {} builders are needed", terms.quorum, terms.builders.len()));
+    let columns = terms.builders.iter().map(|builder| builder.name.as_str()).collect::<Vec<_>>();
+    output.line(format!("    {:widest$}  {}", "", columns.join("  ")));
+    for (artifact, builders) in &agreement.artifacts {
+        let said = terms.builders.iter().map(|builder| {
+            let word = if builders.contains(&builder.name) { "yes" } else { "-" };
+            format!("{word:<0$}", builder.name.as_str().len())
+        });
+        output.line(format!("    {:widest$}  {}", artifact.as_str(), said.collect::<Vec<_>>().join("  ").trim_end()));
+    }
 }
 
 fn show_plan(
@@ -141,7 +173,7 @@ fn show_plan(
     let description = token.description();
     let pin = pin_state(description.pin);
     output.line(format!("verified {title}"));
-    for artifact in &build.attested().manifest().artifacts {
+    for artifact in build.artifacts() {
         output.line(format!("  {}  {}", artifact.digest, artifact.name));
     }
     output.line(format!("would sign with {}", build.signing_key().fingerprint()));
@@ -163,17 +195,7 @@ fn show_plan(
         "pin": description.pin,
         "card": description.card,
         "release": release,
-        "artifacts": build.attested().manifest().artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
+        "artifacts": build.artifacts().iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
     }));
     Ok(())
-}
-
-fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
-    let path = Path::new(text);
-    let is_id = text.len() >= 8 && text.strip_prefix("sha256:").unwrap_or(text).bytes().all(|b| b.is_ascii_hexdigit());
-    if is_id && !path.exists() {
-        return Ok(home.grant(text)?);
-    }
-    let bytes = InputFile::open_named(path)?.read_whole(LARGEST_GRANT)?;
-    Grant::parse(&bytes).map_err(|fault| CliError::BadGrant { path: path.to_owned(), fault })
 }

@@ -124,6 +124,18 @@ fn folder(
     output.line(format!("release {} {}", terms.project, terms.version));
     let builders = report.builders.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     output.line(format!("  under grant {}, attested by {builders}", report.grant.id()));
+    if report.approvals > 0 {
+        output.line(format!(
+            "  with {} of the grant: whose they are, its signing host knows",
+            match report.approvals {
+                1 => "1 approval".to_owned(),
+                count => format!("{count} approvals"),
+            }
+        ));
+    }
+    if terms.scheme.convinces_host_alone() {
+        output.line("  its evidence is MACs: they convince the signing host alone, and are not checked here");
+    }
     if report.coverage == Coverage::ListOnly {
         output.line("  signed as a whole: only SHA256SUMS carries a signature");
     }

@@ -77,6 +77,12 @@ impl ArtifactList {
         self.0.len()
     }
 
+    /// The digest of its lines as `sha256sum` writes them: which build it is.
+    pub fn digest(&self) -> Sha256 {
+        let lines: String = self.0.iter().map(|artifact| sum_line(&artifact.digest, artifact.name.as_str())).collect();
+        Sha256::of(lines.as_bytes())
+    }
+
     /// Whether one has this name.
     pub fn contains(&self, name: &str) -> bool {
         self.0.binary_search_by(|a| a.name.as_str().cmp(name)).is_ok()
@@ -92,8 +98,8 @@ impl<'a> IntoIterator for &'a ArtifactList {
     }
 }
 
-/// A line of `sha256sum`: digest, two spaces, path, without the newline.
-pub(super) fn sum_line(digest: &Sha256, path: &str) -> String {
+/// A line as `sha256sum` writes it: digest, two spaces, path, newline.
+pub fn sum_line(digest: &Sha256, path: &str) -> String {
     format!("{digest}  {path}\n")
 }
 

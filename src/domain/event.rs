@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::digest::{GrantId, Sha256};
+use super::evidence::{Differences, EvidenceForm, Scheme};
 use super::key::{Fingerprint, HashAlgorithm};
-use super::name::{ArtifactName, BuilderName, ProjectName, Version};
+use super::name::{ApproverName, ArtifactName, BuilderName, ProjectName, Version};
 use super::time::Timestamp;
 
 /// An event with its place and time in the log.
@@ -67,17 +68,49 @@ pub enum Event {
         version: Version,
         /// Its end.
         expires: Timestamp,
-        /// The builders and the fingerprints of their build keys.
-        builders: BTreeMap<BuilderName, Fingerprint>,
+        /// How its builders authenticate their evidence.
+        scheme: Scheme,
+        /// The form of their evidence.
+        evidence: EvidenceForm,
+        /// How many builders must agree.
+        quorum: u32,
+        /// The builders and their build keys: an OpenPGP fingerprint, or the SHA-256 of what the grant holds.
+        builders: BTreeMap<BuilderName, String>,
+        /// Whether it may be an older version than one that was granted or signed before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        allow_older: bool,
+    },
+    /// Somebody approved a grant.
+    GrantApproved {
+        /// The grant.
+        grant: GrantId,
+        /// Who.
+        approver: ApproverName,
+        /// With which key: an OpenPGP fingerprint, or that of an SSH key, `SHA256:…`.
+        key: String,
+        /// The file of the signature among the approvals.
+        file: String,
+        /// SHA-256 of the signature.
+        signature: Sha256,
+    },
+    /// A grant was taken back: nothing more is signed under it.
+    GrantRevoked {
+        /// The grant.
+        grant: GrantId,
+        /// Why, if that was said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// A build was verified, and closes its grant for every other.
     EvidenceAccepted {
         /// The grant.
         grant: GrantId,
-        /// The builder.
-        builder: BuilderName,
-        /// SHA-256 of the manifest.
-        manifest: Sha256,
+        /// How the evidence was authenticated. `hmac` convinces this signing host alone: it could have made the MACs itself.
+        scheme: Scheme,
+        /// The builders, each with the SHA-256 of the lines that `sha256sum` writes of its evidence.
+        builders: BTreeMap<BuilderName, Sha256>,
+        /// SHA-256 of the lines that `sha256sum` writes of the artifacts: which build it is.
+        artifacts: Sha256,
     },
     /// A build was refused; the token was not used.
     EvidenceRefused {
@@ -85,6 +118,9 @@ pub enum Event {
         grant: GrantId,
         /// Why, in the words of the error.
         reason: String,
+        /// What builders differ in, if that is why.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        differences: Differences,
     },
     /// The token is about to be asked for the signatures of a release.
     Intent(Intent),
@@ -181,11 +217,30 @@ impl Event {
             Self::KeyOutcome { .. } => "key-outcome",
             Self::KeyReady { .. } => "key-ready",
             Self::GrantIssued { .. } => "grant-issued",
+            Self::GrantApproved { .. } => "grant-approved",
+            Self::GrantRevoked { .. } => "grant-revoked",
             Self::EvidenceAccepted { .. } => "evidence-accepted",
             Self::EvidenceRefused { .. } => "evidence-refused",
             Self::Intent(_) => "intent",
             Self::Resumed { .. } => "resumed",
             Self::Outcome { .. } => "outcome",
+        }
+    }
+
+    /// The grant that it is about, if it names one. What follows an intent names that alone.
+    pub fn grant(&self) -> Option<GrantId> {
+        match self {
+            Self::GrantIssued { grant, .. }
+            | Self::GrantApproved { grant, .. }
+            | Self::GrantRevoked { grant, .. }
+            | Self::EvidenceAccepted { grant, .. }
+            | Self::EvidenceRefused { grant, .. }
+            | Self::Intent(Intent { grant, .. }) => Some(*grant),
+            Self::KeyIntended { .. }
+            | Self::KeyOutcome { .. }
+            | Self::KeyReady { .. }
+            | Self::Resumed { .. }
+            | Self::Outcome { .. } => None,
         }
     }
 }

@@ -10,8 +10,9 @@ use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
 use super::digest::{GrantId, as_text};
+use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
 use super::key::Fingerprint;
-use super::name::{ArtifactName, BuilderName, ProjectName, Version, case_clash};
+use super::name::{ArtifactName, BuilderName, ProjectName, Version, case_clash, is_domain};
 use super::time::Timestamp;
 
 /// The largest grant that is read, in bytes.
@@ -47,6 +48,9 @@ pub struct Terms {
     pub scheme: Scheme,
     /// The form their evidence has.
     pub evidence: EvidenceForm,
+    /// The domain of the notations in signatures of single artifacts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// Who may build.
     pub builders: Vec<Builder>,
     /// How many builders must have attested the same digest for every artifact.
@@ -78,29 +82,14 @@ pub struct Source {
     pub digest: Option<String>,
 }
 
-/// How a builder's evidence is authenticated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scheme {
-    /// Detached OpenPGP signatures of the build key.
-    OpenPgp,
-}
-
-/// The form a builder's evidence has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EvidenceForm {
-    /// One manifest for all artifacts, signed once.
-    Manifest,
-}
-
 /// One builder, by name and key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Builder {
     /// Its name.
     pub name: BuilderName,
-    /// The public half of its build key: an armoured OpenPGP certificate.
+    /// The public half of its build key: an armoured OpenPGP certificate, an Ed25519 key in PEM (RFC 8410), or of a nonce
+    /// its SHA-256.
     pub key: String,
 }
 
@@ -156,6 +145,20 @@ pub enum BadGrant {
     /// Two builders with one name.
     #[error("names builder `{0}` twice")]
     BuilderTwice(String),
+    /// Two builders with one key: they could not be told apart, and would count twice.
+    #[error("gives builders `{0}` and `{1}` the same key")]
+    KeyTwice(BuilderName, BuilderName),
+    /// A scheme in a form that it does not have.
+    #[error("asks for {scheme} evidence in the form {form}, which there is not")]
+    NoSuchEvidence {
+        /// The scheme.
+        scheme: Scheme,
+        /// The form.
+        form: EvidenceForm,
+    },
+    /// Signatures of single artifacts carry notations, and nothing else does.
+    #[error("needs a `domain` if, and only if, each artifact has an OpenPGP signature")]
+    Domain,
     /// Quorum out of reach.
     #[error("asks for a quorum of {quorum} out of {builders} builders")]
     Quorum {
@@ -189,8 +192,16 @@ pub struct NewGrant {
     pub version: Version,
     /// See [`Terms::source`].
     pub source: Option<Source>,
+    /// See [`Terms::scheme`].
+    pub scheme: Scheme,
+    /// See [`Terms::evidence`].
+    pub evidence: EvidenceForm,
+    /// See [`Terms::domain`]; left out where nothing needs it.
+    pub domain: String,
     /// See [`Terms::builders`].
     pub builders: Vec<Builder>,
+    /// See [`Terms::quorum`].
+    pub quorum: u32,
     /// See [`Terms::artifacts`].
     pub artifacts: Limits,
     /// See [`Terms::not_before`].
@@ -202,18 +213,21 @@ pub struct NewGrant {
 }
 
 impl Grant {
-    /// Makes the grant that says `new`, for one builder's manifest, with a nonce of its own.
+    /// Makes the grant that says `new`, with a nonce of its own.
     pub fn issue(new: NewGrant) -> Result<Self, BadGrant> {
-        let NewGrant { project, version, source, builders, artifacts, not_before, expires, release_key } = new;
+        let NewGrant { project, version, source, scheme, evidence, domain, builders, quorum, .. } = new;
+        let NewGrant { artifacts, not_before, expires, release_key, .. } = new;
+        let notes = EvidenceKind::of(scheme, evidence) == Some(EvidenceKind::Signatures);
         let terms = Terms {
             format: Format,
             project,
             version,
             source,
-            scheme: Scheme::OpenPgp,
-            evidence: EvidenceForm::Manifest,
+            scheme,
+            evidence,
+            domain: notes.then_some(domain),
             builders,
-            quorum: 1,
+            quorum,
             artifacts,
             not_before,
             expires,
@@ -249,6 +263,11 @@ impl Grant {
 }
 
 impl Terms {
+    /// What its builders' evidence has to be.
+    pub fn kind(&self) -> EvidenceKind {
+        EvidenceKind::of(self.scheme, self.evidence).expect("a grant with other evidence is not read")
+    }
+
     fn check(&self) -> Result<(), BadGrant> {
         match self.builders.len() {
             0 => return Err(BadGrant::NoBuilder),
@@ -257,6 +276,16 @@ impl Terms {
         }
         if let Some((_, twice)) = case_clash(self.builders.iter().map(|b| b.name.as_str())) {
             return Err(BadGrant::BuilderTwice(twice.to_owned()));
+        }
+        if let Some((first, second)) = pairs(&self.builders).find(|(first, second)| first.key == second.key) {
+            return Err(BadGrant::KeyTwice(first.name.clone(), second.name.clone()));
+        }
+        let (scheme, form) = (self.scheme, self.evidence);
+        let kind = EvidenceKind::of(scheme, form).ok_or(BadGrant::NoSuchEvidence { scheme, form })?;
+        if self.domain.is_some() != (kind == EvidenceKind::Signatures)
+            || self.domain.as_ref().is_some_and(|domain| !is_domain(domain))
+        {
+            return Err(BadGrant::Domain);
         }
         if self.quorum < 1 || usize::try_from(self.quorum).is_ok_and(|quorum| quorum > self.builders.len()) {
             return Err(BadGrant::Quorum { quorum: self.quorum, builders: self.builders.len() });
@@ -272,6 +301,11 @@ impl Terms {
         }
         Ok(())
     }
+}
+
+/// Each two of them, once.
+pub fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
+    all.iter().enumerate().flat_map(|(at, first)| all[at + 1..].iter().map(move |second| (first, second)))
 }
 
 impl Limits {
@@ -429,6 +463,13 @@ mod tests {
             ("negative quorum", "\"quorum\": 1,", "\"quorum\": -1,"),
             ("other format", "grant/1", "grant/2"),
             ("unknown scheme", "\"openpgp\"", "\"telepathy\""),
+            (
+                "form that dsse does not have",
+                "\"openpgp\",\n  \"evidence\": \"manifest\"",
+                "\"dsse\",\n  \"evidence\": \"per-artifact\"",
+            ),
+            ("signatures without a domain", "\"manifest\"", "\"per-artifact\""),
+            ("a domain for nothing", "\"manifest\",", "\"manifest\",\n  \"domain\": \"example.org\","),
             ("project with a path", "\"project\": \"foo\"", "\"project\": \"../foo\""),
             ("no pattern", "\"foo*\"", ""),
             ("too many patterns", "\"foo*\"", &vec!["\"x\""; MOST_GLOBS + 1].join(", ")),
@@ -454,7 +495,11 @@ mod tests {
             project: terms.project,
             version: terms.version,
             source: None,
+            scheme: terms.scheme,
+            evidence: terms.evidence,
+            domain: "example.org".to_owned(),
             builders: terms.builders,
+            quorum: 1,
             artifacts: terms.artifacts,
             not_before: terms.not_before,
             expires: terms.expires,

@@ -8,6 +8,8 @@ use super::name::{ArtifactName, BadName, BuilderName, ProjectName, Version};
 pub const MANIFEST: &str = "build.manifest";
 /// The file name of its signature.
 pub const MANIFEST_SIGNATURE: &str = "build.manifest.sig";
+/// The file name of its MAC.
+pub const MANIFEST_MAC: &str = "build.manifest.mac";
 /// The largest manifest that is read, in bytes.
 pub const LARGEST_MANIFEST: u64 = 4 << 20;
 

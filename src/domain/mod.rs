@@ -4,12 +4,15 @@
 //! This module knows no OpenPGP, no token, no file system, and imports nothing of the crate above itself.
 
 pub mod artifact;
+pub mod build_key;
 pub mod digest;
 pub mod event;
+pub mod evidence;
 pub mod grant;
 pub mod key;
 pub mod manifest;
 pub mod name;
 pub mod release;
+pub mod statement;
 pub mod text;
 pub mod time;

@@ -4,25 +4,26 @@
 //! NAME, NAME.asc          each artifact and its detached signature
 //! SHA256SUMS, SHA256SUMS.asc   everything but the signatures of H, in one signed list
 //! evidence/grant.json     the grant
-//! evidence/BUILDER/       build.manifest, build.manifest.sig, build-key.pgp
+//! evidence/BUILDER/       what the builder left, and its public key
+//! evidence/approvals/     the signatures of those who approved the grant
 //! ```
 
 use std::collections::BTreeMap;
 
-use super::artifact::{
-    Artifact, ArtifactList, BadList, BadText, MOST_ARTIFACTS, parse_sum_line, strict_lines, sum_line,
-};
+use super::artifact::{Artifact, ArtifactList, BadList, BadText, parse_sum_line, strict_lines, sum_line};
 use super::digest::Sha256;
+use super::evidence::is_evidence_file;
 use super::grant::GRANT;
-use super::manifest::{MANIFEST, MANIFEST_SIGNATURE};
-use super::name::{ArtifactName, BadName, BuilderName, ProjectName, Version};
+use super::name::{ApproverName, ArtifactName, BadName, BuilderName, ProjectName, Version};
 
 /// The file name of the signed list.
 pub const SUMS: &str = "SHA256SUMS";
 /// The folder of the evidence.
 pub const EVIDENCE: &str = "evidence";
-/// The file name of a builder's public key in its evidence, as a binary keyring that gpgv reads.
-pub const BUILD_KEY: &str = "build-key.pgp";
+/// The folder of the approvals in the evidence.
+pub const APPROVALS: &str = "approvals";
+/// The most approvals that a release carries.
+pub const MOST_APPROVALS: usize = 1000;
 /// What a detached signature's file name ends in.
 pub const SIGNATURE_SUFFIX: &str = ".asc";
 /// The largest signature file that is read, in bytes.
@@ -69,19 +70,12 @@ pub struct Sums {
     coverage: Coverage,
     artifacts: ArtifactList,
     grant: Sha256,
-    builders: BTreeMap<BuilderName, EvidenceDigests>,
+    builders: BTreeMap<BuilderName, FileDigests>,
+    approvals: FileDigests,
 }
 
-/// The digests of one builder's evidence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EvidenceDigests {
-    /// `build.manifest`
-    pub manifest: Sha256,
-    /// `build.manifest.sig`
-    pub signature: Sha256,
-    /// `build-key.pgp`
-    pub key: Sha256,
-}
+/// Files by name, with the SHA-256 of each.
+pub type FileDigests = BTreeMap<String, Sha256>;
 
 /// A list that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,8 +105,8 @@ pub enum BadSums {
         /// The path, cut short.
         path: String,
     },
-    /// A file of the evidence is not listed, or twice.
-    #[error("does not list each file of the evidence once, sorted after the artifacts")]
+    /// The evidence as a whole.
+    #[error("does not list the grant and a builder's evidence, each file once, sorted after the artifacts")]
     Evidence,
     /// The artifacts as a whole.
     #[error(transparent)]
@@ -121,9 +115,14 @@ pub enum BadSums {
 
 impl Sums {
     /// The list for these artifacts and this evidence; at least one builder. Each artifact has a signature too.
-    pub fn new(artifacts: ArtifactList, grant: Sha256, builders: BTreeMap<BuilderName, EvidenceDigests>) -> Self {
+    pub fn new(
+        artifacts: ArtifactList,
+        grant: Sha256,
+        builders: BTreeMap<BuilderName, FileDigests>,
+        approvals: FileDigests,
+    ) -> Self {
         assert!(!builders.is_empty(), "a verified build has a builder");
-        Self { coverage: Coverage::Each, artifacts, grant, builders }
+        Self { coverage: Coverage::Each, artifacts, grant, builders, approvals }
     }
 
     /// The list of the same files, for a release of which this is signed.
@@ -161,12 +160,18 @@ impl Sums {
         self.grant
     }
 
-    /// The builders whose evidence is there.
-    pub fn builders(&self) -> &BTreeMap<BuilderName, EvidenceDigests> {
+    /// The builders whose evidence is there, each with its files.
+    pub fn builders(&self) -> &BTreeMap<BuilderName, FileDigests> {
         &self.builders
     }
 
-    /// The bytes of `SHA256SUMS`: where it applies a line that says that only it is signed, artifacts sorted by name, then the evidence sorted by path.
+    /// The approvals that are there.
+    pub fn approvals(&self) -> &FileDigests {
+        &self.approvals
+    }
+
+    /// The bytes of `SHA256SUMS`: where it applies a line that says that only it is signed, artifacts sorted by name, then
+    /// each builder's evidence, the grant, and its approvals.
     pub fn to_text(&self) -> String {
         let mut text = match self.coverage {
             Coverage::Each => String::new(),
@@ -174,17 +179,20 @@ impl Sums {
         };
         text.extend(self.artifacts.iter().map(|a| sum_line(&a.digest, a.name.as_str())));
         for (builder, digests) in &self.builders {
-            for (file, digest) in digests.files() {
-                text += &sum_line(&digest, &format!("{EVIDENCE}/{builder}/{file}"));
-            }
+            text.extend(digests.iter().map(|(file, digest)| sum_line(digest, &format!("{EVIDENCE}/{builder}/{file}"))));
         }
-        text + &sum_line(&self.grant, &format!("{EVIDENCE}/{GRANT}"))
+        text += &sum_line(&self.grant, &format!("{EVIDENCE}/{GRANT}"));
+        text.extend(
+            self.approvals.iter().map(|(file, digest)| sum_line(digest, &format!("{EVIDENCE}/{APPROVALS}/{file}"))),
+        );
+        text
     }
 
     /// Reads a list. Only bytes that [`Sums::to_text`] could have written are taken.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadSums> {
         let mut artifacts = Vec::new();
-        let mut evidence = BTreeMap::<BuilderName, BTreeMap<&str, Sha256>>::new();
+        let mut builders = BTreeMap::<BuilderName, FileDigests>::new();
+        let mut approvals = FileDigests::new();
         let mut grant = None;
 
         let coverage = if Self::claims_list_only(bytes) { Coverage::ListOnly } else { Coverage::Each };
@@ -193,9 +201,6 @@ impl Sums {
             Coverage::ListOnly => 1,
         };
         for (line, text) in (1..).zip(strict_lines(bytes)?).skip(header) {
-            if line > 2 * MOST_ARTIFACTS {
-                return Err(BadList::TooMany.into());
-            }
             let (digest, path) = parse_sum_line(text).ok_or(BadSums::Entry { line })?;
             let unknown = || BadSums::Path { line, path: path.chars().take(80).collect() };
             match path.split('/').collect::<Vec<_>>()[..] {
@@ -204,25 +209,23 @@ impl Sums {
                     digest,
                 }),
                 [EVIDENCE, GRANT] => grant = Some(digest),
-                [EVIDENCE, builder, file] if [MANIFEST, MANIFEST_SIGNATURE, BUILD_KEY].contains(&file) => {
+                [EVIDENCE, APPROVALS, file] if is_approval_file(file) => {
+                    approvals.insert(file.to_owned(), digest);
+                    if approvals.len() > MOST_APPROVALS {
+                        return Err(BadSums::Evidence);
+                    }
+                }
+                [EVIDENCE, builder, file] if is_evidence_file(file) => {
                     let builder = builder.parse().map_err(|source| BadSums::Name { line, source })?;
-                    evidence.entry(builder).or_default().insert(file, digest);
+                    builders.entry(builder).or_default().insert(file.to_owned(), digest);
                 }
                 _ => return Err(unknown()),
             }
         }
 
-        let builders = evidence.into_iter().map(|(builder, files)| {
-            let of = |file: &str| files.get(file).copied().ok_or(BadSums::Evidence);
-            Ok((
-                builder,
-                EvidenceDigests { manifest: of(MANIFEST)?, signature: of(MANIFEST_SIGNATURE)?, key: of(BUILD_KEY)? },
-            ))
-        });
-        let builders = builders.collect::<Result<BTreeMap<_, _>, BadSums>>()?;
         let sums = match grant {
             Some(grant) if !builders.is_empty() => {
-                Self { coverage, artifacts: ArtifactList::sorted(artifacts)?, grant, builders }
+                Self { coverage, artifacts: ArtifactList::sorted(artifacts)?, grant, builders, approvals }
             }
             _ => return Err(BadSums::Evidence),
         };
@@ -231,11 +234,26 @@ impl Sums {
     }
 }
 
-impl EvidenceDigests {
-    /// Each file's name and digest, sorted by name.
-    pub fn files(&self) -> [(&'static str, Sha256); 3] {
-        [(BUILD_KEY, self.key), (MANIFEST, self.manifest), (MANIFEST_SIGNATURE, self.signature)]
+/// How an approver signed a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApprovalForm {
+    /// `gpg --detach-sign`
+    OpenPgp,
+    /// `ssh-keygen -Y sign -n countersign-grant`
+    Ssh,
+}
+
+/// The file name of an approval among those of a grant.
+pub fn approval_name(approver: &ApproverName, form: ApprovalForm) -> String {
+    match form {
+        ApprovalForm::OpenPgp => format!("{approver}.sig"),
+        ApprovalForm::Ssh => format!("{approver}.sshsig"),
     }
+}
+
+fn is_approval_file(name: &str) -> bool {
+    let approver = name.strip_suffix(".sig").or_else(|| name.strip_suffix(".sshsig"));
+    approver.is_some_and(|approver| approver.parse::<ApproverName>().is_ok())
 }
 
 #[cfg(test)]
@@ -250,9 +268,13 @@ mod tests {
     fn list(coverage: Coverage) -> String {
         let digest = Sha256::of(b"");
         let artifacts = ["a.tar.xz", "b.deb"].map(|name| Artifact { name: name.parse().expect("a name"), digest });
-        let evidence = EvidenceDigests { manifest: digest, signature: digest, key: digest };
-        let builders = BTreeMap::from([("m1".parse().expect("a name"), evidence)]);
-        Sums::new(ArtifactList::sorted(artifacts.to_vec()).expect("a list"), digest, builders)
+        let files = |names: [&str; 3]| FileDigests::from(names.map(|name| (name.to_owned(), digest)));
+        let builders = BTreeMap::from([
+            ("m1".parse().expect("a name"), files(["build-key.pgp", "build.manifest", "build.manifest.sig"])),
+            ("m2".parse().expect("a name"), files(["build-key.pgp", "a.tar.xz.sig", "b.deb.sig"])),
+        ]);
+        let approvals = FileDigests::from(["alice.sig", "bob.sshsig"].map(|name| (name.to_owned(), digest)));
+        Sums::new(ArtifactList::sorted(artifacts.to_vec()).expect("a list"), digest, builders, approvals)
             .covering(coverage)
             .to_text()
     }
@@ -295,8 +317,11 @@ mod tests {
             ("signature", "  b.deb", "  b.deb.asc"),
             ("list itself", "  b.deb", "  SHA256SUMS"),
             ("unknown evidence", "evidence/grant.json", "evidence/other.json"),
+            ("evidence that is none", "evidence/m1/build.manifest.sig", "evidence/m1/build.manifest.asc"),
+            ("evidence of nobody", "evidence/m1/", "evidence/-/"),
+            ("approval that is none", "alice.sig", "alice.asc"),
+            ("approval out of order", "approvals/alice", "approvals/zoe"),
             ("no grant", &format!("{}  evidence/grant.json\n", Sha256::of(b"")), ""),
-            ("no build key", &format!("{}  evidence/m1/build-key.pgp\n", Sha256::of(b"")), ""),
             ("binary mark", "  b.deb", " *b.deb"),
             ("blank line", "  b.deb\n", "  b.deb\n\n"),
             ("out of order", "  a.tar.xz", "  c.tar.xz"),

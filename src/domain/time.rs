@@ -30,6 +30,12 @@ impl Timestamp {
         Self(jiff::Timestamp::from_second(seconds).expect("seconds of a time that exists"))
     }
 
+    /// Any time as RFC 3339 writes it, in whole seconds: for what other tools wrote.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        Some(Self::from_unix(time.as_second()))
+    }
+
     /// Seconds since the beginning of 1970.
     pub fn unix(self) -> u32 {
         u32::try_from(self.0.as_second()).expect("no other time is ever made")

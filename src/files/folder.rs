@@ -44,6 +44,12 @@ impl Folder {
         Self::opened(openat(&self.handle, name, flags, Mode::empty()), self.path.join(name))
     }
 
+    /// The same folder, open once more.
+    pub fn again(&self) -> Result<Self, FileError> {
+        let handle = self.handle.try_clone().map_err(FileError::io(&self.path))?;
+        Ok(Self { handle, path: self.path.clone() })
+    }
+
     fn opened(handle: rustix::io::Result<OwnedFd>, path: PathBuf) -> Result<Self, FileError> {
         match handle {
             Ok(handle) => Ok(Self { handle, path }),

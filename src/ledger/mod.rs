@@ -1,9 +1,10 @@
 //! H's audit log and the journal of signing runs, in one SQLite file that is durable at each step.
 //!
 //! Entries are appended and never changed. What a step must find again at once (whether a grant was issued here, which
-//! manifest closed it, what its intent says, which signatures came back) stands in tables beside the entries, written in
+//! build closed it, what its intent says, which signatures came back) stands in tables beside the entries, written in
 //! the same transaction. This module knows what events say, and nothing of how they came about.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,13 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::domain::digest::{GrantId, Sha256};
-use crate::domain::event::{Entry, Event, Intent};
-use crate::domain::name::BuilderName;
+use crate::domain::event::{Entry, Event, Intent, RunResult};
+use crate::domain::evidence::Scheme;
+use crate::domain::name::{BuilderName, ProjectName};
 use crate::domain::time::Timestamp;
 use crate::files::{self, FileError};
 
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// Space on the disk for one signature and what is logged after it, in bytes.
 const RESERVE: usize = 256 << 10;
@@ -26,7 +28,10 @@ const TABLES: &str = "
     CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
     CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
     CREATE TRIGGER entries_last BEFORE DELETE ON entries BEGIN SELECT raise(ABORT, 'entries are never removed'); END;
-    CREATE TABLE grants (grant_id TEXT PRIMARY KEY, issued INTEGER NOT NULL, accepted INTEGER, intent INTEGER);
+    CREATE TABLE grants (grant_id TEXT PRIMARY KEY, project TEXT NOT NULL, issued INTEGER NOT NULL, accepted INTEGER,
+        intent INTEGER, signed INTEGER, revoked INTEGER);
+    CREATE INDEX grants_of_project ON grants (project);
+    CREATE TABLE grant_entries (grant_id TEXT, idx INTEGER, PRIMARY KEY (grant_id, idx)) WITHOUT ROWID;
     CREATE TABLE signatures (intent INTEGER, file TEXT, signature TEXT NOT NULL, PRIMARY KEY (intent, file));
 ";
 
@@ -37,15 +42,32 @@ pub struct Ledger {
     path: PathBuf,
 }
 
-/// The manifest that closed a grant.
+/// The build that closed a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// When it was accepted.
     pub at: Timestamp,
-    /// SHA-256 of the manifest.
-    pub manifest: Sha256,
-    /// Whose it is.
-    pub builder: BuilderName,
+    /// Which build it is: the digest of its list of artifacts.
+    pub artifacts: Sha256,
+    /// Whose it is, with the digest of each builder's evidence.
+    pub builders: BTreeMap<BuilderName, Sha256>,
+}
+
+/// Where a grant stands: the entries that say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantRecord {
+    /// The grant.
+    pub grant: GrantId,
+    /// When it was issued.
+    pub issued: u64,
+    /// When a build was accepted, which closed it.
+    pub accepted: Option<u64>,
+    /// When its release was to be signed.
+    pub intent: Option<u64>,
+    /// When its release was signed, every file.
+    pub signed: Option<u64>,
+    /// When it was taken back.
+    pub revoked: Option<u64>,
 }
 
 /// What is wrong with a ledger.
@@ -154,38 +176,101 @@ impl Ledger {
     }
 
     /// Appends that a grant was issued, and knows it from now on.
-    pub fn issue(&mut self, at: Timestamp, grant: GrantId, event: Event) -> Result<u64> {
+    pub fn issue(&mut self, at: Timestamp, grant: GrantId, project: &ProjectName, event: Event) -> Result<u64> {
         self.transact(|transaction| {
             let index = append(transaction, at, event)?;
-            transaction
-                .execute("INSERT INTO grants (grant_id, issued) VALUES (?1, ?2)", params![grant.hex(), index])?;
+            let values = params![grant.hex(), project.as_str(), index];
+            transaction.execute("INSERT INTO grants (grant_id, project, issued) VALUES (?1, ?2, ?3)", values)?;
             Ok(index)
         })
     }
 
     /// Whether the grant was issued here.
     pub fn issued(&self, grant: GrantId) -> Result<bool> {
-        Ok(self.grant_column(grant, "issued")?.is_some())
+        Ok(self.grant(grant)?.is_some())
     }
 
-    /// Appends that a build was accepted: this closes the grant for every other manifest.
-    pub fn accept(&mut self, at: Timestamp, grant: GrantId, builder: BuilderName, manifest: Sha256) -> Result<u64> {
+    /// Appends that a build was accepted: this closes the grant for every other.
+    pub fn accept(
+        &mut self,
+        at: Timestamp,
+        grant: GrantId,
+        scheme: Scheme,
+        builders: BTreeMap<BuilderName, Sha256>,
+        artifacts: Sha256,
+    ) -> Result<u64> {
         self.transact(|transaction| {
-            let index = append(transaction, at, Event::EvidenceAccepted { grant, builder, manifest })?;
+            let index = append(transaction, at, Event::EvidenceAccepted { grant, scheme, builders, artifacts })?;
             set_once(transaction, grant, "accepted", index)?;
             Ok(index)
         })
     }
 
-    /// The manifest that closed the grant, if any did.
+    /// The build that closed the grant, if any did.
     pub fn accepted(&self, grant: GrantId) -> Result<Option<Accepted>> {
-        let Some(index) = self.grant_column(grant, "accepted")? else { return Ok(None) };
+        let Some(index) = self.grant(grant)?.and_then(|record| record.accepted) else { return Ok(None) };
         match self.known(index)? {
-            Entry { at, event: Event::EvidenceAccepted { manifest, builder, .. }, .. } => {
-                Ok(Some(Accepted { at, manifest, builder }))
+            Entry { at, event: Event::EvidenceAccepted { builders, artifacts, .. }, .. } => {
+                Ok(Some(Accepted { at, artifacts, builders }))
             }
             other => Err(self.misplaced(&other)),
         }
+    }
+
+    /// Appends that a grant was taken back.
+    pub fn revoke(&mut self, at: Timestamp, grant: GrantId, reason: Option<String>) -> Result<u64> {
+        self.transact(|transaction| {
+            let index = append(transaction, at, Event::GrantRevoked { grant, reason })?;
+            set_once(transaction, grant, "revoked", index)?;
+            Ok(index)
+        })
+    }
+
+    /// Where the grant stands; nothing if it was not issued here.
+    pub fn grant(&self, grant: GrantId) -> Result<Option<GrantRecord>> {
+        Ok(self.records("grant_id = ?1", &grant.hex())?.pop())
+    }
+
+    /// Where each grant of a project stands, first to last.
+    pub fn grants_of(&self, project: &ProjectName) -> Result<Vec<GrantRecord>> {
+        self.records("project = ?1", project.as_str())
+    }
+
+    /// Where each grant stands, first to last.
+    pub fn grants(&self) -> Result<Vec<GrantRecord>> {
+        self.records("?1 = ''", "")
+    }
+
+    fn records(&self, which: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
+        let query =
+            format!("SELECT issued, accepted, intent, signed, revoked FROM grants WHERE {which} ORDER BY issued");
+        let read = || {
+            let mut statement = self.database.prepare(&query)?;
+            let rows = statement
+                .query_map([value], |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?])))?;
+            rows.collect::<rusqlite::Result<Vec<(u64, [Option<u64>; 4])>>>()
+        };
+        let rows = read().map_err(|error| self.fail(error))?;
+        let record =
+            |(issued, [accepted, intent, signed, revoked]): (u64, [Option<u64>; 4])| match self.known(issued)? {
+                Entry { event: Event::GrantIssued { grant, .. }, .. } => {
+                    Ok(GrantRecord { grant, issued, accepted, intent, signed, revoked })
+                }
+                other => Err(self.misplaced(&other)),
+            };
+        rows.into_iter().map(record).collect()
+    }
+
+    /// Everything that was logged about a grant, first to last.
+    pub fn history(&self, grant: GrantId) -> Result<Vec<Entry>> {
+        let read = || {
+            let query = "SELECT idx FROM grant_entries WHERE grant_id = ?1 ORDER BY idx";
+            let mut statement = self.database.prepare(query)?;
+            let rows = statement.query_map([grant.hex()], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<u64>>>()
+        };
+        let indices = read().map_err(|error| self.fail(error))?;
+        indices.into_iter().map(|index| self.known(index)).collect()
     }
 
     /// Appends what the token is about to be asked for. Durable when it returns: only then may the token be used.
@@ -200,7 +285,7 @@ impl Ledger {
 
     /// The intent of the grant's signing run, if there was one, with its index.
     pub fn intent(&self, grant: GrantId) -> Result<Option<(u64, Intent)>> {
-        let Some(index) = self.grant_column(grant, "intent")? else { return Ok(None) };
+        let Some(index) = self.grant(grant)?.and_then(|record| record.intent) else { return Ok(None) };
         match self.known(index)? {
             Entry { event: Event::Intent(intent), .. } => Ok(Some((index, intent))),
             other => Err(self.misplaced(&other)),
@@ -275,12 +360,6 @@ impl Ledger {
         run().map_err(|fault| LedgerError { path, fault })
     }
 
-    fn grant_column(&self, grant: GrantId, column: &'static str) -> Result<Option<u64>> {
-        let query = format!("SELECT {column} FROM grants WHERE grant_id = ?1");
-        let found = self.database.query_row(&query, [grant.hex()], |row| row.get::<_, Option<u64>>(0)).optional();
-        Ok(found.map_err(|error| self.fail(error))?.flatten())
-    }
-
     fn known(&self, index: u64) -> Result<Entry> {
         let missing = || LedgerFault::Entry { index, reason: "it is missing".to_owned() };
         self.entry(index)?.ok_or_else(|| LedgerError { path: self.path.clone(), fault: missing() })
@@ -311,6 +390,18 @@ fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<
     let entry = Entry { index, at, event };
     let text = serde_json::to_string(&entry).expect("an entry can be written as JSON");
     transaction.execute("INSERT INTO entries (idx, entry) VALUES (?1, ?2)", params![index, text])?;
+    if let Some(grant) = entry.event.grant() {
+        let values = params![grant.hex(), index];
+        transaction.execute("INSERT INTO grant_entries (grant_id, idx) VALUES (?1, ?2)", values)?;
+    }
+    if let Event::Resumed { intent, .. } | Event::Outcome { intent, .. } = &entry.event {
+        let of_intent = "SELECT grant_id, ?2 FROM grants WHERE intent = ?1";
+        let insert = format!("INSERT INTO grant_entries (grant_id, idx) {of_intent}");
+        transaction.execute(&insert, params![intent, index])?;
+    }
+    if let Event::Outcome { intent, result: RunResult::Signed { .. }, .. } = &entry.event {
+        transaction.execute("UPDATE grants SET signed = ?1 WHERE intent = ?2", params![index, intent])?;
+    }
     Ok(index)
 }
 
@@ -343,32 +434,36 @@ mod tests {
             project: "foo".parse().expect("a name"),
             version: "1".parse().expect("a version"),
             expires: time(),
+            scheme: Scheme::OpenPgp,
+            evidence: crate::domain::evidence::EvidenceForm::Manifest,
+            quorum: 1,
             builders: [].into(),
+            allow_older: false,
         };
-        ledger.issue(time(), grant, event).expect("issued")
+        ledger.issue(time(), grant, &"foo".parse().expect("a name"), event).expect("issued")
     }
 
     #[test]
     fn what_was_written_is_there_after_it_was_closed() {
         let temp = tempfile::tempdir().expect("a folder");
         let path = temp.path().join("ledger.sqlite");
-        let (grant, manifest, builder) =
-            (GrantId::of(b"g"), Sha256::of(b"m"), "m1".parse::<BuilderName>().expect("a name"));
+        let (grant, artifacts) = (GrantId::of(b"g"), Sha256::of(b"m"));
+        let builders: BTreeMap<BuilderName, Sha256> = [("m1".parse().expect("a name"), Sha256::of(b"e"))].into();
         let mut ledger = Ledger::open_or_create(&path).expect("made");
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         assert!(!ledger.issued(grant).expect("asked"));
         assert_eq!(issue(&mut ledger, grant), 0);
         assert_eq!(ledger.accepted(grant).expect("asked"), None);
-        assert_eq!(ledger.accept(time(), grant, builder.clone(), manifest).expect("accepted"), 1);
+        let index = ledger.accept(time(), grant, Scheme::OpenPgp, builders.clone(), artifacts).expect("accepted");
+        assert_eq!(index, 1);
         drop(ledger);
 
         let mut ledger = Ledger::open(&path).expect("opened");
         assert!(ledger.issued(grant).expect("asked"));
-        assert_eq!(
-            ledger.accepted(grant).expect("asked"),
-            Some(Accepted { at: time(), manifest, builder: builder.clone() })
-        );
-        assert!(ledger.accept(time(), grant, builder, Sha256::of(b"other")).is_err(), "a grant closes once");
+        let accepted = Accepted { at: time(), artifacts, builders: builders.clone() };
+        assert_eq!(ledger.accepted(grant).expect("asked"), Some(accepted));
+        let again = ledger.accept(time(), grant, Scheme::OpenPgp, builders, Sha256::of(b"other"));
+        assert!(again.is_err(), "a grant closes once");
         ledger.keep_signature(1, "file", "signature").expect("kept");
         assert!(ledger.keep_signature(1, "file", "another").is_err(), "a signature is kept once");
         assert_eq!(ledger.signature(1, "file").expect("asked").as_deref(), Some("signature"));
@@ -380,6 +475,15 @@ mod tests {
             })
             .expect("listed");
         assert_eq!(kinds, ["grant-issued", "evidence-accepted"]);
+        let history = ledger.history(grant).expect("asked");
+        assert_eq!(history.iter().map(|entry| entry.event.kind()).collect::<Vec<_>>(), kinds);
+        assert_eq!(ledger.revoke(time(), grant, None).expect("revoked"), 2);
+        assert!(ledger.revoke(time(), grant, None).is_err(), "a grant is taken back once");
+        let project = "foo".parse().expect("a name");
+        let record = GrantRecord { grant, issued: 0, accepted: Some(1), intent: None, signed: None, revoked: Some(2) };
+        assert_eq!(ledger.grants_of(&project).expect("asked"), std::slice::from_ref(&record));
+        assert_eq!(ledger.grants().expect("asked"), std::slice::from_ref(&record));
+        assert_eq!(ledger.grants_of(&"bar".parse().expect("a name")).expect("asked"), []);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The build key: an Ed25519 key that lives for one build, in one file that carries all that M needs to know.
+//! The build key of the OpenPGP scheme: an Ed25519 key that lives for one build, in one armoured file.
 
 use sequoia_openpgp as openpgp;
 
@@ -7,6 +7,7 @@ use openpgp::armor;
 use openpgp::cert::{CertBuilder, CipherSuite};
 use openpgp::crypto::Signer;
 use openpgp::packet::signature::SignatureBuilder;
+use openpgp::packet::signature::subpacket::NotationDataFlags;
 use openpgp::parse::Parse;
 use openpgp::policy::StandardPolicy;
 use openpgp::serialize::{Serialize, SerializeInto};
@@ -17,35 +18,17 @@ use zeroize::Zeroizing;
 
 use super::certificate::{Certificate, first_line};
 use super::hash::HashState;
-use crate::domain::digest::GrantId;
-use crate::domain::grant::NamePattern;
+use crate::domain::build_key::{BadLabel, BuildKeyLabel};
 use crate::domain::key::HashAlgorithm;
-use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::Timestamp;
 
 /// The largest build-key file that is read, in bytes.
 pub const LARGEST_BUILD_KEY: u64 = 64 << 10;
 
-/// The secret of one builder under one grant.
+/// The secret of one builder.
 pub struct BuildKey {
     secret: Cert,
-    label: BuildKeyLabel,
-}
-
-/// What the armour headers of a build key's file say. M takes it over into the manifest; only H's check of the manifest
-/// against the grant gives it weight.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildKeyLabel {
-    /// The grant the key was made for.
-    pub grant: GrantId,
-    /// The builder it was made for.
-    pub builder: BuilderName,
-    /// What is built.
-    pub project: ProjectName,
-    /// Its version.
-    pub version: Version,
-    /// Patterns of which the grant wants one to fit each artifact's name.
-    pub names: Vec<NamePattern>,
+    label: Option<BuildKeyLabel>,
 }
 
 /// A file that is not a build key.
@@ -54,12 +37,9 @@ pub enum BadBuildKey {
     /// Not an armoured secret key.
     #[error("is not an armoured OpenPGP secret key: {0}")]
     Malformed(String),
-    /// A key, but without what `grant` writes into its armour.
-    #[error("has no armour header `Comment: {0} …`; it was not made by `countersign grant`, or was exported anew")]
-    Unlabelled(&'static str),
-    /// A header that cannot be read.
-    #[error("has an armour header that cannot be read: {0}")]
-    Label(String),
+    /// What its armour headers say of the grant.
+    #[error(transparent)]
+    Label(#[from] BadLabel),
     /// Without a secret, or protected by a passphrase.
     #[error("has no usable secret: {0}")]
     NoSecret(String),
@@ -90,14 +70,20 @@ impl BuildKey {
         let mut reader = armor::Reader::from_bytes(bytes, armor::ReaderMode::Tolerant(Some(armor::Kind::SecretKey)));
         let headers = reader.headers().map_err(|error| malformed(error.to_string()))?.to_vec();
         let secret = Cert::from_reader(reader).map_err(|error| malformed(first_line(&error)))?;
-        let key = Self { secret, label: BuildKeyLabel::from_headers(&headers)? };
+        let comments = headers.iter().filter(|(key, _)| key == "Comment").map(|(_, value)| value.as_str());
+        let key = Self { secret, label: BuildKeyLabel::from_lines(comments)? };
         key.signer()?;
         Ok(key)
     }
 
-    /// What it was made for.
-    pub fn label(&self) -> &BuildKeyLabel {
-        &self.label
+    /// What it was made for; nothing if it was made before its grant.
+    pub fn label(&self) -> Option<&BuildKeyLabel> {
+        self.label.as_ref()
+    }
+
+    /// The public half.
+    pub fn certificate(&self) -> Certificate {
+        Certificate::of(self.secret.clone().strip_secret_key_material()).expect("it is v4 and without secrets")
     }
 
     /// When it expires, with its grant.
@@ -108,14 +94,22 @@ impl BuildKey {
         valid.primary_key().key_expiration_time().map(Timestamp::from)
     }
 
-    /// Makes a detached, binary-form signature over the bytes that `state` has seen.
-    pub fn sign(&self, state: &HashState, now: Timestamp) -> Result<Vec<u8>, BadBuildKey> {
+    /// Makes a detached, binary-form signature over the bytes that `state` has seen, with these notations.
+    pub fn sign(
+        &self,
+        state: &HashState,
+        notations: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, BadBuildKey> {
         let context = state.context(HashAlgorithm::Sha256).expect("a state always has SHA-256");
         let unusable = |error: openpgp::anyhow::Error| BadBuildKey::NoSecret(first_line(&error));
-        let signature = SignatureBuilder::new(SignatureType::Binary)
-            .set_signature_creation_time(now.system())
-            .and_then(|builder| builder.sign_hash(&mut *self.signer()?, context))
-            .map_err(unusable)?;
+        let mut builder =
+            SignatureBuilder::new(SignatureType::Binary).set_signature_creation_time(now.system()).map_err(unusable)?;
+        for (name, value) in notations {
+            let readable = NotationDataFlags::empty().set_human_readable();
+            builder = builder.add_notation(name, value, readable, false).map_err(unusable)?;
+        }
+        let signature = builder.sign_hash(&mut *self.signer()?, context).map_err(unusable)?;
         Packet::from(signature).to_vec().map_err(unusable)
     }
 
@@ -138,11 +132,12 @@ impl GeneratedKey {
         Certificate::of(self.0.clone().strip_secret_key_material()).expect("it is v4 and without secrets")
     }
 
-    /// The file for M: armoured, with `label` in its headers. `gpg --import` takes it as it is.
-    pub fn to_file(&self, label: &BuildKeyLabel) -> Zeroizing<Vec<u8>> {
+    /// The file for M: armoured, with `label` in its headers. `gpg --import` takes it as it is. The headers are called
+    /// `Comment`, because OpenPGP knows a `Version` of its own (RFC 9580, section 6.2.2.1).
+    pub fn to_file(&self, label: Option<&BuildKeyLabel>) -> Zeroizing<Vec<u8>> {
         // Space for the whole file at once: a vector that grows leaves copies of the secret behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_BUILD_KEY as usize));
-        let headers = label.to_headers();
+        let headers = label.map(BuildKeyLabel::to_lines).unwrap_or_default();
         let headers = headers.iter().map(|text| ("Comment", text.as_str()));
         let mut writer =
             armor::Writer::with_headers(&mut *bytes, armor::Kind::SecretKey, headers).expect("memory can be written");
@@ -150,49 +145,6 @@ impl GeneratedKey {
         writer.finalize().expect("memory can be written");
         bytes
     }
-}
-
-impl BuildKeyLabel {
-    /// In `Comment`, because OpenPGP knows a `Version` header of its own (RFC 9580, section 6.2.2.1).
-    fn to_headers(&self) -> Vec<String> {
-        let Self { grant, builder, project, version, names } = self;
-        let build = [
-            format!("grant {grant}"),
-            format!("builder {builder}"),
-            format!("project {project}"),
-            format!("version {version}"),
-        ];
-        build.into_iter().chain(names.iter().map(|pattern| format!("name {pattern}"))).collect()
-    }
-
-    fn from_headers(headers: &[(String, String)]) -> Result<Self, BadBuildKey> {
-        let values = |name: &'static str| {
-            let comments = headers.iter().filter(|(key, _)| key == "Comment");
-            comments.filter_map(move |(_, value)| value.strip_prefix(name)?.strip_prefix(' ')).map(str::trim_end)
-        };
-        let value = |name: &'static str| {
-            let mut values = values(name);
-            match (values.next(), values.next()) {
-                (Some(value), None) => Ok(value),
-                _ => Err(BadBuildKey::Unlabelled(name)),
-            }
-        };
-        let names = values("name").map(parsed).collect::<Result<Vec<_>, _>>()?;
-        if names.is_empty() {
-            return Err(BadBuildKey::Unlabelled("name"));
-        }
-        Ok(Self {
-            grant: parsed(value("grant")?)?,
-            builder: parsed(value("builder")?)?,
-            project: parsed(value("project")?)?,
-            version: parsed(value("version")?)?,
-            names,
-        })
-    }
-}
-
-fn parsed<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Result<T, BadBuildKey> {
-    text.parse().map_err(|error: T::Err| BadBuildKey::Label(error.to_string()))
 }
 
 impl fmt::Debug for BuildKey {
@@ -204,6 +156,8 @@ impl fmt::Debug for BuildKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::digest::GrantId;
+    use crate::domain::evidence::EvidenceKind;
     use crate::openpgp::DetachedSignature;
 
     #[test]
@@ -216,21 +170,30 @@ mod tests {
             builder: "m1".parse().expect("a name"),
             project: "foo".parse().expect("a name"),
             version: "1.2.3".parse().expect("a version"),
+            kind: EvidenceKind::SignedManifest,
+            domain: None,
             names: vec!["foo*".parse().expect("a pattern"), "* *".parse().expect("a pattern")],
         };
-        let file = generated.to_file(&label);
+        let file = generated.to_file(Some(&label));
         let key = BuildKey::parse(&file).expect("a build key");
-        assert_eq!((key.label(), key.expires()), (&label, Some(expires)));
+        assert_eq!((key.label(), key.expires()), (Some(&label), Some(expires)));
 
         let state = HashState::of(b"manifest", HashAlgorithm::Sha256);
         let now = time("2026-11-22T10:00:00Z");
-        let signature = DetachedSignature::parse(&key.sign(&state, now).expect("signed")).expect("one signature");
-        assert!(signature.check(&generated.certificate(), &state, "manifest", now).is_ok());
+        let signature =
+            DetachedSignature::parse(&key.sign(&state, &[("a@example.org".into(), "b".into())], now).expect("signed"))
+                .expect("one signature");
+        let signed = signature.check(&generated.certificate(), &state, "manifest", now).expect("it holds");
+        assert_eq!(signed.notations, [("a@example.org".to_owned(), "b".to_owned())]);
+        assert_eq!(key.certificate(), generated.certificate());
+        let bare = BuildKey::parse(&generated.to_file(None)).expect("a build key");
+        assert_eq!(bare.label(), None);
 
         let public = generated.certificate().armored();
         assert!(matches!(BuildKey::parse(public.as_bytes()), Err(BadBuildKey::Malformed(_))));
-        let unlabelled: String = String::from_utf8_lossy(&file).replace("Comment: grant", "Comment: grunt");
-        assert!(matches!(BuildKey::parse(unlabelled.as_bytes()), Err(BadBuildKey::Unlabelled("grant"))));
+        let unlabelled: String = String::from_utf8_lossy(&file).replace("Comment: builder", "Comment: bilder");
+        let missing = BuildKey::parse(unlabelled.as_bytes());
+        assert!(matches!(missing, Err(BadBuildKey::Label(BadLabel::Missing("builder")))));
         assert!(!format!("{key:?}").contains("PRIVATE"));
     }
 }

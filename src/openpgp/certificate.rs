@@ -151,6 +151,11 @@ impl Certificate {
         self.user_ids().iter().find_map(|user_id| mail_domain(user_id))
     }
 
+    /// Whether any key of it has the numbers of any key of `other`, under whatever fingerprints.
+    pub fn shares_key_with(&self, other: &Self) -> bool {
+        self.0.keys().any(|ours| other.0.keys().any(|theirs| ours.key().mpis() == theirs.key().mpis()))
+    }
+
     /// In binary form: the keyring that gpgv and sqv read.
     pub fn binary(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

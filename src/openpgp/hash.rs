@@ -1,26 +1,34 @@
 //! The running hash of a file, kept beyond its one read.
 
+use std::collections::BTreeSet;
+
 use sequoia_openpgp::crypto::hash::Context;
 use sequoia_openpgp::types;
 
 use crate::domain::digest::Sha256;
 use crate::domain::key::HashAlgorithm;
 
-/// The state of one or two hash functions that have seen the same bytes. SHA-256 is always among them.
+/// The states of the hash functions that have seen the same bytes. SHA-256 is always among them.
 ///
 /// From the same state come the plain digest, the check of a signature and the making of another: an OpenPGP v4 signature
 /// hashes the data and then its own trailer (RFC 9580, section 5.2.4).
 #[derive(Clone)]
 pub struct HashState {
     sha256: Context,
-    other: Option<(HashAlgorithm, Context)>,
+    others: Vec<(HashAlgorithm, Context)>,
 }
 
 impl HashState {
     /// A state that has seen nothing, for SHA-256 and `also`.
     pub fn new(also: HashAlgorithm) -> Self {
-        let other = (also != HashAlgorithm::Sha256).then(|| (also, context(also)));
-        Self { sha256: context(HashAlgorithm::Sha256), other }
+        Self::for_all([also])
+    }
+
+    /// A state that has seen nothing, for SHA-256 and all of these.
+    pub fn for_all(functions: impl IntoIterator<Item = HashAlgorithm>) -> Self {
+        let functions: BTreeSet<_> = functions.into_iter().filter(|also| *also != HashAlgorithm::Sha256).collect();
+        let others = functions.into_iter().map(|function| (function, context(function))).collect();
+        Self { sha256: context(HashAlgorithm::Sha256), others }
     }
 
     /// The state after `bytes`, for SHA-256 and `also`.
@@ -33,7 +41,7 @@ impl HashState {
     /// Sees `bytes`.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
-        if let Some((_, context)) = &mut self.other {
+        for (_, context) in &mut self.others {
             context.update(bytes);
         }
     }
@@ -47,11 +55,10 @@ impl HashState {
 
     /// The state of one of its functions; `None` for one it was not made for.
     pub(super) fn context(&self, algorithm: HashAlgorithm) -> Option<Context> {
-        match (&self.other, algorithm) {
-            (_, HashAlgorithm::Sha256) => Some(self.sha256.clone()),
-            (Some((other, context)), wanted) if *other == wanted => Some(context.clone()),
-            _ => None,
+        if algorithm == HashAlgorithm::Sha256 {
+            return Some(self.sha256.clone());
         }
+        self.others.iter().find(|(function, _)| *function == algorithm).map(|(_, context)| context.clone())
     }
 }
 

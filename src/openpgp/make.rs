@@ -8,6 +8,7 @@ use openpgp::crypto::mpi;
 use openpgp::packet::signature::subpacket::NotationDataFlags;
 use openpgp::packet::signature::{Signature4, SignatureBuilder};
 use openpgp::packet::{Signature, UserID};
+use openpgp::serialize::SerializeInto;
 use openpgp::types::{
     Features, HashAlgorithm as HashAlgorithmId, KeyFlags, ReasonForRevocation, SignatureType, SymmetricAlgorithm,
 };
@@ -34,9 +35,9 @@ pub enum MakeError<E: std::error::Error + 'static> {
     Invalid(String),
 }
 
-/// What a release signature says beside the bytes it signs. Its bytes depend on nothing else.
+/// What a signature says beside the bytes it signs. Its bytes depend on nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReleaseSignature {
+pub struct SignatureContent {
     /// The creation time it carries.
     pub created: Timestamp,
     /// Its hash function.
@@ -65,9 +66,28 @@ pub struct NewCertificate {
 pub fn make_release_signature<E: std::error::Error>(
     key: &SigningKey,
     state: &HashState,
-    what: &ReleaseSignature,
+    what: &SignatureContent,
     sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
 ) -> Result<String, MakeError<E>> {
+    Ok(armored(armor::Kind::Signature, make_signature(key, state, what, sign)?))
+}
+
+/// As [`make_release_signature`], in the binary form that evidence has.
+pub fn make_evidence_signature<E: std::error::Error>(
+    key: &SigningKey,
+    state: &HashState,
+    what: &SignatureContent,
+    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+) -> Result<Vec<u8>, MakeError<E>> {
+    Packet::from(make_signature(key, state, what, sign)?).to_vec().map_err(invalid)
+}
+
+fn make_signature<E: std::error::Error>(
+    key: &SigningKey,
+    state: &HashState,
+    what: &SignatureContent,
+    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+) -> Result<Signature, MakeError<E>> {
     let mut builder = builder(SignatureType::Binary, what.created).map_err(invalid)?;
     for (name, value) in &what.notations {
         builder = builder
@@ -75,8 +95,7 @@ pub fn make_release_signature<E: std::error::Error>(
             .map_err(invalid)?;
     }
     let context = state.context(what.hash).expect("the state was made for this hash function");
-    let signature = finish(builder, &key.key, context, what.hash, sign, &|draft, context| draft.hash(context))?;
-    Ok(armored(armor::Kind::Signature, signature))
+    finish(builder, &key.key, context, what.hash, sign, &|draft, context| draft.hash(context))
 }
 
 /// Makes the certificate of a key that has none yet, and the revocation certificate to keep for a bad day. The key signs
@@ -283,7 +302,7 @@ mod tests {
             assert!(revocation.contains(":-----BEGIN PGP PUBLIC KEY BLOCK-----"));
 
             let what =
-                ReleaseSignature { created: now, hash, notations: vec![("grant@example.org".into(), "x".into())] };
+                SignatureContent { created: now, hash, notations: vec![("grant@example.org".into(), "x".into())] };
             let state = HashState::of(b"content", hash);
             let armoured = make_release_signature(key, &state, &what, &mut sign).expect("a signature");
             let signature = DetachedSignature::parse_release(armoured.as_bytes()).expect("one signature");
@@ -327,7 +346,7 @@ mod tests {
             make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign).expect("a certificate");
         let created = time("2026-06-01T00:00:00Z");
         let key = &certificate.signing_keys(created).expect("a signing key")[0];
-        let what = ReleaseSignature { created, hash: HashAlgorithm::Sha256, notations: vec![] };
+        let what = SignatureContent { created, hash: HashAlgorithm::Sha256, notations: vec![] };
         let mut make = || {
             make_release_signature(key, &HashState::of(b"x", HashAlgorithm::Sha256), &what, &mut sign).expect("made")
         };
@@ -341,7 +360,7 @@ mod tests {
             make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign).expect("a certificate");
         let created = time("2026-06-01T00:00:00Z");
         let key = &certificate.signing_keys(created).expect("a signing key")[0];
-        let what = ReleaseSignature { created, hash: HashAlgorithm::Sha256, notations: vec![] };
+        let what = SignatureContent { created, hash: HashAlgorithm::Sha256, notations: vec![] };
         let state = HashState::of(b"x", HashAlgorithm::Sha256);
         let mut tampered = |digest: &MessageDigest| match sign(digest) {
             Ok(RawSignature::Ed25519(mut bytes)) => {

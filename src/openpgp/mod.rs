@@ -11,11 +11,11 @@ mod key;
 mod make;
 mod signature;
 
-pub use build_key::{BadBuildKey, BuildKey, BuildKeyLabel, GeneratedKey, LARGEST_BUILD_KEY};
+pub use build_key::{BadBuildKey, BuildKey, GeneratedKey, LARGEST_BUILD_KEY};
 pub use certificate::{BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey, mail_domain};
 pub use hash::HashState;
 pub use make::{
-    MakeError, NewCertificate, ReleaseSignature, extend_certificate, fingerprint_of, make_certificate,
-    make_release_signature,
+    MakeError, NewCertificate, SignatureContent, extend_certificate, fingerprint_of, make_certificate,
+    make_evidence_signature, make_release_signature,
 };
 pub use signature::{BadSignature, DetachedSignature, Signed};

@@ -1,29 +1,49 @@
-//! M's step: list what was built, sign the list, and let the key go.
+//! M's step: say under its key what was built, and let the key go.
 
 use std::path::{Path, PathBuf};
 
-use super::Progress;
-use crate::domain::artifact::{Artifact, ArtifactList, BadList};
-use crate::domain::grant::NamePattern;
-use crate::domain::key::HashAlgorithm;
-use crate::domain::manifest::{MANIFEST, MANIFEST_SIGNATURE, Manifest};
-use crate::domain::name::BadName;
-use crate::domain::time::Timestamp;
-use crate::files::{FileError, InputFile, replace};
-use crate::openpgp::{BadBuildKey, BuildKey, HashState};
+use serde_json::Value;
 
-/// How the build key's file begins, which `dist/*` may catch too.
-const SECRET_KEY: &[u8] = b"-----BEGIN PGP PRIVATE KEY BLOCK-----";
+use super::Progress;
+use super::build_key::{BuildKey, KeyFault, SECRET_KEYS, Secret};
+use crate::domain::artifact::{Artifact, ArtifactList, BadList, sum_line};
+use crate::domain::build_key::BuildKeyLabel;
+use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
+use crate::domain::key::HashAlgorithm;
+use crate::domain::manifest::{MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, Manifest};
+use crate::domain::name::BadName;
+use crate::domain::statement::{ENVELOPE, SLSA_PROVENANCE, Statement, provenance};
+use crate::domain::time::Timestamp;
+use crate::dsse::seal;
+use crate::files::{FileError, InputFile, replace};
+use crate::openpgp::HashState;
 
 /// What M leaves beside its artifacts.
 #[derive(Debug)]
 pub struct Attestation {
-    /// What was listed.
-    pub manifest: Manifest,
-    /// Where the list is.
-    pub manifest_path: PathBuf,
-    /// Where its signature is.
-    pub signature_path: PathBuf,
+    /// What it was made for.
+    pub label: BuildKeyLabel,
+    /// What was built.
+    pub artifacts: ArtifactList,
+    /// The files of the evidence.
+    pub files: Vec<PathBuf>,
+}
+
+/// What the statement of a DSSE envelope says beside its subjects.
+#[derive(Debug, Clone)]
+pub enum Predicate {
+    /// SLSA provenance of what this machine says of itself.
+    Provenance {
+        /// What it runs on.
+        system: String,
+    },
+    /// What the builder brings.
+    Given {
+        /// Its type, a URI.
+        predicate_type: String,
+        /// The predicate.
+        predicate: Value,
+    },
 }
 
 /// Why nothing was attested.
@@ -37,7 +57,10 @@ pub enum AttestError {
     },
     /// The key cannot sign.
     #[error("build key {0}")]
-    Key(#[from] BadBuildKey),
+    Key(#[from] KeyFault),
+    /// A predicate where the evidence has no place for one.
+    #[error("a predicate belongs into a DSSE envelope, and this grant asks for other evidence")]
+    NoPredicate,
     /// An artifact has a name that no release can have.
     #[error("`{}`: {fault}", path.display())]
     Name {
@@ -82,65 +105,138 @@ pub enum AttestError {
     File(#[from] FileError),
 }
 
-/// Reads the artifacts, and writes the manifest and its signature into `out`, or else into the artifacts' folder.
-/// The signature is written last.
+/// Reads the artifacts, and writes the evidence into `out`, or else into the artifacts' folder. What authenticates a list is
+/// written after it.
 pub fn attest(
-    key: &BuildKey,
+    mut key: BuildKey<'_>,
     artifacts: &[PathBuf],
+    predicate: Option<Predicate>,
     out: Option<&Path>,
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<Attestation, AttestError> {
+    let label = key.label()?.clone();
     if let Some(at) = key.expires().filter(|end| *end <= now) {
         return Err(AttestError::Expired { at });
+    }
+    if predicate.is_some() && label.kind != EvidenceKind::Envelope {
+        return Err(AttestError::NoPredicate);
     }
     let folder = match out {
         Some(folder) => folder.to_owned(),
         None => common_folder(artifacts)?,
     };
 
-    let names = &key.label().names;
-    let listed = artifacts.iter().map(|path| list_one(path, names, progress)).collect::<Result<_, AttestError>>()?;
-    let label = key.label();
-    let manifest = Manifest {
+    let mut read = Vec::new();
+    for path in artifacts {
+        read.push(read_one(path, &label, key.secret.hash(), progress)?);
+    }
+    let list = read.iter().map(|(artifact, _)| artifact.clone()).collect();
+    let list = ArtifactList::sort(list)?;
+    let evidence = match label.kind {
+        EvidenceKind::SignedManifest | EvidenceKind::ManifestMac => {
+            let text = manifest(&label, &list).to_text();
+            let (name, proof) = match &mut key.secret {
+                Secret::Nonce(nonce) => (MANIFEST_MAC, nonce.tag(text.as_bytes()).into_bytes()),
+                secret => {
+                    let state = HashState::of(text.as_bytes(), secret.hash());
+                    (MANIFEST_SIGNATURE, secret.sign(&state, &[], now)?)
+                }
+            };
+            vec![(MANIFEST.to_owned(), text.into_bytes()), (name.to_owned(), proof)]
+        }
+        EvidenceKind::Envelope => {
+            let Secret::Ed25519(secret) = &key.secret else { unreachable!("the key is of its label's scheme") };
+            let (kind, predicate) = match predicate.unwrap_or_else(|| Predicate::Provenance { system: String::new() }) {
+                Predicate::Given { predicate_type, predicate } => (predicate_type, predicate),
+                Predicate::Provenance { system } => (SLSA_PROVENANCE.to_owned(), provenance(&label, &system, now)),
+            };
+            vec![(ENVELOPE.to_owned(), seal(&Statement::write(&label, &list, &kind, &predicate), secret))]
+        }
+        EvidenceKind::Signatures | EvidenceKind::Macs => {
+            let mut files = Vec::new();
+            for (artifact, state) in &read {
+                files.push(one_proof(&mut key.secret, &label, artifact, state, now)?);
+            }
+            files
+        }
+    };
+
+    let mut files = Vec::new();
+    for (name, bytes) in evidence {
+        let path = folder.join(name);
+        replace(&path, &bytes, 0o644)?;
+        files.push(path);
+    }
+    Ok(Attestation { label, artifacts: list, files })
+}
+
+fn manifest(label: &BuildKeyLabel, list: &ArtifactList) -> Manifest {
+    Manifest {
         grant: label.grant,
         builder: label.builder.clone(),
         project: label.project.clone(),
         version: label.version.clone(),
-        artifacts: ArtifactList::sort(listed)?,
-    };
-    let text = manifest.to_text();
-    let signature = key.sign(&HashState::of(text.as_bytes(), HashAlgorithm::Sha256), now)?;
-
-    let (manifest_path, signature_path) = (folder.join(MANIFEST), folder.join(MANIFEST_SIGNATURE));
-    replace(&manifest_path, text.as_bytes(), 0o644)?;
-    replace(&signature_path, &signature, 0o644)?;
-    Ok(Attestation { manifest, manifest_path, signature_path })
+        artifacts: list.clone(),
+    }
 }
 
-fn list_one(path: &Path, names: &[NamePattern], progress: &mut dyn Progress) -> Result<Artifact, AttestError> {
+/// The signature or MAC of one artifact, with the name of its file.
+fn one_proof(
+    secret: &mut Secret<'_>,
+    label: &BuildKeyLabel,
+    artifact: &Artifact,
+    state: &HashState,
+    now: Timestamp,
+) -> Result<(String, Vec<u8>), KeyFault> {
+    let name = &artifact.name;
+    if let Secret::Nonce(nonce) = secret {
+        let line = sum_line(&artifact.digest, name.as_str());
+        return Ok((format!("{name}.mac"), nonce.tag(line.as_bytes()).into_bytes()));
+    }
+    let domain = label.domain.clone().unwrap_or_default();
+    let notations =
+        [(format!("artifact@{domain}"), name.to_string()), (format!("grant@{domain}"), label.grant.to_string())];
+    Ok((format!("{name}.sig"), secret.sign(state, &notations, now)?))
+}
+
+fn read_one(
+    path: &Path,
+    label: &BuildKeyLabel,
+    hash: HashAlgorithm,
+    progress: &mut dyn Progress,
+) -> Result<(Artifact, HashState), AttestError> {
     let shown = path.file_name().unwrap_or_default().to_string_lossy();
-    if [MANIFEST, MANIFEST_SIGNATURE].contains(&&*shown) {
+    if is_own(label.kind, &shown) {
         return Err(AttestError::OwnFile { path: path.to_owned() });
     }
     let name = shown.parse().map_err(|fault| AttestError::Name { path: path.to_owned(), fault })?;
-    if !names.iter().any(|pattern| pattern.fits(&name)) {
-        let patterns = names.iter().map(|pattern| format!("`{pattern}`")).collect();
+    if !label.names.iter().any(|pattern| pattern.fits(&name)) {
+        let patterns = label.names.iter().map(|pattern| format!("`{pattern}`")).collect();
         return Err(AttestError::NotAllowed { path: path.to_owned(), patterns });
     }
     let file = InputFile::open(path)?;
     progress.file(&shown, file.size());
-    let mut state = HashState::new(HashAlgorithm::Sha256);
+    let mut state = HashState::new(hash);
     let mut first = true;
     file.read_once::<AttestError>(u64::MAX, |piece| {
-        if std::mem::take(&mut first) && piece.trim_ascii_start().starts_with(SECRET_KEY) {
+        let begins = |secret: &str| piece.trim_ascii_start().starts_with(secret.as_bytes());
+        if std::mem::take(&mut first) && SECRET_KEYS.into_iter().any(begins) {
             return Err(AttestError::SecretKey { path: path.to_owned() });
         }
         state.update(piece);
         progress.read(piece.len() as u64);
         Ok(())
     })?;
-    Ok(Artifact { name, digest: state.sha256() })
+    Ok((Artifact { name, digest: state.sha256() }, state))
+}
+
+/// Whether an earlier attestation of the same kind wrote a file of this name.
+fn is_own(kind: EvidenceKind, name: &str) -> bool {
+    match kind.files() {
+        EvidenceFiles::Named(files) => files.iter().any(|(own, _)| *own == name),
+        EvidenceFiles::Each { suffix, .. } => name.ends_with(suffix),
+    }
 }
 
 fn common_folder(artifacts: &[PathBuf]) -> Result<PathBuf, AttestError> {

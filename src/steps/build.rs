@@ -1,32 +1,36 @@
 //! H's verification: everything that must hold before the token is touched, in this order.
 //!
-//! 1. the grant was issued here, and its time is now (or was, when this very manifest was first accepted);
+//! 1. the grant was issued here, is not revoked and was approved, and its time is now (or was, when this very evidence was
+//!    first accepted);
 //! 2. the release certificate's key may sign now, and is the key that the grant names;
-//! 3. M's signature holds over the manifest's bytes; only then is the manifest parsed;
-//! 4. the manifest speaks of this grant, its builder, project and version, and only of what the grant allows;
-//! 5. no other manifest closed the grant before;
-//! 6. the folder holds the manifest's artifacts and nothing else, regular files all of them;
-//! 7. each artifact, read once, has the digest that the manifest says.
+//! 3. each builder's evidence: what authenticates it first, and only then what it says;
+//! 4. it speaks of this grant, and only of what the grant allows; enough builders speak of every artifact, and no two differ;
+//! 5. no other build closed the grant before;
+//! 6. each folder holds what its builder attested and nothing else, regular files all of them;
+//! 7. each artifact, read once, is what every builder says that speaks of it.
 //!
-//! What comes out is a [`VerifiedBuild`]. Nothing else makes one, and nothing but one can be signed.
+//! What comes out is a [`VerifiedBuild`]. Nothing else makes one, nothing but one can be signed, and nothing in it depends on
+//! the scheme of the evidence.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::Progress;
-use super::evidence::{self, Attested, EvidenceError};
-use crate::domain::artifact::MOST_ARTIFACTS;
+use super::evidence::{self, Attested, BuilderKey, Builders, Dissent, EvidenceError, Files, MacCheck};
+use super::policy::{self, PolicyError};
+use crate::domain::artifact::{Artifact, ArtifactList, BadList, MOST_ARTIFACTS};
 use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::evidence::{Differences, EvidenceFiles, digest_of_all};
 use crate::domain::grant::{GRANT, Grant};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
-use crate::domain::manifest::{LARGEST_MANIFEST, MANIFEST, MANIFEST_SIGNATURE};
 use crate::domain::name::{ArtifactName, BuilderName};
-use crate::domain::release::{BUILD_KEY, Coverage, EVIDENCE, EvidenceDigests, LARGEST_SIGNATURE, Sums};
+use crate::domain::release::{APPROVALS, Coverage, EVIDENCE, FileDigests, Sums};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, StagedFolder, parent};
-use crate::home::Home;
-use crate::ledger::{Ledger, LedgerError};
+use crate::home::{Home, HomeError};
+use crate::ledger::{Accepted, Ledger, LedgerError};
+use crate::mac::MacKey;
 use crate::openpgp::{HashState, KeyTrouble, SigningKey};
 
 /// A build that passed every check, with the hash state of each artifact's one read and a copy of the very bytes that
@@ -34,8 +38,7 @@ use crate::openpgp::{HashState, KeyTrouble, SigningKey};
 #[derive(Debug)]
 pub struct VerifiedBuild {
     pub(super) grant: Grant,
-    pub(super) attested: Attested,
-    pub(super) manifest: Sha256,
+    pub(super) agreement: Agreement,
     pub(super) accepted: bool,
     pub(super) signing_key: SigningKey,
     pub(super) hash: HashAlgorithm,
@@ -44,6 +47,15 @@ pub struct VerifiedBuild {
     pub(super) staged: StagedFolder,
     /// Not visible beyond this file: nobody else can make the value.
     _every_check_passed: (),
+}
+
+/// Who says what: builders that agree in everything they both speak of.
+#[derive(Debug, Clone)]
+pub struct Agreement {
+    /// The builders who left evidence, each with the digest of it.
+    pub builders: BTreeMap<BuilderName, Sha256>,
+    /// The builders who attested each artifact.
+    pub artifacts: BTreeMap<ArtifactName, Vec<BuilderName>>,
 }
 
 /// Why a build is refused. The token was not used.
@@ -79,46 +91,59 @@ pub enum BuildError {
         /// The key that the configuration names.
         ours: Fingerprint,
     },
-    /// M's evidence.
+    /// Not approved, revoked, too soon or too old.
     #[error(transparent)]
-    Evidence(#[from] EvidenceError),
+    Policy(#[from] PolicyError),
+    /// The evidence of one builder.
+    #[error("{}{fault}", builder.as_ref().map_or_else(String::new, |builder| format!("evidence of builder `{builder}`: ")))]
+    Evidence {
+        /// The builder, where there are several.
+        builder: Option<BuilderName>,
+        /// What is wrong.
+        fault: Box<EvidenceError>,
+    },
+    /// The nonce that this evidence would be checked with is gone.
+    #[error("the nonce of grant {grant} was wiped when it closed, and this is not the evidence that closed it")]
+    NonceGone {
+        /// The grant.
+        grant: String,
+    },
+    /// The nonce that is kept is not that of the grant.
+    #[error("the nonce kept for builder `{builder}` is not the grant's")]
+    NonceChanged {
+        /// The builder.
+        builder: BuilderName,
+    },
     /// The grant is used up.
-    #[error("grant {grant} was closed by another manifest, sha256 {accepted}, of builder `{builder}` at {at}")]
+    #[error("grant {grant} was closed by another build, of {}, at {at}", names(builders))]
     Closed {
         /// The grant.
         grant: String,
-        /// The manifest that was accepted.
-        accepted: Sha256,
-        /// Whose it was.
-        builder: BuilderName,
+        /// Whose build it was.
+        builders: Vec<BuilderName>,
         /// When it was accepted.
         at: Timestamp,
     },
-    /// A file that the manifest does not list.
-    #[error("`{}` holds `{name}`, which the manifest does not list", folder.display())]
+    /// A file or folder that belongs to no builder's evidence.
+    #[error("`{}` holds `{name}`, which {}", folder.display(), match builder {
+        Some(builder) => format!("builder `{builder}` did not attest"),
+        None => "is no builder of the grant".to_owned(),
+    })]
     Extra {
         /// The folder.
         folder: PathBuf,
         /// The file, as it is called: not fit for a terminal.
         name: String,
+        /// The builder whose folder it is; nothing for the folder of all of them.
+        builder: Option<BuilderName>,
     },
     /// An artifact that is not there.
-    #[error("artifact `{name}` is in the manifest, but not in `{}`", folder.display())]
+    #[error("artifact `{name}` is attested, but not in `{}`", folder.display())]
     MissingArtifact {
         /// Its name.
         name: ArtifactName,
         /// The folder.
         folder: PathBuf,
-    },
-    /// An artifact that is not what M built.
-    #[error("artifact `{name}` has SHA-256 {found}, but the manifest says {expected}")]
-    Digest {
-        /// Its name.
-        name: ArtifactName,
-        /// What it has.
-        found: Sha256,
-        /// What the manifest says.
-        expected: Sha256,
     },
     /// More bytes than allowed.
     #[error("artifacts have more than {limit} bytes together, which is all that the grant allows (at `{name}`)")]
@@ -137,57 +162,102 @@ pub enum BuildError {
     /// The release would stand among the artifacts.
     #[error("the release cannot be written into `{}`, which it is made from", .0.display())]
     IntoItself(PathBuf),
-    /// H's ledger.
+    /// H's home, or its ledger.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Home(#[from] HomeError),
+}
+
+impl From<LedgerError> for BuildError {
+    fn from(error: LedgerError) -> Self {
+        Self::Home(error.into())
+    }
+}
+
+fn names(builders: &[BuilderName]) -> String {
+    builders.iter().map(|builder| format!("builder `{builder}`")).collect::<Vec<_>>().join(" and ")
 }
 
 impl BuildError {
+    fn evidence(builder: Option<BuilderName>, fault: EvidenceError) -> Self {
+        Self::Evidence { builder, fault: Box::new(fault) }
+    }
+
+    fn list(fault: BadList) -> Self {
+        Self::evidence(None, fault.into())
+    }
+
+    /// What builders differ in, if that is why.
+    pub fn differences(&self) -> Option<&Differences> {
+        match self {
+            Self::Evidence { fault, .. } => match &**fault {
+                EvidenceError::Dissent(dissent) => Some(&dissent.differences),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether the build is at fault, and not a disk of ours.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::File(error) => !matches!(error.fault, FileFault::Io(_)),
-            Self::Output(_) | Self::IntoItself(_) | Self::Ledger(_) => false,
+            Self::Output(_) | Self::IntoItself(_) | Self::Home(_) => false,
+            Self::Policy(error) => !matches!(error, PolicyError::Home(_)),
             Self::NotIssued(_)
             | Self::NotYetValid { .. }
             | Self::Expired { .. }
             | Self::ReleaseKey(_)
             | Self::OtherReleaseKey { .. }
-            | Self::Evidence(_)
+            | Self::Evidence { .. }
+            | Self::NonceGone { .. }
+            | Self::NonceChanged { .. }
             | Self::Closed { .. }
             | Self::Extra { .. }
             | Self::MissingArtifact { .. }
-            | Self::Digest { .. }
             | Self::TooLarge { .. } => true,
         }
     }
 }
 
-/// Checks the build in `from` under `grant`. The artifacts are copied, in their one read, into a folder aside that will
-/// become `release`.
+/// What a build is checked for.
+#[derive(Debug)]
+pub struct BuildRequest<'a> {
+    /// The grant it is said to be made under.
+    pub grant: Grant,
+    /// A builder's folder; where the grant names several builders, a folder with a folder for each that is there.
+    pub from: &'a Folder,
+    /// What the release will be called.
+    pub release: &'a Path,
+    /// Whether a version that is older than what was signed before is right.
+    pub allow_older: bool,
+}
+
+/// Checks a build. The artifacts are copied, in their one read, into a folder aside that will become the release.
 pub fn verify(
-    grant: Grant,
-    from: &Folder,
-    release: &Path,
+    request: BuildRequest<'_>,
     home: &Home,
     ledger: &Ledger,
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<VerifiedBuild, BuildError> {
-    let parent = Folder::open(parent(release)).map_err(BuildError::Output)?;
-    if parent.is_same_as(from)? {
-        return Err(BuildError::IntoItself(from.path().to_owned()));
-    }
+    let BuildRequest { grant, from, release, allow_older } = request;
     if !ledger.issued(grant.id())? {
         return Err(BuildError::NotIssued(grant.id()));
     }
-    let manifest_bytes = from.read(MANIFEST, LARGEST_MANIFEST)?;
-    let signature_bytes = from.read(MANIFEST_SIGNATURE, LARGEST_SIGNATURE)?;
-    let manifest = Sha256::of(&manifest_bytes);
+    let builders = Builders::of(grant.terms()).map_err(|fault| BuildError::evidence(None, fault))?;
     let accepted = ledger.accepted(grant.id())?;
+    let deliveries = deliveries(&grant, &builders, from)?;
+    let parent = Folder::open(parent(release)).map_err(BuildError::Output)?;
+    for folder in deliveries.iter().map(|delivery| &delivery.folder).chain([from]) {
+        if parent.is_same_as(folder)? {
+            return Err(BuildError::IntoItself(folder.path().to_owned()));
+        }
+    }
+
     // A run that was interrupted may be finished after its grant expired: the grant's time is judged once, at acceptance.
-    let judged_at =
-        accepted.as_ref().filter(|accepted| accepted.manifest == manifest).map_or(now, |accepted| accepted.at);
+    let same = |accepted: &&Accepted| deliveries.iter().map(Delivery::named_digest).eq(accepted.builders.clone());
+    let judged_at = accepted.as_ref().filter(same).map_or(now, |accepted| accepted.at);
+    let approvals = policy::check(&grant, home, ledger, judged_at, allow_older)?;
     check_window(&grant, judged_at)?;
 
     let signing_key = home.certificate.signing_key(home.config.signing_key, now)?;
@@ -202,40 +272,189 @@ pub fn verify(
         None => signing_key.public().least_hash().max(home.config.digest),
     };
 
-    let attested = evidence::check(&grant, &manifest_bytes, &signature_bytes, now)?;
-    if let Some(accepted) = accepted.as_ref().filter(|accepted| accepted.manifest != manifest) {
-        let (accepted, builder, at) = (accepted.manifest, accepted.builder.clone(), accepted.at);
-        return Err(BuildError::Closed { grant: grant.id().short(), accepted, builder, at });
-    }
+    let nonces = nonces(&grant, &deliveries, &builders, accepted.as_ref(), home)?;
+    let attested = attested(&grant, &builders, &deliveries, &nonces, now)?;
+    let build = Build { grant: &grant, builders: &builders, deliveries, attested, nonces, now };
+    let agreed = evidence::settle(grant.terms(), &build.attested).map_err(|fault| BuildError::evidence(None, fault))?;
+    build.check_folders(&agreed)?;
 
-    check_names(&attested, from)?;
     let staged = StagedFolder::new(release).map_err(BuildError::Output)?;
-    let artifacts = read_artifacts(&grant, &attested, from, hash, &staged, progress)?;
-
-    let build_key = attested.build_key().binary();
-    let builder = &attested.manifest().builder;
-    for (file, bytes) in [(MANIFEST, &manifest_bytes), (MANIFEST_SIGNATURE, &signature_bytes), (BUILD_KEY, &build_key)]
-    {
-        staged.write(&format!("{EVIDENCE}/{builder}/{file}"), bytes).map_err(BuildError::Output)?;
+    let artifacts = build.read_artifacts(&agreed, hash, &staged, progress)?;
+    let list = artifacts.iter().map(|(name, state)| Artifact { name: name.clone(), digest: state.sha256() });
+    let list = ArtifactList::sort(list.collect()).map_err(BuildError::list)?;
+    if let Some(accepted) = accepted.as_ref().filter(|accepted| accepted.artifacts != list.digest()) {
+        let builders = accepted.builders.keys().cloned().collect();
+        return Err(BuildError::Closed { grant: grant.id().short(), builders, at: accepted.at });
     }
-    staged.write(&format!("{EVIDENCE}/{GRANT}"), grant.bytes()).map_err(BuildError::Output)?;
-    let digests = EvidenceDigests { manifest, signature: Sha256::of(&signature_bytes), key: Sha256::of(&build_key) };
-    let builders = BTreeMap::from([(builder.clone(), digests)]);
-    let sums = Sums::new(attested.manifest().artifacts.clone(), Sha256::of(grant.bytes()), builders);
 
+    let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::Output);
+    let mut evidence = BTreeMap::new();
+    for (delivery, attested) in build.deliveries.iter().zip(&build.attested) {
+        let mut files: BTreeMap<&str, Vec<u8>> =
+            delivery.files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+        files.extend(grant.terms().kind().public_key().zip(attested.key().public_file()));
+        for (name, bytes) in &files {
+            keep(&format!("{EVIDENCE}/{}/{name}", delivery.builder), bytes)?;
+        }
+        let digests = files.iter().map(|(name, bytes)| ((*name).to_owned(), Sha256::of(bytes)));
+        evidence.insert(delivery.builder.clone(), digests.collect::<FileDigests>());
+    }
+    keep(&format!("{EVIDENCE}/{GRANT}"), grant.bytes())?;
+    for approval in &approvals {
+        keep(&format!("{EVIDENCE}/{APPROVALS}/{}", approval.file), &approval.bytes)?;
+    }
+    let approvals = approvals.iter().map(|approval| (approval.file.clone(), Sha256::of(&approval.bytes))).collect();
+    let sums = Sums::new(list, Sha256::of(grant.bytes()), evidence, approvals);
+
+    let builders = build.deliveries.iter().map(Delivery::named_digest).collect();
+    let agreement = Agreement { builders, artifacts: agreed };
     let accepted = accepted.is_some();
-    Ok(VerifiedBuild {
-        grant,
-        attested,
-        manifest,
-        accepted,
-        signing_key,
-        hash,
-        artifacts,
-        sums,
-        staged,
-        _every_check_passed: (),
-    })
+    let _every_check_passed = ();
+    Ok(VerifiedBuild { agreement, accepted, signing_key, hash, artifacts, sums, staged, grant, _every_check_passed })
+}
+
+/// What one builder delivered.
+#[derive(Debug)]
+struct Delivery {
+    builder: BuilderName,
+    folder: Folder,
+    /// Everything that is in the folder, sorted.
+    names: Vec<OsString>,
+    /// The evidence among it.
+    files: Files,
+}
+
+impl Delivery {
+    fn named_digest(&self) -> (BuilderName, Sha256) {
+        let files = self.files.iter().map(|(name, bytes)| (name.as_str(), Sha256::of(bytes)));
+        (self.builder.clone(), digest_of_all(files))
+    }
+
+    fn has(&self, name: &ArtifactName) -> bool {
+        self.names.binary_search(&name.as_str().into()).is_ok()
+    }
+}
+
+/// What each builder delivered: in `from` itself where there is one builder, else in a folder of its name.
+fn deliveries(grant: &Grant, builders: &Builders, from: &Folder) -> Result<Vec<Delivery>, BuildError> {
+    if let [(only, _)] = builders.iter().as_slice() {
+        return Ok(vec![delivery(grant, only, from.again()?)?]);
+    }
+    let present = from.names(builders.iter().len() + 1)?;
+    let is_builder = |name: &&OsString| builders.iter().any(|(builder, _)| *name == builder.as_str());
+    if let Some(extra) = present.iter().find(|name| !is_builder(name)) {
+        return Err(extra_in(from, extra, None));
+    }
+    let mut found = Vec::new();
+    for (builder, _) in builders.iter().filter(|(builder, _)| present.contains(&builder.as_str().into())) {
+        found.push(delivery(grant, builder, from.subfolder(builder.as_str())?)?);
+    }
+    found.sort_by(|one, other| one.builder.cmp(&other.builder));
+    Ok(found)
+}
+
+/// Reads the evidence in one builder's folder, each file up to what it may have.
+fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Delivery, BuildError> {
+    let kind = grant.terms().kind();
+    let names = folder.names(2 * MOST_ARTIFACTS + 2)?;
+    let wanted: Vec<(String, u64)> = match kind.files() {
+        EvidenceFiles::Named(files) => files.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect(),
+        EvidenceFiles::Each { .. } => {
+            let names = names.iter().filter_map(|name| name.to_str());
+            names.filter_map(|name| Some((name.to_owned(), kind.limit(name)?))).collect()
+        }
+    };
+    if wanted.len() > MOST_ARTIFACTS {
+        return Err(BuildError::list(BadList::TooMany));
+    }
+    let mut files = Files::new();
+    for (name, limit) in wanted {
+        let bytes = folder.read(&name, limit)?;
+        files.insert(name, bytes);
+    }
+    Ok(Delivery { builder: builder.clone(), folder, names, files })
+}
+
+fn extra_in(folder: &Folder, name: &OsString, builder: Option<&BuilderName>) -> BuildError {
+    let name = name.to_string_lossy().chars().take(200).collect();
+    BuildError::Extra { folder: folder.path().to_owned(), name, builder: builder.cloned() }
+}
+
+/// The nonces that MACs are checked with. One that is gone is not needed for evidence that was checked with it before.
+fn nonces(
+    grant: &Grant,
+    deliveries: &[Delivery],
+    builders: &Builders,
+    accepted: Option<&Accepted>,
+    home: &Home,
+) -> Result<BTreeMap<BuilderName, MacKey>, BuildError> {
+    let mut nonces = BTreeMap::new();
+    for delivery in deliveries {
+        let (builder, digest) = delivery.named_digest();
+        let Some(BuilderKey::Nonce(commitment)) = builders.key(&builder) else { continue };
+        match home.nonce(grant.id(), &builder)? {
+            Some(nonce) if nonce.commitment() == *commitment => {
+                nonces.insert(builder, nonce);
+            }
+            Some(_) => return Err(BuildError::NonceChanged { builder }),
+            None if accepted.is_some_and(|accepted| accepted.builders.get(&builder) == Some(&digest)) => {}
+            None => return Err(BuildError::NonceGone { grant: grant.id().short() }),
+        }
+    }
+    Ok(nonces)
+}
+
+/// What each delivery says.
+fn attested(
+    grant: &Grant,
+    builders: &Builders,
+    deliveries: &[Delivery],
+    nonces: &BTreeMap<BuilderName, MacKey>,
+    now: Timestamp,
+) -> Result<Vec<Attested>, BuildError> {
+    let mut attested = Vec::new();
+    for Delivery { builder, files, .. } in deliveries {
+        let one = evidence::check(grant, builders, builder, files, macs(nonces, builder), now);
+        let several = (builders.iter().len() > 1).then(|| builder.clone());
+        attested.push(one.map_err(|fault| BuildError::evidence(several, fault))?);
+    }
+    Ok(attested)
+}
+
+/// What the builders in `from` differ in. Their evidence must hold; whether they are enough, or not too late, is not asked.
+pub fn compare(
+    grant: &Grant,
+    from: &Folder,
+    home: &Home,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Result<Differences, BuildError> {
+    let builders = Builders::of(grant.terms()).map_err(|fault| BuildError::evidence(None, fault))?;
+    let deliveries = deliveries(grant, &builders, from)?;
+    let nonces = nonces(grant, &deliveries, &builders, ledger.accepted(grant.id())?.as_ref(), home)?;
+    let attested = attested(grant, &builders, &deliveries, &nonces, now)?;
+    if let EvidenceFiles::Named(_) = grant.terms().kind().files() {
+        return Ok(evidence::differences(&attested));
+    }
+    // What is attested one by one shows its digest only when it is read: each builder's own.
+    let build = Build { grant, builders: &builders, deliveries, attested, nonces, now };
+    let mut all = Differences::new();
+    for (delivery, attested) in build.deliveries.iter().zip(&build.attested) {
+        for artifact in attested.names() {
+            let mut state = build.state(artifact, HashAlgorithm::Sha256);
+            delivery.folder.file(artifact.as_str())?.read_once::<BuildError>(u64::MAX, |piece| {
+                state.update(piece);
+                Ok(())
+            })?;
+            let builder = Some(delivery.builder.clone());
+            build.confirm(attested, artifact, &state).map_err(|fault| BuildError::evidence(builder, fault))?;
+            let everybody = || build.deliveries.iter().map(|delivery| (delivery.builder.clone(), None)).collect();
+            let digests = all.entry(artifact.clone()).or_insert_with(everybody);
+            digests.insert(delivery.builder.clone(), Some(state.sha256()));
+        }
+    }
+    all.retain(|_, digests| digests.values().any(|digest| Some(digest) != digests.values().next()));
+    Ok(all)
 }
 
 fn check_window(grant: &Grant, at: Timestamp) -> Result<(), BuildError> {
@@ -249,61 +468,123 @@ fn check_window(grant: &Grant, at: Timestamp) -> Result<(), BuildError> {
     }
 }
 
-/// The manifest's artifacts, all of them, and nothing else.
-fn check_names(attested: &Attested, from: &Folder) -> Result<(), BuildError> {
-    let listed = &attested.manifest().artifacts;
-    let present = from.names(MOST_ARTIFACTS + 2)?;
-    let ours = |name: &OsString| name == MANIFEST || name == MANIFEST_SIGNATURE;
-    let known = |name: &OsString| name.to_str().is_some_and(|name| listed.contains(name));
-    if let Some(extra) = present.iter().find(|name| !ours(name) && !known(name)) {
-        let name = extra.to_string_lossy().chars().take(200).collect();
-        return Err(BuildError::Extra { folder: from.path().to_owned(), name });
-    }
-    let missing = listed.iter().find(|artifact| present.binary_search(&artifact.name.as_str().into()).is_err());
-    match missing {
-        Some(artifact) => {
-            Err(BuildError::MissingArtifact { name: artifact.name.clone(), folder: from.path().to_owned() })
-        }
-        None => Ok(()),
-    }
+/// A build while it is checked.
+struct Build<'a> {
+    grant: &'a Grant,
+    builders: &'a Builders,
+    deliveries: Vec<Delivery>,
+    /// What each delivery says, in the same order.
+    attested: Vec<Attested>,
+    nonces: BTreeMap<BuilderName, MacKey>,
+    now: Timestamp,
 }
 
-/// The one read of each artifact: into the hash state, and into the release.
-fn read_artifacts(
-    grant: &Grant,
-    attested: &Attested,
-    from: &Folder,
-    hash: HashAlgorithm,
-    staged: &StagedFolder,
-    progress: &mut dyn Progress,
-) -> Result<BTreeMap<ArtifactName, HashState>, BuildError> {
-    let limit = grant.terms().artifacts.max_bytes;
-    let mut left = limit;
-    let mut states = BTreeMap::new();
-    for artifact in &attested.manifest().artifacts {
-        let name = artifact.name.as_str();
-        let too_large = || BuildError::TooLarge { name: artifact.name.clone(), limit };
-        let file = from.file(name)?;
-        progress.file(name, file.size());
-        let mut copy = staged.file(name).map_err(BuildError::Output)?;
-        let mut state = HashState::new(hash);
-        let read = file.read_once::<BuildError>(left, |piece| {
-            state.update(piece);
-            progress.read(piece.len() as u64);
-            copy.write(piece).map_err(BuildError::Output)
-        });
-        left -= read.map_err(|error| match error {
-            BuildError::File(FileError { fault: FileFault::TooLarge { .. }, .. }) => too_large(),
-            other => other,
-        })?;
-        copy.finish().map_err(BuildError::Output)?;
-        let found = state.sha256();
-        if found != artifact.digest {
-            return Err(BuildError::Digest { name: artifact.name.clone(), found, expected: artifact.digest });
+fn macs<'a>(nonces: &'a BTreeMap<BuilderName, MacKey>, builder: &BuilderName) -> MacCheck<'a> {
+    nonces.get(builder).map_or(MacCheck::Elsewhere, MacCheck::With)
+}
+
+impl Build<'_> {
+    /// Each folder holds what its builder attested and nothing else; each artifact is in one of them.
+    fn check_folders(&self, agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>) -> Result<(), BuildError> {
+        for (delivery, attested) in self.deliveries.iter().zip(&self.attested) {
+            let known = |name: &&OsString| {
+                let Some(name) = name.to_str() else { return false };
+                delivery.files.contains_key(name) || name.parse().is_ok_and(|name| attested.speaks_of(&name))
+            };
+            if let Some(extra) = delivery.names.iter().find(|name| !known(name)) {
+                return Err(extra_in(&delivery.folder, extra, Some(&delivery.builder)));
+            }
         }
-        states.insert(artifact.name.clone(), state);
+        let missing = agreed.keys().find(|name| !self.deliveries.iter().any(|delivery| delivery.has(name)));
+        match missing {
+            Some(name) => Err(BuildError::MissingArtifact {
+                name: name.clone(),
+                folder: self.deliveries[0].folder.path().to_owned(),
+            }),
+            None => Ok(()),
+        }
     }
-    Ok(states)
+
+    /// The one read of each artifact: into the hash state, and into the release.
+    fn read_artifacts(
+        &self,
+        agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>,
+        hash: HashAlgorithm,
+        staged: &StagedFolder,
+        progress: &mut dyn Progress,
+    ) -> Result<BTreeMap<ArtifactName, HashState>, BuildError> {
+        let limit = self.grant.terms().artifacts.max_bytes;
+        let mut left = limit;
+        let mut states = BTreeMap::new();
+        for artifact in agreed.keys() {
+            let name = artifact.as_str();
+            let too_large = || BuildError::TooLarge { name: artifact.clone(), limit };
+            let source = self.deliveries.iter().find(|delivery| delivery.has(artifact)).expect("it is in one of them");
+            let file = source.folder.file(name)?;
+            progress.file(name, file.size());
+            let mut copy = staged.file(name).map_err(BuildError::Output)?;
+            let mut state = self.state(artifact, hash);
+            let read = file.read_once::<BuildError>(left, |piece| {
+                state.update(piece);
+                progress.read(piece.len() as u64);
+                copy.write(piece).map_err(BuildError::Output)
+            });
+            left -= read.map_err(|error| match error {
+                BuildError::File(FileError { fault: FileFault::TooLarge { .. }, .. }) => too_large(),
+                other => other,
+            })?;
+            copy.finish().map_err(BuildError::Output)?;
+            for attested in self.attested.iter().filter(|attested| attested.speaks_of(artifact)) {
+                self.confirm(attested, artifact, &state)
+                    .map_err(|fault| self.explain(fault, source, attested, artifact, &state, left))?;
+            }
+            states.insert(artifact.clone(), state);
+        }
+        Ok(states)
+    }
+
+    /// A state that the release can be signed from, and with which each builder's word can be checked.
+    fn state(&self, artifact: &ArtifactName, hash: HashAlgorithm) -> HashState {
+        HashState::for_all(self.attested.iter().filter_map(|attested| attested.hash(artifact)).chain([hash]))
+    }
+
+    fn confirm(&self, attested: &Attested, artifact: &ArtifactName, state: &HashState) -> Result<(), EvidenceError> {
+        let macs = macs(&self.nonces, attested.builder());
+        attested.confirm(self.grant, self.builders, artifact, state, macs, self.now)
+    }
+
+    /// Why a builder's word does not hold for an artifact that was read from another's folder: perhaps it holds for its own,
+    /// and the two differ.
+    fn explain(
+        &self,
+        fault: EvidenceError,
+        source: &Delivery,
+        attested: &Attested,
+        artifact: &ArtifactName,
+        state: &HashState,
+        limit: u64,
+    ) -> BuildError {
+        let builder = attested.builder();
+        let own = self.deliveries.iter().find(|delivery| delivery.builder == *builder && delivery.has(artifact));
+        let several = (self.deliveries.len() > 1).then(|| builder.clone());
+        let Some(own) = own.filter(|own| own.builder != source.builder) else {
+            return BuildError::evidence(several, fault);
+        };
+        let mut other = self.state(artifact, HashAlgorithm::Sha256);
+        let read = own.folder.file(artifact.as_str()).and_then(|file| {
+            file.read_once::<FileError>(limit, |piece| {
+                other.update(piece);
+                Ok(())
+            })
+        });
+        if read.is_err() || self.confirm(attested, artifact, &other).is_err() {
+            return BuildError::evidence(several, fault);
+        }
+        let (one, other) = ((source.builder.clone(), state.sha256()), (builder.clone(), other.sha256()));
+        let both = [&one, &other].map(|(builder, digest)| (builder.clone(), Some(*digest)));
+        let differences = Differences::from([(artifact.clone(), both.into())]);
+        BuildError::evidence(None, Box::new(Dissent { name: artifact.clone(), one, other, differences }).into())
+    }
 }
 
 impl VerifiedBuild {
@@ -312,9 +593,14 @@ impl VerifiedBuild {
         &self.grant
     }
 
-    /// What its builder says.
-    pub fn attested(&self) -> &Attested {
-        &self.attested
+    /// Which builders say so.
+    pub fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
+    /// What was built.
+    pub fn artifacts(&self) -> &ArtifactList {
+        self.sums.artifacts()
     }
 
     /// How many signatures its release has.

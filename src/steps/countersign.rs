@@ -11,9 +11,9 @@ use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::release::{Coverage, SUMS, signature_name};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault};
-use crate::home::{Home, HomeLock};
+use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
-use crate::openpgp::{BadSignature, DetachedSignature, HashState, MakeError, ReleaseSignature, make_release_signature};
+use crate::openpgp::{BadSignature, DetachedSignature, HashState, MakeError, SignatureContent, make_release_signature};
 use crate::token::{self, Batch, Interaction, LockedToken, Token, TokenError};
 
 /// A release that appeared, or was there already.
@@ -89,6 +89,9 @@ pub enum CountersignError {
     /// A file of the release.
     #[error(transparent)]
     File(FileError),
+    /// H's home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
     /// H's ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -157,9 +160,11 @@ pub fn countersign(
     let _held: &HomeLock = lock;
     let sums = build.sums.to_text();
     if !build.accepted {
-        let builder = build.attested.manifest().builder.clone();
-        ledger.accept(now, build.grant.id(), builder, build.manifest)?;
+        let (builders, artifacts) = (build.agreement.builders.clone(), build.artifacts().digest());
+        ledger.accept(now, build.grant.id(), build.grant.terms().scheme, builders, artifacts)?;
     }
+    // The ledger knows now which evidence was checked: nobody needs the nonces any more.
+    home.forget_nonces(build.grant.id())?;
 
     let token = match plan(&build, ledger)?.token_signatures {
         0 => None,
@@ -211,7 +216,7 @@ fn intend(
         }
         return Ok((index, intent));
     }
-    let artifacts = build.attested.manifest().artifacts.iter();
+    let artifacts = build.artifacts().iter();
     let intent = Intent {
         grant: build.grant.id(),
         key: build.signing_key.fingerprint(),
@@ -286,7 +291,7 @@ impl Run<'_> {
         ];
         let form = self.build.sums.coverage().notation().filter(|_| file == SUMS);
         notations.extend(form.map(|form| (format!("form@{domain}"), form.to_owned())));
-        let what = ReleaseSignature { created: self.intent.created, hash: self.intent.hash, notations };
+        let what = SignatureContent { created: self.intent.created, hash: self.intent.hash, notations };
         let (token_signatures, card) = (&mut self.token_signatures, &mut self.card);
         let mut sign = |digest: &_| {
             let answer = token::sign(token, digest, interaction);
@@ -306,7 +311,8 @@ impl Run<'_> {
 /// fill the log with those.
 pub fn log_refusal(grant: GrantId, error: &BuildError, ledger: &mut Ledger, now: Timestamp) -> Result<(), LedgerError> {
     if error.is_refusal() && ledger.issued(grant)? {
-        ledger.append(now, Event::EvidenceRefused { grant, reason: error.to_string() })?;
+        let differences = error.differences().cloned().unwrap_or_default();
+        ledger.append(now, Event::EvidenceRefused { grant, reason: error.to_string(), differences })?;
     }
     Ok(())
 }

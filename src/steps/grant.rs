@@ -1,22 +1,20 @@
 //! The operator's step: approve one build, and make the key that it will be signed with.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
-use crate::domain::digest::GrantId;
+use super::build_key::NewKey;
+use super::evidence::{BadBuilderKey, BuilderKey, Builders, EvidenceError, SLOW_CLOCK};
+use super::policy::version_of;
+use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::event::Event;
+use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{BadGrant, Builder, Grant, Limits, NewGrant, Source, Terms};
 use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
 use crate::files::{FileError, write_new};
 use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
-use crate::openpgp::{BuildKey, BuildKeyLabel, GeneratedKey, KeyTrouble};
-
-/// How far back a build key's creation lies, so that a builder whose clock is slow can use it at once. In seconds.
-const BACKDATED: u32 = 600;
+use crate::openpgp::KeyTrouble;
 
 /// What the operator asks for.
 #[derive(Debug)]
@@ -27,12 +25,29 @@ pub struct GrantRequest {
     pub version: Version,
     /// Where its source is.
     pub source: Option<Source>,
-    /// Who may build it.
-    pub builders: Vec<BuilderName>,
+    /// How its builders authenticate their evidence.
+    pub scheme: Scheme,
+    /// The form of their evidence.
+    pub evidence: EvidenceForm,
+    /// Who may build it, each with the key that they have or without.
+    pub builders: Vec<(BuilderName, Option<EnrolledKey>)>,
+    /// How many of them must agree.
+    pub quorum: u32,
     /// What they may build.
     pub artifacts: Limits,
     /// For how long.
     pub valid_for: Period,
+    /// Whether it may be older than what was granted before.
+    pub allow_older: bool,
+}
+
+/// The public half of a key that a builder made itself.
+#[derive(Debug)]
+pub struct EnrolledKey {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// What stands there.
+    pub text: String,
 }
 
 /// A grant with its files written and logged.
@@ -50,6 +65,8 @@ pub struct Issued {
     pub earlier: Vec<u64>,
     /// Whether the release key's certificate ends before the grant does.
     pub outlives_key: bool,
+    /// Builders whose own key ends before the grant does.
+    pub outlives_builders: Vec<BuilderName>,
 }
 
 /// Why no grant was issued.
@@ -61,6 +78,44 @@ pub enum GrantError {
     /// What was asked for cannot be granted.
     #[error("the grant {0}")]
     Grant(#[from] BadGrant),
+    /// A nonce that somebody else made would have had to travel.
+    #[error("builder `{0}` cannot bring a key: the nonce of scheme hmac is made here")]
+    NoEnrolment(BuilderName),
+    /// The key that a builder brought.
+    #[error("key `{}` of builder `{builder}` {fault}", path.display())]
+    EnrolledKey {
+        /// The builder.
+        builder: BuilderName,
+        /// Where the key was read.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: BadBuilderKey,
+    },
+    /// The key that a builder brought cannot sign.
+    #[error("key `{}` of builder `{builder}` cannot sign: {fault}", path.display())]
+    EnrolledTrouble {
+        /// The builder.
+        builder: BuilderName,
+        /// Where the key was read.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: KeyTrouble,
+    },
+    /// The builders' keys, together.
+    #[error("no grant: {0}")]
+    Builders(EvidenceError),
+    /// Not after what was granted before.
+    #[error("version {version} of {project} is older than {newer}, which was granted before in ledger entry {entry}")]
+    Older {
+        /// What is built.
+        project: ProjectName,
+        /// Its version.
+        version: Version,
+        /// The newest version that was granted.
+        newer: Version,
+        /// Where.
+        entry: u64,
+    },
     /// It would last past the year 2105, where OpenPGP's time ends.
     #[error("a grant cannot be valid for {0}")]
     TooLong(Period),
@@ -84,85 +139,144 @@ pub fn issue(
     out: &Path,
     now: Timestamp,
 ) -> Result<Issued, GrantError> {
-    let GrantRequest { project, version, source, builders, artifacts, valid_for } = request;
+    let GrantRequest { project, version, source, scheme, evidence, builders, quorum, .. } = request;
+    let GrantRequest { artifacts, valid_for, allow_older, .. } = request;
     let signing_key = home.certificate.signing_key(home.config.signing_key, now)?;
     let release_key = signing_key.fingerprint();
     let expires = now.after(valid_for).ok_or(GrantError::TooLong(valid_for))?;
     let outlives_key = signing_key.expires().is_some_and(|end| end < expires);
+    let mut ledger = home.ledger()?;
+    if !allow_older {
+        check_newer(&ledger, &project, &version)?;
+    }
 
-    let generated: Vec<(BuilderName, GeneratedKey)> = builders
-        .into_iter()
-        .map(|builder| {
-            let user_id = format!("build key of {builder} for {project} {version}");
-            let key = BuildKey::generate(&user_id, now.before(BACKDATED), expires);
-            (builder, key)
-        })
-        .collect();
+    let mut keys = Vec::new();
+    let mut outlives_builders = Vec::new();
+    for (builder, enrolled) in builders {
+        let key = match enrolled {
+            Some(enrolled) => {
+                let (key, end) = enrol(&builder, scheme, enrolled, now)?;
+                outlives_builders.extend(end.filter(|end| *end < expires).map(|_| builder.clone()));
+                Key::Enrolled(key)
+            }
+            None => {
+                let user_id = format!("build key of {builder} for {project} {version}");
+                // A builder whose clock is slow can use it at once.
+                Key::Injected(NewKey::generate(scheme, &user_id, now.before(SLOW_CLOCK), expires))
+            }
+        };
+        keys.push((builder, key));
+    }
     let grant = Grant::issue(NewGrant {
         project,
         version,
         source,
-        builders: generated
-            .iter()
-            .map(|(name, key)| Builder { name: name.clone(), key: key.certificate().armored() })
-            .collect(),
+        scheme,
+        evidence,
+        domain: home.config.notation_domain.clone(),
+        builders: keys.iter().map(|(name, key)| Builder { name: name.clone(), key: key.public().to_text() }).collect(),
+        quorum,
         artifacts,
         not_before: now,
         expires,
         release_key,
     })?;
+    let terms = grant.terms();
+    let known = Builders::of(terms).map_err(GrantError::Builders)?;
 
     let mut written = Written::default();
-    let stem = format!("{}-{}", grant.terms().project, grant.terms().version);
+    let stem = format!("{}-{}", terms.project, terms.version);
     let grant_path = out.join(format!("{stem}.grant.json"));
     written.add(&grant_path, grant.bytes(), 0o644)?;
-    let mut keys = Vec::new();
-    for (builder, key) in &generated {
+    let mut key_files = Vec::new();
+    for (builder, key) in &keys {
+        let Key::Injected(key) = key else { continue };
         let path = out.join(format!("{stem}.{builder}.key"));
-        written.add(&path, &key_file(grant.id(), builder, &grant, key), 0o600)?;
-        keys.push((builder.clone(), path));
+        written.add(&path, &key.to_file(Some(&BuildKeyLabel::of(&grant, builder))), 0o600)?;
+        key_files.push((builder.clone(), path));
+        if let NewKey::Nonce(nonce) = key {
+            home.keep_nonce(grant.id(), builder, nonce)?;
+        }
     }
     home.keep_grant(&grant)?;
 
     let event = Event::GrantIssued {
         grant: grant.id(),
-        project: grant.terms().project.clone(),
-        version: grant.terms().version.clone(),
-        expires,
-        builders: generated
-            .iter()
-            .map(|(name, key)| (name.clone(), key.certificate().fingerprint()))
-            .collect::<BTreeMap<_, _>>(),
-    };
-    let mut ledger = home.ledger()?;
-    let earlier = earlier(&ledger, grant.terms())?;
-    let entry = ledger.issue(now, grant.id(), event)?;
-    written.0.clear();
-    Ok(Issued { grant, grant_path, keys, entry, earlier, outlives_key })
-}
-
-fn earlier(ledger: &Ledger, terms: &Terms) -> Result<Vec<u64>, LedgerError> {
-    let mut entries = Vec::new();
-    ledger.each::<LedgerError>(|entry| {
-        if let Event::GrantIssued { project, version, .. } = &entry.event
-            && (project, version) == (&terms.project, &terms.version)
-        {
-            entries.push(entry.index);
-        }
-        Ok(())
-    })?;
-    Ok(entries)
-}
-
-fn key_file(grant: GrantId, builder: &BuilderName, of: &Grant, key: &GeneratedKey) -> Zeroizing<Vec<u8>> {
-    let terms = of.terms();
-    key.to_file(&BuildKeyLabel {
-        grant,
-        builder: builder.clone(),
         project: terms.project.clone(),
         version: terms.version.clone(),
-        names: terms.artifacts.names.clone(),
-    })
+        expires,
+        scheme,
+        evidence,
+        quorum,
+        builders: known.iter().map(|(name, key)| (name.clone(), key.id())).collect(),
+        allow_older,
+    };
+    let earlier = earlier(&ledger, terms)?;
+    let entry = ledger.issue(now, grant.id(), &terms.project, event)?;
+    written.0.clear();
+    Ok(Issued { grant, grant_path, keys: key_files, entry, earlier, outlives_key, outlives_builders })
+}
+
+/// A builder's key: made here, or by the builder.
+enum Key {
+    Injected(NewKey),
+    Enrolled(BuilderKey),
+}
+
+impl Key {
+    fn public(&self) -> BuilderKey {
+        match self {
+            Self::Injected(key) => key.public(),
+            Self::Enrolled(key) => key.clone(),
+        }
+    }
+}
+
+/// Takes the key that a builder brought, if it can sign, and its end.
+fn enrol(
+    builder: &BuilderName,
+    scheme: Scheme,
+    enrolled: EnrolledKey,
+    now: Timestamp,
+) -> Result<(BuilderKey, Option<Timestamp>), GrantError> {
+    let EnrolledKey { path, text } = enrolled;
+    if scheme == Scheme::Hmac {
+        return Err(GrantError::NoEnrolment(builder.clone()));
+    }
+    let key = BuilderKey::parse(scheme, &text);
+    let key = key.map_err(|fault| GrantError::EnrolledKey { builder: builder.clone(), path: path.clone(), fault })?;
+    let end = match &key {
+        BuilderKey::OpenPgp(certificate) => {
+            let keys = certificate.signing_keys(now);
+            let keys = keys.map_err(|fault| GrantError::EnrolledTrouble { builder: builder.clone(), path, fault })?;
+            keys.iter().map(|key| key.expires()).max_by_key(|end| end.map_or(u32::MAX, Timestamp::unix)).flatten()
+        }
+        BuilderKey::Ed25519(_) | BuilderKey::Nonce(_) => None,
+    };
+    Ok((key, end))
+}
+
+/// Refuses a version that is older than one that was granted and not taken back.
+fn check_newer(ledger: &Ledger, project: &ProjectName, version: &Version) -> Result<(), GrantError> {
+    for record in ledger.grants_of(project)?.into_iter().filter(|record| record.revoked.is_none()) {
+        let newer = version_of(ledger, record.issued)?.filter(|other| version.order(other).is_lt());
+        if let Some(newer) = newer {
+            let (project, version, entry) = (project.clone(), version.clone(), record.issued);
+            return Err(GrantError::Older { project, version, newer, entry });
+        }
+    }
+    Ok(())
+}
+
+/// The entries of earlier grants for the same version that can still become a release, or have.
+fn earlier(ledger: &Ledger, terms: &Terms) -> Result<Vec<u64>, LedgerError> {
+    let mut entries = Vec::new();
+    for record in ledger.grants_of(&terms.project)?.into_iter().filter(|record| record.revoked.is_none()) {
+        if version_of(ledger, record.issued)?.as_ref() == Some(&terms.version) {
+            entries.push(record.issued);
+        }
+    }
+    Ok(entries)
 }
 
 /// Files that are removed again unless all is well.

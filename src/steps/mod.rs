@@ -9,16 +9,23 @@ use crate::domain::event::CardUse;
 use crate::token::CardCounter;
 
 pub mod admit;
+#[cfg(feature = "host")]
+pub mod approve;
 pub mod attest;
 #[cfg(feature = "host")]
 pub mod build;
+pub mod build_key;
 #[cfg(feature = "host")]
 pub mod countersign;
 pub mod evidence;
 #[cfg(feature = "host")]
 pub mod grant;
 #[cfg(feature = "host")]
+pub mod policy;
+#[cfg(feature = "host")]
 pub mod release_key;
+#[cfg(feature = "host")]
+pub mod revoke;
 pub mod verify;
 
 /// What the log says of a card before it is used.

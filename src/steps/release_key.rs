@@ -12,7 +12,7 @@ use crate::domain::time::{Period, Timestamp};
 use crate::home::{Home, HomeError, HomeLock, NewHome};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{
-    Certificate, HashState, KeyTrouble, MakeError, NewCertificate, ReleaseSignature, SigningKey, extend_certificate,
+    Certificate, HashState, KeyTrouble, MakeError, NewCertificate, SignatureContent, SigningKey, extend_certificate,
     fingerprint_of, mail_domain, make_certificate, make_release_signature,
 };
 use crate::token::{
@@ -332,7 +332,7 @@ fn self_test(
     now: Timestamp,
 ) -> Result<(), KeyError> {
     let hash = key.public().least_hash();
-    let what = ReleaseSignature { created: now, hash, notations: vec![] };
+    let what = SignatureContent { created: now, hash, notations: vec![] };
     let mut sign = |digest: &_| token::sign(token, digest, interaction);
     make_release_signature(key, &HashState::of(SELF_TEST, hash), &what, &mut sign)?;
     Ok(())

@@ -1,19 +1,18 @@
 //! The check of a release, with the release certificate alone: L makes it before it publishes, anybody may after.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Progress;
-use super::evidence::{self, Attested, EvidenceError};
+use super::evidence::{self, Attested, Builders, EvidenceError, Files, MacCheck};
 use crate::domain::artifact::{Artifact, MOST_ARTIFACTS};
 use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::evidence::EvidenceFiles;
 use crate::domain::grant::{BadGrant, GRANT, Grant, LARGEST_GRANT};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
-use crate::domain::manifest::{LARGEST_MANIFEST, MANIFEST, MANIFEST_SIGNATURE};
-use crate::domain::name::BuilderName;
+use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::release::{
-    BUILD_KEY, BadSums, Coverage, EVIDENCE, EvidenceDigests, LARGEST_SIGNATURE, LARGEST_SUMS, SUMS, Sums,
-    signature_name,
+    APPROVALS, BadSums, Coverage, EVIDENCE, FileDigests, LARGEST_SIGNATURE, LARGEST_SUMS, SUMS, Sums, signature_name,
 };
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, InputFile, StagedFolder};
@@ -26,6 +25,8 @@ pub struct ReleaseReport {
     pub grant: Grant,
     /// The builders whose evidence it carries.
     pub builders: Vec<BuilderName>,
+    /// How many approvals it carries. Whose they are, only the signing host knows.
+    pub approvals: usize,
     /// What the signature of the list says.
     pub list: Signed,
     /// SHA-256 of the list, which says which release it is.
@@ -118,28 +119,28 @@ pub enum ReleaseError {
         /// The builder.
         builder: BuilderName,
         /// What is wrong.
-        fault: EvidenceError,
+        fault: Box<EvidenceError>,
     },
-    /// The evidence of a builder is for another, or its key is not the grant's.
-    #[error("evidence of builder `{builder}` is not that builder's, or its build-key.pgp is not the key in the grant")]
+    /// The evidence has not the files that the grant's scheme has, or another key than the grant's.
+    #[error(
+        "evidence of builder `{builder}` has not exactly the files of the grant's scheme, or another key than the grant"
+    )]
     EvidenceMisplaced {
         /// The builder.
         builder: BuilderName,
     },
-    /// Fewer builders than the grant asks for.
-    #[error("the grant asks for {quorum} builders that agree, but there is evidence of {builders}")]
-    Quorum {
-        /// What the grant asks for.
-        quorum: u32,
-        /// How many there are.
-        builders: usize,
-    },
-    /// The builder attested something else.
-    #[error("builder `{builder}` did not attest exactly the artifacts that SHA256SUMS lists")]
-    NotAttested {
-        /// The builder.
+    /// The evidence of all builders together.
+    #[error("the evidence does not carry the release: {0}")]
+    Quorum(EvidenceError),
+    /// Somebody has evidence who is no builder of the grant.
+    #[error("there is evidence of `{builder}`, who is no builder of the grant")]
+    NotABuilder {
+        /// Who.
         builder: BuilderName,
     },
+    /// What was attested is not what is listed.
+    #[error("the builders did not attest exactly the artifacts that SHA256SUMS lists")]
+    NotAttested,
     /// A file that is not what it must be, or cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -166,20 +167,25 @@ pub fn verify_release(
     let sums = Sums::parse(&sums_bytes)?;
     check_form(&list, sums.coverage(), &file)?;
 
-    let (grant, builders) = check_evidence(&reader, &sums, now)?;
-    check_names_its_grant(&list, &grant, file)?;
+    let evidence = check_evidence(&reader, &sums, now)?;
+    let grant = &evidence.grant;
+    check_names_its_grant(&list, grant, file)?;
     let mut files = extra_files(folder, &sums)?;
     let mut left = grant.terms().artifacts.max_bytes;
     // What is refused already is not worth a copy.
     let worth_reading = files.is_empty() || copy.is_none();
     for artifact in sums.artifacts().iter().filter(|_| worth_reading) {
         let result = match sums.coverage() {
-            Coverage::Each => check_artifact(&reader, artifact, &grant, certificate, now, &mut left, progress),
-            Coverage::ListOnly => check_listed(&reader, artifact, &grant, &mut left, progress).map(|()| list.clone()),
+            Coverage::Each => check_artifact(&reader, artifact, &evidence, certificate, now, &mut left, progress),
+            Coverage::ListOnly => {
+                check_listed(&reader, artifact, &evidence, now, &mut left, progress).map(|()| list.clone())
+            }
         };
         files.push(FileReport { name: artifact.name.to_string(), result });
     }
-    Ok(ReleaseReport { grant, builders, list, sums: Sha256::of(&sums_bytes), coverage: sums.coverage(), files })
+    let (builders, approvals) = (sums.builders().keys().cloned().collect(), sums.approvals().len());
+    let (sums, coverage, grant) = (Sha256::of(&sums_bytes), sums.coverage(), evidence.grant);
+    Ok(ReleaseReport { grant, builders, approvals, list, sums, coverage, files })
 }
 
 /// Checks one file with the signature beside it.
@@ -240,7 +246,7 @@ fn noted<'a>(signed: &'a Signed, name: &str) -> Option<&'a str> {
 fn check_artifact(
     reader: &Reader<'_>,
     artifact: &Artifact,
-    grant: &Grant,
+    evidence: &Evidence,
     certificate: &Certificate,
     now: Timestamp,
     left: &mut u64,
@@ -248,12 +254,13 @@ fn check_artifact(
 ) -> Result<Signed, ReleaseError> {
     let name = artifact.name.as_str();
     let (signature, file) = reader.signature(name)?;
-    let mut state = HashState::new(signature.hash());
-    read_listed(reader, artifact, grant, &mut state, left, progress)?;
+    let mut state = evidence.state(&artifact.name, signature.hash());
+    read_listed(reader, artifact, &evidence.grant, &mut state, left, progress)?;
+    evidence.confirm(&artifact.name, &state, now)?;
     let signed = signature
         .check(certificate, &state, name, now)
         .map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?;
-    check_names_its_grant(&signed, grant, file)?;
+    check_names_its_grant(&signed, &evidence.grant, file)?;
     Ok(signed)
 }
 
@@ -261,11 +268,14 @@ fn check_artifact(
 fn check_listed(
     reader: &Reader<'_>,
     artifact: &Artifact,
-    grant: &Grant,
+    evidence: &Evidence,
+    now: Timestamp,
     left: &mut u64,
     progress: &mut dyn Progress,
 ) -> Result<(), ReleaseError> {
-    read_listed(reader, artifact, grant, &mut HashState::new(HashAlgorithm::Sha256), left, progress)
+    let mut state = evidence.state(&artifact.name, HashAlgorithm::Sha256);
+    read_listed(reader, artifact, &evidence.grant, &mut state, left, progress)?;
+    evidence.confirm(&artifact.name, &state, now)
 }
 
 /// Reads an artifact, once, and compares it with the list.
@@ -302,41 +312,80 @@ fn check_names_its_grant(signed: &Signed, grant: &Grant, file: String) -> Result
     if signed.key == expected { Ok(()) } else { Err(ReleaseError::OtherKey { file, found: signed.key, expected }) }
 }
 
-/// The whole chain behind the artifacts: the grant, and what its builders said.
-fn check_evidence(reader: &Reader<'_>, sums: &Sums, now: Timestamp) -> Result<(Grant, Vec<BuilderName>), ReleaseError> {
+/// The grant of a release, and what its builders say. MACs are not judged: who could check them could have made them.
+struct Evidence {
+    grant: Grant,
+    builders: Builders,
+    attested: Vec<Attested>,
+}
+
+impl Evidence {
+    /// A state with which each builder's word on an artifact can be checked, and a signature that uses `also`.
+    fn state(&self, artifact: &ArtifactName, also: HashAlgorithm) -> HashState {
+        HashState::for_all(self.attested.iter().filter_map(|attested| attested.hash(artifact)).chain([also]))
+    }
+
+    /// Each builder's word on an artifact that was read.
+    fn confirm(&self, artifact: &ArtifactName, state: &HashState, now: Timestamp) -> Result<(), ReleaseError> {
+        for attested in self.attested.iter().filter(|attested| attested.speaks_of(artifact)) {
+            attested
+                .confirm(&self.grant, &self.builders, artifact, state, MacCheck::Elsewhere, now)
+                .map_err(|fault| ReleaseError::Evidence { builder: attested.builder().clone(), fault: fault.into() })?;
+        }
+        Ok(())
+    }
+}
+
+/// The whole chain behind the artifacts: the grant, its approvals as they are listed, and what its builders said.
+fn check_evidence(reader: &Reader<'_>, sums: &Sums, now: Timestamp) -> Result<Evidence, ReleaseError> {
     let grant = reader.read_listed(&[EVIDENCE, GRANT], LARGEST_GRANT, sums.grant())?;
     let grant = Grant::parse(&grant)?;
-    let (quorum, builders) = (grant.terms().quorum, sums.builders().len());
-    if usize::try_from(quorum).is_ok_and(|quorum| builders < quorum) {
-        return Err(ReleaseError::Quorum { quorum, builders });
+    for (file, digest) in sums.approvals() {
+        reader.read_listed(&[EVIDENCE, APPROVALS, file], LARGEST_SIGNATURE, *digest)?;
     }
+    let builders = Builders::of(grant.terms()).map_err(ReleaseError::Quorum)?;
+    let mut attested = Vec::new();
     for (builder, digests) in sums.builders() {
-        let attested = check_builder(reader, &grant, builder, digests, now)?;
-        if attested.manifest().artifacts != *sums.artifacts() {
-            return Err(ReleaseError::NotAttested { builder: builder.clone() });
-        }
+        attested.push(check_builder(reader, &grant, &builders, builder, digests, now)?);
     }
-    Ok((grant, sums.builders().keys().cloned().collect()))
+    let agreed = evidence::settle(grant.terms(), &attested).map_err(ReleaseError::Quorum)?;
+    match agreed.keys().eq(sums.artifacts().iter().map(|artifact| &artifact.name)) {
+        true => Ok(Evidence { grant, builders, attested }),
+        false => Err(ReleaseError::NotAttested),
+    }
 }
 
 fn check_builder(
     reader: &Reader<'_>,
     grant: &Grant,
+    builders: &Builders,
     builder: &BuilderName,
-    digests: &EvidenceDigests,
+    digests: &FileDigests,
     now: Timestamp,
 ) -> Result<Attested, ReleaseError> {
-    let read = |file, limit, digest| reader.read_listed(&[EVIDENCE, builder.as_str(), file], limit, digest);
-    let manifest = read(MANIFEST, LARGEST_MANIFEST, digests.manifest)?;
-    let signature = read(MANIFEST_SIGNATURE, LARGEST_SIGNATURE, digests.signature)?;
-    let key = read(BUILD_KEY, LARGEST_CERTIFICATE, digests.key)?;
-    let attested = evidence::check(grant, &manifest, &signature, now)
-        .map_err(|fault| ReleaseError::Evidence { builder: builder.clone(), fault })?;
-    if attested.manifest().builder == *builder && attested.build_key().binary() == key {
-        Ok(attested)
-    } else {
-        Err(ReleaseError::EvidenceMisplaced { builder: builder.clone() })
+    let key = builders.key(builder).ok_or_else(|| ReleaseError::NotABuilder { builder: builder.clone() })?;
+    let misplaced = || ReleaseError::EvidenceMisplaced { builder: builder.clone() };
+    let (kind, key_file) = (grant.terms().kind(), grant.terms().kind().public_key());
+    let all_there = match kind.files() {
+        EvidenceFiles::Named(files) => files.iter().all(|(name, _)| digests.contains_key(*name)),
+        EvidenceFiles::Each { .. } => true,
+    };
+    if !all_there || key_file.is_some_and(|name| !digests.contains_key(name)) {
+        return Err(misplaced());
     }
+    let mut files = Files::new();
+    for (name, digest) in digests {
+        let is_key = key_file == Some(name.as_str());
+        let limit = if is_key { Some(LARGEST_CERTIFICATE) } else { kind.limit(name) };
+        let bytes = reader.read_listed(&[EVIDENCE, builder.as_str(), name], limit.ok_or_else(misplaced)?, *digest)?;
+        match is_key {
+            true if key.public_file().as_ref() == Some(&bytes) => {}
+            true => return Err(misplaced()),
+            false => drop(files.insert(name.clone(), bytes)),
+        }
+    }
+    evidence::check(grant, builders, builder, &files, MacCheck::Elsewhere, now)
+        .map_err(|fault| ReleaseError::Evidence { builder: builder.clone(), fault: fault.into() })
 }
 
 /// Everything in the folder that a release with this list does not have.
@@ -344,7 +393,13 @@ fn extra_files(folder: &Folder, sums: &Sums) -> Result<Vec<FileReport>, ReleaseE
     let mut top: BTreeSet<String> = sums.artifacts().iter().map(|artifact| artifact.name.to_string()).collect();
     top.extend(sums.signed_files().map(signature_name));
     top.extend([SUMS, EVIDENCE].map(str::to_owned));
-    let builders = sums.builders().keys().map(|name| name.to_string());
+    let mut folders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (builder, files) in sums.builders() {
+        folders.insert(builder.to_string(), files.keys().cloned().collect());
+    }
+    if !sums.approvals().is_empty() {
+        folders.insert(APPROVALS.to_owned(), sums.approvals().keys().cloned().collect());
+    }
 
     let mut extra = Vec::new();
     let mut check = |folder: &Folder, prefix: &str, wanted: &BTreeSet<String>| -> Result<(), ReleaseError> {
@@ -359,10 +414,9 @@ fn extra_files(folder: &Folder, sums: &Sums) -> Result<Vec<FileReport>, ReleaseE
     };
     check(folder, "", &top)?;
     let evidence = folder.subfolder(EVIDENCE)?;
-    check(&evidence, "evidence/", &builders.clone().chain([GRANT.to_owned()]).collect())?;
-    for builder in builders {
-        let wanted = [BUILD_KEY, MANIFEST, MANIFEST_SIGNATURE].map(str::to_owned).into();
-        check(&evidence.subfolder(&builder)?, &format!("evidence/{builder}/"), &wanted)?;
+    check(&evidence, "evidence/", &folders.keys().cloned().chain([GRANT.to_owned()]).collect())?;
+    for (name, wanted) in &folders {
+        check(&evidence.subfolder(name)?, &format!("evidence/{name}/"), wanted)?;
     }
     Ok(extra)
 }

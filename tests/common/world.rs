@@ -38,7 +38,7 @@ pub(crate) struct Granted {
     pub(crate) grant: PathBuf,
     /// `sha256:…`
     pub(crate) id: String,
-    /// The build key of [`BUILDER`], or of the first builder.
+    /// The build key of the first builder that has one, as [`BUILDER`] has.
     pub(crate) key: PathBuf,
     /// Of every builder.
     pub(crate) keys: Vec<PathBuf>,
@@ -238,11 +238,21 @@ impl World {
         Build { folder }
     }
 
+    /// A folder for what was built.
+    pub(crate) fn new_build(&self, name: &str) -> Build {
+        Build { folder: self.new_folder(name) }
+    }
+
     /// Attests everything in the build's folder with the grant's build key.
     pub(crate) fn attest(&self, granted: &Granted, build: &Build) -> Run<'_> {
+        self.attest_with(&granted.key, build)
+    }
+
+    /// As [`World::attest`], with this key.
+    pub(crate) fn attest_with(&self, key: &Path, build: &Build) -> Run<'_> {
         let artifacts = build.artifacts();
         let artifacts: Vec<&dyn AsRef<OsStr>> = artifacts.iter().map(|path| path as &dyn AsRef<OsStr>).collect();
-        self.countersign(&[&"attest", &"--key", &granted.key]).with(&artifacts)
+        self.countersign(&[&"attest", &"--key", &key]).with(&artifacts)
     }
 
     /// Signs the build into the inbox.
@@ -326,11 +336,18 @@ impl Granted {
         Self {
             grant: text(&said["grant_file"]).into(),
             id: text(&said["grant"]),
-            key: keys[0].clone(),
+            key: keys.first().cloned().unwrap_or_default(),
             keys,
             project: text(&said["project"]),
             version: text(&said["version"]),
         }
+    }
+
+    /// The build key that was made for this builder.
+    pub(crate) fn key_of(&self, builder: &str) -> &Path {
+        let ending = format!(".{builder}.key");
+        let mut keys = self.keys.iter().filter(|path| path.to_string_lossy().ends_with(&ending));
+        keys.next().unwrap_or_else(|| panic!("no key of {builder}: {:?}", self.keys))
     }
 
     /// The grant as JSON.
@@ -353,9 +370,21 @@ impl Build {
         self.folder.join(name)
     }
 
+    /// One builder's folder in it, with what that one built.
+    pub(crate) fn of(&self, builder: &str, artifacts: &[(&str, &[u8])]) -> Self {
+        let folder = self.at(builder);
+        fs::create_dir_all(&folder).expect("a folder");
+        for (name, bytes) in artifacts {
+            fs::write(folder.join(name), bytes).expect("an artifact");
+        }
+        Self { folder }
+    }
+
     /// The files that are not the builder's evidence.
     pub(crate) fn artifacts(&self) -> Vec<PathBuf> {
-        let names = super::listing(&self.folder).into_iter().filter(|name| !name.starts_with("build."));
+        let is_evidence =
+            |name: &String| name.starts_with("build.") || [".sig", ".mac"].iter().any(|ending| name.ends_with(ending));
+        let names = super::listing(&self.folder).into_iter().filter(|name| !is_evidence(name));
         names.map(|name| self.at(&name)).collect()
     }
 

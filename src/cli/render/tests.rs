@@ -3,16 +3,22 @@
 use super::*;
 use crate::config::{ConfigError, ConfigFault};
 use crate::domain::artifact::{BadList, BadText};
+use crate::domain::build_key::BadLabel;
 use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::evidence::{Differences, EvidenceForm, Scheme};
 use crate::domain::grant::Grant;
 use crate::domain::key::Fingerprint;
 use crate::domain::manifest::{BadManifest, Manifest};
 use crate::domain::name::ArtifactName;
 use crate::domain::release::{BadSums, Sums};
+use crate::domain::statement::BadStatement;
 use crate::domain::time::{Period, Timestamp};
+use crate::dsse::{BadEd25519Key, BadEnvelope};
 use crate::ledger::LedgerFault;
+use crate::mac::BadMac;
 use crate::openpgp::BadSignature;
-use crate::steps::evidence::EvidenceError;
+use crate::ssh::{BadSshKey, BadSshSignature};
+use crate::steps::evidence::{BadBuilderKey, Dissent, EvidenceError};
 
 fn path() -> PathBuf {
     "path".into()
@@ -44,6 +50,14 @@ fn artifact() -> ArtifactName {
 
 fn builder() -> crate::domain::name::BuilderName {
     "m1".parse().expect("a name")
+}
+
+fn other_builder() -> crate::domain::name::BuilderName {
+    "m2".parse().expect("a name")
+}
+
+fn approver() -> crate::domain::name::ApproverName {
+    "alice".parse().expect("a name")
 }
 
 fn file_faults() -> Vec<FileError> {
@@ -111,6 +125,7 @@ fn token_errors() -> Vec<TokenError> {
 }
 
 fn home_errors() -> Vec<HomeError> {
+    let ssh_key = |fault| ConfigFault::SshKey { approver: approver(), fault };
     let config = ConfigFault::UnknownKey { key: "tokn".into(), nearest: "token" };
     vec![
         HomeError::Missing(path()),
@@ -123,6 +138,16 @@ fn home_errors() -> Vec<HomeError> {
         HomeError::Config(ConfigError { path: path(), fault: config }),
         HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Domain("a b".into()) }),
         HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Malformed { line: 3, reason: text() } }),
+        HomeError::Config(ConfigError {
+            path: path(),
+            fault: ConfigFault::TooFewApprovers { needed: 2, approvers: 1 },
+        }),
+        HomeError::Config(ConfigError { path: path(), fault: ConfigFault::ApproverTwice(approver()) }),
+        HomeError::Config(ConfigError { path: path(), fault: ConfigFault::NoKey(approver()) }),
+        HomeError::Config(ConfigError { path: path(), fault: ssh_key(BadSshKey::Malformed(text())) }),
+        HomeError::Config(ConfigError { path: path(), fault: ssh_key(BadSshKey::Kind("ssh-dss".into())) }),
+        HomeError::ApproverCertificate { approver: approver(), path: path(), fault: BadCertificate::Secret },
+        HomeError::Nonce { path: path(), fault: BadMac::Nonce },
         HomeError::Certificate { path: path(), fault: BadCertificate::NotOne(2) },
         HomeError::Grant { path: path(), fault: BadGrant::NoBuilder },
         HomeError::Ledger(ledger_error()),
@@ -178,19 +203,123 @@ fn evidence_errors() -> Vec<EvidenceError> {
         BadManifest::List(BadList::Unsorted { name: artifact() }),
         BadManifest::List(BadList::Clash { first: "Tool".into(), second: "tool".into() }),
     ];
+    let file = || "build.manifest".to_owned();
+    let bad_pem = || BadEd25519Key::Public;
+    let statements = [
+        BadStatement::Json(text()),
+        BadStatement::Type(text()),
+        BadStatement::NoDigest(artifact()),
+        BadStatement::Time(text()),
+        BadStatement::List(BadList::Empty),
+    ];
+    let envelopes = [
+        BadEnvelope::Json(text()),
+        BadEnvelope::PayloadType("text/plain".into()),
+        BadEnvelope::NotOne(2),
+        BadEnvelope::Base64("payload"),
+        BadEnvelope::Signature,
+    ];
+    let macs = [BadMac::Malformed, BadMac::Mismatch("build.manifest")];
     let mut errors = vec![
-        EvidenceError::BuildKey { builder: builder(), fault: BadCertificate::Secret },
-        EvidenceError::Signature(BadSignature::Mismatch("build.manifest".into())),
-        EvidenceError::NotABuilder { issuer: text(), builders: vec![(builder(), key())] },
-        EvidenceError::OtherGrant { found: id(), expected: GrantId::of(b"other") },
-        EvidenceError::OtherBuilder { found: builder(), signer: builder() },
+        EvidenceError::BuildKey { builder: builder(), fault: BadBuilderKey::OpenPgp(BadCertificate::Secret) },
+        EvidenceError::BuildKey { builder: builder(), fault: BadBuilderKey::Ed25519(bad_pem()) },
+        EvidenceError::BuildKey { builder: builder(), fault: BadBuilderKey::Ed25519(BadEd25519Key::SmallOrder) },
+        EvidenceError::SharedKey { first: builder(), second: other_builder() },
+        EvidenceError::Missing(file()),
+        EvidenceError::Signature { file: file(), fault: BadSignature::Mismatch(file()) },
+        EvidenceError::NotABuilder { file: file(), issuer: text(), builders: vec![(builder(), key())] },
+        EvidenceError::ByOther { file: file(), builder: builder(), signer: other_builder() },
+        EvidenceError::OtherGrant { file: file(), found: Some(id().to_string()), expected: GrantId::of(b"other") },
+        EvidenceError::OtherGrant { file: file(), found: None, expected: GrantId::of(b"other") },
+        EvidenceError::OtherBuilder { found: builder(), signer: other_builder() },
         EvidenceError::OtherBuild { found: "foo 1".into(), expected: "foo 2".into() },
+        EvidenceError::OtherArtifact { file: "foo.sig".into(), found: None, domain: "example.org".into() },
+        EvidenceError::OtherArtifact {
+            file: "foo.sig".into(),
+            found: Some("bar".into()),
+            domain: "example.org".into(),
+        },
+        EvidenceError::Name { file: "../x.sig".into(), fault: "../x".parse::<ArtifactName>().expect_err("refused") },
+        EvidenceError::List(BadList::TooMany),
         EvidenceError::NameNotAllowed { name: artifact(), patterns: vec!["`bar*`".into()] },
         EvidenceError::TooMany { count: 3, limit: 2 },
-        EvidenceError::Quorum { quorum: 2 },
+        EvidenceError::OutOfTime { file: file(), at: at(), not_before: at(), expires: at() },
+        EvidenceError::Digest { name: artifact(), builder: builder(), found: digest("a"), expected: digest("b") },
+        EvidenceError::Quorum { quorum: 2, builders: vec![] },
+        EvidenceError::Quorum { quorum: 2, builders: vec![builder()] },
+        EvidenceError::TooFew { name: artifact(), quorum: 3, builders: vec![builder(), other_builder()] },
+        dissent(),
     ];
+    errors.extend(statements.map(EvidenceError::from));
+    errors.extend(envelopes.map(EvidenceError::from));
+    errors.extend(macs.map(|fault| EvidenceError::Mac { file: "build.manifest.mac".into(), fault }));
     errors.extend(manifests.map(EvidenceError::from));
     errors
+}
+
+fn dissent() -> EvidenceError {
+    let (one, other) = ((builder(), digest("a")), (other_builder(), digest("b")));
+    Box::new(Dissent { name: artifact(), one, other, differences: Differences::new() }).into()
+}
+
+fn policy_errors() -> Vec<PolicyError> {
+    let grant = || id().short();
+    let not_counted = vec![(approver(), BadApproval::Stranger(text()))];
+    vec![
+        PolicyError::Revoked { grant: grant(), at: at() },
+        PolicyError::Approvals { grant: grant(), needed: 2, have: vec![], not_counted: vec![] },
+        PolicyError::Approvals { grant: grant(), needed: 2, have: vec![approver()], not_counted },
+        PolicyError::Changed { grant: grant(), file: "alice.sig".into() },
+        PolicyError::Embargo { grant: grant(), approved: at(), until: at() },
+        PolicyError::Older {
+            version: "1.2.3".parse().expect("a version"),
+            newer: "1.2.4".parse().expect("a version"),
+            grant: grant(),
+        },
+        PolicyError::Home(HomeError::Busy(path())),
+    ]
+}
+
+fn approve_errors() -> Vec<ApproveError> {
+    let grant = || id().short();
+    let faults = vec![
+        BadApproval::Stranger(text()),
+        BadApproval::Other(approver()),
+        BadApproval::OpenPgp(BadSignature::Mismatch("the grant".into())),
+        BadApproval::Key(KeyTrouble::KeyRevoked { key: key(), reason: text() }),
+        BadApproval::Ssh(BadSshSignature::Malformed(text())),
+        BadApproval::Ssh(BadSshSignature::Namespace { found: "git".into(), expected: "countersign-grant" }),
+        BadApproval::Ssh(BadSshSignature::Mismatch),
+        BadApproval::Ssh(BadSshSignature::Untouched),
+    ];
+    let mut errors = vec![
+        ApproveError::NotIssued(grant()),
+        ApproveError::Over { grant: grant(), reason: "was revoked".into() },
+        ApproveError::Again { approver: approver(), grant: grant() },
+        ApproveError::Home(HomeError::Busy(path())),
+    ];
+    errors.extend(faults.into_iter().map(|fault| ApproveError::Approval { file: "grant.sig".into(), fault }));
+    errors
+}
+
+fn key_faults() -> Vec<KeyFault> {
+    let bad_label = || BadLabel::Missing("grant");
+    vec![
+        KeyFault::OpenPgp(BadBuildKey::Malformed(text())),
+        KeyFault::OpenPgp(BadBuildKey::Label(bad_label())),
+        KeyFault::OpenPgp(BadBuildKey::NoSecret(text())),
+        KeyFault::Ed25519(BadEd25519Key::Secret),
+        KeyFault::Nonce(BadMac::Nonce),
+        KeyFault::Label(bad_label()),
+        KeyFault::Label(BadLabel::Unreadable(text())),
+        KeyFault::NotText,
+        KeyFault::OtherScheme { found: Scheme::Hmac, expected: Scheme::Dsse },
+        KeyFault::NoGrant,
+        KeyFault::OtherGrant(id().short()),
+        KeyFault::NotInGrant(id().short()),
+        KeyFault::from(EvidenceError::SharedKey { first: builder(), second: other_builder() }),
+        KeyFault::Token(MakeError::WrongAnswer),
+    ]
 }
 
 fn build_errors() -> Vec<BuildError> {
@@ -200,18 +329,26 @@ fn build_errors() -> Vec<BuildError> {
         BuildError::NotYetValid { grant: grant(), not_before: at() },
         BuildError::Expired { grant: grant(), expires: at() },
         BuildError::OtherReleaseKey { granted: key(), ours: key() },
-        BuildError::Closed { grant: grant(), accepted: digest("m"), builder: builder(), at: at() },
-        BuildError::Extra { folder: path(), name: "extra\u{1b}[2J".into() },
+        BuildError::NonceGone { grant: grant() },
+        BuildError::NonceChanged { builder: builder() },
+        BuildError::Closed { grant: grant(), builders: vec![builder(), other_builder()], at: at() },
+        BuildError::Extra { folder: path(), name: "extra\u{1b}[2J".into(), builder: Some(builder()) },
+        BuildError::Extra { folder: path(), name: "extra".into(), builder: None },
         BuildError::MissingArtifact { name: artifact(), folder: path() },
-        BuildError::Digest { name: artifact(), found: digest("a"), expected: digest("b") },
         BuildError::TooLarge { name: artifact(), limit: 10 },
         BuildError::File(file()),
         BuildError::Output(file()),
         BuildError::IntoItself(path()),
-        BuildError::Ledger(ledger_error()),
+        BuildError::Home(ledger_error().into()),
+        BuildError::Evidence {
+            builder: Some(builder()),
+            fault: Box::new(EvidenceError::Missing("build.manifest".into())),
+        },
     ];
     errors.extend(key_troubles().into_iter().map(BuildError::ReleaseKey));
-    errors.extend(evidence_errors().into_iter().map(BuildError::Evidence));
+    errors.extend(policy_errors().into_iter().map(BuildError::Policy));
+    errors
+        .extend(evidence_errors().into_iter().map(|fault| BuildError::Evidence { builder: None, fault: fault.into() }));
     errors
 }
 
@@ -232,10 +369,11 @@ fn release_errors() -> Vec<ReleaseError> {
         ReleaseError::Sums(BadSums::Evidence),
         ReleaseError::Digest { file: text(), found: digest("a"), expected: digest("b") },
         ReleaseError::Grant(Grant::parse(b"{}").expect_err("refused")),
-        ReleaseError::Evidence { builder: builder(), fault: EvidenceError::Quorum { quorum: 2 } },
+        ReleaseError::Evidence { builder: builder(), fault: EvidenceError::Missing(text()).into() },
         ReleaseError::EvidenceMisplaced { builder: builder() },
-        ReleaseError::Quorum { quorum: 2, builders: 1 },
-        ReleaseError::NotAttested { builder: builder() },
+        ReleaseError::Quorum(EvidenceError::Quorum { quorum: 2, builders: vec![builder()] }),
+        ReleaseError::NotABuilder { builder: builder() },
+        ReleaseError::NotAttested,
         ReleaseError::File(file()),
         ReleaseError::Copy(file()),
     ];
@@ -260,8 +398,14 @@ fn every_error() -> Vec<CliError> {
         CliError::BadGrant { path: path(), fault: BadGrant::NoPattern },
         CliError::Nowhere,
         CliError::NoEntry(9),
+        CliError::Signer { program: "ssh-keygen".into(), reason: text() },
+        CliError::NotApproved,
+        CliError::NothingToCompare(id().short()),
+        RevokeError::NotIssued(id().short()).into(),
+        RevokeError::Again { grant: id().short(), entry: 9 }.into(),
         AttestError::Expired { at: at() }.into(),
-        AttestError::Key(BadBuildKey::NoSecret(text())).into(),
+        AttestError::Key(KeyFault::NotText).into(),
+        AttestError::NoPredicate.into(),
         AttestError::Name { path: path(), fault: bad_name() }.into(),
         AttestError::NotAllowed { path: path(), patterns: vec!["`foo*`".into()] }.into(),
         AttestError::SecretKey { path: path() }.into(),
@@ -280,6 +424,24 @@ fn every_error() -> Vec<CliError> {
         AdmitError::File(file()).into(),
         GrantError::ReleaseKey(KeyTrouble::CertificateExpired { certificate: key(), at: at() }).into(),
         GrantError::Grant(BadGrant::BuilderTwice("m1".into())).into(),
+        GrantError::Grant(BadGrant::KeyTwice(builder(), other_builder())).into(),
+        GrantError::Grant(BadGrant::NoSuchEvidence { scheme: Scheme::Dsse, form: EvidenceForm::PerArtifact }).into(),
+        GrantError::NoEnrolment(builder()).into(),
+        GrantError::EnrolledKey { builder: builder(), path: path(), fault: BadEd25519Key::Public.into() }.into(),
+        GrantError::EnrolledTrouble {
+            builder: builder(),
+            path: path(),
+            fault: KeyTrouble::NotForSigning { key: key() },
+        }
+        .into(),
+        GrantError::Builders(EvidenceError::SharedKey { first: builder(), second: other_builder() }).into(),
+        GrantError::Older {
+            project: "foo".parse().expect("a name"),
+            version: "1.2.3".parse().expect("a version"),
+            newer: "1.2.4".parse().expect("a version"),
+            entry: 9,
+        }
+        .into(),
         GrantError::TooLong(period).into(),
         GrantError::Home(HomeError::Busy(path())).into(),
         GrantError::Ledger(ledger_error()).into(),
@@ -319,13 +481,8 @@ fn every_error() -> Vec<CliError> {
     let certificates =
         [BadCertificate::Malformed(text()), BadCertificate::NotOne(0), BadCertificate::Secret, BadCertificate::Version];
     errors.extend(certificates.map(|fault| CliError::Certificate { path: path(), fault }));
-    let build_keys = [
-        BadBuildKey::Malformed(text()),
-        BadBuildKey::Unlabelled("grant"),
-        BadBuildKey::Label(text()),
-        BadBuildKey::NoSecret(text()),
-    ];
-    errors.extend(build_keys.map(|fault| CliError::BuildKey { path: path(), fault }));
+    errors.extend(key_faults().into_iter().map(|fault| CliError::BuildKey { path: path(), fault }));
+    errors.extend(approve_errors().into_iter().map(CliError::from));
     errors.extend(release_errors().into_iter().map(CliError::from));
     errors.extend(build_errors().into_iter().map(CliError::from));
     errors.extend(token_errors().into_iter().map(CliError::from));

@@ -1,0 +1,311 @@
+//! `countersign grants`
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::render::{CliError, Output};
+use super::{is_grant_id, read_grant, read_grant_file};
+use crate::domain::event::{Entry, Event};
+use crate::domain::evidence::Differences;
+use crate::domain::grant::Grant;
+use crate::domain::name::ProjectName;
+use crate::domain::time::Timestamp;
+use crate::files::Folder;
+use crate::home::Home;
+use crate::ledger::{GrantRecord, Ledger};
+use crate::steps::build::compare;
+use crate::steps::policy::{self, Approval};
+use crate::steps::revoke::revoke;
+
+/// Look at grants, compare what builders made under one, and take one back
+#[derive(Debug, Args)]
+pub(super) struct Grants {
+    #[command(subcommand)]
+    command: GrantsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum GrantsCommand {
+    /// List the grants that were issued here, and where each stands
+    #[command(after_help = "Example:\n  countersign grants list --project foo")]
+    List {
+        /// Only those of this project
+        #[arg(long, value_name = "PROJECT")]
+        project: Option<ProjectName>,
+    },
+    /// Show what a grant approves: what may be signed, built by whom, until when
+    ///
+    /// On the signing host that issued it, also what changed against the project's last grant, and where it stands. Of a
+    /// file it shows what the file says, on any machine.
+    #[command(after_help = "Example:\n  countersign grants show foo-1.2.3.grant.json")]
+    Show {
+        /// The grant: its file, or at least eight digits of its id
+        grant: String,
+    },
+    /// Take a grant back: nothing is signed under it any more
+    ///
+    /// What was signed before stays signed.
+    #[command(after_help = "Example:\n  countersign grants revoke b5bb9d80 --reason 'm2 was compromised'")]
+    Revoke {
+        /// The grant: at least eight digits of its id, or its file
+        grant: String,
+        /// Why, for the log
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// List the artifacts in which builders differ, a start for finding out why a build does not reproduce
+    ///
+    /// Shows what was found when the build was refused last, or with --from compares anew what is in the builders' folders.
+    #[command(after_help = "Example:\n  countersign grants diff b5bb9d80 --from inbox/")]
+    Diff {
+        /// The grant: its file, or at least eight digits of its id
+        grant: String,
+        /// The folder with a folder for each builder, as for `sign`
+        #[arg(long, value_name = "DIR")]
+        from: Option<PathBuf>,
+    },
+}
+
+impl Grants {
+    pub(super) fn run(
+        self,
+        home: impl FnOnce() -> Result<PathBuf, CliError>,
+        output: &mut Output,
+    ) -> Result<(), CliError> {
+        let now = Timestamp::now();
+        match self.command {
+            GrantsCommand::List { project } => list(&Home::open(&home()?)?, project, now, output),
+            GrantsCommand::Show { grant } => show(&grant, home, now, output),
+            GrantsCommand::Revoke { grant, reason } => {
+                let home = Home::open(&home()?)?;
+                let lock = home.lock()?;
+                let grant = read_grant(&grant, &home)?;
+                let (project, version) = (&grant.terms().project, &grant.terms().version);
+                let entry = revoke(&grant, reason, &home, &lock, now)?;
+                output.line(format!("revoked grant {} of {project} {version}", grant.id()));
+                output.line(format!("  ledger     entry {entry}"));
+                output.value(json!({ "grant": grant.id(), "ledger_entry": entry }));
+                Ok(())
+            }
+            GrantsCommand::Diff { grant, from } => diff(&grant, from.as_deref(), &Home::open(&home()?)?, now, output),
+        }
+    }
+}
+
+/// Where a grant stands, in words.
+fn state(grant: &Grant, record: &GrantRecord, approvals: &[Approval], needed: u32, now: Timestamp) -> String {
+    let (not_before, expires) = (grant.terms().not_before, grant.terms().expires);
+    match record {
+        GrantRecord { revoked: Some(entry), .. } => format!("revoked (entry {entry})"),
+        GrantRecord { signed: Some(entry), .. } => format!("signed (entry {entry})"),
+        GrantRecord { accepted: Some(entry), .. } => format!("accepted, not signed yet (entry {entry})"),
+        _ if now >= expires => format!("expired at {expires}"),
+        _ if now < not_before => format!("not valid before {not_before}"),
+        _ => match counting(approvals) {
+            count if count < needed as usize => format!("waits for approvals, {count} of {needed}"),
+            _ => format!("open until {expires}"),
+        },
+    }
+}
+
+fn counting(approvals: &[Approval]) -> usize {
+    let mut names: Vec<_> = approvals.iter().filter(|it| it.fault.is_none()).map(|it| &it.approver).collect();
+    names.dedup();
+    names.len()
+}
+
+fn list(home: &Home, project: Option<ProjectName>, now: Timestamp, output: &mut Output) -> Result<(), CliError> {
+    let ledger = home.ledger()?;
+    let records = match &project {
+        Some(project) => ledger.grants_of(project)?,
+        None => ledger.grants()?,
+    };
+    let mut values = Vec::new();
+    for record in &records {
+        let grant = home.grant(&record.grant.hex())?;
+        let approvals = policy::approvals(&grant, home, &ledger, now)?;
+        let state = state(&grant, record, &approvals, home.config.approvals, now);
+        let terms = grant.terms();
+        let title = format!("{} {}", terms.project, terms.version);
+        output.line(format!("{}  {title:24} {state}", grant.id().short()));
+        values.push(json!({
+            "grant": grant.id(),
+            "project": terms.project,
+            "version": terms.version,
+            "expires": terms.expires,
+            "state": state,
+            "issued_entry": record.issued,
+            "accepted_entry": record.accepted,
+            "signed_entry": record.signed,
+            "revoked_entry": record.revoked,
+        }));
+    }
+    if records.is_empty() {
+        output.line("no grant was issued");
+    }
+    output.value(json!({ "grants": values }));
+    Ok(())
+}
+
+fn show(
+    text: &str,
+    home: impl FnOnce() -> Result<PathBuf, CliError>,
+    now: Timestamp,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let is_id = is_grant_id(text);
+    let home = home().and_then(|path| Ok(Home::open(&path)?));
+    // A file can be read by an approver, who has no home.
+    let (grant, home) = match home {
+        Ok(home) => (read_grant(text, &home)?, Some(home)),
+        Err(error) if is_id => return Err(error),
+        Err(_) => (read_grant_file(Path::new(text))?, None),
+    };
+    show_terms(&grant, output);
+    let mut value = json!({ "grant": grant.id(), "terms": grant.terms() });
+    if let Some(home) = &home {
+        let ledger = home.ledger()?;
+        match ledger.grant(grant.id())? {
+            None => output.line("  state      not issued by this signing host: nothing will be signed under it"),
+            Some(record) => {
+                let approvals = policy::approvals(&grant, home, &ledger, now)?;
+                let state = state(&grant, &record, &approvals, home.config.approvals, now);
+                output.line(format!("  state      {state}"));
+                show_approvals(&approvals, home.config.approvals, output);
+                let changes = changes(&grant, &record, home, &ledger, output)?;
+                value["state"] = json!(state);
+                value["changes"] = json!(changes);
+                value["approvals"] = approvals
+                    .iter()
+                    .map(|it| json!({ "approver": it.approver, "at": it.at, "counts": it.fault.is_none() }))
+                    .collect();
+            }
+        }
+    }
+    output.value(value);
+    Ok(())
+}
+
+/// What a grant says, for somebody who has to approve it.
+pub(super) fn show_terms(grant: &Grant, output: &mut Output) {
+    let terms = grant.terms();
+    output.line(format!("grant {}", grant.id()));
+    for (name, value) in described(grant) {
+        output.line(format!("  {name:10} {value}"));
+    }
+    output.line(format!("  counts     from {} until {}", terms.not_before, terms.expires));
+}
+
+/// What one grant of a project has in common with the next, or has not.
+fn described(grant: &Grant) -> Vec<(&'static str, String)> {
+    let terms = grant.terms();
+    let source = terms.source.as_ref().map_or_else(
+        || "not said".to_owned(),
+        |source| format!("{} {}", source.uri, source.digest.as_deref().unwrap_or("")).trim_end().to_owned(),
+    );
+    let builders = terms.builders.iter().map(|builder| builder.name.as_str()).collect::<Vec<_>>().join(", ");
+    let patterns = terms.artifacts.names.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", ");
+    let alone = if terms.scheme.convinces_host_alone() { ", which convinces the signing host alone" } else { "" };
+    vec![
+        ("project", terms.project.to_string()),
+        ("version", terms.version.to_string()),
+        ("source", source),
+        ("builders", builders),
+        ("quorum", format!("{} of {} must agree", terms.quorum, terms.builders.len())),
+        ("evidence", format!("{} {}{alone}", terms.scheme, terms.evidence)),
+        (
+            "artifacts",
+            format!("{patterns}; at most {}, {} bytes", terms.artifacts.max_count, terms.artifacts.max_bytes),
+        ),
+        ("signed by", terms.release_key.to_string()),
+    ]
+}
+
+fn show_approvals(approvals: &[Approval], needed: u32, output: &mut Output) {
+    if needed == 0 && approvals.is_empty() {
+        return output.line("  approvals  none needed: issuing it was the approval");
+    }
+    output.line(format!("  approvals  {} of {needed}", counting(approvals)));
+    for approval in approvals {
+        let fault = approval.fault.as_ref().map(|fault| format!(", but it does not count: it {fault}"));
+        output.line(format!("    {} at {}{}", approval.approver, approval.at, fault.unwrap_or_default()));
+    }
+}
+
+/// What is different from the project's last grant before this one.
+fn changes(
+    grant: &Grant,
+    record: &GrantRecord,
+    home: &Home,
+    ledger: &Ledger,
+    output: &mut Output,
+) -> Result<Vec<serde_json::Value>, CliError> {
+    let earlier = ledger.grants_of(&grant.terms().project)?;
+    let Some(last) = earlier.iter().rfind(|it| it.issued < record.issued) else {
+        output.line("  changed    nothing to compare: it is the first grant of this project");
+        return Ok(Vec::new());
+    };
+    let before = home.grant(&last.grant.hex())?;
+    output.line(format!("  changed    against grant {} of version {}", before.id().short(), before.terms().version));
+    let mut changes = Vec::new();
+    for ((name, was), (_, is)) in described(&before).into_iter().zip(described(grant)) {
+        if was != is {
+            output.line(format!("    {name:10} {was} -> {is}"));
+            changes.push(json!({ "what": name, "was": was, "is": is }));
+        }
+    }
+    if changes.is_empty() {
+        output.line("    nothing");
+    }
+    Ok(changes)
+}
+
+fn diff(text: &str, from: Option<&Path>, home: &Home, now: Timestamp, output: &mut Output) -> Result<(), CliError> {
+    let ledger = home.ledger()?;
+    let grant = read_grant(text, home)?;
+    let differences = match from {
+        Some(from) => compare(&grant, &Folder::open(from)?, home, &ledger, now)?,
+        None => {
+            let history = ledger.history(grant.id())?;
+            let last = history.into_iter().rev().find_map(|Entry { index, event, .. }| match event {
+                Event::EvidenceRefused { differences, .. } if !differences.is_empty() => Some((index, differences)),
+                _ => None,
+            });
+            let Some((index, differences)) = last else { return Err(CliError::NothingToCompare(grant.id().short())) };
+            output.line(format!("as found in ledger entry {index}"));
+            differences
+        }
+    };
+    show_differences(&differences, output);
+    if let (Some(from), Some((artifact, builders))) = (from, differences.iter().next()) {
+        let built: Vec<_> = builders.iter().filter(|(_, digest)| digest.is_some()).map(|(name, _)| name).collect();
+        let other = built.iter().find(|name| builders[**name] != builders[built[0]]);
+        if let Some(other) = other {
+            let paths = [built[0], other].map(|name| from.join(name.as_str()).join(artifact.as_str()));
+            let installed = std::env::var_os("PATH")
+                .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("diffoscope").is_file()));
+            output.line(match installed {
+                true => format!("next: diffoscope {} {}", paths[0].display(), paths[1].display()),
+                false => "next: install diffoscope, which shows where two files differ".to_owned(),
+            });
+        }
+    }
+    output.value(json!({ "grant": grant.id(), "differences": differences }));
+    Ok(())
+}
+
+/// A line for each builder of each artifact in which they differ.
+pub(super) fn show_differences(differences: &Differences, output: &mut Output) {
+    if differences.is_empty() {
+        return output.line("the builders agree in everything");
+    }
+    for (artifact, builders) in differences {
+        output.line(format!("{artifact}"));
+        for (builder, digest) in builders {
+            let digest = digest.map_or_else(|| "did not build it".to_owned(), |digest| digest.to_string());
+            output.line(format!("  {builder:16} {digest}"));
+        }
+    }
+}

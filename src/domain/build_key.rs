@@ -1,0 +1,154 @@
+//! What a build key's file says beside the secret: everything that M must know, so that one secret is enough.
+
+use std::fmt;
+
+use super::digest::GrantId;
+use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
+use super::grant::{Grant, NamePattern};
+use super::name::{BuilderName, ProjectName, Version, is_domain};
+
+/// What a build key was made for. M takes it over into its evidence; only H's check of the evidence against the grant
+/// gives it weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildKeyLabel {
+    /// The grant.
+    pub grant: GrantId,
+    /// The builder.
+    pub builder: BuilderName,
+    /// What is built.
+    pub project: ProjectName,
+    /// Its version.
+    pub version: Version,
+    /// What evidence the grant asks for.
+    pub kind: EvidenceKind,
+    /// The domain of notations, where the evidence has some.
+    pub domain: Option<String>,
+    /// Patterns of which the grant wants one to fit each artifact's name.
+    pub names: Vec<NamePattern>,
+}
+
+/// A build key's file that does not say what it must.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadLabel {
+    /// A line that must be there once.
+    #[error("has no header line `{0} …`")]
+    Missing(&'static str),
+    /// A line that cannot be read.
+    #[error("has a header line that cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl BuildKeyLabel {
+    /// What `grant` says to one of its builders.
+    pub fn of(grant: &Grant, builder: &BuilderName) -> Self {
+        let terms = grant.terms();
+        Self {
+            grant: grant.id(),
+            builder: builder.clone(),
+            project: terms.project.clone(),
+            version: terms.version.clone(),
+            kind: terms.kind(),
+            domain: terms.domain.clone(),
+            names: terms.artifacts.names.clone(),
+        }
+    }
+
+    /// The header lines, without what marks them as such.
+    pub fn to_lines(&self) -> Vec<String> {
+        let Self { grant, builder, project, version, kind, domain, names } = self;
+        let (scheme, form) = kind.scheme_and_form();
+        let build = [
+            format!("grant {grant}"),
+            format!("builder {builder}"),
+            format!("project {project}"),
+            format!("version {version}"),
+            format!("scheme {scheme}"),
+            format!("evidence {form}"),
+        ];
+        let domain = domain.iter().map(|domain| format!("domain {domain}"));
+        build.into_iter().chain(domain).chain(names.iter().map(|pattern| format!("name {pattern}"))).collect()
+    }
+
+    /// Reads what [`BuildKeyLabel::to_lines`] wrote; `None` if there is nothing of it at all.
+    pub fn from_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Option<Self>, BadLabel> {
+        let lines: Vec<&str> = lines.into_iter().map(str::trim_end).collect();
+        let values =
+            |name: &'static str| lines.iter().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(' '));
+        let optional = |name: &'static str| {
+            let mut values = values(name);
+            match (values.next(), values.next()) {
+                (Some(_), Some(_)) => Err(BadLabel::Unreadable(format!("there are two of `{name}`"))),
+                (first, _) => Ok(first),
+            }
+        };
+        let value = |name: &'static str| optional(name)?.ok_or(BadLabel::Missing(name));
+        if optional("grant")?.is_none() {
+            return Ok(None);
+        }
+        let names = values("name").map(parsed).collect::<Result<Vec<_>, _>>()?;
+        if names.is_empty() {
+            return Err(BadLabel::Missing("name"));
+        }
+        let scheme = one_of(value("scheme")?, &Scheme::ALL)?;
+        let form = one_of(value("evidence")?, &EvidenceForm::ALL)?;
+        let kind = EvidenceKind::of(scheme, form)
+            .ok_or_else(|| BadLabel::Unreadable(format!("scheme {scheme} has no evidence of form {form}")))?;
+        let domain = optional("domain")?.map(str::to_owned);
+        if domain.as_ref().is_some_and(|domain| !is_domain(domain)) {
+            return Err(BadLabel::Unreadable("`domain` is not a domain name".to_owned()));
+        }
+        Ok(Some(Self {
+            grant: parsed(value("grant")?)?,
+            builder: parsed(value("builder")?)?,
+            project: parsed(value("project")?)?,
+            version: parsed(value("version")?)?,
+            kind,
+            domain,
+            names,
+        }))
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Result<T, BadLabel> {
+    text.parse().map_err(|error: T::Err| BadLabel::Unreadable(error.to_string()))
+}
+
+fn one_of<T: fmt::Display + Copy>(text: &str, all: &[T]) -> Result<T, BadLabel> {
+    let found = all.iter().find(|value| value.to_string() == text).copied();
+    found.ok_or_else(|| BadLabel::Unreadable(format!("`{}` is not known", text.chars().take(40).collect::<String>())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label() -> BuildKeyLabel {
+        BuildKeyLabel {
+            grant: GrantId::of(b"grant"),
+            builder: "m1".parse().expect("a name"),
+            project: "foo".parse().expect("a name"),
+            version: "1.2.3".parse().expect("a version"),
+            kind: EvidenceKind::Signatures,
+            domain: Some("example.org".to_owned()),
+            names: vec!["foo*".parse().expect("a pattern"), "* *".parse().expect("a pattern")],
+        }
+    }
+
+    #[test]
+    fn a_label_reads_back_as_it_was_written() {
+        let (label, lines) = (label(), label().to_lines());
+        let read = |lines: &[String]| BuildKeyLabel::from_lines(lines.iter().map(String::as_str));
+        assert_eq!(read(&lines), Ok(Some(label)));
+        assert_eq!(read(&[]), Ok(None));
+        for without in ["builder", "project", "version", "scheme", "evidence", "name"] {
+            let fewer: Vec<_> = lines.iter().filter(|line| !line.starts_with(without)).cloned().collect();
+            assert_eq!(read(&fewer), Err(BadLabel::Missing(without)));
+        }
+        let twice = [&lines[..], &lines[..1]].concat();
+        assert!(matches!(read(&twice), Err(BadLabel::Unreadable(_))));
+        for (from, to) in [("openpgp", "dsse"), ("example.org", "..")] {
+            let changed: Vec<_> = lines.iter().map(|line| line.replace(from, to)).collect();
+            assert!(matches!(read(&changed), Err(BadLabel::Unreadable(_))), "{to}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What a builder leaves beside its artifacts, and which files that is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::artifact::sum_line;
+use super::digest::Sha256;
+use super::manifest::{LARGEST_MANIFEST, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE};
+use super::name::{ArtifactName, BuilderName};
+use super::statement::{ENVELOPE, LARGEST_ENVELOPE};
+
+/// The file name of a builder's OpenPGP key in its evidence, as a binary keyring that gpgv reads.
+pub const BUILD_KEY: &str = "build-key.pgp";
+/// The file name of a builder's Ed25519 key in its evidence, as `openssl pkey -pubin` reads it.
+pub const BUILD_KEY_PEM: &str = "build-key.pem";
+
+/// The largest signature or MAC that evidence may have, in bytes.
+const LARGEST_PROOF: u64 = 64 << 10;
+/// The same where each artifact has one: there may be many.
+const LARGEST_PROOF_EACH: u64 = 8 << 10;
+
+/// How a builder's evidence is authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Detached OpenPGP signatures of the build key.
+    OpenPgp,
+    /// An in-toto statement in a DSSE envelope, signed with Ed25519.
+    Dsse,
+    /// HMAC-SHA256 with a nonce that the signing host knows too.
+    Hmac,
+}
+
+/// The form a builder's evidence has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceForm {
+    /// One list of all artifacts, authenticated once.
+    Manifest,
+    /// One signature or MAC for each artifact.
+    PerArtifact,
+}
+
+/// A scheme in one of the forms that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvidenceKind {
+    /// `build.manifest` and its OpenPGP signature.
+    SignedManifest,
+    /// An OpenPGP signature for each artifact.
+    Signatures,
+    /// An in-toto statement in a DSSE envelope.
+    Envelope,
+    /// `build.manifest` and its MAC.
+    ManifestMac,
+    /// A MAC for each artifact.
+    Macs,
+}
+
+/// The files that authenticate a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvidenceFiles {
+    /// These, each with the most bytes it may have.
+    Named(&'static [(&'static str, u64)]),
+    /// One beside each artifact.
+    Each {
+        /// What its name has more than the artifact's.
+        suffix: &'static str,
+        /// The most bytes it may have.
+        limit: u64,
+    },
+}
+
+impl Scheme {
+    /// Each scheme, in the order of the help.
+    pub const ALL: [Self; 3] = [Self::OpenPgp, Self::Dsse, Self::Hmac];
+
+    /// Its name, in a grant and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenPgp => "openpgp",
+            Self::Dsse => "dsse",
+            Self::Hmac => "hmac",
+        }
+    }
+
+    /// Whether nobody but the signing host can be convinced: it knows the secret too, and could have made the evidence.
+    pub fn convinces_host_alone(self) -> bool {
+        match self {
+            Self::Hmac => true,
+            Self::OpenPgp | Self::Dsse => false,
+        }
+    }
+}
+
+impl EvidenceForm {
+    /// Each form, in the order of the help.
+    pub const ALL: [Self; 2] = [Self::Manifest, Self::PerArtifact];
+
+    /// Its name, in a grant and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::PerArtifact => "per-artifact",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for EvidenceForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl EvidenceKind {
+    /// The scheme in this form; `None` for a form that it does not have.
+    pub fn of(scheme: Scheme, form: EvidenceForm) -> Option<Self> {
+        match (scheme, form) {
+            (Scheme::OpenPgp, EvidenceForm::Manifest) => Some(Self::SignedManifest),
+            (Scheme::OpenPgp, EvidenceForm::PerArtifact) => Some(Self::Signatures),
+            (Scheme::Dsse, EvidenceForm::Manifest) => Some(Self::Envelope),
+            (Scheme::Dsse, EvidenceForm::PerArtifact) => None,
+            (Scheme::Hmac, EvidenceForm::Manifest) => Some(Self::ManifestMac),
+            (Scheme::Hmac, EvidenceForm::PerArtifact) => Some(Self::Macs),
+        }
+    }
+
+    /// Its scheme, and the form that this is of it.
+    pub fn scheme_and_form(self) -> (Scheme, EvidenceForm) {
+        match self {
+            Self::SignedManifest => (Scheme::OpenPgp, EvidenceForm::Manifest),
+            Self::Signatures => (Scheme::OpenPgp, EvidenceForm::PerArtifact),
+            Self::Envelope => (Scheme::Dsse, EvidenceForm::Manifest),
+            Self::ManifestMac => (Scheme::Hmac, EvidenceForm::Manifest),
+            Self::Macs => (Scheme::Hmac, EvidenceForm::PerArtifact),
+        }
+    }
+
+    /// The files that it consists of.
+    pub fn files(self) -> EvidenceFiles {
+        match self {
+            Self::SignedManifest => {
+                EvidenceFiles::Named(&[(MANIFEST, LARGEST_MANIFEST), (MANIFEST_SIGNATURE, LARGEST_PROOF)])
+            }
+            Self::Signatures => EvidenceFiles::Each { suffix: ".sig", limit: LARGEST_PROOF_EACH },
+            Self::Envelope => EvidenceFiles::Named(&[(ENVELOPE, LARGEST_ENVELOPE)]),
+            Self::ManifestMac => EvidenceFiles::Named(&[(MANIFEST, LARGEST_MANIFEST), (MANIFEST_MAC, LARGEST_PROOF)]),
+            Self::Macs => EvidenceFiles::Each { suffix: ".mac", limit: LARGEST_PROOF_EACH },
+        }
+    }
+
+    /// What a release calls the builder's public key; `None` where there is none.
+    pub fn public_key(self) -> Option<&'static str> {
+        match self {
+            Self::SignedManifest | Self::Signatures => Some(BUILD_KEY),
+            Self::Envelope => Some(BUILD_KEY_PEM),
+            Self::ManifestMac | Self::Macs => None,
+        }
+    }
+
+    /// The most bytes of the file `name`; `None` for a file that is no evidence of this kind.
+    pub fn limit(self, name: &str) -> Option<u64> {
+        match self.files() {
+            EvidenceFiles::Named(files) => files.iter().find(|(file, _)| *file == name).map(|(_, limit)| *limit),
+            EvidenceFiles::Each { suffix, limit } => name.strip_suffix(suffix).map(|_| limit),
+        }
+    }
+}
+
+/// What builders say of an artifact on which they do not agree: each builder's digest, or that it did not build it.
+pub type Differences = BTreeMap<ArtifactName, BTreeMap<BuilderName, Option<Sha256>>>;
+
+/// Whether a file of a release's evidence may be called so, whatever the scheme of its grant.
+pub fn is_evidence_file(name: &str) -> bool {
+    let each = |suffix| name.strip_suffix(suffix).is_some_and(|artifact| artifact.parse::<ArtifactName>().is_ok());
+    [BUILD_KEY, BUILD_KEY_PEM, MANIFEST, MANIFEST_SIGNATURE, MANIFEST_MAC, ENVELOPE].contains(&name)
+        || each(".sig")
+        || each(".mac")
+}
+
+/// The digest of several files together: of the lines that `sha256sum` writes of them, sorted by name.
+pub fn digest_of_all<'a>(files: impl IntoIterator<Item = (&'a str, Sha256)>) -> Sha256 {
+    let files: BTreeMap<_, _> = files.into_iter().collect();
+    let lines: String = files.iter().map(|(name, digest)| sum_line(digest, name)).collect();
+    Sha256::of(lines.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_evidence_can_be_an_artifact() {
+        let kinds = Scheme::ALL.into_iter().flat_map(|scheme| EvidenceForm::ALL.map(|form| (scheme, form)));
+        let kinds: Vec<_> = kinds.filter_map(|(scheme, form)| EvidenceKind::of(scheme, form)).collect();
+        assert_eq!(kinds.len(), 5);
+        for kind in kinds {
+            let names: Vec<String> = match kind.files() {
+                EvidenceFiles::Named(files) => files.iter().map(|(name, _)| (*name).to_owned()).collect(),
+                EvidenceFiles::Each { suffix, .. } => vec![format!("foo.tar.xz{suffix}")],
+            };
+            for name in names {
+                assert!(name.parse::<ArtifactName>().is_err(), "{name}");
+                assert!(is_evidence_file(&name) && kind.limit(&name).is_some(), "{name}");
+            }
+        }
+        for name in ["foo", "grant.json", ".sig", "../x.sig", "foo.asc", "x.sig.sig", "build.manifest.asc"] {
+            assert!(!is_evidence_file(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_digest_of_files_is_that_of_their_sums() {
+        let digest = Sha256::of(b"");
+        let sums = format!("{digest}  a\n{digest}  b\n");
+        assert_eq!(digest_of_all([("b", digest), ("a", digest)]), Sha256::of(sums.as_bytes()));
+    }
+}

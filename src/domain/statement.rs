@@ -1,0 +1,332 @@
+//! What a builder says it built, as an in-toto Statement v1 (in-toto Attestation Framework, v1), which the DSSE scheme signs.
+//!
+//! Its subjects are the artifacts. It names the grant, in a SLSA provenance predicate as the external parameter `grant`, or
+//! in the annotations of its subjects. Of the predicate nothing else is judged but its times.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use super::artifact::{Artifact, ArtifactList, BadList};
+use super::build_key::BuildKeyLabel;
+use super::digest::{GrantId, NotADigest};
+use super::name::{ArtifactName, BadName};
+use super::time::Timestamp;
+
+/// The file name of the envelope with a statement.
+pub const ENVELOPE: &str = "build.dsse.json";
+/// The largest envelope that is read, in bytes.
+pub const LARGEST_ENVELOPE: u64 = 8 << 20;
+/// The predicate that is written where none is given.
+pub const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+
+const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+/// What `attest` calls itself and its builders: names that nobody else gives out, behind which there is no document.
+const BUILD_TYPE: &str = "urn:x-countersign:attest:1";
+const BUILDER: &str = "urn:x-countersign:builder:";
+
+/// A statement that can be read, with what the signing host judges of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Its subjects.
+    pub artifacts: ArtifactList,
+    /// The grants that it names; none, or the same again and again, or several.
+    pub grants: Vec<String>,
+    /// When the build began and ended, as far as its provenance says.
+    pub times: Vec<Timestamp>,
+}
+
+/// A statement that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadStatement {
+    /// Not JSON of the statement's form, or with a key twice.
+    #[error("is not an in-toto statement: {0}")]
+    Json(String),
+    /// Another version of the framework, or something else.
+    #[error("is of type `{0}`, not `{STATEMENT}`")]
+    Type(String),
+    /// A subject's name.
+    #[error("has a subject that no artifact can be: {0}")]
+    Name(#[from] BadName),
+    /// A subject without the digest that is compared.
+    #[error("has no SHA-256 of subject `{0}`")]
+    NoDigest(ArtifactName),
+    /// A subject's digest.
+    #[error("has a digest that cannot be read: {0}")]
+    Digest(#[from] NotADigest),
+    /// A time that cannot be read.
+    #[error("has a time that is not RFC 3339: `{0}`")]
+    Time(String),
+    /// The subjects as a whole.
+    #[error("{0}")]
+    List(#[from] BadList),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Raw {
+    #[serde(rename = "_type")]
+    kind: String,
+    subject: Vec<Subject>,
+    predicate_type: String,
+    #[serde(default)]
+    predicate: Value,
+}
+
+/// A ResourceDescriptor of the framework.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Subject {
+    name: String,
+    digest: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: Value,
+    #[serde(default, rename = "uri")]
+    _uri: Option<String>,
+    #[serde(default, rename = "content")]
+    _content: Option<String>,
+    #[serde(default, rename = "downloadLocation")]
+    _download_location: Option<String>,
+    #[serde(default, rename = "mediaType")]
+    _media_type: Option<String>,
+}
+
+impl Statement {
+    /// Reads a statement. What could mean two things is refused: a key twice, at any depth, or an unknown field.
+    pub fn parse(payload: &[u8]) -> Result<Self, BadStatement> {
+        let json = |error: serde_json::Error| BadStatement::Json(error.to_string());
+        check_keys(payload).map_err(json)?;
+        let raw: Raw = serde_json::from_slice(payload).map_err(json)?;
+        if raw.kind != STATEMENT {
+            return Err(BadStatement::Type(raw.kind.chars().take(80).collect()));
+        }
+
+        let mut grants = Vec::new();
+        let mut artifacts = Vec::new();
+        for subject in &raw.subject {
+            let name: ArtifactName = subject.name.parse()?;
+            let digest = subject.digest.get("sha256").ok_or_else(|| BadStatement::NoDigest(name.clone()))?;
+            artifacts.push(Artifact { digest: digest.parse()?, name });
+            grants.extend(named(subject.annotations.get("grant")));
+        }
+        let mut times = Vec::new();
+        if raw.predicate_type == SLSA_PROVENANCE {
+            grants.extend(named(raw.predicate.pointer("/buildDefinition/externalParameters/grant")));
+            for time in ["/runDetails/metadata/startedOn", "/runDetails/metadata/finishedOn"] {
+                let Some(found) = raw.predicate.pointer(time) else { continue };
+                let time = found.as_str().and_then(Timestamp::from_rfc3339);
+                times.push(time.ok_or_else(|| BadStatement::Time(found.to_string().chars().take(60).collect()))?);
+            }
+        }
+        Ok(Self { artifacts: ArtifactList::sort(artifacts)?, grants, times })
+    }
+
+    /// The bytes of a statement about `artifacts`, for the build that `label` speaks of. `predicate` is of the type
+    /// `predicate_type`; the grant stands in the annotations too, because the predicate may know no place for it.
+    pub fn write(label: &BuildKeyLabel, artifacts: &ArtifactList, predicate_type: &str, predicate: &Value) -> Vec<u8> {
+        let subject = |artifact: &Artifact| {
+            json!({
+                "name": artifact.name,
+                "digest": { "sha256": artifact.digest },
+                "annotations": { "grant": label.grant },
+            })
+        };
+        let statement = json!({
+            "_type": STATEMENT,
+            "subject": artifacts.iter().map(subject).collect::<Vec<_>>(),
+            "predicateType": predicate_type,
+            "predicate": predicate,
+        });
+        serde_json::to_vec(&statement).expect("a statement can be written as JSON")
+    }
+}
+
+/// The SLSA provenance (v1) of a build that `attest` knows nothing more of than what its key says. `system` is what it ran
+/// on.
+pub fn provenance(label: &BuildKeyLabel, system: &str, finished: Timestamp) -> Value {
+    json!({
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {
+                "grant": label.grant,
+                "project": label.project,
+                "version": label.version,
+            },
+            "internalParameters": { "system": system },
+        },
+        "runDetails": {
+            "builder": {
+                "id": format!("{BUILDER}{}", label.builder),
+                "version": { "countersign": env!("CARGO_PKG_VERSION") },
+            },
+            "metadata": { "finishedOn": finished },
+        },
+    })
+}
+
+/// What is said of a grant where one should be named, cut short.
+fn named(found: Option<&Value>) -> Option<String> {
+    let text = found.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))?;
+    Some(text.chars().take(80).collect())
+}
+
+/// Whether every grant that is named is this one, and one is.
+pub fn names_only(grants: &[String], grant: GrantId) -> bool {
+    let grant = grant.to_string();
+    !grants.is_empty() && grants.iter().all(|named| *named == grant)
+}
+
+/// Refuses JSON in which an object has a key twice.
+pub fn check_keys(json: &[u8]) -> Result<(), serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    Unambiguous.deserialize(&mut reader)?;
+    reader.end()
+}
+
+/// Reads any JSON and keeps nothing, but refuses an object that has a key twice: which of two counts is anybody's guess.
+struct Unambiguous;
+
+impl<'de> DeserializeSeed<'de> for Unambiguous {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unambiguous {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Unambiguous)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let mut seen = std::collections::HashSet::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            if let Some(twice) = seen.replace(key) {
+                let twice: String = twice.chars().take(60).collect();
+                return Err(A::Error::custom(format_args!("key `{twice}` stands twice in one object")));
+            }
+            fields.next_value_seed(Unambiguous)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::digest::Sha256;
+    use crate::domain::evidence::EvidenceKind;
+    use proptest::prelude::*;
+
+    fn label() -> BuildKeyLabel {
+        BuildKeyLabel {
+            grant: GrantId::of(b"grant"),
+            builder: "m1".parse().expect("a name"),
+            project: "foo".parse().expect("a name"),
+            version: "1.2.3".parse().expect("a version"),
+            kind: EvidenceKind::Envelope,
+            domain: None,
+            names: vec!["*".parse().expect("a pattern")],
+        }
+    }
+
+    fn written() -> String {
+        let now = "2026-11-22T10:00:00Z".parse().expect("a time");
+        let artifact =
+            |name: &str| Artifact { name: name.parse().expect("a name"), digest: Sha256::of(name.as_bytes()) };
+        let artifacts = ArtifactList::sort(vec![artifact("b.deb"), artifact("a.tar.xz")]).expect("a list");
+        let bytes = Statement::write(&label(), &artifacts, SLSA_PROVENANCE, &provenance(&label(), "Linux", now));
+        String::from_utf8(bytes).expect("JSON is text")
+    }
+
+    #[test]
+    fn a_statement_reads_back_as_it_was_written() {
+        let statement = Statement::parse(written().as_bytes()).expect("a statement");
+        let names: Vec<_> = statement.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
+        assert_eq!(names, ["a.tar.xz", "b.deb"]);
+        assert!(names_only(&statement.grants, label().grant), "{:?}", statement.grants);
+        assert!(!names_only(&statement.grants, GrantId::of(b"other")) && !names_only(&[], label().grant));
+        assert_eq!(statement.times, ["2026-11-22T10:00:00Z".parse().expect("a time")]);
+    }
+
+    #[test]
+    fn what_could_mean_two_things_is_refused() {
+        let text = written();
+        for (what, from, to) in [
+            ("unknown field", "{\"_type\"", "{\"colour\":\"red\",\"_type\""),
+            ("field twice", "{\"_type\"", "{\"predicateType\":\"x\",\"_type\""),
+            ("key twice in the predicate", "\"externalParameters\":{", "\"externalParameters\":{\"grant\":\"x\","),
+            ("key twice in a digest", "\"digest\":{", "\"digest\":{\"sha256\":\"\","),
+            ("the same key in another spelling", "\"digest\":{", "\"digest\":{\"sha\\u0032\\u0035\\u0036\":\"\","),
+            ("other type", "Statement/v1", "Statement/v0.1"),
+            ("path as a name", "\"a.tar.xz\"", "\"../a.tar.xz\""),
+            ("name twice", "\"b.deb\"", "\"a.tar.xz\""),
+            ("names that differ in case", "\"b.deb\"", "\"A.tar.xz\""),
+            ("no SHA-256", "\"sha256\"", "\"sha1\""),
+            ("time that is none", "2026-11-22T10:00:00Z", "yesterday"),
+            ("text behind it", "}}}", "}}} {}"),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{what} changed nothing");
+            assert!(Statement::parse(changed.as_bytes()).is_err(), "{what}");
+        }
+        let none = text.replacen(&text[text.find('[').expect("a list")..=text.find(']').expect("its end")], "[]", 1);
+        assert_eq!(Statement::parse(none.as_bytes()), Err(BadStatement::List(BadList::Empty)));
+    }
+
+    #[test]
+    fn a_grant_is_seen_wherever_it_is_named() {
+        let other = GrantId::of(b"other").to_string();
+        for place in ["\"annotations\":{\"grant\":\"", "\"externalParameters\":{\"grant\":\""] {
+            let own = format!("{place}{}", label().grant);
+            let changed = written().replacen(&own, &format!("{place}{other}"), 1);
+            let statement = Statement::parse(changed.as_bytes()).expect("a statement");
+            assert!(statement.grants.contains(&other) && !names_only(&statement.grants, label().grant), "{place}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, at in 0..written().len(), byte: u8) {
+            let _ = Statement::parse(&bytes);
+            let mut changed = written().into_bytes();
+            changed[at] = byte;
+            let _ = Statement::parse(&changed);
+        }
+    }
+}

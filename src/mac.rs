@@ -1,0 +1,144 @@
+//! The MAC scheme: a nonce that a builder and the signing host share, and HMAC-SHA256 (RFC 2104) with it.
+
+use std::fmt;
+
+use hmac::{Hmac, Mac};
+use zeroize::Zeroizing;
+
+use crate::domain::digest::Sha256;
+
+/// The 32 bytes that one builder and the signing host know. Never shown; wiped when dropped.
+#[derive(Clone)]
+pub struct MacKey(Zeroizing<[u8; 32]>);
+
+/// An HMAC-SHA256 as a file holds it: 64 lower-case hexadecimal digits and a newline. Not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag([u8; 32]);
+
+/// A MAC that does not count, or a nonce that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadMac {
+    /// Another form than that of a MAC file.
+    #[error("is not a MAC: 64 lower-case hexadecimal digits and a newline")]
+    Malformed,
+    /// Not made with this nonce, or over other bytes.
+    #[error("does not fit `{0}`")]
+    Mismatch(&'static str),
+    /// Another form than that of a nonce.
+    #[error("holds no nonce: 64 lower-case hexadecimal digits and a newline")]
+    Nonce,
+}
+
+impl MacKey {
+    /// 32 bytes from the operating system.
+    pub fn generate() -> Self {
+        let mut bytes = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *bytes).expect("the operating system has random bytes");
+        Self(bytes)
+    }
+
+    /// Reads what [`MacKey::to_line`] wrote.
+    pub fn parse(line: &[u8]) -> Result<Self, BadMac> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        match decode(line, &mut bytes) {
+            Some(()) => Ok(Self(bytes)),
+            None => Err(BadMac::Nonce),
+        }
+    }
+
+    /// 64 hexadecimal digits and a newline.
+    pub fn to_line(&self) -> Zeroizing<Vec<u8>> {
+        let mut line = Zeroizing::new(vec![b'\n'; 65]);
+        hex::encode_to_slice(*self.0, &mut line[..64]).expect("64 digits for 32 bytes");
+        line
+    }
+
+    /// What a grant says of it: its SHA-256, from which nobody finds 32 random bytes.
+    pub fn commitment(&self) -> Sha256 {
+        Sha256::of(&*self.0)
+    }
+
+    /// The MAC of `message`, as a file holds it.
+    pub fn tag(&self, message: &[u8]) -> String {
+        format!("{}\n", hex::encode(self.mac(message).finalize().into_bytes()))
+    }
+
+    /// Whether `tag` is the MAC of `message`; compared in constant time. `what` is what the message is called in errors.
+    pub fn check(&self, tag: &Tag, message: &[u8], what: &'static str) -> Result<(), BadMac> {
+        self.mac(message).verify_slice(&tag.0).map_err(|_| BadMac::Mismatch(what))
+    }
+
+    fn mac(&self, message: &[u8]) -> Hmac<sha2::Sha256> {
+        let mut mac = Hmac::new_from_slice(&*self.0).expect("HMAC takes any key");
+        mac.update(message);
+        mac
+    }
+}
+
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MacKey")
+    }
+}
+
+impl Tag {
+    /// Reads a MAC's file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadMac> {
+        let mut tag = [0; 32];
+        decode(bytes, &mut tag).map(|()| Self(tag)).ok_or(BadMac::Malformed)
+    }
+}
+
+fn decode(line: &[u8], into: &mut [u8; 32]) -> Option<()> {
+    let digits = line.strip_suffix(b"\n")?;
+    let lower = !digits.iter().any(u8::is_ascii_uppercase);
+    hex::decode_to_slice(digits, into).ok().filter(|()| lower)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn macs_are_the_published_ones() {
+        // RFC 4231, test case 2, has a shorter key, which HMAC fills up with zeros.
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        let tag = MacKey(Zeroizing::new(key)).tag(b"what do ya want for nothing?");
+        assert_eq!(tag, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843\n");
+    }
+
+    #[test]
+    fn a_mac_fits_its_message_and_key_alone() {
+        let (key, other) = (MacKey::generate(), MacKey::generate());
+        let tag = Tag::parse(key.tag(b"message").as_bytes()).expect("a MAC");
+        assert_eq!(key.check(&tag, b"message", "it"), Ok(()));
+        assert_eq!(key.check(&tag, b"massage", "it"), Err(BadMac::Mismatch("it")));
+        assert_eq!(other.check(&tag, b"message", "it"), Err(BadMac::Mismatch("it")));
+        let again = MacKey::parse(&key.to_line()).expect("a nonce");
+        assert_eq!((again.check(&tag, b"message", "it"), again.commitment()), (Ok(()), key.commitment()));
+        assert_eq!(format!("{key:?}"), "MacKey");
+    }
+
+    #[test]
+    fn a_mac_has_one_spelling() {
+        let right = MacKey::generate().tag(b"message");
+        assert!(Tag::parse(right.as_bytes()).is_ok());
+        for wrong in [
+            &right[..64],
+            &right[1..],
+            &right[..32],
+            &format!("{right}\n"),
+            &format!("{right}x"),
+            &format!("0{right}"),
+            &right.replace('\n', "\r\n"),
+            &format!("sha256 {right}"),
+            &"A".repeat(64),
+            "\n",
+            "",
+        ] {
+            assert_eq!(Tag::parse(wrong.as_bytes()), Err(BadMac::Malformed), "{wrong:?}");
+        }
+        assert_eq!(MacKey::parse(b"secret").map(|_| ()), Err(BadMac::Nonce));
+    }
+}

@@ -1,0 +1,126 @@
+//! The only module that knows SSH keys: signatures made with `ssh-keygen -Y sign` (OpenSSH's PROTOCOL.sshsig).
+
+use std::fmt;
+
+use ssh_key::{Algorithm, HashAlg, LineEnding, SshSig};
+
+/// The largest signature that is read, in bytes.
+pub const LARGEST_SSH_SIGNATURE: u64 = 64 << 10;
+
+/// Set by a FIDO key when its owner touched it (PROTOCOL.u2f).
+const USER_PRESENT: u8 = 1;
+
+/// An SSH public key: Ed25519, ECDSA (P-256, P-384), RSA from 2048 bits, and the FIDO kinds of the first two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey(ssh_key::PublicKey);
+
+/// One signature, not yet checked.
+#[derive(Debug, Clone)]
+pub struct Signature(SshSig);
+
+/// A text that is not such a public key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSshKey {
+    /// Not one line as in `id_ed25519.pub`.
+    #[error("is not an SSH public key, as ssh-keygen writes it: {0}")]
+    Malformed(String),
+    /// A kind of key that is not taken.
+    #[error(
+        "is an SSH key of kind `{0}`; Ed25519, ECDSA (P-256, P-384), RSA from 2048 bits and their FIDO kinds are taken"
+    )]
+    Kind(String),
+}
+
+/// Why a signature does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSshSignature {
+    /// Not armour of one signature and nothing else.
+    #[error("is not a signature as `ssh-keygen -Y sign` writes it: {0}")]
+    Malformed(String),
+    /// Made for something else: a mail, a commit, a login.
+    #[error("is in the namespace `{found}`, not `{expected}`")]
+    Namespace {
+        /// The one it has.
+        found: String,
+        /// The one it should have.
+        expected: &'static str,
+    },
+    /// Not by this key, or over other bytes.
+    #[error("does not fit these bytes")]
+    Mismatch,
+    /// A FIDO key signed that nobody touched.
+    #[error("was made by a FIDO key that nobody touched")]
+    Untouched,
+}
+
+impl PublicKey {
+    /// Reads one line of `id_ed25519.pub`. What its comment says counts for nothing.
+    pub fn parse(line: &str) -> Result<Self, BadSshKey> {
+        let mut key: ssh_key::PublicKey =
+            line.trim().parse().map_err(|error: ssh_key::Error| BadSshKey::Malformed(error.to_string()))?;
+        key.set_comment("");
+        let taken = match key.algorithm() {
+            Algorithm::Ed25519 | Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => true,
+            Algorithm::Ecdsa { curve } => curve != ssh_key::EcdsaCurve::NistP521,
+            Algorithm::Rsa { .. } => {
+                let modulus = key.key_data().rsa().and_then(|rsa| rsa.n.as_positive_bytes());
+                modulus.is_some_and(|modulus| modulus.len() >= 256)
+            }
+            _ => false,
+        };
+        if taken { Ok(Self(key)) } else { Err(BadSshKey::Kind(key.algorithm().to_string())) }
+    }
+}
+
+impl fmt::Display for PublicKey {
+    /// Its fingerprint, as `ssh-keygen -l` shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.fingerprint(HashAlg::Sha256))
+    }
+}
+
+impl Signature {
+    /// Whether bytes could be one, for whoever has to choose.
+    pub fn is_likely(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"-----BEGIN SSH SIGNATURE-----")
+    }
+
+    /// Reads one. Nothing may stand around it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadSshSignature> {
+        let signature = SshSig::from_pem(bytes).map_err(|error| BadSshSignature::Malformed(error.to_string()))?;
+        let written =
+            signature.to_pem(LineEnding::LF).map_err(|error| BadSshSignature::Malformed(error.to_string()))?;
+        // One signature has one spelling, apart from the width of its lines.
+        let letters = |text: &[u8]| text.iter().copied().filter(|byte| *byte != b'\n').collect::<Vec<_>>();
+        match letters(bytes) == letters(written.as_bytes()) {
+            true => Ok(Self(signature)),
+            false => Err(BadSshSignature::Malformed("it is not written as ssh-keygen writes it".to_owned())),
+        }
+    }
+
+    /// Whether it says that this key made it.
+    pub fn is_by(&self, key: &PublicKey) -> bool {
+        self.0.public_key() == key.0.key_data()
+    }
+
+    /// The key that made it, by its own word: a fingerprint.
+    pub fn issuer(&self) -> String {
+        self.0.public_key().fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    /// Checks that `key` made it over `message` in this namespace.
+    pub fn check(&self, key: &PublicKey, namespace: &'static str, message: &[u8]) -> Result<(), BadSshSignature> {
+        if self.0.namespace() != namespace {
+            let found = self.0.namespace().chars().take(60).collect();
+            return Err(BadSshSignature::Namespace { found, expected: namespace });
+        }
+        key.0.verify(namespace, message, &self.0).map_err(|_| BadSshSignature::Mismatch)?;
+        let by_fido = matches!(self.0.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256);
+        // Behind the signature's own bytes stand the flags and a counter of four bytes.
+        let flags = self.0.signature_bytes().iter().rev().nth(4).copied().unwrap_or(0);
+        match by_fido && flags & USER_PRESENT == 0 {
+            true => Err(BadSshSignature::Untouched),
+            false => Ok(()),
+        }
+    }
+}

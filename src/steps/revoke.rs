@@ -1,0 +1,50 @@
+//! The operator's second thought: a grant is taken back.
+
+use crate::domain::grant::Grant;
+use crate::domain::time::Timestamp;
+use crate::home::{Home, HomeError, HomeLock};
+use crate::ledger::LedgerError;
+
+/// Why a grant was not taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// Not one of ours.
+    #[error("grant {0} was not issued by this signing host")]
+    NotIssued(String),
+    /// It was before.
+    #[error("grant {grant} was revoked before, in ledger entry {entry}")]
+    Again {
+        /// The grant.
+        grant: String,
+        /// Where that was logged.
+        entry: u64,
+    },
+    /// H's home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+}
+
+impl From<LedgerError> for RevokeError {
+    fn from(error: LedgerError) -> Self {
+        Self::Home(error.into())
+    }
+}
+
+/// Takes the grant back, and wipes the nonces that were kept for it. Returns the entry in the ledger.
+pub fn revoke(
+    grant: &Grant,
+    reason: Option<String>,
+    home: &Home,
+    _lock: &HomeLock,
+    now: Timestamp,
+) -> Result<u64, RevokeError> {
+    let mut ledger = home.ledger()?;
+    let short = grant.id().short();
+    let record = ledger.grant(grant.id())?.ok_or_else(|| RevokeError::NotIssued(short.clone()))?;
+    if let Some(entry) = record.revoked {
+        return Err(RevokeError::Again { grant: short, entry });
+    }
+    let entry = ledger.revoke(now, grant.id(), reason)?;
+    home.forget_nonces(grant.id())?;
+    Ok(entry)
+}
