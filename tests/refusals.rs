@@ -14,32 +14,6 @@ use common::world::{Build, Granted, World, entry, write_private};
 use common::{Said, can_travel, copy, copy_tree, listing, openpgp, tool, tree};
 use sequoia_openpgp::types::SignatureType;
 
-/// The signing host refuses the build for this reason.
-#[track_caller]
-fn refused(world: &World, granted: &Granted, build: &Build, reason: &str) -> Said {
-    refused_at(world, granted, build, "+0", reason)
-}
-
-/// As [`refused`], at another time.
-#[track_caller]
-fn refused_at(world: &World, granted: &Granted, build: &Build, clock: &str, reason: &str) -> Said {
-    let sign = || match clock {
-        "+0" => world.sign(granted, build),
-        clock => world.sign(granted, build).at(clock),
-    };
-    sign().with(&[&"--dry-run"]).refused(reason);
-    let logged = world.logged("evidence-refused").len();
-    let said = sign().refused(reason);
-    assert!(!world.release(granted).exists(), "a release appeared");
-    let refusals = world.logged("evidence-refused");
-    assert_eq!(refusals.len(), logged + 1, "the refusal is logged once, the dry run not at all");
-    let told = refusals[logged]["reason"].as_str().expect("a text");
-    // What would steer a terminal stands in the log as it is, and is written out only where it is shown.
-    let harmless = reason.split("\\u{").next().expect("a beginning");
-    assert!(told.contains(harmless), "the log says `{told}`");
-    said
-}
-
 /// Without any change the build would have been signed: what is refused is refused for the change.
 #[track_caller]
 fn signed(world: &World, granted: &Granted, build: &Build) {
@@ -56,7 +30,7 @@ fn artifact_changed_after_attest_by_one_byte() {
     let mut changed = original.clone();
     changed[50_000] ^= 1;
     fs::write(build.at("foo.tar"), &changed).expect("changed");
-    refused(&world, &granted, &build, "artifact `foo.tar` has SHA-256");
+    world.refuses(&granted, &build, "artifact `foo.tar` has SHA-256");
     fs::write(build.at("foo.tar"), original).expect("changed back");
     signed(&world, &granted, &build);
 }
@@ -66,7 +40,7 @@ fn artifact_with_bytes_appended_after_attest() {
     let world = World::ready();
     let (granted, build) = world.attested();
     build.append("foo.txt", b"\n");
-    refused(&world, &granted, &build, "artifact `foo.txt` has SHA-256");
+    world.refuses(&granted, &build, "artifact `foo.txt` has SHA-256");
 }
 
 #[test]
@@ -74,9 +48,9 @@ fn artifact_truncated_after_attest() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::write(build.at("foo.tar"), [7; 99_999]).expect("truncated");
-    refused(&world, &granted, &build, "artifact `foo.tar` has SHA-256");
+    world.refuses(&granted, &build, "artifact `foo.tar` has SHA-256");
     fs::write(build.at("foo.tar"), b"").expect("emptied");
-    refused(&world, &granted, &build, "artifact `foo.tar` has SHA-256");
+    world.refuses(&granted, &build, "artifact `foo.tar` has SHA-256");
 }
 
 #[test]
@@ -86,7 +60,7 @@ fn artifacts_that_changed_places() {
     fs::rename(build.at("foo.txt"), build.at("aside")).expect("moved");
     fs::rename(build.at("foo.tar"), build.at("foo.txt")).expect("moved");
     fs::rename(build.at("aside"), build.at("foo.tar")).expect("moved");
-    refused(&world, &granted, &build, "has SHA-256");
+    world.refuses(&granted, &build, "has SHA-256");
 }
 
 #[test]
@@ -94,7 +68,7 @@ fn artifact_missing() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::remove_file(build.at("foo.txt")).expect("removed");
-    refused(&world, &granted, &build, "artifact `foo.txt` is attested, but not in");
+    world.refuses(&granted, &build, "artifact `foo.txt` is attested, but not in");
 }
 
 #[test]
@@ -102,10 +76,10 @@ fn file_that_is_not_in_the_manifest() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::write(build.at("more.txt"), b"more").expect("written");
-    refused(&world, &granted, &build, "holds `more.txt`, which builder `m1` did not attest");
+    world.refuses(&granted, &build, "holds `more.txt`, which builder `m1` did not attest");
     fs::remove_file(build.at("more.txt")).expect("removed");
     fs::create_dir(build.at("folder")).expect("made");
-    refused(&world, &granted, &build, "holds `folder`, which builder `m1` did not attest");
+    world.refuses(&granted, &build, "holds `folder`, which builder `m1` did not attest");
 }
 
 #[test]
@@ -113,7 +87,7 @@ fn file_whose_name_would_steer_the_terminal() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::write(build.at("\u{1b}[2Jmore\u{202e}"), b"more").expect("written");
-    let said = refused(&world, &granted, &build, "holds `\\u{1b}[2Jmore\\u{202e}`, which builder `m1` did not attest");
+    let said = world.refuses(&granted, &build, "holds `\\u{1b}[2Jmore\\u{202e}`, which builder `m1` did not attest");
     assert!(!said.stderr.contains(['\u{1b}', '\u{202e}']));
 }
 
@@ -124,7 +98,7 @@ fn symbolic_link_in_place_of_an_artifact() {
     let elsewhere = world.at("elsewhere");
     fs::rename(build.at("foo.txt"), &elsewhere).expect("moved");
     symlink(&elsewhere, build.at("foo.txt")).expect("linked");
-    refused(&world, &granted, &build, "is a symbolic link, not a regular file");
+    world.refuses(&granted, &build, "is a symbolic link, not a regular file");
 }
 
 #[test]
@@ -133,7 +107,7 @@ fn fifo_in_place_of_an_artifact() {
     let (granted, build) = world.attested();
     fs::remove_file(build.at("foo.txt")).expect("removed");
     tool("mkfifo", &[&build.at("foo.txt")], &build.folder);
-    refused(&world, &granted, &build, "is a FIFO, not a regular file");
+    world.refuses(&granted, &build, "is a FIFO, not a regular file");
 }
 
 #[test]
@@ -142,7 +116,7 @@ fn folder_in_place_of_an_artifact() {
     let (granted, build) = world.attested();
     fs::remove_file(build.at("foo.txt")).expect("removed");
     fs::create_dir(build.at("foo.txt")).expect("made");
-    refused(&world, &granted, &build, "is a folder, not a regular file");
+    world.refuses(&granted, &build, "is a folder, not a regular file");
 }
 
 #[test]
@@ -153,7 +127,7 @@ fn symbolic_link_in_place_of_the_evidence() {
         let elsewhere = world.at("elsewhere");
         fs::rename(build.at(name), &elsewhere).expect("moved");
         symlink(&elsewhere, build.at(name)).expect("linked");
-        refused(&world, &granted, &build, "is a symbolic link, not a regular file");
+        world.refuses(&granted, &build, "is a symbolic link, not a regular file");
     }
 }
 
@@ -165,7 +139,7 @@ fn manifest_line_changed() {
     let (granted, build) = world.attested();
     fs::write(build.at("foo.txt"), b"backdoor\n").expect("changed");
     fs::write(build.at("build.manifest"), granted.header() + &build.entries()).expect("the manifest that fits it");
-    refused(&world, &granted, &build, "does not fit");
+    world.refuses(&granted, &build, "does not fit");
 }
 
 #[test]
@@ -174,7 +148,7 @@ fn manifest_or_signature_missing() {
         let world = World::ready();
         let (granted, build) = world.attested();
         fs::remove_file(build.at(name)).expect("removed");
-        refused(&world, &granted, &build, "does not exist");
+        world.refuses(&granted, &build, "does not exist");
     }
 }
 
@@ -184,7 +158,7 @@ fn manifest_signed_by_another_key() {
     let (granted, build) = world.attested();
     let signature = openpgp::detached(&openpgp::stranger(), build.manifest().as_bytes());
     fs::write(build.at("build.manifest.sig"), signature).expect("the signature");
-    refused(&world, &granted, &build, "which is no build key of this grant");
+    world.refuses(&granted, &build, "which is no build key of this grant");
 }
 
 #[test]
@@ -194,7 +168,7 @@ fn manifest_signed_by_the_build_key_of_another_grant() {
     let build = world.build(&[("foo.txt", b"text\n")]);
     let manifest = granted.header() + &build.entries();
     build.attest_by_hand(&other, &manifest);
-    refused(&world, &granted, &build, "which is no build key of this grant");
+    world.refuses(&granted, &build, "which is no build key of this grant");
     build.attest_by_hand(&granted, &manifest);
     signed(&world, &granted, &build);
 }
@@ -205,7 +179,7 @@ fn manifest_signed_by_the_same_key_but_for_another_grant_id() {
     let (granted, other) = (world.grant(), world.grant());
     let build = world.build(&[("foo.txt", b"text\n")]);
     build.attest_by_hand(&granted, other.header() + &build.entries());
-    refused(&world, &granted, &build, &format!("is for grant {}, not for {}", other.id, granted.id));
+    world.refuses(&granted, &build, &format!("is for grant {}, not for {}", other.id, granted.id));
 }
 
 #[test]
@@ -213,7 +187,7 @@ fn manifest_attested_under_another_grant() {
     let world = World::ready();
     let (other, build) = world.attested();
     let granted = world.grant();
-    refused(&world, &granted, &build, "which is no build key of this grant");
+    world.refuses(&granted, &build, "which is no build key of this grant");
     signed(&world, &other, &build);
 }
 
@@ -228,7 +202,7 @@ fn manifest_of_another_builder_version_or_project() {
         ("project: foo", "project: bar", "is for bar 1.2.3, but the grant is for foo 1.2.3"),
     ] {
         build.attest_by_hand(&granted, granted.header().replace(from, to) + &build.entries());
-        refused(&world, &granted, &build, reason);
+        world.refuses(&granted, &build, reason);
     }
 }
 
@@ -242,7 +216,7 @@ fn signature_of_the_wrong_type() {
     for kind in [SignatureType::Text, SignatureType::GenericCertification, SignatureType::DirectKey] {
         let signature = openpgp::detached_as(kind, &key, manifest.as_bytes());
         fs::write(build.at("build.manifest.sig"), signature).expect("the signature");
-        refused(&world, &granted, &build, "is a signature of type");
+        world.refuses(&granted, &build, "is a signature of type");
     }
     build.attest_by_hand(&granted, &manifest);
     signed(&world, &granted, &build);
@@ -261,7 +235,7 @@ fn signature_that_is_none_or_several() {
         (vec![0; 70_000], "is larger than 65536 bytes"),
     ] {
         fs::write(build.at("build.manifest.sig"), bytes).expect("the signature");
-        refused(&world, &granted, &build, reason);
+        world.refuses(&granted, &build, reason);
     }
 }
 
@@ -275,7 +249,7 @@ fn form_refused(change: impl Fn(String) -> String, reason: &str) {
     let changed = change(right.clone());
     assert_ne!(changed, right, "nothing was changed");
     build.attest_by_hand(&granted, changed);
-    refused(&world, &granted, &build, reason);
+    world.refuses(&granted, &build, reason);
     build.attest_by_hand(&granted, right);
     signed(&world, &granted, &build);
 }
@@ -335,7 +309,7 @@ fn name_refused(name: &str, reason: &str) {
         fs::write(build.at(name), b"x").expect("a file of that name");
     }
     build.attest_by_hand(&granted, granted.header() + &entries.concat());
-    refused(&world, &granted, &build, reason);
+    world.refuses(&granted, &build, reason);
 }
 
 #[test]
@@ -423,7 +397,7 @@ fn grant_expired() {
     }
     let world = World::ready();
     let (granted, build) = world.attested();
-    refused_at(&world, &granted, &build, "+7h", "expired at");
+    world.refuses_at(&granted, &build, "+7h", "expired at");
     signed(&world, &granted, &build);
 }
 
@@ -434,7 +408,7 @@ fn grant_not_yet_valid() {
     }
     let world = World::ready();
     let (granted, build) = world.attested();
-    refused_at(&world, &granted, &build, "-1h", "is not valid before");
+    world.refuses_at(&granted, &build, "-1h", "is not valid before");
 }
 
 #[test]
@@ -505,7 +479,7 @@ fn name_outside_the_grants_globs() {
     let build = world.build(&[("foo-1.tar", b"tar"), ("bar.txt", b"text\n")]);
     // `attest` would say so at once; M need not be that honest.
     build.attest_by_hand(&granted, granted.header() + &build.entries());
-    refused(&world, &granted, &build, "artifact `bar.txt` is not among the names that the grant allows");
+    world.refuses(&granted, &build, "artifact `bar.txt` is not among the names that the grant allows");
 }
 
 #[test]
@@ -514,7 +488,7 @@ fn too_many_artifacts() {
     let granted = world.grant_with(&[&"--max-count", &"2"]);
     let build = world.build(&[("a", b"a"), ("b", b"b"), ("c", b"c")]);
     world.attest(&granted, &build).with(&[&"--keep-key"]).ok();
-    refused(&world, &granted, &build, "has 3 artifacts, but the grant allows 2");
+    world.refuses(&granted, &build, "has 3 artifacts, but the grant allows 2");
     fs::remove_file(build.at("c")).expect("removed");
     world.attest(&granted, &build).ok();
     signed(&world, &granted, &build);
@@ -526,7 +500,7 @@ fn too_many_bytes() {
     let granted = world.grant_with(&[&"--max-bytes", &"1000"]);
     let build = world.build(&[("a", &[1; 500]), ("b", &[2; 501])]);
     world.attest(&granted, &build).with(&[&"--keep-key"]).ok();
-    refused(&world, &granted, &build, "artifacts have more than 1000 bytes together");
+    world.refuses(&granted, &build, "artifacts have more than 1000 bytes together");
     fs::write(build.at("b"), [2; 500]).expect("made smaller");
     world.attest(&granted, &build).ok();
     signed(&world, &granted, &build);
@@ -564,7 +538,7 @@ fn second_different_manifest_after_a_first_run_that_failed() {
 
     let second = world.build(&[("foo.txt", b"backdoor\n")]);
     world.attest(&granted, &second).ok();
-    refused(&world, &granted, &second, "was closed by another build, of builder `m1`");
+    world.refuses(&granted, &second, "was closed by another build, of builder `m1`");
     signed(&world, &granted, &build);
 }
 
@@ -581,7 +555,7 @@ fn release_certificate_expired() {
     let granted = world.grant_with(&[&"--valid-for", &"14d"]);
     let build = world.build(&[("foo.txt", b"text\n")]);
     world.attest(&granted, &build).ok();
-    refused_at(&world, &granted, &build, "+2d", "the release key cannot sign: certificate");
+    world.refuses_at(&granted, &build, "+2d", "the release key cannot sign: certificate");
     let folder = world.at("late");
     fs::create_dir(&folder).expect("a folder");
     let late = world.host(&[&"grant", &"foo", &"2", &"-o", &folder]).at("+2d").refused("expired at");
@@ -597,7 +571,7 @@ fn release_certificate_revoked() {
     let certificate = world.home().join("release.asc");
     let revocation = fs::read_to_string(world.home().join("revocation.asc")).expect("the revocation certificate");
     write_private(&certificate, &openpgp::revoked(&certificate, &revocation));
-    refused(&world, &granted, &build, "was revoked");
+    world.refuses(&granted, &build, "was revoked");
 }
 
 /// The subkey on the token is not revoked itself; its certificate is, by the primary key that is kept elsewhere.
@@ -613,7 +587,7 @@ fn release_certificate_revoked_by_its_offline_primary_key() {
     let certificate = world.home().join("release.asc");
     let before = fs::read(&certificate).expect("the certificate");
     write_private(&certificate, &made.revoked);
-    refused(&world, &granted, &build, "was revoked");
+    world.refuses(&granted, &build, "was revoked");
     write_private(&certificate, &before);
     signed(&world, &granted, &build);
 }
@@ -645,7 +619,7 @@ fn grant_for_another_release_key() {
     write_private(&world.home().join("config.toml"), config.replace(&ours, &theirs).as_bytes());
     copy(&other.home().join("release.asc"), &world.home().join("release.asc"));
     copy(other.token_file(), world.token_file());
-    refused(&world, &granted, &build, "the grant is for release key");
+    world.refuses(&granted, &build, "the grant is for release key");
 }
 
 mod wrong_answers {

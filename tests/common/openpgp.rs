@@ -12,6 +12,7 @@ use openpgp::crypto::mpi::SecretKeyMaterial as SecretNumbers;
 #[cfg(feature = "host")]
 use openpgp::packet::key::SecretKeyMaterial;
 use openpgp::packet::signature::SignatureBuilder;
+use openpgp::packet::signature::subpacket::NotationDataFlags;
 use openpgp::parse::Parse as _;
 use openpgp::policy::StandardPolicy;
 use openpgp::serialize::SerializeInto as _;
@@ -46,13 +47,27 @@ pub(crate) fn detached(key: &Cert, bytes: &[u8]) -> Vec<u8> {
 
 /// As [`detached`], of any type: a signature that would hold if its type were not looked at.
 pub(crate) fn detached_as(kind: SignatureType, key: &Cert, bytes: &[u8]) -> Vec<u8> {
+    made(SignatureBuilder::new(kind), key, bytes)
+}
+
+/// As [`detached`], with these notations, and made at another time.
+pub(crate) fn detached_with(key: &Cert, bytes: &[u8], notations: &[(&str, &str)], at: SystemTime) -> Vec<u8> {
+    let readable = NotationDataFlags::empty().set_human_readable();
+    let mut builder = SignatureBuilder::new(SignatureType::Binary).set_signature_creation_time(at).expect("a time");
+    for (name, value) in notations {
+        builder = builder.add_notation(name, value, readable.clone(), false).expect("a notation");
+    }
+    made(builder, key, bytes)
+}
+
+fn made(builder: SignatureBuilder, key: &Cert, bytes: &[u8]) -> Vec<u8> {
     let policy = StandardPolicy::new();
     let keys = key.keys().with_policy(&policy, None).for_signing().secret();
     let key = keys.map(|ka| ka.key().clone()).next().expect("a signing key");
     let mut signer = key.into_keypair().expect("an unprotected key");
     let mut hash = HashAlgorithm::SHA256.context().expect("SHA-256 is known").for_signature(4);
     hash.update(bytes);
-    let builder = SignatureBuilder::new(kind).set_hash_algo(HashAlgorithm::SHA256);
+    let builder = builder.set_hash_algo(HashAlgorithm::SHA256);
     let signature = builder.sign_hash(&mut signer, hash).expect("a signature");
     Packet::from(signature).to_vec().expect("a packet in memory")
 }

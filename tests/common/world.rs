@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::cards::{self, Reader};
 use super::tokens::{Kryoptic, SoftHsm, SoftwareToken};
-use super::{Arguments, Run, Watch, openpgp};
+use super::{Arguments, Run, Said, Watch, openpgp};
 
 pub(crate) const PROJECT: &str = "foo";
 pub(crate) const VERSION: &str = "1.2.3";
@@ -264,6 +264,32 @@ impl World {
     pub(crate) fn sign_into(&self, release: &Path, granted: &Granted, build: &Build) -> Run<'_> {
         let run = self.host(&[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release]);
         run.release(release)
+    }
+
+    /// The signing host refuses the build for this reason, and logs that once; a dry run says the same and logs nothing.
+    #[track_caller]
+    pub(crate) fn refuses(&self, granted: &Granted, build: &Build, reason: &str) -> Said {
+        self.refuses_at(granted, build, "+0", reason)
+    }
+
+    /// As [`World::refuses`], at another time.
+    #[track_caller]
+    pub(crate) fn refuses_at(&self, granted: &Granted, build: &Build, clock: &str, reason: &str) -> Said {
+        let sign = || match clock {
+            "+0" => self.sign(granted, build),
+            clock => self.sign(granted, build).at(clock),
+        };
+        sign().with(&[&"--dry-run"]).refused(reason);
+        let logged = self.logged("evidence-refused").len();
+        let said = sign().refused(reason);
+        assert!(!self.release(granted).exists(), "a release appeared");
+        let refusals = self.logged("evidence-refused");
+        assert_eq!(refusals.len(), logged + 1, "the refusal is logged once, the dry run not at all");
+        let told = refusals[logged]["reason"].as_str().expect("a text");
+        // What would steer a terminal stands in the log as it is, and is written out only where it is shown.
+        let harmless = reason.split("\\u{").next().expect("a beginning");
+        assert!(told.contains(harmless), "the log says `{told}`");
+        said
     }
 
     /// Where [`World::sign`] writes.
