@@ -1,0 +1,511 @@
+//! Several builders: how many must agree, what a dissent does, and what a person sees of it. Grants that are taken back or
+//! go backwards.
+#![cfg(feature = "host")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use countersign::domain::digest::Sha256;
+use countersign::domain::key::{HashAlgorithm, MessageDigest, RawSignature};
+use countersign::domain::time::Timestamp;
+use countersign::openpgp::{Certificate, HashState, SignatureContent, make_release_signature};
+use ed25519_dalek::Signer as _;
+use ed25519_dalek::pkcs8::DecodePrivateKey as _;
+
+use common::world::{Build, Granted, World};
+use common::{Said, can_travel, copy_tree, listing};
+
+const KINDS: [(&str, &str); 5] = [
+    ("openpgp", "manifest"),
+    ("openpgp", "per-artifact"),
+    ("dsse", "manifest"),
+    ("hmac", "manifest"),
+    ("hmac", "per-artifact"),
+];
+
+/// What an honest builder makes.
+const HONEST: [(&str, &[u8]); 2] = [("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])];
+/// What a compromised one makes.
+const BACKDOORED: [(&str, &[u8]); 2] = [("foo.txt", b"text\n"), ("foo.tar", &[8; 100_000])];
+
+/// A grant to m1, m2 and m3, of whom two must agree.
+fn two_of_three(world: &World, scheme: &str, form: &str) -> Granted {
+    world.grant_with(&[
+        &"--builder",
+        &"m2",
+        &"--builder",
+        &"m3",
+        &"--quorum",
+        &"2",
+        &"--scheme",
+        &scheme,
+        &"--evidence",
+        &form,
+    ])
+}
+
+/// What one builder made, attested under its own key, in its folder of the inbox.
+fn deliver(world: &World, granted: &Granted, inbox: &Build, builder: &str, artifacts: &[(&str, &[u8])]) -> Build {
+    let build = inbox.of(builder, artifacts);
+    world.attest_with(granted.key_of(builder), &build).with(&[&"--keep-key"]).ok();
+    build
+}
+
+/// The lines of the table of who attested what, without the space between words.
+fn table(said: &Said) -> Vec<String> {
+    let lines = said
+        .stdout
+        .lines()
+        .skip_while(|line| !line.contains("agreement"))
+        .skip(1)
+        .take_while(|line| line.starts_with("    "));
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::of(bytes).to_string()
+}
+
+#[test]
+fn two_of_three_that_agree_are_enough() {
+    for (scheme, form) in KINDS {
+        let world = World::ready();
+        let granted = two_of_three(&world, scheme, form);
+        let inbox = world.new_build("inbox");
+        deliver(&world, &granted, &inbox, "m3", &HONEST);
+        deliver(&world, &granted, &inbox, "m1", &HONEST);
+        let said = world.sign(&granted, &inbox).ok().says("built by m1 and m3").says("2 of 3 builders are needed");
+        assert_eq!(table(&said), ["m1 m2 m3", "foo.tar yes - yes", "foo.txt yes - yes"], "{scheme} {form}");
+        let release = world.release(&granted);
+        assert_eq!(listing(&release.join("evidence")), ["grant.json", "m1", "m3"]);
+        world.verify(&release).ok().says("attested by m1, m3");
+        world.admit().ok();
+        let accepted = world.logged("evidence-accepted").remove(0);
+        let builders: Vec<_> = accepted["builders"].as_object().expect("builders").keys().cloned().collect();
+        assert_eq!(builders, ["m1", "m3"]);
+    }
+}
+
+#[test]
+fn three_of_three_agree() {
+    let world = World::ready();
+    let granted = two_of_three(&world, "dsse", "manifest");
+    let inbox = world.new_build("inbox");
+    for builder in ["m1", "m2", "m3"] {
+        deliver(&world, &granted, &inbox, builder, &HONEST);
+    }
+    let said = world.sign(&granted, &inbox).ok().says("built by m1 and m2 and m3");
+    assert_eq!(table(&said), ["m1 m2 m3", "foo.tar yes yes yes", "foo.txt yes yes yes"]);
+    world.verify(&world.release(&granted)).ok();
+}
+
+#[test]
+fn one_of_two_of_three_is_too_few() {
+    for (scheme, form) in KINDS {
+        let world = World::ready();
+        let granted = two_of_three(&world, scheme, form);
+        let inbox = world.new_build("inbox");
+        world.refuses(&granted, &inbox, "asks for 2 builders that agree, but there is evidence of none");
+        deliver(&world, &granted, &inbox, "m2", &HONEST);
+        world.refuses(&granted, &inbox, "asks for 2 builders that agree, but there is evidence of one (`m2`)");
+        // The artifacts of another, without a word of its own, are no evidence.
+        inbox.of("m1", &HONEST);
+        world.refuses(&granted, &inbox, "");
+        deliver(&world, &granted, &inbox, "m1", &HONEST);
+        world.sign(&granted, &inbox).ok();
+    }
+}
+
+/// Whatever the scheme, and whichever of three: a builder that differs blocks the release. The refusal names builder,
+/// artifact and both digests, and the log keeps them.
+#[test]
+fn dissenter_blocks_the_release() {
+    for (scheme, form) in KINDS {
+        for compromised in ["m1", "m2", "m3"] {
+            let world = World::ready();
+            let granted = two_of_three(&world, scheme, form);
+            let inbox = world.new_build("inbox");
+            for builder in ["m1", "m2", "m3"] {
+                let artifacts = if builder == compromised { &BACKDOORED } else { &HONEST };
+                deliver(&world, &granted, &inbox, builder, artifacts);
+            }
+            let said = world.refuses(&granted, &inbox, "builders differ in artifact `foo.tar`");
+            let (honest, backdoored) = (sha256(HONEST[1].1), sha256(BACKDOORED[1].1));
+            for part in [compromised, &honest, &backdoored] {
+                assert!(said.stderr.contains(part), "{scheme} {form}, {compromised}: {said:?}");
+            }
+            let refusal = world.logged("evidence-refused").pop().expect("an entry");
+            assert_eq!(refusal["differences"]["foo.tar"][compromised], backdoored, "{refusal}");
+            assert_eq!(refusal["differences"].as_object().expect("artifacts").len(), 1, "{refusal}");
+
+            // Without the dissenter's word the other two are enough. To leave it out is a person's decision.
+            fs::rename(inbox.at(compromised), world.at("set-aside")).expect("moved");
+            world.sign(&granted, &inbox).ok();
+            world.verify(&world.release(&granted)).ok();
+        }
+    }
+}
+
+#[test]
+fn two_compromised_builders_of_three_are_the_limit() {
+    let world = World::ready();
+    let granted = two_of_three(&world, "openpgp", "manifest");
+    let inbox = world.new_build("inbox");
+    deliver(&world, &granted, &inbox, "m1", &HONEST);
+    deliver(&world, &granted, &inbox, "m2", &BACKDOORED);
+    deliver(&world, &granted, &inbox, "m3", &BACKDOORED);
+    world.refuses(&granted, &inbox, "builders differ in artifact `foo.tar`");
+}
+
+#[test]
+fn artifact_that_too_few_built() {
+    for (scheme, form) in KINDS {
+        let world = World::ready();
+        let granted = two_of_three(&world, scheme, form);
+        let inbox = world.new_build("inbox");
+        deliver(&world, &granted, &inbox, "m1", &HONEST);
+        deliver(&world, &granted, &inbox, "m2", &[HONEST[0], HONEST[1], ("foo.deb", b"more")]);
+        world.refuses(&granted, &inbox, "artifact `foo.deb` was attested by one (`m2`)");
+        deliver(&world, &granted, &inbox, "m3", &[HONEST[0], HONEST[1], ("foo.deb", b"more")]);
+        let said = world.sign(&granted, &inbox).ok();
+        assert_eq!(
+            table(&said),
+            ["m1 m2 m3", "foo.deb - yes yes", "foo.tar yes yes yes", "foo.txt yes yes yes"],
+            "{scheme} {form}"
+        );
+        world.verify(&world.release(&granted)).ok();
+    }
+}
+
+/// One builder's evidence again in the folder of another is not a second word.
+#[test]
+fn same_builder_twice() {
+    for (scheme, form) in KINDS {
+        let world = World::ready();
+        let granted = two_of_three(&world, scheme, form);
+        let inbox = world.new_build("inbox");
+        deliver(&world, &granted, &inbox, "m1", &HONEST);
+        copy_tree(&inbox.at("m1"), &inbox.at("m2"));
+        world.refuses(&granted, &inbox, "evidence of builder `m2`: ");
+        copy_tree(&inbox.at("m1"), &inbox.at("m1-again"));
+        fs::remove_dir_all(inbox.at("m2")).expect("removed");
+        world.refuses(&granted, &inbox, "holds `m1-again`, which is no builder of the grant");
+    }
+}
+
+/// Makes a builder's own key; its public half.
+fn build_key(world: &World, name: &str, scheme: &str) -> PathBuf {
+    let path = world.at(name);
+    world.countersign(&[&"build-key", &"--scheme", &scheme, &"-o", &path]).ok();
+    world.at(&format!("{name}.pub"))
+}
+
+#[track_caller]
+fn grant_refused(world: &World, builders: &[String], more: &[&str], reason: &str) {
+    let mut run = world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &world.at("grants")]);
+    for builder in builders {
+        run = run.with(&[&"--builder", builder]);
+    }
+    let (said, what) = more.iter().fold(run, |run, argument| run.with(&[argument])).run();
+    assert!(matches!(said.code, 1 | 2) && said.stderr.contains(reason), "{what}: {said:?}");
+    assert!(world.logged("grant-issued").is_empty() && listing(&world.at("grants")).is_empty());
+}
+
+#[test]
+fn two_builders_with_one_key_are_refused_when_the_grant_is_made() {
+    let world = World::ready();
+    fs::create_dir(world.at("grants")).expect("a folder");
+    for scheme in ["openpgp", "dsse"] {
+        let key = build_key(&world, &format!("{scheme}.key"), scheme).display().to_string();
+        let builders = [format!("m1={key}"), format!("m2={key}")];
+        grant_refused(&world, &builders, &["--quorum", "2", "--scheme", scheme], "the same key");
+    }
+    // The same certificate in other bytes: with another user id, or the same key as another certificate's subkey.
+    let certificate = fs::read_to_string(world.at("openpgp.key.pub")).expect("a certificate");
+    let respelled = certificate.replacen("BLOCK-----\n", "BLOCK-----\nComment: another\n", 1);
+    fs::write(world.at("again.pub"), respelled).expect("written");
+    let builders = ["openpgp.key.pub", "again.pub"].map(|name| world.at(name).display().to_string());
+    let builders = [format!("m1={}", builders[0]), format!("m2={}", builders[1])];
+    grant_refused(&world, &builders, &["--quorum", "2"], "the same key");
+    grant_refused(&world, &["m1".into(), "M1".into()], &[], "names builder `M1` twice");
+}
+
+#[test]
+fn quorum_that_nobody_can_reach_or_nobody_needs() {
+    let world = World::ready();
+    fs::create_dir(world.at("grants")).expect("a folder");
+    let builders = ["m1".to_owned(), "m2".to_owned()];
+    grant_refused(&world, &builders, &["--quorum", "3"], "asks for a quorum of 3 out of 2 builders");
+    grant_refused(&world, &builders, &["--quorum", "0"], "asks for a quorum of 0 out of 2 builders");
+    grant_refused(&world, &["grant.json".into()], &[], "could pass for a file that countersign itself writes");
+    grant_refused(&world, &["approvals".into()], &[], "could pass for a file that countersign itself writes");
+}
+
+/// A second key of the same builder says nothing under a grant that names the first.
+#[test]
+fn another_key_of_the_same_builder() {
+    let world = World::ready();
+    let (first, _second) = (build_key(&world, "first", "dsse"), build_key(&world, "second", "dsse"));
+    let folder = world.new_folder("grant");
+    let builder = format!("m1={}", first.display());
+    world.host(&[&"grant", &"foo", &"1.2.3", &"--scheme", &"dsse", &"--builder", &builder, &"-o", &folder]).ok();
+    let grant = folder.join("foo-1.2.3.grant.json");
+    let build = world.build(&HONEST);
+    let attest = |key: &str| world.attest_with(&world.at(key), &build).with(&[&"--grant", &grant]);
+    attest("second").usage("is no key of grant");
+    attest("first").ok();
+}
+
+// ---- What builders differ in ----
+
+#[test]
+fn differences_are_listed_from_the_log_and_from_the_folders() {
+    for (scheme, form) in KINDS {
+        let world = World::ready();
+        let granted = two_of_three(&world, scheme, form);
+        let inbox = world.new_build("inbox");
+        let diff = || world.host(&[&"grants", &"diff", &granted.grant, &"--json"]);
+        diff().usage("knows of no build under grant");
+        deliver(&world, &granted, &inbox, "m1", &HONEST);
+        deliver(&world, &granted, &inbox, "m2", &BACKDOORED);
+        deliver(&world, &granted, &inbox, "m3", &[HONEST[0]]);
+        let said = diff().with(&[&"--from", &inbox.folder]).ok().json();
+        let of_tar = &said["differences"]["foo.tar"];
+        assert_eq!(of_tar["m1"], sha256(HONEST[1].1), "{scheme} {form}: {said}");
+        assert_eq!(of_tar["m2"], sha256(BACKDOORED[1].1));
+        assert_eq!(
+            (&of_tar["m3"], said["differences"].as_object().map(|all| all.len())),
+            (&serde_json::Value::Null, Some(1))
+        );
+        let shown = world.host(&[&"grants", &"diff", &granted.grant, &"--from", &inbox.folder]).ok();
+        assert!(shown.stdout.contains("diffoscope") && shown.stdout.contains("did not build it"), "{shown:?}");
+        // Comparing is not signing: nothing is logged, and nothing is closed.
+        assert!(world.logged("evidence-refused").is_empty() && world.logged("evidence-accepted").is_empty());
+
+        world.refuses(&granted, &inbox, "builders differ in artifact `foo.tar`");
+        let logged = diff().ok().json();
+        let of_tar = &logged["differences"]["foo.tar"];
+        assert_eq!((&of_tar["m1"], &of_tar["m2"]), (&sha256(HONEST[1].1).into(), &sha256(BACKDOORED[1].1).into()));
+
+        deliver(&world, &granted, &inbox, "m2", &HONEST);
+        fs::remove_dir_all(inbox.at("m3")).expect("removed");
+        diff().with(&[&"--from", &inbox.folder]).ok().says("\"differences\": {}");
+        // A word that does not hold is not compared.
+        fs::write(inbox.at("m2").join("foo.tar"), b"other").expect("changed");
+        if let "per-artifact" = form {
+            diff().with(&[&"--from", &inbox.folder]).refused("");
+        }
+    }
+}
+
+// ---- At the location ----
+
+/// Signs a release's list anew with the release key, as a signing host would that did not check what ours checks.
+fn sign_anew(world: &World, release: &Path, list: &str, grant: &str) {
+    let secret = fs::read_to_string(world.token_file()).expect("the token");
+    let secret = ed25519_dalek::SigningKey::from_pkcs8_pem(&secret).expect("a key");
+    let certificate =
+        Certificate::parse(&fs::read(world.certificate()).expect("the certificate")).expect("a certificate");
+    let now = Timestamp::now();
+    let key = certificate.signing_keys(now).expect("a key").remove(0);
+    let hash = HashAlgorithm::Sha256;
+    let notations = vec![("grant@example.org".to_owned(), grant.to_owned())];
+    let what = SignatureContent { created: now, hash, notations };
+    let mut sign = |digest: &MessageDigest| {
+        Ok::<_, std::convert::Infallible>(RawSignature::Ed25519(secret.sign(&digest.bytes).to_bytes()))
+    };
+    let signature =
+        make_release_signature(&key, &HashState::of(list.as_bytes(), hash), &what, &mut sign).expect("signed");
+    fs::write(release.join("SHA256SUMS"), list).expect("written");
+    fs::write(release.join("SHA256SUMS.asc"), signature).expect("written");
+}
+
+/// The location does not take a signing host's word for the quorum: it counts again.
+#[test]
+fn location_counts_the_builders_again() {
+    for (scheme, form) in KINDS {
+        let world = World::ready();
+        let granted = two_of_three(&world, scheme, form);
+        let inbox = world.new_build("inbox");
+        deliver(&world, &granted, &inbox, "m1", &HONEST);
+        deliver(&world, &granted, &inbox, "m2", &HONEST);
+        world.sign(&granted, &inbox).ok();
+        let release = world.release(&granted);
+        let list = fs::read_to_string(release.join("SHA256SUMS")).expect("the list");
+        sign_anew(&world, &release, &list, &granted.id);
+        world.verify(&release).ok();
+
+        let without: String =
+            list.lines().filter(|line| !line.contains("evidence/m2/")).map(|line| format!("{line}\n")).collect();
+        assert_ne!(without, list);
+        fs::rename(release.join("evidence/m2"), world.at("m2")).expect("moved");
+        sign_anew(&world, &release, &without, &granted.id);
+        let reason = "the grant asks for 2 builders that agree, but there is evidence of one (`m1`)";
+        world.verify(&release).refused(reason);
+        world.admit().refused(reason);
+
+        // The same evidence under another builder's name is not that builder's.
+        copy_tree(&release.join("evidence/m1"), &release.join("evidence/m3"));
+        let copied: String = without
+            .lines()
+            .filter(|line| line.contains("evidence/m1/"))
+            .map(|line| format!("{}\n", line.replace("evidence/m1/", "evidence/m3/")))
+            .collect();
+        let grant_line =
+            without.find(without.lines().find(|line| line.ends_with("grant.json")).expect("a line")).expect("there");
+        let twice = format!("{}{copied}{}", &without[..grant_line], &without[grant_line..]);
+        sign_anew(&world, &release, &twice, &granted.id);
+        match scheme {
+            // Nobody but the signing host can tell MACs apart: `verify` says so.
+            "hmac" if form == "per-artifact" => {
+                drop(world.verify(&release).ok().says("convince the signing host alone"))
+            }
+            _ => drop(world.verify(&release).refused("builder `m3`")),
+        }
+    }
+}
+
+// ---- Grants that are taken back ----
+
+#[test]
+fn revoked_grant() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let revoke = || world.host(&[&"grants", &"revoke", &granted.id, &"--reason", &"m1 was compromised"]);
+    revoke().ok().says("revoked grant").says("ledger     entry");
+    world.refuses(&granted, &build, "was revoked at");
+    revoke().usage("was revoked before, in ledger entry");
+    let logged = world.logged("grant-revoked").remove(0);
+    assert_eq!((&logged["grant"], &logged["reason"]), (&granted.id.clone().into(), &"m1 was compromised".into()));
+    world.host(&[&"grants", &"list"]).ok().says("revoked (entry");
+    // A new one for the same version is another grant.
+    let (granted, build) = world.attested();
+    world.sign(&granted, &build).ok();
+}
+
+/// A grant is closed at once: not even a run that was begun goes on.
+#[test]
+fn grant_revoked_in_the_middle_of_a_run() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let token = world.token_file().to_owned();
+    fs::rename(&token, world.at("away")).expect("the token is away");
+    world.sign(&granted, &build).trouble("");
+    fs::rename(world.at("away"), &token).expect("the token is back");
+    world.host(&[&"grants", &"revoke", &granted.grant]).ok();
+    let uses = world.token_count();
+    world.sign(&granted, &build).refused("was revoked at");
+    assert_eq!(world.token_count(), uses);
+}
+
+#[test]
+fn grant_of_another_host_is_not_revoked() {
+    let (world, other) = (World::ready(), World::ready());
+    let granted = other.grant();
+    world.host(&[&"grants", &"revoke", &granted.grant]).usage("was not issued by this signing host");
+    world.host(&[&"grants", &"revoke", &"00000000"]).usage("no grant `00000000` is kept in this home");
+}
+
+// ---- Versions ----
+
+#[test]
+fn versions_only_grow() {
+    let world = World::ready();
+    let sign = |version: &str, more: &[&'static str]| {
+        let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            more.iter().map(|it| it as &dyn AsRef<std::ffi::OsStr>).collect();
+        let (granted, build) = (world.grant_of(version, &arguments), world.build(&HONEST));
+        world.attest(&granted, &build).ok();
+        world.sign(&granted, &build).ok();
+    };
+    sign("1.9", &[]);
+    sign("1.10", &[]);
+    world.host(&[&"grant", &"foo", &"1.9.1"]).refused("version 1.9.1 of foo is older than 1.10");
+    world.host(&[&"grant", &"foo", &"1.10-rc1"]).refused("is older than 1.10");
+    world.host(&[&"grant", &"bar", &"0.1", &"-o", &world.new_folder("other")]).ok();
+    // What a person says to be right, is: granted with the flag, it is signed without saying it again.
+    sign("1.9.1", &["--allow-older"]);
+    assert_eq!(world.logged("grant-issued").pop().expect("an entry")["allow_older"], true);
+}
+
+/// Granted in order, signed out of order: the older one was overtaken.
+#[test]
+fn version_that_was_overtaken() {
+    let world = World::ready();
+    let builds = ["1.0", "1.1"].map(|version| {
+        let (granted, build) = (world.grant_of(version, &[]), world.build(&HONEST));
+        world.attest(&granted, &build).ok();
+        (granted, build)
+    });
+    world.sign(&builds[1].0, &builds[1].1).ok();
+    world.refuses(&builds[0].0, &builds[0].1, "version 1.0 is older than 1.1, which was signed before");
+    world.sign(&builds[0].0, &builds[0].1).with(&[&"--allow-older"]).ok();
+    // And the newer one can still be brought out again.
+    world.sign(&builds[1].0, &builds[1].1).ok().says("signed already");
+}
+
+// ---- What people see ----
+
+#[test]
+fn grants_are_shown_for_a_person_to_approve() {
+    let world = World::ready();
+    let first = world.grant_of("1.2.2", &[&"--source-uri", &"https://example.org/foo", &"--source-digest", &"sha1:aa"]);
+    let granted = two_of_three(&world, "openpgp", "manifest");
+    let show = |grant: &dyn AsRef<std::ffi::OsStr>| world.host(&[&"grants", &"show", &grant]).ok();
+    for said in [show(&granted.grant), show(&granted.id)] {
+        for part in [
+            granted.id.as_str(),
+            "project    foo",
+            "version    1.2.3",
+            "source     not said",
+            "builders   m1, m2, m3",
+            "quorum     2 of 3 must agree",
+            "evidence   openpgp manifest",
+            "artifacts  `*`; at most 100, 10737418240 bytes",
+            "state      open until",
+            "approvals  none needed: issuing it was the approval",
+            "version 1.2.2",
+            "builders   m1 -> m1, m2, m3",
+            "source     https://example.org/foo sha1:aa -> not said",
+        ] {
+            assert!(said.stdout.contains(part), "`{part}` is not in\n{}", said.stdout);
+        }
+    }
+    show(&first.id).says("it is the first grant of this project");
+    // Whoever has no home reads the file.
+    let said = world.countersign(&[&"--home", &world.at("nothing"), &"grants", &"show", &granted.grant]).ok();
+    assert!(said.stdout.contains("quorum     2 of 3 must agree") && !said.stdout.contains("state"), "{said:?}");
+    let strange = World::ready().host(&[&"grants", &"show", &granted.grant]).ok();
+    assert!(strange.stdout.contains("not issued by this signing host"), "{strange:?}");
+
+    let listed = world.host(&[&"grants", &"list", &"--project", &"foo"]).ok();
+    assert_eq!(listed.stdout.lines().count(), 2, "{listed:?}");
+    world.host(&[&"grants", &"list", &"--project", &"bar"]).ok().says("no grant was issued");
+}
+
+#[test]
+fn where_a_grant_stands() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let state = |clock: Option<&str>| {
+        let run = world.host(&[&"grants", &"list", &"--json"]);
+        let run = match clock {
+            Some(clock) => run.at(clock),
+            None => run,
+        };
+        run.ok().json()["grants"][0]["state"].as_str().expect("a text").to_owned()
+    };
+    assert!(state(None).starts_with("open until"));
+    if can_travel() {
+        assert!(state(Some("+7h")).starts_with("expired at"));
+    }
+    let token = world.token_file().to_owned();
+    fs::rename(&token, world.at("away")).expect("the token is away");
+    world.sign(&granted, &build).trouble("");
+    assert!(state(None).starts_with("accepted, not signed yet"));
+    fs::rename(world.at("away"), &token).expect("the token is back");
+    world.sign(&granted, &build).ok();
+    assert!(state(None).starts_with("signed"));
+}
