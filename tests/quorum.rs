@@ -8,9 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use countersign::domain::digest::Sha256;
-use countersign::domain::key::{HashAlgorithm, MessageDigest, RawSignature};
-use countersign::domain::time::Timestamp;
-use countersign::openpgp::{Certificate, HashState, SignatureContent, make_release_signature};
+use countersign::domain::key::{HashAlgorithm, MessageDigest, PublicKey, RawSignature};
+use countersign::domain::time::{Period, Timestamp};
+use countersign::openpgp::{
+    Certificate, HashState, NewCertificate, SignatureContent, make_certificate, make_release_signature,
+};
 use ed25519_dalek::Signer as _;
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 
@@ -202,6 +204,18 @@ fn build_key(world: &World, name: &str, scheme: &str) -> PathBuf {
     world.at(&format!("{name}.pub"))
 }
 
+/// The certificate that somebody with this secret can make at any time, under any name.
+fn certificate(secret: &ed25519_dalek::SigningKey, user_id: &str, created: Timestamp) -> Certificate {
+    let expires = created.after(Period::seconds(30 * 86400));
+    let new =
+        NewCertificate { user_id: user_id.to_owned(), created, signed: created, expires, hash: HashAlgorithm::Sha256 };
+    let mut sign = |digest: &MessageDigest| {
+        Ok::<_, std::convert::Infallible>(RawSignature::Ed25519(secret.sign(&digest.bytes).to_bytes()))
+    };
+    let public = PublicKey::Ed25519(secret.verifying_key().to_bytes());
+    make_certificate(&public, &new, &mut sign).expect("a certificate").0
+}
+
 #[track_caller]
 fn grant_refused(world: &World, builders: &[String], more: &[&str], reason: &str) {
     let mut run = world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &world.at("grants")]);
@@ -222,7 +236,16 @@ fn two_builders_with_one_key_are_refused_when_the_grant_is_made() {
         let builders = [format!("m1={key}"), format!("m2={key}")];
         grant_refused(&world, &builders, &["--quorum", "2", "--scheme", scheme], "the same key");
     }
-    // The same certificate in other bytes: with another user id, or the same key as another certificate's subkey.
+    // One secret in two certificates that have nothing else in common.
+    let secret = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let now = Timestamp::now();
+    let builders = [("m1", 600), ("m2", 500)].map(|(name, age)| {
+        let path = world.at(&format!("{name}.pub"));
+        fs::write(&path, certificate(&secret, name, now.before(age)).armored()).expect("written");
+        format!("{name}={}", path.display())
+    });
+    grant_refused(&world, &builders, &["--quorum", "2"], "builders `m1` and `m2` of the grant have the same key");
+    // The same certificate in other armour.
     let certificate = fs::read_to_string(world.at("openpgp.key.pub")).expect("a certificate");
     let respelled = certificate.replacen("BLOCK-----\n", "BLOCK-----\nComment: another\n", 1);
     fs::write(world.at("again.pub"), respelled).expect("written");

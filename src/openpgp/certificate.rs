@@ -151,9 +151,14 @@ impl Certificate {
         self.user_ids().iter().find_map(|user_id| mail_domain(user_id))
     }
 
-    /// Whether any key of it has the numbers of any key of `other`, under whatever fingerprints.
+    /// Whether any key of it is any key of `other`, under whatever fingerprints: whoever has the secret of one has both.
     pub fn shares_key_with(&self, other: &Self) -> bool {
-        self.0.keys().any(|ours| other.0.keys().any(|theirs| ours.key().mpis() == theirs.key().mpis()))
+        self.0.keys().any(|ours| {
+            other
+                .0
+                .keys()
+                .any(|theirs| key::is_one(ours.key().role_as_unspecified(), theirs.key().role_as_unspecified()))
+        })
     }
 
     /// In binary form: the keyring that gpgv and sqv read.

@@ -48,6 +48,16 @@ pub(super) fn numbers(key: &PublicHalf) -> Option<PublicKey> {
     }
 }
 
+/// Whether two keys have one secret, whatever their creation times, and however OpenPGP writes them.
+pub(super) fn is_one(ours: &PublicHalf, theirs: &PublicHalf) -> bool {
+    match (numbers(ours), numbers(theirs)) {
+        // Who has the factors can use any exponent.
+        (Some(PublicKey::Rsa { n: ours, .. }), Some(PublicKey::Rsa { n: theirs, .. })) => ours == theirs,
+        (Some(ours), Some(theirs)) => ours == theirs,
+        (_, _) => ours.mpis() == theirs.mpis(),
+    }
+}
+
 /// A token's signature as the packet of `key` holds it; `None` when it is of another kind than the key.
 pub(super) fn signature_numbers(key: &PublicHalf, raw: &RawSignature) -> Option<mpi::Signature> {
     match (key.mpis(), raw) {
@@ -87,5 +97,26 @@ fn from_openpgp(curve: &PgpCurve) -> Option<Curve> {
         PgpCurve::NistP384 => Some(Curve::P384),
         PgpCurve::NistP521 => Some(Curve::P521),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_secret_is_one_key_however_it_is_written() {
+        let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let (early, late) = (time("2026-11-22T10:00:00Z"), time("2026-11-22T10:00:01Z"));
+        let legacy = |byte| primary_key(&PublicKey::Ed25519([byte; 32]), early).expect("a key").role_into_unspecified();
+        let mpis = mpi::PublicKey::Ed25519 { a: [9; 32] };
+        let native = Key4::new(late.system(), PublicKeyAlgorithm::Ed25519, mpis).expect("a key").into();
+        let rsa = |e| {
+            let public = PublicKey::Rsa { n: vec![0x81; 256], e };
+            primary_key(&public, late).expect("a key").role_into_unspecified()
+        };
+        assert_ne!(legacy(9).fingerprint(), PublicHalf::fingerprint(&native));
+        assert!(is_one(&legacy(9), &native) && !is_one(&legacy(8), &native));
+        assert!(is_one(&rsa(vec![3]), &rsa(vec![1, 0, 1])) && !is_one(&rsa(vec![3]), &native));
     }
 }
