@@ -18,11 +18,11 @@ use crate::home::Home;
 use crate::openpgp::LARGEST_CERTIFICATE;
 use crate::steps::approve::{NAMESPACE, record};
 
-/// Approve a grant: sign it with your own key, or record on the signing host what others signed
+/// Approve a grant with your own key, or record approvals on the signing host
 ///
-/// Without --signature, shows the grant, asks, and lets gpg or ssh-keygen sign its bytes; this needs no home. The same is
-/// done by `gpg --detach-sign GRANT` or `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`. With --signature, which is
-/// for the signing host, each signature is checked against the approvers in config.toml, kept and logged.
+/// An approver, on any machine: shows the grant, asks, and lets gpg or ssh-keygen sign its bytes. The same is done by
+/// `gpg --detach-sign GRANT` or `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`. The signing host, with --signature:
+/// checks each signature against the approvers in config.toml, keeps it and logs it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

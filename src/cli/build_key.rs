@@ -27,12 +27,12 @@ mod host {
 /// Make a build key that never leaves this machine (on the build machine)
 ///
 /// The public half, FILE.pub, goes to the signing host: `countersign grant --builder NAME=FILE.pub`. The grant comes back,
-/// for `countersign attest --key FILE --grant GRANT`. With --token the key is made on a token of this machine's, and only
+/// for `countersign attest --key FILE --grant GRANT`. With --token the key is made on a token of this machine, and only
 /// FILE.pub is written.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign build-key -o m1.key")]
 pub(super) struct BuildKey {
-    /// What the key is for. An hmac nonce is shared with the signing host, which makes it
+    /// The scheme of the grant: openpgp or dsse. For hmac there is nothing to make here: `grant` makes the nonce
     #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
     scheme: Scheme,
     /// Make the key on this token (scheme openpgp): a PKCS#11 URI (RFC 7512) with the new key's name

@@ -18,9 +18,12 @@ use crate::openpgp::LARGEST_CERTIFICATE;
 use crate::steps::approve::NAMESPACE;
 use crate::steps::grant::{EnrolledKey, GrantRequest, issue};
 
-/// Approve one build: write the grant, and a build key for each builder
+/// Approve one build: write the grant, and a build key for each builder that brings none
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  countersign grant foo 1.2.3 --artifact 'foo*1.2.3*' --valid-for 2h")]
+#[command(after_help = "\
+Examples:
+  countersign grant foo 1.2.3 --artifact 'foo*1.2.3*' --valid-for 2h
+  countersign grant foo 1.2.3 --builder m1 --builder m2 --builder m3 --quorum 2")]
 pub(super) struct Grant {
     /// What is built
     project: ProjectName,
@@ -29,20 +32,20 @@ pub(super) struct Grant {
     /// A pattern for artifact names (`*`, `?`, `[a-z]`, `{a,b}`); may be repeated [default: *]
     #[arg(long = "artifact", value_name = "GLOB")]
     artifacts: Vec<NamePattern>,
-    /// A builder's name, which gets a key of its own; or with the public half of the key that it made itself
+    /// A builder. By its name alone it gets a key that is made here; FILE is the public half of a key that it made itself
     /// (`countersign build-key`); may be repeated [default: builder]
     #[arg(long = "builder", value_name = "NAME[=FILE]")]
     builders: Vec<String>,
     /// How many builders must have attested the same digest for every artifact
     #[arg(long, value_name = "N", default_value_t = 1)]
     quorum: u32,
-    /// How builders authenticate their evidence. What hmac proves, it proves to this signing host alone
+    /// How builders authenticate their evidence; hmac convinces this signing host alone
     #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
     scheme: Scheme,
-    /// The form of the evidence: one list of all artifacts, or a signature or MAC for each
+    /// The form of the evidence: one list of all artifacts, or a signature or MAC for each (not with dsse)
     #[arg(long, value_name = "FORM", default_value = "manifest", value_parser = form())]
     evidence: EvidenceForm,
-    /// Grant a version that is older than one that was granted before
+    /// Grant this version although a newer one was granted before
     #[arg(long)]
     allow_older: bool,
     /// How long the grant counts from now on: 90m, 6h, 14d [default: valid_for in config.toml]
@@ -123,7 +126,9 @@ impl Grant {
             output.line(format!("  quorum     {} of {} builders", terms.quorum, terms.builders.len()));
         }
         if home.config.approvals > 0 {
-            output.line(format!("next: let {} people approve it, each with one of", home.config.approvals));
+            let needed = home.config.approvals;
+            let people = if needed == 1 { "one person".to_owned() } else { format!("{needed} people") };
+            output.line(format!("next: let {people} approve it, each by one of"));
             output.line(format!("  countersign approve {}", issued.grant_path.display()));
             output.line(format!("  gpg --detach-sign {}", issued.grant_path.display()));
             output.line(format!("  ssh-keygen -Y sign -n {NAMESPACE} -f KEY {}", issued.grant_path.display()));

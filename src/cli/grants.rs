@@ -55,9 +55,10 @@ enum GrantsCommand {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// List the artifacts in which builders differ, a start for finding out why a build does not reproduce
+    /// List the artifacts in which builders differ
     ///
-    /// Shows what was found when the build was refused last, or with --from compares anew what is in the builders' folders.
+    /// A start for finding out why a build does not reproduce. Shows what was found when the build was refused last, or with
+    /// --from compares anew what is in the builders' folders.
     #[command(after_help = "Example:\n  countersign grants diff b5bb9d80 --from inbox/")]
     Diff {
         /// The grant: its file, or at least eight digits of its id
@@ -305,7 +306,7 @@ pub(super) fn show_differences(differences: &Differences, output: &mut Output) {
         output.line(format!("{artifact}"));
         for (builder, digest) in builders {
             let digest = digest.map_or_else(|| "did not build it".to_owned(), |digest| digest.to_string());
-            output.line(format!("  {builder:16} {digest}"));
+            output.line(format!("  {:16} {digest}", builder.as_str()));
         }
     }
 }

@@ -85,9 +85,10 @@ fn summary(event: &Event) -> String {
         Event::GrantRevoked { grant, reason: None } => format!("grant {}", grant.short()),
         Event::GrantRevoked { grant, reason: Some(reason) } => format!("grant {}: {reason}", grant.short()),
         Event::EvidenceAccepted { grant, builders, scheme, .. } => {
-            let builders = builders.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
+            let names = builders.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
+            let who = if builders.len() == 1 { "builder" } else { "builders" };
             let alone = if scheme.convinces_host_alone() { ", by MACs that convince this host alone" } else { "" };
-            format!("grant {} closed by builder {builders}{alone}", grant.short())
+            format!("grant {} closed by {who} {names}{alone}", grant.short())
         }
         Event::EvidenceRefused { grant, reason, .. } => format!("grant {}: {reason}", grant.short()),
         Event::Intent(intent) if intent.sums_only => {

@@ -264,7 +264,7 @@ fn attest(error: &AttestError) -> Advice {
         }
         AttestError::SecretKey { .. } => hint(Usage, "keep keys out of the folder of artifacts"),
         AttestError::OwnFile { .. } => hint(Usage, "remove it, or leave it out of the artifacts"),
-        AttestError::SeveralFolders { .. } => hint(Usage, "say with `-o DIR` where the manifest goes"),
+        AttestError::SeveralFolders { .. } => hint(Usage, "say with `-o DIR` where the evidence goes"),
         AttestError::List(_) => (Usage, None),
         AttestError::File(error) => file(error, Usage),
     }
@@ -322,7 +322,7 @@ fn home(error: &HomeError) -> Advice {
         HomeError::Owner { .. } => hint(Usage, "run this as the home's owner"),
         HomeError::Busy(_) => hint(Trouble, "run the same command again when it is done"),
         HomeError::NoSuchGrant(_) => {
-            hint(Usage, "give a grant file, or at least eight digits of an id from `countersign log list`")
+            hint(Usage, "give a grant file, or at least eight digits of an id from `countersign grants list`")
         }
         HomeError::AmbiguousGrant(_) => hint(Usage, "give more digits"),
         HomeError::Config(_) => (Usage, None),

@@ -11,7 +11,7 @@ use super::prompt::Terminal;
 use super::read_grant;
 use super::render::{CliError, Output};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
-use crate::domain::grant::Terms;
+use crate::domain::grant::{Builder, Terms};
 use crate::domain::release::{Coverage, folder_name};
 use crate::domain::time::Timestamp;
 use crate::files::Folder;
@@ -29,8 +29,8 @@ use crate::token::{self, Interaction, TokenUri};
 pub(super) struct Sign {
     /// The grant: its file, or at least eight digits of its id
     grant: String,
-    /// The folder that was fetched from the builder: artifacts and evidence. If the grant names several builders, a folder
-    /// that has one for each that is there, by its name
+    /// The folder that was fetched from the builder: artifacts and evidence. If the grant names several builders: a folder
+    /// in which each that delivered has one, called by its name
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
     /// The release: a folder that does not exist yet [default: PROJECT-VERSION here]
@@ -39,7 +39,7 @@ pub(super) struct Sign {
     /// Sign SHA256SUMS alone, which speaks for every artifact: one signature, and one touch, for the whole release
     #[arg(long)]
     sums_only: bool,
-    /// Sign a version that is older than one that was signed before
+    /// Sign this version although a newer one was signed before
     #[arg(long)]
     allow_older: bool,
     /// Verify, say what would be signed, and stop before the token is used
@@ -147,12 +147,13 @@ fn show_agreement(agreement: &Agreement, terms: &Terms, output: &mut Output) {
     }
     let widest = agreement.artifacts.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
     output.line(format!("  agreement  {} of {} builders are needed", terms.quorum, terms.builders.len()));
-    let columns = terms.builders.iter().map(|builder| builder.name.as_str()).collect::<Vec<_>>();
-    output.line(format!("    {:widest$}  {}", "", columns.join("  ")));
+    let wide = |builder: &Builder| builder.name.as_str().len().max("yes".len());
+    let columns = terms.builders.iter().map(|builder| format!("{:<1$}", builder.name.as_str(), wide(builder)));
+    output.line(format!("    {:widest$}  {}", "", columns.collect::<Vec<_>>().join("  ").trim_end()));
     for (artifact, builders) in &agreement.artifacts {
         let said = terms.builders.iter().map(|builder| {
             let word = if builders.contains(&builder.name) { "yes" } else { "-" };
-            format!("{word:<0$}", builder.name.as_str().len())
+            format!("{word:<0$}", wide(builder))
         });
         output.line(format!("    {:widest$}  {}", artifact.as_str(), said.collect::<Vec<_>>().join("  ").trim_end()));
     }
