@@ -4,9 +4,6 @@ use std::fmt;
 
 use ssh_key::{Algorithm, HashAlg, LineEnding, SshSig};
 
-/// The largest signature that is read, in bytes.
-pub const LARGEST_SSH_SIGNATURE: u64 = 64 << 10;
-
 /// Set by a FIDO key when its owner touched it (PROTOCOL.u2f).
 const USER_PRESENT: u8 = 1;
 
@@ -115,12 +112,54 @@ impl Signature {
             return Err(BadSshSignature::Namespace { found, expected: namespace });
         }
         key.0.verify(namespace, message, &self.0).map_err(|_| BadSshSignature::Mismatch)?;
-        let by_fido = matches!(self.0.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256);
+        // Of the key, not of the signature: what a signature says of its own algorithm nobody signed, and the library checks
+        // a FIDO signature under any other name too.
+        let by_fido = matches!(key.0.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256);
         // Behind the signature's own bytes stand the flags and a counter of four bytes.
         let flags = self.0.signature_bytes().iter().rev().nth(4).copied().unwrap_or(0);
         match by_fido && flags & USER_PRESENT == 0 {
             true => Err(BadSshSignature::Untouched),
             false => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ssh_key::private::{Ed25519Keypair, PrivateKey};
+    use ssh_key::public::{KeyData, SkEd25519};
+
+    const NAMESPACE: &str = "test";
+
+    /// A FIDO key, and what it answers to a demand for a signature with these flags, under this name of an algorithm.
+    fn fido(flags: u8, algorithm: Algorithm) -> (PublicKey, Signature) {
+        let pair = Ed25519Keypair::from_seed(&[7; 32]);
+        let key = KeyData::SkEd25519(SkEd25519::new(pair.public, "ssh:"));
+        let message = SshSig::signed_data(NAMESPACE, HashAlg::Sha512, b"grant").expect("a message");
+        let flags_and_counter = [flags, 0, 0, 0, 1];
+        let signed = [&HashAlg::Sha256.digest(b"ssh:"), &flags_and_counter[..], &HashAlg::Sha256.digest(&message)];
+        let answer = signed_by(&PrivateKey::from(pair), &signed.concat());
+        let bytes = [answer.as_bytes(), &flags_and_counter].concat();
+        let signature = ssh_key::Signature::new(algorithm, bytes).expect("a signature");
+        let signature = SshSig::new(key.clone(), NAMESPACE, HashAlg::Sha512, signature).expect("a signature");
+        let line = ssh_key::PublicKey::new(key, "").to_openssh().expect("a line");
+        let pem = signature.to_pem(LineEnding::LF).expect("armour");
+        (PublicKey::parse(&line).expect("a key"), Signature::parse(pem.as_bytes()).expect("a signature"))
+    }
+
+    fn signed_by(key: &impl ssh_key::SigningKey, message: &[u8]) -> ssh_key::Signature {
+        key.try_sign(message).expect("a signature")
+    }
+
+    #[test]
+    fn a_fido_key_counts_when_it_was_touched() {
+        let check = |(key, signature): (PublicKey, Signature)| signature.check(&key, NAMESPACE, b"grant");
+        assert_eq!(check(fido(USER_PRESENT, Algorithm::SkEd25519)), Ok(()));
+        assert_eq!(check(fido(USER_PRESENT | 4, Algorithm::SkEd25519)), Ok(()));
+        assert_eq!(check(fido(4, Algorithm::SkEd25519)), Err(BadSshSignature::Untouched));
+        // The name of the algorithm is not signed: under another the touch must be there too.
+        let other = Algorithm::Rsa { hash: Some(HashAlg::Sha512) };
+        assert_eq!(check(fido(0, other)), Err(BadSshSignature::Untouched));
     }
 }
