@@ -11,7 +11,7 @@ use std::path::Path;
 use sequoia_openpgp::serialize::SerializeInto as _;
 
 use common::world::{Build, Granted, World, entry, write_private};
-use common::{Said, can_travel, copy, copy_tree, listing, openpgp, tool, tree};
+use common::{can_travel, copy, copy_tree, listing, openpgp, tool, tree};
 use sequoia_openpgp::types::SignatureType;
 
 /// Without any change the build would have been signed: what is refused is refused for the change.
