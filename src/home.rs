@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError, ConfigFault};
 use crate::domain::digest::GrantId;
+use crate::domain::event::Event;
 use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT, pairs};
 use crate::domain::name::{ApproverName, BuilderName};
 use crate::domain::time::Timestamp;
@@ -249,12 +250,17 @@ impl Home {
         Ok(())
     }
 
-    /// Wipes the nonces of grants that have expired, or that are not kept here.
+    /// Wipes the nonces that nothing needs any more: of grants that expired, and what a process that was killed left of
+    /// grants that it closed or did not get to issue.
     pub fn forget_expired(&self, _lock: &HomeLock, now: Timestamp) -> Result<(), HomeError> {
+        let ledger = self.ledger()?;
         for name in self.nonce_names()? {
-            let hex = name.split('.').next().unwrap_or_default();
-            let open = self.grant(hex).is_ok_and(|grant| now < grant.terms().expires);
-            if !open {
+            let grant = name.split('.').next().and_then(|hex| format!("sha256:{hex}").parse().ok());
+            let needed = match grant {
+                Some(grant) => is_open(grant, &ledger, now)?,
+                None => false,
+            };
+            if !needed {
                 wipe(&self.path.join(NONCES).join(&name))?;
             }
         }
@@ -263,9 +269,9 @@ impl Home {
 
     fn nonce_names(&self) -> Result<Vec<String>, HomeError> {
         match Folder::open(&self.path.join(NONCES)) {
+            // With what was being written when its process was killed: it may hold a nonce too.
             Ok(folder) => {
-                let names = folder.names(usize::MAX)?.into_iter().filter_map(|name| name.into_string().ok());
-                Ok(names.filter(|name| !name.starts_with('.')).collect())
+                Ok(folder.names(usize::MAX)?.into_iter().filter_map(|name| name.into_string().ok()).collect())
             }
             Err(FileError { fault: FileFault::Missing, .. }) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
@@ -318,6 +324,14 @@ impl NewHome {
         write_new(&self.path.join(CONFIG), config.as_bytes(), 0o600)?;
         Home::open(&self.path)
     }
+}
+
+/// Whether evidence under the grant can still be accepted.
+fn is_open(grant: GrantId, ledger: &Ledger, now: Timestamp) -> Result<bool, LedgerError> {
+    let Some(record) = ledger.grant(grant)? else { return Ok(false) };
+    let issued = ledger.entry(record.issued)?.map(|entry| entry.event);
+    let in_time = matches!(issued, Some(Event::GrantIssued { expires, .. }) if now < expires);
+    Ok(in_time && record.accepted.is_none() && record.revoked.is_none())
 }
 
 fn nonce_name(grant: GrantId, builder: &BuilderName) -> String {

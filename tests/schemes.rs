@@ -475,6 +475,66 @@ fn nonce_is_wiped_when_the_grant_is_revoked_or_expires() {
     }
 }
 
+/// A process that was killed did not get to wipe what nothing needs any more: the next one does.
+#[test]
+fn nonce_that_a_killed_process_left_is_wiped() {
+    let world = World::ready();
+    let nonces = world.home().join("nonces");
+    let kept = || {
+        let name = listing(&nonces).remove(0);
+        (nonces.join(&name), fs::read(nonces.join(name)).expect("the nonce"))
+    };
+    let folder = world.new_folder("later");
+    let next = |version: &str| world.host(&[&"grant", &"bar", &version, &"-o", &folder]).ok();
+
+    // Killed when the grant was closed, when it was taken back, and when a nonce was being written.
+    let (granted, build) = attested(&world, "hmac", "manifest");
+    let (path, nonce) = kept();
+    world.sign(&granted, &build).ok();
+    write_private(&path, &nonce);
+    write_private(&nonces.join(".countersign-x1y2z3"), &nonce);
+    next("1");
+    assert_eq!(listing(&nonces), [""; 0]);
+
+    let granted = world.grant_of("2", &[&"--scheme", &"hmac"]);
+    let (path, nonce) = kept();
+    let revoke = || world.host(&[&"grants", &"revoke", &granted.grant]);
+    revoke().ok();
+    write_private(&path, &nonce);
+    revoke().usage("was revoked before");
+    assert_eq!(listing(&nonces), [""; 0]);
+    write_private(&path, &nonce);
+    next("2");
+    assert_eq!(listing(&nonces), [""; 0]);
+
+    // Killed while it was wiped: what is left is no nonce, and stands in nobody's way.
+    let granted = world.grant_of("3", &[&"--scheme", &"hmac"]);
+    let build = world.build(&ARTIFACTS);
+    world.attest(&granted, &build).ok();
+    let (path, _) = kept();
+    let away = world.at("away");
+    fs::rename(world.token_file(), &away).expect("the token is away");
+    world.sign(&granted, &build).trouble("");
+    fs::rename(&away, world.token_file()).expect("the token is back");
+    write_private(&path, &[0; 65]);
+    world.sign(&granted, &build).ok();
+    assert_eq!(listing(&nonces), [""; 0]);
+}
+
+/// A grant that does not come about leaves no secret: neither with the builder's files nor in the home.
+#[test]
+fn nonce_of_a_grant_that_failed() {
+    let world = World::ready();
+    let folder = world.new_folder("grant");
+    fs::write(folder.join("foo-1.2.3.m2.key"), b"in the way").expect("written");
+    let builders = ["--builder", "m1", "--builder", "m2", "--scheme", "hmac"];
+    let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+        builders.iter().map(|it| it as &dyn AsRef<std::ffi::OsStr>).collect();
+    world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &folder]).with(&arguments).usage("exists already");
+    assert_eq!(listing(&folder), ["foo-1.2.3.m2.key"]);
+    assert_eq!(listing(&world.home().join("nonces")), [""; 0]);
+}
+
 #[test]
 fn nonce_that_was_changed_in_the_home() {
     let world = World::ready();

@@ -6,12 +6,13 @@ use super::build_key::NewKey;
 use super::evidence::{BadBuilderKey, BuilderKey, Builders, EvidenceError, SLOW_CLOCK};
 use super::policy::version_of;
 use crate::domain::build_key::BuildKeyLabel;
+use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::evidence::{EvidenceForm, Scheme};
-use crate::domain::grant::{BadGrant, Builder, Grant, Limits, NewGrant, Source, Terms};
+use crate::domain::grant::{BadGrant, Builder, Grant, LARGEST_GRANT, Limits, NewGrant, Source, Terms};
 use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
-use crate::files::{FileError, write_new};
+use crate::files::{FileError, FileFault, wipe, write_new};
 use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::KeyTrouble;
@@ -142,31 +143,14 @@ pub fn issue(
     let GrantRequest { project, version, source, scheme, evidence, builders, quorum, .. } = request;
     let GrantRequest { artifacts, valid_for, allow_older, .. } = request;
     let signing_key = home.certificate.signing_key(home.config.signing_key, now)?;
-    let release_key = signing_key.fingerprint();
     let expires = now.after(valid_for).ok_or(GrantError::TooLong(valid_for))?;
-    let outlives_key = signing_key.expires().is_some_and(|end| end < expires);
     let mut ledger = home.ledger()?;
     if !allow_older {
         check_newer(&ledger, &project, &version)?;
     }
 
-    let mut keys = Vec::new();
-    let mut outlives_builders = Vec::new();
-    for (builder, enrolled) in builders {
-        let key = match enrolled {
-            Some(enrolled) => {
-                let (key, end) = enrol(&builder, scheme, enrolled, now)?;
-                outlives_builders.extend(end.filter(|end| *end < expires).map(|_| builder.clone()));
-                Key::Enrolled(key)
-            }
-            None => {
-                let user_id = format!("build key of {builder} for {project} {version}");
-                // A builder whose clock is slow can use it at once.
-                Key::Injected(NewKey::generate(scheme, &user_id, now.before(SLOW_CLOCK), expires))
-            }
-        };
-        keys.push((builder, key));
-    }
+    let build = format!("{project} {version}");
+    let keys = keys(builders, scheme, &build, now, expires)?;
     let grant = Grant::issue(NewGrant {
         project,
         version,
@@ -179,27 +163,13 @@ pub fn issue(
         artifacts,
         not_before: now,
         expires,
-        release_key,
+        release_key: signing_key.fingerprint(),
     })?;
     let terms = grant.terms();
     let known = Builders::of(terms).map_err(GrantError::Builders)?;
 
-    let mut written = Written::default();
-    let stem = format!("{}-{}", terms.project, terms.version);
-    let grant_path = out.join(format!("{stem}.grant.json"));
-    written.add(&grant_path, grant.bytes(), 0o644)?;
-    let mut key_files = Vec::new();
-    for (builder, key) in &keys {
-        let Key::Injected(key) = key else { continue };
-        let path = out.join(format!("{stem}.{builder}.key"));
-        written.add(&path, &key.to_file(Some(&BuildKeyLabel::of(&grant, builder))), 0o600)?;
-        key_files.push((builder.clone(), path));
-        if let NewKey::Nonce(nonce) = key {
-            home.keep_nonce(grant.id(), builder, nonce)?;
-        }
-    }
-    home.keep_grant(&grant)?;
-
+    let mut written = Written::begin(&grant, home);
+    let (grant_path, key_files) = write_files(&grant, &keys, out, &mut written)?;
     let event = Event::GrantIssued {
         grant: grant.id(),
         project: terms.project.clone(),
@@ -213,32 +183,64 @@ pub fn issue(
     };
     let earlier = earlier(&ledger, terms)?;
     let entry = ledger.issue(now, grant.id(), &terms.project, event)?;
-    written.0.clear();
+    written.keep();
+
+    let ends_early = |end: Option<Timestamp>| end.is_some_and(|end| end < expires);
+    let outlives_key = ends_early(signing_key.expires());
+    let ending = keys.iter().filter(|(_, key)| ends_early(key.expires()));
+    let outlives_builders = ending.map(|(builder, _)| builder.clone()).collect();
     Ok(Issued { grant, grant_path, keys: key_files, entry, earlier, outlives_key, outlives_builders })
 }
 
 /// A builder's key: made here, or by the builder.
 enum Key {
     Injected(NewKey),
-    Enrolled(BuilderKey),
+    /// With its end, if it has one.
+    Enrolled(BuilderKey, Option<Timestamp>),
 }
 
 impl Key {
     fn public(&self) -> BuilderKey {
         match self {
             Self::Injected(key) => key.public(),
-            Self::Enrolled(key) => key.clone(),
+            Self::Enrolled(key, _) => key.clone(),
+        }
+    }
+
+    /// When it ends before its grant may; one that is made here ends with it.
+    fn expires(&self) -> Option<Timestamp> {
+        match self {
+            Self::Injected(_) => None,
+            Self::Enrolled(_, end) => *end,
         }
     }
 }
 
-/// Takes the key that a builder brought, if it can sign, and its end.
-fn enrol(
-    builder: &BuilderName,
+/// A key for each builder: the one that it brought, or a new one.
+fn keys(
+    builders: Vec<(BuilderName, Option<EnrolledKey>)>,
     scheme: Scheme,
-    enrolled: EnrolledKey,
+    build: &str,
     now: Timestamp,
-) -> Result<(BuilderKey, Option<Timestamp>), GrantError> {
+    expires: Timestamp,
+) -> Result<Vec<(BuilderName, Key)>, GrantError> {
+    let mut keys = Vec::new();
+    for (builder, enrolled) in builders {
+        let key = match enrolled {
+            Some(enrolled) => enrol(&builder, scheme, enrolled, now)?,
+            None => {
+                let user_id = format!("build key of {builder} for {build}");
+                // A builder whose clock is slow can use it at once.
+                Key::Injected(NewKey::generate(scheme, &user_id, now.before(SLOW_CLOCK), expires))
+            }
+        };
+        keys.push((builder, key));
+    }
+    Ok(keys)
+}
+
+/// Takes the key that a builder brought, if it can sign.
+fn enrol(builder: &BuilderName, scheme: Scheme, enrolled: EnrolledKey, now: Timestamp) -> Result<Key, GrantError> {
     let EnrolledKey { path, text } = enrolled;
     if scheme == Scheme::Hmac {
         return Err(GrantError::NoEnrolment(builder.clone()));
@@ -253,7 +255,7 @@ fn enrol(
         }
         BuilderKey::Ed25519(_) | BuilderKey::Nonce(_) => None,
     };
-    Ok((key, end))
+    Ok(Key::Enrolled(key, end))
 }
 
 /// Refuses a version that is older than one that was granted and not taken back.
@@ -279,22 +281,66 @@ fn earlier(ledger: &Ledger, terms: &Terms) -> Result<Vec<u64>, LedgerError> {
     Ok(entries)
 }
 
-/// Files that are removed again unless all is well.
-#[derive(Debug, Default)]
-struct Written(Vec<PathBuf>);
+/// Writes the grant and the keys that were made for it, for whoever will build, and what this host keeps of them.
+fn write_files(
+    grant: &Grant,
+    keys: &[(BuilderName, Key)],
+    out: &Path,
+    written: &mut Written<'_>,
+) -> Result<(PathBuf, Vec<(BuilderName, PathBuf)>), GrantError> {
+    let stem = format!("{}-{}", grant.terms().project, grant.terms().version);
+    let grant_path = out.join(format!("{stem}.grant.json"));
+    // Nobody would read it again.
+    if grant.bytes().len() as u64 > LARGEST_GRANT {
+        return Err(FileError::new(grant_path, FileFault::TooLarge { limit: LARGEST_GRANT }).into());
+    }
+    written.add(&grant_path, grant.bytes(), 0o644)?;
+    let mut key_files = Vec::new();
+    for (builder, key) in keys {
+        let Key::Injected(key) = key else { continue };
+        let path = out.join(format!("{stem}.{builder}.key"));
+        written.add(&path, &key.to_file(Some(&BuildKeyLabel::of(grant, builder))), 0o600)?;
+        key_files.push((builder.clone(), path));
+        if let NewKey::Nonce(nonce) = key {
+            written.home.keep_nonce(grant.id(), builder, nonce)?;
+        }
+    }
+    written.home.keep_grant(grant)?;
+    Ok((grant_path, key_files))
+}
 
-impl Written {
+/// What was written for a grant. Unless it counts, the secrets among it are wiped again.
+struct Written<'a> {
+    home: &'a Home,
+    grant: GrantId,
+    files: Vec<PathBuf>,
+    counts: bool,
+}
+
+impl<'a> Written<'a> {
+    fn begin(grant: &Grant, home: &'a Home) -> Self {
+        Self { home, grant: grant.id(), files: Vec::new(), counts: false }
+    }
+
     fn add(&mut self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
         write_new(path, bytes, mode)?;
-        self.0.push(path.to_owned());
+        self.files.push(path.to_owned());
         Ok(())
+    }
+
+    fn keep(mut self) {
+        self.counts = true;
     }
 }
 
-impl Drop for Written {
+impl Drop for Written<'_> {
     fn drop(&mut self) {
-        for path in &self.0 {
-            let _already_failing = std::fs::remove_file(path);
+        if self.counts {
+            return;
         }
+        for path in &self.files {
+            let _already_failing = wipe(path);
+        }
+        let _already_failing = self.home.forget_nonces(self.grant);
     }
 }

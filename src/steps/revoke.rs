@@ -42,6 +42,8 @@ pub fn revoke(
     let short = grant.id().short();
     let record = ledger.grant(grant.id())?.ok_or_else(|| RevokeError::NotIssued(short.clone()))?;
     if let Some(entry) = record.revoked {
+        // The process that revoked it may have been killed before it came to that.
+        home.forget_nonces(grant.id())?;
         return Err(RevokeError::Again { grant: short, entry });
     }
     let entry = ledger.revoke(now, grant.id(), reason)?;
