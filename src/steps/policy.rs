@@ -113,17 +113,15 @@ pub fn check(
     allow_older: bool,
 ) -> Result<Vec<Approval>, PolicyError> {
     let short = || grant.id().short();
-    if let Some(index) = ledger.grant(grant.id())?.and_then(|record| record.revoked) {
+    let record = ledger.grant(grant.id())?;
+    if let Some(index) = record.as_ref().and_then(|record| record.revoked) {
         let at = ledger.entry(index)?.map_or(at, |entry| entry.at);
         return Err(PolicyError::Revoked { grant: short(), at });
     }
 
     let approvals = approvals(grant, home, ledger, at)?;
     let needed = home.config.approvals;
-    let mut since = BTreeMap::<&ApproverName, Timestamp>::new();
-    for approval in approvals.iter().filter(|approval| approval.fault.is_none()) {
-        since.entry(&approval.approver).or_insert(approval.at);
-    }
+    let since = in_favour(&approvals);
     let enough = usize::try_from(needed).expect("no more than there are approvers");
     if since.len() < enough {
         let not_counted = approvals.iter().filter_map(|it| Some((it.approver.clone(), it.fault.clone()?))).collect();
@@ -142,10 +140,21 @@ pub fn check(
             return Err(PolicyError::Embargo { grant: short(), approved, until });
         }
     }
-    if !allow_older && !was_allowed_older(ledger, grant.id())? {
+    // A release that is signed already only comes out again.
+    let is_signed = record.is_some_and(|record| record.signed.is_some());
+    if !is_signed && !allow_older && !was_allowed_older(ledger, grant.id())? {
         check_version(grant, ledger)?;
     }
     Ok(approvals)
+}
+
+/// Everybody whose approval counts, once each, and since when it does.
+pub fn in_favour(approvals: &[Approval]) -> BTreeMap<&ApproverName, Timestamp> {
+    let mut since = BTreeMap::new();
+    for approval in approvals.iter().filter(|approval| approval.fault.is_none()) {
+        since.entry(&approval.approver).or_insert(approval.at);
+    }
+    since
 }
 
 /// The approvals that were recorded here, first to last, each judged anew by who may approve now.
