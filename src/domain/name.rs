@@ -159,8 +159,8 @@ names! {
 
 impl Version {
     /// Which of two versions of one project is newer. Numbers are compared as numbers; what stands behind a `~`, behind a
-    /// `-` and a letter (`1.0.0-beta.1`), or is called `alpha`, `beta`, `pre`, `rc` or `dev` comes before the version without
-    /// it. The rest is as Debian orders upstream versions (Debian Policy, section 5.6.12).
+    /// `-` and a letter (`1.0.0-beta.1`), or is called `alpha`, `beta`, `pre`, `rc` or `dev` (`1.0rc1`, `1.0.dev3`) comes
+    /// before the version without it. The rest is as Debian orders upstream versions (Debian Policy, section 5.6.12).
     pub fn order(&self, other: &Self) -> Ordering {
         let pieces = |version: &Self| -> Vec<Piece> {
             let text = version.0.to_ascii_lowercase();
@@ -193,6 +193,14 @@ enum Piece {
     Number(usize, String),
 }
 
+/// What people call a version that comes before a release.
+const EARLY: [&str; 5] = ["alpha", "beta", "dev", "pre", "rc"];
+
+/// The letters that a text begins with.
+fn word(text: &str) -> &str {
+    &text[..text.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(text.len())]
+}
+
 impl Piece {
     fn split(mut text: &str) -> Vec<Self> {
         let mut pieces = Vec::new();
@@ -205,13 +213,15 @@ impl Piece {
             let (part, rest) = text.split_at(text.find(|c| !same(c)).unwrap_or(text.len()).max(1));
             text = rest;
             pieces.push(match first {
+                // `1.0.rc1` is another spelling of `1.0rc1`.
+                '.' | '_' if EARLY.contains(&word(rest)) => continue,
                 '~' => Self::Before,
                 '-' if rest.starts_with(|c: char| c.is_ascii_lowercase()) => Self::Before,
                 '0'..='9' => {
                     let digits = part.trim_start_matches('0');
                     Self::Number(digits.len(), digits.to_owned())
                 }
-                'a'..='z' if ["alpha", "beta", "dev", "pre", "rc"].contains(&part) => Self::Early(part.to_owned()),
+                'a'..='z' if EARLY.contains(&part) => Self::Early(part.to_owned()),
                 'a'..='z' => Self::Word(part.to_owned()),
                 mark => Self::Mark(mark),
             });
@@ -308,6 +318,11 @@ mod tests {
             ("1.0rc1", "1.0"),
             ("1.0beta2", "1.0rc1"),
             ("1.0alpha", "1.0beta"),
+            ("1.0.rc1", "1.0"),
+            ("1.0.dev3", "1.0"),
+            ("1.0_beta1", "1.0"),
+            ("1.0.rc1", "1.0.1"),
+            ("0.9", "1.0.dev1"),
             ("1.0~rc1", "1.0"),
             ("1.0~~", "1.0~"),
             ("1.2.3-1~deb12u1", "1.2.3-1"),
@@ -326,14 +341,18 @@ mod tests {
             assert_eq!(version(older).order(&version(newer)), Ordering::Less, "{older} {newer}");
             assert_eq!(version(newer).order(&version(older)), Ordering::Greater, "{newer} {older}");
         }
-        for (one, same) in [("1.0", "1.0"), ("v1.0", "1.0"), ("1.02", "1.2"), ("1.0RC1", "1.0rc1")] {
+        for (one, same) in
+            [("1.0", "1.0"), ("v1.0", "1.0"), ("1.02", "1.2"), ("1.0RC1", "1.0rc1"), ("1.0.rc1", "1.0rc1")]
+        {
             assert_eq!(version(one).order(&version(same)), Ordering::Equal, "{one} {same}");
         }
     }
 
+    const PARTS: &str = "([0-9a-c.~+_-]|rc|dev){1,6}";
+
     proptest! {
         #[test]
-        fn the_order_of_versions_is_one(a in "[0-9a-c.~+-]{1,6}", b in "[0-9a-c.~+-]{1,6}", c in "[0-9a-c.~+-]{1,6}") {
+        fn the_order_of_versions_is_one(a in PARTS, b in PARTS, c in PARTS) {
             if let (Ok(a), Ok(b), Ok(c)) = (a.parse::<Version>(), b.parse::<Version>(), c.parse::<Version>()) {
                 prop_assert_eq!(a.order(&b), b.order(&a).reverse());
                 if a.order(&b).is_le() && b.order(&c).is_le() {
