@@ -97,6 +97,9 @@ impl BuildKeyLabel {
         if domain.as_ref().is_some_and(|domain| !is_domain(domain)) {
             return Err(BadLabel::Unreadable("`domain` is not a domain name".to_owned()));
         }
+        if kind == EvidenceKind::Signatures && domain.is_none() {
+            return Err(BadLabel::Missing("domain"));
+        }
         Ok(Some(Self {
             grant: parsed(value("grant")?)?,
             builder: parsed(value("builder")?)?,
@@ -140,7 +143,7 @@ mod tests {
         let read = |lines: &[String]| BuildKeyLabel::from_lines(lines.iter().map(String::as_str));
         assert_eq!(read(&lines), Ok(Some(label)));
         assert_eq!(read(&[]), Ok(None));
-        for without in ["builder", "project", "version", "scheme", "evidence", "name"] {
+        for without in ["builder", "project", "version", "scheme", "evidence", "domain", "name"] {
             let fewer: Vec<_> = lines.iter().filter(|line| !line.starts_with(without)).cloned().collect();
             assert_eq!(read(&fewer), Err(BadLabel::Missing(without)));
         }

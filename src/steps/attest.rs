@@ -194,7 +194,7 @@ fn one_proof(
         let line = sum_line(&artifact.digest, name.as_str());
         return Ok((format!("{name}.mac"), nonce.tag(line.as_bytes()).into_bytes()));
     }
-    let domain = label.domain.clone().unwrap_or_default();
+    let domain = label.domain.as_ref().expect("a key for such signatures says their domain");
     let notations =
         [(format!("artifact@{domain}"), name.to_string()), (format!("grant@{domain}"), label.grant.to_string())];
     Ok((format!("{name}.sig"), secret.sign(state, &notations, now)?))
