@@ -372,6 +372,30 @@ fn a_run_goes_on_after_the_token_failed() {
 }
 
 #[test]
+fn a_run_goes_on_with_what_it_meant_when_the_configuration_changed() {
+    if !have(&["gpg"]) {
+        return;
+    }
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let counter = format!("{}.count", world.token_file().display());
+    let count = fs::read(&counter).expect("the count");
+    fs::write(&counter, b"spoilt").expect("a token that cannot sign");
+    world.sign(&granted, &build).trouble("is not signed");
+    fs::write(&counter, count).expect("the token is well again");
+
+    let config = world.home().join("config.toml");
+    let text = fs::read_to_string(&config).expect("the configuration");
+    let changed =
+        text.replace("\"example.org\"", "\"example.net\"").replace("#digest = \"sha256\"", "digest = \"sha512\"");
+    assert!(changed.contains("example.net") && changed.contains("\ndigest = \"sha512\""), "{changed}");
+    write_private(&config, changed.as_bytes());
+    world.sign(&granted, &build).ok();
+    let said = tool("gpg", &[&"--list-packets", &world.release(&granted).join("foo.txt.asc")], world.at("").as_path());
+    said.says("grant@example.org=sha256:").says("log@example.org=").says("digest algo 8");
+}
+
+#[test]
 fn a_run_goes_on_after_the_grant_expired() {
     if !can_travel() {
         return;

@@ -179,6 +179,8 @@ pub struct Intent {
     pub hash: HashAlgorithm,
     /// The creation time that the signatures carry.
     pub created: Timestamp,
+    /// The domain of the notations that the signatures carry.
+    pub notation_domain: String,
     /// The artifacts that will be signed.
     pub artifacts: BTreeMap<ArtifactName, Sha256>,
     /// SHA-256 of the list that will be signed last.

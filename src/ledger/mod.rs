@@ -19,7 +19,7 @@ use crate::domain::name::{BuilderName, ProjectName};
 use crate::domain::time::Timestamp;
 use crate::files::{self, FileError};
 
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// Space on the disk for one signature and what is logged after it, in bytes.
 const RESERVE: usize = 256 << 10;
@@ -503,6 +503,7 @@ mod tests {
             key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
             hash: crate::domain::key::HashAlgorithm::Sha512,
             created: time(),
+            notation_domain: "example.org".to_owned(),
             artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
             sums: Sha256::of(b"s"),
             sums_only: true,

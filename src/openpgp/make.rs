@@ -341,16 +341,27 @@ mod tests {
 
     #[test]
     fn a_deterministic_key_makes_the_same_bytes_twice() {
-        let (public, mut sign) = software(Key4::generate_ecc(true, Curve::Ed25519).expect("a key"));
-        let (certificate, _) =
-            make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign).expect("a certificate");
-        let created = time("2026-06-01T00:00:00Z");
-        let key = &certificate.signing_keys(created).expect("a signing key")[0];
-        let what = SignatureContent { created, hash: HashAlgorithm::Sha256, notations: vec![] };
-        let mut make = || {
-            make_release_signature(key, &HashState::of(b"x", HashAlgorithm::Sha256), &what, &mut sign).expect("made")
-        };
-        assert_eq!(make(), make());
+        for key in [Key4::generate_ecc(true, Curve::Ed25519), Key4::generate_rsa(2048)] {
+            let (public, mut sign) = software(key.expect("a key"));
+            let (certificate, _) =
+                make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign).expect("a certificate");
+            let created = time("2026-06-01T00:00:00Z");
+            let key = &certificate.signing_keys(created).expect("a signing key")[0];
+            let notations = vec![("grant@example.org".into(), "x".into()), ("log@example.org".into(), "7".into())];
+            let what = SignatureContent { created, hash: HashAlgorithm::Sha256, notations };
+            let mut asked = Vec::new();
+            let mut make = || {
+                let mut sign = |digest: &MessageDigest| {
+                    asked.push(digest.clone());
+                    sign(digest)
+                };
+                make_release_signature(key, &HashState::of(b"x", HashAlgorithm::Sha256), &what, &mut sign)
+                    .expect("made")
+            };
+            assert_eq!(make(), make());
+            // What a card with another kind of key is asked for is the same too.
+            assert_eq!(asked[0], asked[1]);
+        }
     }
 
     #[test]

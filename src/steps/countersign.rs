@@ -177,7 +177,7 @@ pub fn countersign(
         }
     };
     let card = token.as_ref().and_then(|token| token.description().counter()).map(card_use);
-    let (index, intent) = intend(&build, &sums, card.clone(), token.is_some(), ledger, now)?;
+    let (index, intent) = intend(&build, home, &sums, card.clone(), token.is_some(), ledger, now)?;
     let mut run = Run { build: &build, home, ledger, index, intent, token_signatures: 0, card };
     let signed = run.sign_all(&sums, token, interaction);
     let (token_signatures, card) = (run.token_signatures, run.card);
@@ -204,6 +204,7 @@ pub fn countersign(
 /// The intent of an earlier run, which [`plan`] has compared with the build, or a new one, durable in the ledger.
 fn intend(
     build: &VerifiedBuild,
+    home: &Home,
     sums: &str,
     card: Option<CardUse>,
     with_token: bool,
@@ -222,6 +223,7 @@ fn intend(
         key: build.signing_key.fingerprint(),
         hash: build.hash,
         created: now,
+        notation_domain: home.config.notation_domain.clone(),
         artifacts: artifacts.map(|artifact| (artifact.name.clone(), artifact.digest)).collect(),
         sums: Sha256::of(sums.as_bytes()),
         sums_only: build.sums.coverage() == Coverage::ListOnly,
@@ -284,7 +286,7 @@ impl Run<'_> {
         }
         let token = token.expect("the token was found, because a signature is missing");
         self.ledger.reserve()?;
-        let domain = &self.home.config.notation_domain;
+        let domain = &self.intent.notation_domain;
         let mut notations = vec![
             (format!("grant@{domain}"), self.intent.grant.to_string()),
             (format!("log@{domain}"), self.index.to_string()),
