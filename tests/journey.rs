@@ -100,7 +100,7 @@ fn from_grant_to_release(world: &World) {
     // The log tells it in order: what the token was asked for stands before what came of it.
     let kinds = world.log().iter().map(|entry| entry["kind"].as_str().expect("a kind").to_owned()).collect::<Vec<_>>();
     let key = ["key-intended", "key-outcome", "key-intended", "key-outcome", "key-ready"];
-    assert_eq!(kinds, [&key[..], &["grant-issued", "evidence-accepted", "intent", "outcome"]].concat());
+    assert_eq!(kinds, [&key[..], &["grant-issued", "evidence-accepted", "intent", "outcome", "released"]].concat());
     let (intent, outcome) = (&world.logged("intent")[0], &world.logged("outcome")[0]);
     assert_eq!(outcome["intent"], intent["index"]);
     assert_eq!((&outcome["result"]["status"], &outcome["result"]["token_signatures"]), (&"signed".into(), &4.into()));

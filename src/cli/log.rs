@@ -95,16 +95,21 @@ fn summary(event: &Event) -> String {
             format!("grant {}: 1 signature, of the list of {} artifacts", intent.grant.short(), intent.artifacts.len())
         }
         Event::Intent(intent) => format!("grant {}: {} signatures", intent.grant.short(), intent.artifacts.len() + 1),
-        Event::Resumed { intent, card } => format!("entry {intent}: goes on{}", counted(card)),
+        Event::Resumed { intent, kept, unsettled, card } => {
+            let again =
+                unsettled.as_ref().map_or(String::new(), |file| format!(", the token is asked again for `{file}`"));
+            format!("entry {intent}: goes on with {kept} signatures kept{again}{}", counted(card))
+        }
         Event::Outcome { intent, result: RunResult::Signed { token_signatures }, card } => {
             format!("entry {intent}: signed, {token_signatures} signatures by the token{}", counted(card))
         }
-        Event::Outcome { intent, result: RunResult::Stopped { token_signatures, reason }, card } => {
+        Event::Outcome { intent, result: RunResult::Stopped { token_signatures, reason, .. }, card } => {
             format!(
                 "entry {intent}: stopped after {token_signatures} signatures by the token{}: {reason}",
                 counted(card)
             )
         }
+        Event::Released { intent, folder, .. } => format!("entry {intent}: released as {folder}"),
     }
 }
 

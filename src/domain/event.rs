@@ -10,6 +10,7 @@ use super::digest::{GrantId, Sha256};
 use super::evidence::{Differences, EvidenceForm, Scheme};
 use super::key::{Fingerprint, HashAlgorithm};
 use super::name::{ApproverName, ArtifactName, BuilderName, ProjectName, Version};
+use super::release::SUMS;
 use super::time::Timestamp;
 
 /// An event with its place and time in the log.
@@ -124,15 +125,20 @@ pub enum Event {
     },
     /// The token is about to be asked for the signatures of a release.
     Intent(Intent),
-    /// The token is about to be asked for the signatures that an earlier run did not come to.
+    /// A run goes on under an earlier one's intent: with the signatures that this one kept, and for the others with the token.
     Resumed {
         /// The index of the intent.
         intent: u64,
+        /// How many signatures are kept.
+        kept: u64,
+        /// The file for which the token may have made a signature that is not kept. It is asked for that one again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unsettled: Option<String>,
         /// The card, where it is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         card: Option<CardUse>,
     },
-    /// A run ended.
+    /// The token's part in a run ended.
     Outcome {
         /// The index of its intent.
         intent: u64,
@@ -141,6 +147,15 @@ pub enum Event {
         /// The card, where it is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         card: Option<CardUse>,
+    },
+    /// The signed release stands complete under its name.
+    Released {
+        /// The index of its intent.
+        intent: u64,
+        /// SHA-256 of its list.
+        sums: Sha256,
+        /// The folder that it was written to first, on this signing host.
+        folder: String,
     },
 }
 
@@ -193,6 +208,14 @@ pub struct Intent {
     pub card: Option<CardUse>,
 }
 
+impl Intent {
+    /// The names of the files that the token signs, in its order: the list last.
+    pub fn signed_files(&self) -> impl Iterator<Item = &str> {
+        let artifacts = self.artifacts.keys().filter(|_| !self.sums_only);
+        artifacts.map(ArtifactName::as_str).chain([SUMS])
+    }
+}
+
 /// How a signing run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
@@ -206,6 +229,9 @@ pub enum RunResult {
     Stopped {
         /// How many signatures the token made in this run.
         token_signatures: u64,
+        /// The file that the token was asked to sign, and for which no answer is kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unsettled: Option<String>,
         /// Why, in the words of the error.
         reason: String,
     },
@@ -226,6 +252,7 @@ impl Event {
             Self::Intent(_) => "intent",
             Self::Resumed { .. } => "resumed",
             Self::Outcome { .. } => "outcome",
+            Self::Released { .. } => "released",
         }
     }
 
@@ -242,7 +269,8 @@ impl Event {
             | Self::KeyOutcome { .. }
             | Self::KeyReady { .. }
             | Self::Resumed { .. }
-            | Self::Outcome { .. } => None,
+            | Self::Outcome { .. }
+            | Self::Released { .. } => None,
         }
     }
 }

@@ -14,6 +14,11 @@ pub use folder::{Folder, InputFile, read_secret};
 pub use lock::{FileLock, hold};
 pub use staging::{StagedFile, StagedFolder, parent, replace, wipe, write_new};
 
+/// Where something that is there is, from the root on, without links.
+pub fn real_path(path: &Path) -> Result<PathBuf, FileError> {
+    path.canonicalize().map_err(FileError::io(path))
+}
+
 /// What is wrong with a file or folder, and which.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` {fault}", path.display())]

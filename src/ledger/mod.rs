@@ -29,7 +29,7 @@ const TABLES: &str = "
     CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
     CREATE TRIGGER entries_last BEFORE DELETE ON entries BEGIN SELECT raise(ABORT, 'entries are never removed'); END;
     CREATE TABLE grants (grant_id TEXT PRIMARY KEY, project TEXT NOT NULL, issued INTEGER NOT NULL, accepted INTEGER,
-        intent INTEGER, signed INTEGER, revoked INTEGER);
+        intent INTEGER, signed INTEGER, released INTEGER, revoked INTEGER);
     CREATE INDEX grants_of_project ON grants (project);
     CREATE TABLE grant_entries (grant_id TEXT, idx INTEGER, PRIMARY KEY (grant_id, idx)) WITHOUT ROWID;
     CREATE TABLE signatures (intent INTEGER, file TEXT, signature TEXT NOT NULL, PRIMARY KEY (intent, file));
@@ -66,6 +66,8 @@ pub struct GrantRecord {
     pub intent: Option<u64>,
     /// When its release was signed, every file.
     pub signed: Option<u64>,
+    /// When its release appeared.
+    pub released: Option<u64>,
     /// When it was taken back.
     pub revoked: Option<u64>,
 }
@@ -242,22 +244,25 @@ impl Ledger {
     }
 
     fn records(&self, which: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
-        let query =
-            format!("SELECT issued, accepted, intent, signed, revoked FROM grants WHERE {which} ORDER BY issued");
+        let query = format!(
+            "SELECT issued, accepted, intent, signed, released, revoked FROM grants WHERE {which} ORDER BY issued"
+        );
         let read = || {
             let mut statement = self.database.prepare(&query)?;
-            let rows = statement
-                .query_map([value], |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?])))?;
-            rows.collect::<rusqlite::Result<Vec<(u64, [Option<u64>; 4])>>>()
+            let rows = statement.query_map([value], |row| {
+                Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?]))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<(u64, [Option<u64>; 5])>>>()
         };
         let rows = read().map_err(|error| self.fail(error))?;
-        let record =
-            |(issued, [accepted, intent, signed, revoked]): (u64, [Option<u64>; 4])| match self.known(issued)? {
-                Entry { event: Event::GrantIssued { grant, .. }, .. } => {
-                    Ok(GrantRecord { grant, issued, accepted, intent, signed, revoked })
-                }
-                other => Err(self.misplaced(&other)),
-            };
+        let record = |(issued, [accepted, intent, signed, released, revoked]): (u64, [Option<u64>; 5])| match self
+            .known(issued)?
+        {
+            Entry { event: Event::GrantIssued { grant, .. }, .. } => {
+                Ok(GrantRecord { grant, issued, accepted, intent, signed, released, revoked })
+            }
+            other => Err(self.misplaced(&other)),
+        };
         rows.into_iter().map(record).collect()
     }
 
@@ -394,13 +399,17 @@ fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<
         let values = params![grant.hex(), index];
         transaction.execute("INSERT INTO grant_entries (grant_id, idx) VALUES (?1, ?2)", values)?;
     }
-    if let Event::Resumed { intent, .. } | Event::Outcome { intent, .. } = &entry.event {
+    if let Event::Resumed { intent, .. } | Event::Outcome { intent, .. } | Event::Released { intent, .. } = &entry.event
+    {
         let of_intent = "SELECT grant_id, ?2 FROM grants WHERE intent = ?1";
         let insert = format!("INSERT INTO grant_entries (grant_id, idx) {of_intent}");
         transaction.execute(&insert, params![intent, index])?;
     }
     if let Event::Outcome { intent, result: RunResult::Signed { .. }, .. } = &entry.event {
         transaction.execute("UPDATE grants SET signed = ?1 WHERE intent = ?2", params![index, intent])?;
+    }
+    if let Event::Released { intent, .. } = &entry.event {
+        transaction.execute("UPDATE grants SET released = ?1 WHERE intent = ?2", params![index, intent])?;
     }
     Ok(index)
 }
@@ -480,7 +489,15 @@ mod tests {
         assert_eq!(ledger.revoke(time(), grant, None).expect("revoked"), 2);
         assert!(ledger.revoke(time(), grant, None).is_err(), "a grant is taken back once");
         let project = "foo".parse().expect("a name");
-        let record = GrantRecord { grant, issued: 0, accepted: Some(1), intent: None, signed: None, revoked: Some(2) };
+        let record = GrantRecord {
+            grant,
+            issued: 0,
+            accepted: Some(1),
+            intent: None,
+            signed: None,
+            released: None,
+            revoked: Some(2),
+        };
         assert_eq!(ledger.grants_of(&project).expect("asked"), std::slice::from_ref(&record));
         assert_eq!(ledger.grants().expect("asked"), std::slice::from_ref(&record));
         assert_eq!(ledger.grants_of(&"bar".parse().expect("a name")).expect("asked"), []);

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use super::build::{BuildError, VerifiedBuild};
 use super::card_use;
+use super::journal::Journal;
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{CardUse, Event, Intent, RunResult};
 use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::release::{Coverage, SUMS, signature_name};
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault};
+use crate::files::{FileError, FileFault, real_path};
 use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{BadSignature, DetachedSignature, HashState, MakeError, SignatureContent, make_release_signature};
@@ -118,16 +119,23 @@ fn check_key(build: &VerifiedBuild, public: &PublicKey) -> Result<(), Countersig
 
 /// What [`countersign`] would ask of the token.
 pub fn plan(build: &VerifiedBuild, ledger: &Ledger) -> Result<Plan, CountersignError> {
-    let total = build.signatures();
-    let Some((index, intent)) = ledger.intent(build.grant.id())? else {
-        return Ok(Plan { token_signatures: total, kept: 0 });
-    };
-    check_intent(build, &intent)?;
-    let mut kept = 0;
-    for file in build.sums.signed_files() {
-        kept += usize::from(ledger.signature(index, file)?.is_some());
+    Ok(Plan::of(build, journal(build, ledger)?.as_ref()))
+}
+
+impl Plan {
+    fn of(build: &VerifiedBuild, journal: Option<&Journal>) -> Self {
+        match journal {
+            Some(journal) => Self { token_signatures: journal.missing.len(), kept: journal.kept() },
+            None => Self { token_signatures: build.signatures(), kept: 0 },
+        }
     }
-    Ok(Plan { token_signatures: total - kept, kept })
+}
+
+/// What an earlier run began with this build.
+fn journal(build: &VerifiedBuild, ledger: &Ledger) -> Result<Option<Journal>, CountersignError> {
+    let journal = Journal::read(build.grant.id(), ledger)?;
+    journal.as_ref().map_or(Ok(()), |journal| check_intent(build, &journal.intent))?;
+    Ok(journal)
 }
 
 /// Refuses to go on with a release whose list has changed since it was begun.
@@ -166,7 +174,9 @@ pub fn countersign(
     // The ledger knows now which evidence was checked: nobody needs the nonces any more.
     home.forget_nonces(build.grant.id())?;
 
-    let token = match plan(&build, ledger)?.token_signatures {
+    let journal = journal(&build, ledger)?;
+    let Plan { token_signatures, kept } = Plan::of(&build, journal.as_ref());
+    let token = match token_signatures {
         0 => None,
         // With signatures missing, whatever is there cannot be this release: better said before the token is used.
         _ if build.staged.occupied() => return Err(CountersignError::Occupied(build.staged.target().to_owned())),
@@ -177,14 +187,29 @@ pub fn countersign(
         }
     };
     let card = token.as_ref().and_then(|token| token.description().counter()).map(card_use);
-    let (index, intent) = intend(&build, home, &sums, card.clone(), token.is_some(), ledger, now)?;
-    let mut run = Run { build: &build, home, ledger, index, intent, token_signatures: 0, card };
-    let signed = run.sign_all(&sums, token, interaction);
-    let (token_signatures, card) = (run.token_signatures, run.card);
+    let signed_before = journal.as_ref().is_some_and(|journal| journal.signed);
+    let released_before = journal.as_ref().is_some_and(|journal| journal.released);
+    let (index, intent) = match journal {
+        Some(journal) => {
+            // Also where the token is not needed any more: the run before was cut off after the last signature.
+            if token.is_some() || !journal.ended {
+                let (intent, unsettled) = (journal.index, journal.unsettled);
+                ledger.append(now, Event::Resumed { intent, kept: kept as u64, unsettled, card: card.clone() })?;
+            }
+            (journal.index, journal.intent)
+        }
+        None => {
+            let intent = intent(&build, home, &sums, card.clone(), now);
+            (ledger.intend(now, intent.clone())?, intent)
+        }
+    };
+    let mut run = Run { build: &build, home, ledger, index, intent, token_signatures: 0, unsettled: None, card };
+    let signed = run.sign_all(&sums, token, token_signatures, interaction);
+    let Run { token_signatures, unsettled, card, intent, .. } = run;
     let result = match &signed {
-        Ok(()) if token_signatures == 0 => None,
+        Ok(()) if signed_before => None,
         Ok(()) => Some(RunResult::Signed { token_signatures }),
-        Err(error) => Some(RunResult::Stopped { token_signatures, reason: error.to_string() }),
+        Err(error) => Some(RunResult::Stopped { token_signatures, unsettled, reason: error.to_string() }),
     };
     let logged = result.map(|result| ledger.append(now, Event::Outcome { intent: index, result, card })).transpose();
     // Why the run stopped matters more than that this could not be logged either.
@@ -192,33 +217,24 @@ pub fn countersign(
     logged?;
 
     build.staged.write(SUMS, sums.as_bytes())?;
-    let signatures = build.signatures();
-    for file in build.sums.signed_files() {
+    for file in intent.signed_files() {
         let signature = ledger.signature(index, file)?.expect("each signature was kept");
         build.staged.write(&signature_name(file), signature.as_bytes())?;
     }
+    let folder = build.staged.target().to_owned();
     let new = build.staged.publish()?;
-    Ok(Countersigned { token_signatures, signatures, new, intent: index })
+    if !released_before {
+        // A run that was cut off just before this finds its release there, and logs it now.
+        let folder = real_path(&folder)?.to_string_lossy().into_owned();
+        ledger.append(now, Event::Released { intent: index, sums: intent.sums, folder })?;
+    }
+    Ok(Countersigned { token_signatures, signatures: intent.signed_files().count(), new, intent: index })
 }
 
-/// The intent of an earlier run, which [`plan`] has compared with the build, or a new one, durable in the ledger.
-fn intend(
-    build: &VerifiedBuild,
-    home: &Home,
-    sums: &str,
-    card: Option<CardUse>,
-    with_token: bool,
-    ledger: &mut Ledger,
-    now: Timestamp,
-) -> Result<(u64, Intent), CountersignError> {
-    if let Some((index, intent)) = ledger.intent(build.grant.id())? {
-        if with_token {
-            ledger.append(now, Event::Resumed { intent: index, card })?;
-        }
-        return Ok((index, intent));
-    }
+/// What the token is to be asked for.
+fn intent(build: &VerifiedBuild, home: &Home, sums: &str, card: Option<CardUse>, now: Timestamp) -> Intent {
     let artifacts = build.artifacts().iter();
-    let intent = Intent {
+    Intent {
         grant: build.grant.id(),
         key: build.signing_key.fingerprint(),
         hash: build.hash,
@@ -228,8 +244,7 @@ fn intend(
         sums: Sha256::of(sums.as_bytes()),
         sums_only: build.sums.coverage() == Coverage::ListOnly,
         card,
-    };
-    Ok((ledger.intend(now, intent.clone())?, intent))
+    }
 }
 
 struct Run<'a> {
@@ -239,6 +254,8 @@ struct Run<'a> {
     index: u64,
     intent: Intent,
     token_signatures: u64,
+    /// The file that the token is asked to sign, until its answer is kept.
+    unsettled: Option<String>,
     /// The card that signs, where it is one.
     card: Option<CardUse>,
 }
@@ -249,10 +266,10 @@ impl Run<'_> {
         &mut self,
         sums: &str,
         token: Option<Box<dyn LockedToken>>,
+        signatures: usize,
         interaction: &mut dyn Interaction,
     ) -> Result<(), CountersignError> {
         if let Some(token) = &token {
-            let signatures = plan(self.build, self.ledger)?.token_signatures;
             interaction.begins(&Batch { signatures, token: token.description().clone() });
         }
         let mut token = token.map(|token| token.unlock(interaction)).transpose()?;
@@ -264,8 +281,9 @@ impl Run<'_> {
         let list = HashState::of(sums.as_bytes(), self.intent.hash);
         let artifacts: BTreeMap<_, _> =
             self.build.artifacts.iter().map(|(name, state)| (name.as_str(), state)).collect();
-        for file in self.build.sums.signed_files() {
-            let state = artifacts.get(file).copied().unwrap_or(&list);
+        let files: Vec<_> = self.intent.signed_files().map(str::to_owned).collect();
+        for file in &files {
+            let state = artifacts.get(file.as_str()).copied().unwrap_or(&list);
             self.sign_one(file, state, token.as_deref_mut(), interaction)?;
         }
         Ok(())
@@ -294,8 +312,9 @@ impl Run<'_> {
         let form = self.build.sums.coverage().notation().filter(|_| file == SUMS);
         notations.extend(form.map(|form| (format!("form@{domain}"), form.to_owned())));
         let what = SignatureContent { created: self.intent.created, hash: self.intent.hash, notations };
-        let (token_signatures, card) = (&mut self.token_signatures, &mut self.card);
+        let (token_signatures, unsettled, card) = (&mut self.token_signatures, &mut self.unsettled, &mut self.card);
         let mut sign = |digest: &_| {
+            *unsettled = Some(file.to_owned());
             let answer = token::sign(token, digest, interaction);
             *token_signatures += u64::from(answer.is_ok());
             if let Some(card) = card {
@@ -305,7 +324,9 @@ impl Run<'_> {
         };
         let signature = make_release_signature(&self.build.signing_key, state, &what, &mut sign)
             .map_err(|fault| CountersignError::Sign { file: file.to_owned(), fault })?;
-        Ok(self.ledger.keep_signature(self.index, file, &signature)?)
+        self.ledger.keep_signature(self.index, file, &signature)?;
+        self.unsettled = None;
+        Ok(())
     }
 }
 

@@ -21,11 +21,14 @@ pub mod evidence;
 #[cfg(feature = "host")]
 pub mod grant;
 #[cfg(feature = "host")]
+pub mod journal;
+#[cfg(feature = "host")]
 pub mod policy;
 #[cfg(feature = "host")]
 pub mod release_key;
 #[cfg(feature = "host")]
 pub mod revoke;
+#[cfg(feature = "host")]
 pub mod verify;
 
 /// What the log says of a card before it is used.
