@@ -445,6 +445,58 @@ fn a_run_goes_on_after_a_wrong_pin() {
 }
 
 #[test]
+fn unfinished_runs_are_shown_with_what_finishes_them() {
+    let world = World::ready();
+    let status = || world.host(&[&"status"]).ok();
+    let (granted, build) = world.attested();
+    status().says("every signing run is finished");
+
+    // Accepted, and the token was not there.
+    let away = world.at("away");
+    fs::rename(world.token_file(), &away).expect("moved");
+    world.sign(&granted, &build).trouble("cannot be used");
+    fs::rename(away, world.token_file()).expect("moved back");
+    let short = &granted.id["sha256:".len()..][..12];
+    let said = status().says(&format!("foo 1.2.3, grant {short}")).says("signed     nothing yet");
+    said.says("needs      the token, for every file").says(&format!("countersign sign {short} --from DIR\n"));
+
+    // Intended for the list alone, and the token failed.
+    let counter = format!("{}.count", world.token_file().display());
+    let count = fs::read(&counter).expect("the count");
+    fs::write(&counter, b"spoilt").expect("a token that cannot sign");
+    world.sign(&granted, &build).with(&[&"--sums-only"]).trouble("is not signed");
+    fs::write(&counter, count).expect("the token is well again");
+    let said = status().says("signed     0 of 1 files, under entry").says("needs      the token, for 1 more file");
+    said.says("unsettled  `SHA256SUMS`: the token may have signed it").says("--from DIR --sums-only");
+    let shown = world.host(&[&"status", &"--json"]).ok().json();
+    let [run] = shown["unfinished"].as_array().expect("a list").as_slice() else { panic!("{shown}") };
+    assert_eq!((&run["grant"], &run["left"]), (&granted.id.clone().into(), &"signatures".into()), "{run}");
+    assert_eq!(
+        (&run["unsettled"], &run["missing_signatures"][0]),
+        (&"SHA256SUMS".into(), &"SHA256SUMS".into()),
+        "{run}"
+    );
+
+    // What it says is what finishes it.
+    let next = run["next"].as_str().expect("a command").replace("DIR", &build.folder.to_string_lossy());
+    let words: Vec<&str> = next.split(' ').skip(1).collect();
+    let words: Vec<&dyn AsRef<std::ffi::OsStr>> = words.iter().map(|word| word as _).collect();
+    world.host(&words).from(&world.inbox()).ok().says("signed foo 1.2.3");
+    status().says("every signing run is finished");
+    let resumed = &world.logged("resumed")[0];
+    assert_eq!((&resumed["kept"], &resumed["unsettled"]), (&0.into(), &"SHA256SUMS".into()), "{resumed}");
+
+    // Nothing is left to do under a grant that was taken back.
+    let (granted, build) = (world.grant_of("1.2.4", &[]), world.build(&[("foo.txt", b"text")]));
+    world.attest(&granted, &build).ok();
+    fs::rename(world.token_file(), world.at("away")).expect("moved");
+    world.sign(&granted, &build).trouble("cannot be used");
+    status().says("foo 1.2.4");
+    world.host(&[&"grants", &"revoke", &granted.id]).ok();
+    status().says("every signing run is finished");
+}
+
+#[test]
 fn an_occupied_place_is_not_overwritten() {
     let world = World::ready();
     let (granted, build) = world.attested();

@@ -24,6 +24,8 @@ mod render;
 #[cfg(feature = "host")]
 mod sign;
 #[cfg(feature = "host")]
+mod status;
+#[cfg(feature = "host")]
 mod token_words;
 mod verify;
 
@@ -82,6 +84,8 @@ enum Command {
     Attest(attest::Attest),
     #[cfg(feature = "host")]
     Sign(sign::Sign),
+    #[cfg(feature = "host")]
+    Status(status::Status),
     Admit(admit::Admit),
     Verify(verify::Verify),
     #[cfg(feature = "host")]
@@ -115,6 +119,8 @@ fn dispatch(global: &Global, command: Command, output: &mut Output) -> Result<()
         Command::Attest(attest) => attest.run(output),
         #[cfg(feature = "host")]
         Command::Sign(sign) => sign.run(&home(global)?, output),
+        #[cfg(feature = "host")]
+        Command::Status(status) => status.run(&home(global)?, output),
         Command::Admit(admit) => admit.run(output),
         Command::Verify(verify) => verify.run(output),
         #[cfg(feature = "host")]

@@ -29,6 +29,7 @@ pub mod release_key;
 #[cfg(feature = "host")]
 pub mod revoke;
 #[cfg(feature = "host")]
+pub mod status;
 pub mod verify;
 
 /// What the log says of a card before it is used.

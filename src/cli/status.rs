@@ -1,0 +1,97 @@
+//! `countersign status`
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::render::{CliError, Output};
+use crate::home::Home;
+use crate::steps::status::{Left, Unfinished, unfinished};
+
+/// Show the signing runs that are unfinished, and what each needs
+///
+/// A build was accepted, and its release has not appeared: a run stopped, was cut off, or is going on now. The same `sign`
+/// again finishes it, and asks the token only for what is not kept yet.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  countersign status")]
+pub(super) struct Status {}
+
+impl Status {
+    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
+        let ledger = Home::open(home)?.ledger()?;
+        let runs = unfinished(&ledger)?;
+        if runs.is_empty() {
+            output.line("every signing run is finished");
+        }
+        runs.iter().for_each(|run| show(run, output));
+        output.value(json!({ "unfinished": runs.iter().map(value).collect::<Vec<_>>() }));
+        Ok(())
+    }
+}
+
+fn show(run: &Unfinished, output: &mut Output) {
+    output.line(format!("{} {}, grant {}", run.project, run.version, run.grant.short()));
+    match &run.left {
+        Left::All => output.line("  signed     nothing yet"),
+        Left::Signatures(journal) => {
+            let (kept, all) = (journal.kept(), journal.intent.signed_files().count());
+            output.line(format!("  signed     {kept} of {all} files, under entry {}", journal.index));
+        }
+        Left::Release(journal) => {
+            output.line(format!("  signed     every file, under entry {}", journal.index));
+        }
+    }
+    if let Some(file) = unsettled(run) {
+        output.line(format!("  unsettled  `{file}`: the token may have signed it, and is asked again"));
+    }
+    output.line(format!("  needs      {}", needs(run)));
+    output.line(format!("  last       {}", run.last));
+    output.line(format!("  next       {}", next(run)));
+}
+
+fn unsettled(run: &Unfinished) -> Option<&str> {
+    match &run.left {
+        Left::All => None,
+        Left::Signatures(journal) | Left::Release(journal) => journal.unsettled.as_deref(),
+    }
+}
+
+fn needs(run: &Unfinished) -> String {
+    match &run.left {
+        Left::All => "the token, for every file".to_owned(),
+        Left::Signatures(journal) if journal.missing.len() == 1 => "the token, for 1 more file".to_owned(),
+        Left::Signatures(journal) => format!("the token, for {} more files", journal.missing.len()),
+        Left::Release(_) => "no token: the release is to be written".to_owned(),
+    }
+}
+
+/// The command that finishes it. The log does not know where the build was fetched to.
+fn next(run: &Unfinished) -> String {
+    let list_only = match &run.left {
+        Left::All => false,
+        Left::Signatures(journal) | Left::Release(journal) => journal.intent.sums_only,
+    };
+    let form = if list_only { " --sums-only" } else { "" };
+    format!("countersign sign {} --from DIR{form}", run.grant.short())
+}
+
+fn value(run: &Unfinished) -> Value {
+    let (left, journal) = match &run.left {
+        Left::All => ("all", None),
+        Left::Signatures(journal) => ("signatures", Some(journal)),
+        Left::Release(journal) => ("release", Some(journal)),
+    };
+    json!({
+        "grant": run.grant,
+        "project": run.project,
+        "version": run.version,
+        "left": left,
+        "intent": journal.map(|journal| journal.index),
+        "kept_signatures": journal.map_or(0, |journal| journal.kept()),
+        "missing_signatures": journal.map(|journal| &journal.missing),
+        "unsettled": unsettled(run),
+        "last": run.last,
+        "next": next(run),
+    })
+}
