@@ -562,6 +562,9 @@ fn interrupted_run_goes_on_without_the_nonce() {
         fs::remove_file(world.token_file()).expect("the token is away");
         world.sign(&granted, &build).trouble("");
         assert_eq!(listing(&world.home().join("nonces")), [""; 0]);
+        // As if it had been cut off while it wiped the nonce.
+        let hex = granted.id.strip_prefix("sha256:").expect("an id");
+        write_private(&world.home().join("nonces").join(format!("{hex}.m1")), &[0; 40]);
         write_private(world.token_file(), &key);
         let original = fs::read(build.at("foo.txt")).expect("an artifact");
         fs::write(build.at("foo.txt"), b"backdoor\n").expect("changed");
@@ -571,6 +574,7 @@ fn interrupted_run_goes_on_without_the_nonce() {
         });
         fs::write(build.at("foo.txt"), original).expect("changed back");
         world.sign(&granted, &build).ok();
+        assert_eq!(listing(&world.home().join("nonces")), [""; 0]);
         world.verify(&world.release(&granted)).ok();
     }
 }

@@ -380,7 +380,8 @@ fn extra_in(folder: &Folder, name: &OsString, builder: Option<&BuilderName>) -> 
     BuildError::Extra { folder: folder.path().to_owned(), name, builder: builder.cloned() }
 }
 
-/// The nonces that MACs are checked with. One that is gone is not needed for evidence that was checked with it before.
+/// The nonces that MACs are checked with. None is needed for evidence that was checked with it before: it is gone by then, or
+/// a run was cut off while it wiped it.
 fn nonces(
     grant: &Grant,
     deliveries: &[Delivery],
@@ -392,12 +393,14 @@ fn nonces(
     for delivery in deliveries {
         let (builder, digest) = delivery.named_digest();
         let Some(BuilderKey::Nonce(commitment)) = builders.key(&builder) else { continue };
+        if accepted.is_some_and(|accepted| accepted.builders.get(&builder) == Some(&digest)) {
+            continue;
+        }
         match home.nonce(grant.id(), &builder)? {
             Some(nonce) if nonce.commitment() == *commitment => {
                 nonces.insert(builder, nonce);
             }
             Some(_) => return Err(BuildError::NonceChanged { builder }),
-            None if accepted.is_some_and(|accepted| accepted.builders.get(&builder) == Some(&digest)) => {}
             None => return Err(BuildError::NonceGone { grant: grant.id().short() }),
         }
     }
