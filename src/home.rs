@@ -1,7 +1,7 @@
 //! H's home: the folder with its configuration, release certificate, ledger and grants.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError, ConfigFault};
@@ -10,7 +10,9 @@ use crate::domain::event::Event;
 use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT, pairs};
 use crate::domain::name::{ApproverName, BuilderName};
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault, FileLock, Folder, InputFile, hold, replace, wipe, write_new};
+use crate::files::{
+    FileError, FileFault, FileLock, Folder, InputFile, hold, make_private, replace, sweep_files, wipe, write_new,
+};
 use crate::ledger::{Ledger, LedgerError};
 use crate::mac::{BadMac, MacKey};
 use crate::openpgp::{BadCertificate, Certificate, LARGEST_CERTIFICATE};
@@ -168,9 +170,11 @@ impl Home {
         &self.path
     }
 
-    /// Takes the lock that whoever changes a home must hold.
+    /// Takes the lock that whoever changes a home must hold. What runs that were killed left of files is removed.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
-        lock(&self.path)
+        let lock = lock(&self.path)?;
+        sweep_files(&self.path)?;
+        Ok(lock)
     }
 
     /// Its ledger.
@@ -336,10 +340,6 @@ fn is_open(grant: GrantId, ledger: &Ledger, now: Timestamp) -> Result<bool, Ledg
 
 fn nonce_name(grant: GrantId, builder: &BuilderName) -> String {
     format!("{}.{builder}", grant.hex())
-}
-
-fn make_private(folder: &Path) -> Result<(), FileError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(FileError::io(folder))
 }
 
 fn read_if_there<T>(path: &Path, read: impl FnOnce(InputFile) -> Result<T, FileError>) -> Result<Option<T>, HomeError> {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use folder::{Folder, InputFile, read_secret};
 pub use lock::{FileLock, hold};
-pub use staging::{StagedFile, StagedFolder, parent, replace, wipe, write_new};
+pub use staging::{StagedFile, StagedFolder, make_private, parent, replace, sweep_files, wipe, write_new};
 
 /// Where something that is there is, from the root on, without links.
 pub fn real_path(path: &Path) -> Result<PathBuf, FileError> {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
@@ -95,6 +95,8 @@ impl StagedFolder {
             }
             Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => {
                 if same_tree(aside, &self.target).map_err(FileError::io(&self.target))? {
+                    // It appeared in a run that may have been cut off before this.
+                    sync_folder(parent(&self.target))?;
                     Ok(false)
                 } else {
                     Err(FileError::new(&self.target, FileFault::Exists))
@@ -142,6 +144,35 @@ pub fn wipe(path: &Path) -> Result<(), FileError> {
     sync_folder(parent(path))
 }
 
+/// Makes a folder that nobody but its owner can open, and those above it that are missing; leaves alone one that is there.
+pub fn make_private(folder: &Path) -> Result<(), FileError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = parent(folder);
+    make_private(above)?;
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(FileError::io(folder)(error)),
+        _ => {}
+    }
+    sync_folder(above)
+}
+
+/// Removes what runs that were killed left in `folder` of files that were to appear there. Nobody may be writing one now.
+pub fn sweep_files(folder: &Path) -> Result<(), FileError> {
+    for entry in fs::read_dir(folder).map_err(FileError::io(folder))? {
+        let entry = entry.map_err(FileError::io(folder))?;
+        if is_aside(&entry) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            fs::remove_file(entry.path()).map_err(FileError::io(&entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_aside(entry: &fs::DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes())
+}
+
 fn aside(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {
     let parent = parent(path);
     let mut file = tempfile::Builder::new()
@@ -170,8 +201,7 @@ fn publicly(path: &Path, mode: u32) -> Result<(), FileError> {
 fn sweep(parent: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(parent).map_err(FileError::io(parent))? {
         let entry = entry.map_err(FileError::io(parent))?;
-        let is_aside = entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes());
-        if is_aside && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if is_aside(&entry) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let left_behind = File::open(entry.path()).is_ok_and(|folder| flock(&folder, TRY).is_ok());
             if left_behind {
                 // Somebody else's, if it stays.
