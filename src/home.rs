@@ -8,7 +8,9 @@ use crate::config::{Config, ConfigError, ConfigFault};
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT, pairs};
+use crate::domain::key::PublicKey;
 use crate::domain::name::{ApproverName, BuilderName};
+use crate::domain::release::LARGEST_SIGNATURE;
 use crate::domain::time::Timestamp;
 use crate::files::{
     FileError, FileFault, FileLock, Folder, InputFile, hold, make_private, replace, sweep_files, wipe, write_new,
@@ -48,6 +50,20 @@ pub struct Approver {
     pub certificates: Vec<Certificate>,
     /// Their SSH keys.
     pub ssh_keys: Vec<ssh::PublicKey>,
+}
+
+impl Approver {
+    /// Whether somebody else has one of this person's keys, as an OpenPGP or an SSH key.
+    fn shares_key_with(&self, other: &Self) -> bool {
+        let numbers = |approver: &Self| -> Vec<PublicKey> {
+            let certificates = approver.certificates.iter().flat_map(Certificate::numbers);
+            certificates.chain(approver.ssh_keys.iter().filter_map(ssh::PublicKey::numbers)).collect()
+        };
+        let theirs = numbers(other);
+        numbers(self).iter().any(|key| theirs.iter().any(|other| key.is_one_with(other)))
+            || self.ssh_keys.iter().any(|key| other.ssh_keys.contains(key))
+            || self.certificates.iter().any(|ours| other.certificates.iter().any(|it| ours.shares_key_with(it)))
+    }
 }
 
 /// A home that is being set up: its folder and its ledger are there, its configuration is not.
@@ -227,7 +243,7 @@ impl Home {
     /// A kept approval; nothing if there is none of that name.
     pub fn approval(&self, grant: GrantId, file: &str) -> Result<Option<Vec<u8>>, HomeError> {
         let path = self.path.join(APPROVALS).join(grant.hex()).join(file);
-        read_if_there(&path, |file| file.read_whole(LARGEST_CERTIFICATE))
+        read_if_there(&path, |file| file.read_whole(LARGEST_SIGNATURE))
     }
 
     /// Keeps the nonce of a builder's MACs, for as long as its grant is open.
@@ -358,6 +374,7 @@ fn approvers(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
         let mut approver = Approver { name: keys.name.clone(), certificates: Vec::new(), ssh_keys: Vec::new() };
         for path in &keys.openpgp {
             let path = home.join(path);
+            check_unwritable(&path)?;
             let bytes = InputFile::open_named(&path)?.read_whole(LARGEST_CERTIFICATE)?;
             let certificate = Certificate::parse(&bytes).map_err(|fault| HomeError::ApproverCertificate {
                 approver: keys.name.clone(),
@@ -373,14 +390,10 @@ fn approvers(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
         }
         approvers.push(approver);
     }
-    let shared = pairs(&approvers).find(|(one, other)| {
-        one.ssh_keys.iter().any(|key| other.ssh_keys.contains(key))
-            || one.certificates.iter().any(|ours| other.certificates.iter().any(|it| ours.shares_key_with(it)))
-    });
-    match shared {
-        Some((one, _)) => Err(fail(ConfigFault::ApproverTwice(one.name.clone())).into()),
-        None => Ok(approvers),
+    if let Some((one, _)) = pairs(&approvers).find(|(one, other)| one.shares_key_with(other)) {
+        return Err(fail(ConfigFault::ApproverTwice(one.name.clone())).into());
     }
+    Ok(approvers)
 }
 
 fn lock(home: &Path) -> Result<HomeLock, HomeError> {
@@ -402,6 +415,19 @@ fn check_private(folder: &Path) -> Result<(), HomeError> {
             Err(error) => return Err(FileError::io(&path)(error).into()),
         };
         if status.is_dir() { check_private(&path)? } else { check_one(&path, 0o600)? }
+    }
+    Ok(())
+}
+
+/// Nobody else may say who approves: a file that only its owner can write, who is us or root.
+fn check_unwritable(path: &Path) -> Result<(), HomeError> {
+    let status = fs::metadata(path).map_err(FileError::io(path))?;
+    let (mode, owner) = (status.mode() & 0o7777, status.uid());
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(HomeError::Owner { path: path.to_owned(), owner });
+    }
+    if mode & 0o022 != 0 {
+        return Err(HomeError::Open { path: path.to_owned(), mode, wanted: 0o644 });
     }
     Ok(())
 }

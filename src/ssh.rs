@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use ssh_key::public::{EcdsaPublicKey, KeyData};
 use ssh_key::{Algorithm, HashAlg, LineEnding, SshSig};
+
+use crate::domain::key::{Curve, PublicKey as Numbers};
 
 /// Set by a FIDO key when its owner touched it (PROTOCOL.u2f).
 const USER_PRESENT: u8 = 1;
@@ -26,6 +29,9 @@ pub enum BadSshKey {
         "is an SSH key of kind `{0}`; Ed25519, ECDSA (P-256, P-384), RSA from 2048 bits and their FIDO kinds are taken"
     )]
     Kind(String),
+    /// A key that is everybody's.
+    #[error("is a point of small order, for which anybody can make signatures")]
+    SmallOrder,
 }
 
 /// Why a signature does not count.
@@ -56,6 +62,9 @@ impl PublicKey {
         let mut key: ssh_key::PublicKey =
             line.trim().parse().map_err(|error: ssh_key::Error| BadSshKey::Malformed(error.to_string()))?;
         key.set_comment("");
+        if numbers(&key).is_some_and(|numbers| numbers.is_of_small_order()) {
+            return Err(BadSshKey::SmallOrder);
+        }
         let taken = match key.algorithm() {
             Algorithm::Ed25519 | Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => true,
             Algorithm::Ecdsa { curve } => curve != ssh_key::EcdsaCurve::NistP521,
@@ -66,6 +75,30 @@ impl PublicKey {
             _ => false,
         };
         if taken { Ok(Self(key)) } else { Err(BadSshKey::Kind(key.algorithm().to_string())) }
+    }
+}
+
+impl PublicKey {
+    /// The numbers of the key; none for a FIDO key, whose secret nothing else can have.
+    pub fn numbers(&self) -> Option<Numbers> {
+        numbers(&self.0)
+    }
+}
+
+fn numbers(key: &ssh_key::PublicKey) -> Option<Numbers> {
+    match key.key_data() {
+        KeyData::Ed25519(key) => Some(Numbers::Ed25519(key.0)),
+        KeyData::Ecdsa(EcdsaPublicKey::NistP256(point)) => {
+            Some(Numbers::Ecdsa { curve: Curve::P256, point: point.as_bytes().to_vec() })
+        }
+        KeyData::Ecdsa(EcdsaPublicKey::NistP384(point)) => {
+            Some(Numbers::Ecdsa { curve: Curve::P384, point: point.as_bytes().to_vec() })
+        }
+        KeyData::Rsa(key) => {
+            let (n, e) = (key.n.as_positive_bytes()?, key.e.as_positive_bytes()?);
+            Some(Numbers::Rsa { n: n.to_vec(), e: e.to_vec() })
+        }
+        _ => None,
     }
 }
 
@@ -90,7 +123,8 @@ impl Signature {
         // One signature has one spelling, apart from the width of its lines.
         let letters = |text: &[u8]| text.iter().copied().filter(|byte| *byte != b'\n').collect::<Vec<_>>();
         match letters(bytes) == letters(written.as_bytes()) {
-            true => Ok(Self(signature)),
+            true if signature.reserved().is_empty() => Ok(Self(signature)),
+            true => Err(BadSshSignature::Malformed("its reserved field is not empty".to_owned())),
             false => Err(BadSshSignature::Malformed("it is not written as ssh-keygen writes it".to_owned())),
         }
     }

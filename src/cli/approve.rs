@@ -12,10 +12,10 @@ use super::grants::show_terms;
 use super::render::{CliError, Output};
 use super::{is_grant_id, read_grant, read_grant_file};
 use crate::domain::grant::Grant;
+use crate::domain::release::LARGEST_SIGNATURE;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, InputFile};
 use crate::home::Home;
-use crate::openpgp::LARGEST_CERTIFICATE;
 use crate::steps::approve::{NAMESPACE, record};
 
 /// Approve a grant with your own key, or record approvals on the signing host
@@ -69,7 +69,7 @@ impl Approve {
         let grant = read_grant(&self.grant, &home)?;
         let mut values = Vec::new();
         for path in &self.signature {
-            let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
+            let bytes = InputFile::open_named(path)?.read_whole(LARGEST_SIGNATURE)?;
             let shown = path.display().to_string();
             let (approved, entry) = record(&grant, &bytes, &shown, &home, &lock, &mut ledger, now)?;
             output.line(format!("{} approved grant {} with {}", approved.approver, grant.id().short(), approved.key));

@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
+use super::grants::builder_keys;
 use super::render::{CliError, Output};
 use super::scheme;
 use crate::domain::evidence::{EvidenceForm, Scheme};
@@ -121,6 +122,9 @@ impl Grant {
         output.line(format!("  grant      {}", issued.grant_path.display()));
         for (builder, path) in &issued.keys {
             output.line(format!("  build key  {} (for builder {builder}, secret)", path.display()));
+        }
+        if issued.keys.len() < terms.builders.len() {
+            builder_keys(&issued.grant).iter().for_each(|line| output.line(format!("  builder    {line}")));
         }
         if terms.builders.len() > 1 {
             output.line(format!("  quorum     {} of {} builders", terms.quorum, terms.builders.len()));

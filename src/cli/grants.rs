@@ -16,6 +16,7 @@ use crate::files::Folder;
 use crate::home::Home;
 use crate::ledger::{GrantRecord, Ledger};
 use crate::steps::build::compare;
+use crate::steps::evidence::Builders;
 use crate::steps::policy::{self, Approval};
 use crate::steps::revoke::revoke;
 
@@ -81,10 +82,9 @@ impl Grants {
             GrantsCommand::Show { grant } => show(&grant, home, now, output),
             GrantsCommand::Revoke { grant, reason } => {
                 let home = Home::open(&home()?)?;
-                let lock = home.lock()?;
                 let grant = read_grant(&grant, &home)?;
                 let (project, version) = (&grant.terms().project, &grant.terms().version);
-                let entry = revoke(&grant, reason, &home, &lock, now)?;
+                let entry = revoke(&grant, reason, &home, now)?;
                 output.line(format!("revoked grant {} of {project} {version}", grant.id()));
                 output.line(format!("  ledger     entry {entry}"));
                 output.value(json!({ "grant": grant.id(), "ledger_entry": entry }));
@@ -195,8 +195,19 @@ pub(super) fn show_terms(grant: &Grant, output: &mut Output) {
     output.line(format!("grant {}", grant.id()));
     for (name, value) in described(grant) {
         output.line(format!("  {name:10} {value}"));
+        if name == "builders" {
+            builder_keys(grant).iter().for_each(|line| output.line(format!("    {line}")));
+        }
     }
     output.line(format!("  counts     from {} until {}", terms.not_before, terms.expires));
+}
+
+/// Each builder's key, by what its builder can compare it with: the name that `build-key` and `attest` give it.
+pub(super) fn builder_keys(grant: &Grant) -> Vec<String> {
+    match Builders::of(grant.terms()) {
+        Ok(builders) => builders.iter().map(|(name, key)| format!("{name} has key {}", key.id())).collect(),
+        Err(fault) => vec![format!("nothing can be signed under this grant: {fault}")],
+    }
 }
 
 /// What one grant of a project has in common with the next, or has not.
@@ -284,11 +295,11 @@ fn diff(text: &str, from: Option<&Path>, home: &Home, now: Timestamp, output: &m
         let built: Vec<_> = builders.iter().filter(|(_, digest)| digest.is_some()).map(|(name, _)| name).collect();
         let other = built.iter().find(|name| builders[**name] != builders[built[0]]);
         if let Some(other) = other {
-            let paths = [built[0], other].map(|name| from.join(name.as_str()).join(artifact.as_str()));
+            let paths = [built[0], other].map(|name| quoted(&from.join(name.as_str()).join(artifact.as_str())));
             let installed = std::env::var_os("PATH")
                 .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("diffoscope").is_file()));
             output.line(match installed {
-                true => format!("next: diffoscope {} {}", paths[0].display(), paths[1].display()),
+                true => format!("next: diffoscope {} {}", paths[0], paths[1]),
                 false => "next: install diffoscope, which shows where two files differ".to_owned(),
             });
         }
@@ -309,4 +320,11 @@ pub(super) fn show_differences(differences: &Differences, output: &mut Output) {
             output.line(format!("  {:16} {digest}", builder.as_str()));
         }
     }
+}
+
+/// A path as a shell takes it for one word: builders give artifacts their names.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+~-:,@%=".contains(&byte));
+    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

@@ -222,6 +222,10 @@ fn certificate_hint(fault: &BadCertificate) -> Option<String> {
         BadCertificate::Malformed(_) => "export it with `countersign key export` or `gpg --export KEY`",
         BadCertificate::NotOne(_) => "export one certificate: `gpg --export FINGERPRINT`",
         BadCertificate::Secret => "export the public half: `gpg --export FINGERPRINT`",
+        BadCertificate::TooManyParts => {
+            "export it without what it does not need: `gpg --export-options export-minimal --export KEY`"
+        }
+        BadCertificate::SmallOrder => "make another key: whoever made this one made it for everybody",
         BadCertificate::Version => "gpgv and apt of today read OpenPGP v4: make a v4 key",
     };
     Some(text.to_owned())
@@ -444,6 +448,7 @@ fn approve(error: &ApproveError) -> Advice {
             Refused,
             "sign the grant's file itself: `gpg --detach-sign GRANT`, or `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`",
         ),
+        ApproveError::Policy(error) => policy(error),
         ApproveError::Home(error) => home(error),
     }
 }
@@ -463,6 +468,7 @@ fn countersign(error: &CountersignError) -> Advice {
         CountersignError::OtherCoverage { began: Coverage::ListOnly } => {
             hint(Refused, "run the same command with `--sums-only`: what was signed is kept")
         }
+        CountersignError::Revoked(..) => (Refused, None),
         CountersignError::Kept { .. } => {
             hint(Trouble, "the ledger or the certificate changed; see `countersign log list`")
         }

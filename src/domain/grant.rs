@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::{GrantId, as_text};
 use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
+use super::json;
 use super::key::Fingerprint;
 use super::name::{ArtifactName, BuilderName, ProjectName, Version, case_clash, is_domain};
 use super::time::Timestamp;
@@ -23,6 +24,8 @@ pub const GRANT: &str = "grant.json";
 const FORMAT: &str = "countersign-grant/1";
 const MOST_BUILDERS: usize = 64;
 const MOST_GLOBS: usize = 100;
+/// The longest part of what a grant notes of its source, in bytes.
+const LONGEST_SOURCE: usize = 500;
 
 /// The approval of one build, with the bytes that say so.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ pub struct Terms {
     /// Its version.
     pub version: Version,
     /// The source it is built from.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "source")]
     pub source: Option<Source>,
     /// How builders authenticate their evidence.
     pub scheme: Scheme,
@@ -52,10 +55,12 @@ pub struct Terms {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// Who may build.
+    #[serde(deserialize_with = "json::objects")]
     pub builders: Vec<Builder>,
     /// How many builders must have attested the same digest for every artifact.
     pub quorum: u32,
     /// What they may build.
+    #[serde(deserialize_with = "json::object")]
     pub artifacts: Limits,
     /// From when on the grant counts.
     pub not_before: Timestamp,
@@ -135,7 +140,7 @@ pub struct NotANonce;
 pub enum BadGrant {
     /// Not JSON of the grant's form.
     #[error("is not a grant: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// Nobody may build.
     #[error("names no builder")]
     NoBuilder,
@@ -170,6 +175,9 @@ pub enum BadGrant {
     /// No artifact could have an allowed name.
     #[error("allows no artifact name")]
     NoPattern,
+    /// A source that could pass for other lines of what an approver reads.
+    #[error("names a source that is not at most {LONGEST_SOURCE} printable characters without a space")]
+    Source,
     /// Nothing could be built.
     #[error("allows no artifact or no bytes")]
     NothingAllowed,
@@ -234,14 +242,14 @@ impl Grant {
             release_key,
             nonce: Nonce::random(),
         };
-        let mut bytes = serde_json::to_vec_pretty(&terms)?;
+        let mut bytes = serde_json::to_vec_pretty(&terms).expect("a grant can be written as JSON");
         bytes.push(b'\n');
         Self::parse(&bytes)
     }
 
     /// Reads a grant: unknown and duplicate fields are refused, and so is a grant that nothing could satisfy.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadGrant> {
-        let terms: Terms = serde_json::from_slice(bytes)?;
+        let terms: Terms = json::parse(bytes).map_err(BadGrant::Json)?;
         terms.check()?;
         Ok(Self { id: GrantId::of(bytes), bytes: bytes.to_vec(), terms })
     }
@@ -290,6 +298,11 @@ impl Terms {
         if self.quorum < 1 || usize::try_from(self.quorum).is_ok_and(|quorum| quorum > self.builders.len()) {
             return Err(BadGrant::Quorum { quorum: self.quorum, builders: self.builders.len() });
         }
+        let harmless = |text: &str| text.len() <= LONGEST_SOURCE && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let source = self.source.iter().flat_map(|source| [Some(&source.uri), source.digest.as_ref()]);
+        if source.flatten().any(|text| text.is_empty() || !harmless(text)) {
+            return Err(BadGrant::Source);
+        }
         if self.artifacts.names.is_empty() {
             return Err(BadGrant::NoPattern);
         }
@@ -328,6 +341,10 @@ impl Nonce {
         getrandom::fill(&mut bytes).expect("the operating system has random bytes");
         Self(bytes)
     }
+}
+
+fn source<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Source>, D::Error> {
+    json::object(from).map(Some)
 }
 
 /// A pattern is compiled as it is read: one too many is refused before it costs anything.
@@ -384,6 +401,10 @@ impl FromStr for NamePattern {
         }
         if text.contains(['/', '\\']) {
             return Err(bad("artifacts have plain names, without folders"));
+        }
+        // Shown between backticks, it must not look as if it ended there.
+        if text.contains(['`']) || text.contains("  ") || text.trim() != text {
+            return Err(bad("no name has a backtick, two spaces in a row or a space at an end"));
         }
         let glob = Glob::new(text).map_err(|error| bad(&error.kind().to_string()))?;
         Ok(Self { text: text.to_owned(), matcher: glob.compile_matcher() })

@@ -83,7 +83,36 @@ pub enum PublicKey {
     Ed25519([u8; 32]),
 }
 
+/// The points of Ed25519 whose order is small, in every encoding that decodes, but for the sign in the last bit: the list of
+/// libsodium (`ge25519_has_small_order`). For a key that is one of them anybody can make signatures.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
 impl PublicKey {
+    /// Whether anybody can make signatures for it: an Ed25519 point of small order.
+    pub fn is_of_small_order(&self) -> bool {
+        let Self::Ed25519(point) = self else { return false };
+        let mut unsigned = *point;
+        unsigned[31] &= 0x7f;
+        SMALL_ORDER.contains(&hex::encode(unsigned).as_str())
+    }
+
+    /// Whether both have one secret.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            // Who has the factors can use any exponent.
+            (Self::Rsa { n: ours, .. }, Self::Rsa { n: theirs, .. }) => ours == theirs,
+            (ours, theirs) => ours == theirs,
+        }
+    }
+
     /// The hash function that verifiers ask for at the least: gpgv wants SHA-384 for P-384 and SHA-512 for P-521.
     pub fn least_hash(&self) -> HashAlgorithm {
         match self {

@@ -9,6 +9,7 @@ pub mod digest;
 pub mod event;
 pub mod evidence;
 pub mod grant;
+pub mod json;
 pub mod key;
 pub mod manifest;
 pub mod name;

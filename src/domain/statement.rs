@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::artifact::{Artifact, ArtifactList, BadList};
 use super::build_key::BuildKeyLabel;
 use super::digest::{GrantId, NotADigest};
+use super::json;
 use super::name::{ArtifactName, BadName};
 use super::time::Timestamp;
 
@@ -70,6 +71,7 @@ pub enum BadStatement {
 struct Raw {
     #[serde(rename = "_type")]
     kind: String,
+    #[serde(deserialize_with = "json::objects")]
     subject: Vec<Subject>,
     predicate_type: String,
     #[serde(default)]
@@ -97,9 +99,8 @@ struct Subject {
 impl Statement {
     /// Reads a statement. What could mean two things is refused: a key twice, at any depth, or an unknown field.
     pub fn parse(payload: &[u8]) -> Result<Self, BadStatement> {
-        let json = |error: serde_json::Error| BadStatement::Json(error.to_string());
-        check_keys(payload).map_err(json)?;
-        let raw: Raw = serde_json::from_slice(payload).map_err(json)?;
+        check_keys(payload).map_err(|error| BadStatement::Json(json::said(error)))?;
+        let raw: Raw = json::parse(payload).map_err(BadStatement::Json)?;
         if raw.kind != STATEMENT {
             return Err(BadStatement::Type(raw.kind.chars().take(80).collect()));
         }

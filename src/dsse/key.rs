@@ -147,6 +147,7 @@ mod tests {
         for point in points {
             let bytes: [u8; 32] = hex::decode(point).expect("hexadecimal").try_into().expect("32 bytes");
             let Ok(key) = VerifyingKey::from_bytes(&bytes) else { continue };
+            assert!(crate::domain::key::PublicKey::Ed25519(bytes).is_of_small_order(), "{point}");
             let refused = PublicKey::parse(&PublicKey(key).to_pem());
             assert!(refused.is_err(), "{point}");
             // What everybody can make for such a key: R = A, S = 0.

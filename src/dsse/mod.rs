@@ -9,10 +9,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::json;
+
 pub use key::{BadEd25519Key, PublicKey, SecretKey};
 
 /// The type of an in-toto statement.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// The longest hint at a key, in bytes. Nobody signed it, and it goes with the release.
+const LONGEST_KEY_ID: usize = 200;
 
 /// An envelope that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +31,9 @@ pub enum BadEnvelope {
     /// None, or several.
     #[error("has {0} signatures where exactly one must be")]
     NotOne(usize),
+    /// A key id that is none.
+    #[error("has a key id of more than {LONGEST_KEY_ID} bytes")]
+    KeyId,
     /// Payload or signature in another encoding.
     #[error("has a {0} that is not canonical base64")]
     Base64(&'static str),
@@ -39,6 +47,7 @@ pub enum BadEnvelope {
 struct Envelope {
     payload: String,
     payload_type: String,
+    #[serde(deserialize_with = "json::objects")]
     signatures: Vec<Signature>,
 }
 
@@ -53,8 +62,11 @@ struct Signature {
 
 /// The payload of the envelope in `bytes`, if `key` signed it.
 pub fn open(bytes: &[u8], key: &PublicKey) -> Result<Vec<u8>, BadEnvelope> {
-    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| BadEnvelope::Json(error.to_string()))?;
+    let envelope: Envelope = json::parse(bytes).map_err(BadEnvelope::Json)?;
     let [signature] = &envelope.signatures[..] else { return Err(BadEnvelope::NotOne(envelope.signatures.len())) };
+    if signature.keyid.len() > LONGEST_KEY_ID {
+        return Err(BadEnvelope::KeyId);
+    }
     if envelope.payload_type != PAYLOAD_TYPE {
         return Err(BadEnvelope::PayloadType(envelope.payload_type.chars().take(80).collect()));
     }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 
 use super::{FileError, FileFault};
 
@@ -134,7 +134,9 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
 /// Overwrites a file's bytes, on the disk too as far as its file system lets that be known, and removes it.
 pub fn wipe(path: &Path) -> Result<(), FileError> {
     let overwrite = || {
-        let mut file = fs::OpenOptions::new().write(true).open(path)?;
+        // Not through a link that was put there since the file was read: what it leads to is not ours to wipe.
+        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).expect("a flag fits");
+        let mut file = fs::OpenOptions::new().write(true).custom_flags(no_link).open(path)?;
         let size = file.metadata()?.len();
         io::copy(&mut io::repeat(0).take(size), &mut file)?;
         file.sync_all()?;

@@ -102,6 +102,9 @@ pub enum LedgerFault {
     /// It was asked for what it does not know.
     #[error("does not know grant {0}")]
     UnknownGrant(GrantId),
+    /// A grant under which nothing may be done any more.
+    #[error("says that grant {} was revoked", .0.short())]
+    Revoked(GrantId),
     /// The database or its disk said no.
     #[error("cannot be used: {0}")]
     Database(#[from] rusqlite::Error),
@@ -421,9 +424,15 @@ fn set_once(
     column: &'static str,
     index: u64,
 ) -> Result<(), LedgerFault> {
-    let update = format!("UPDATE grants SET {column} = ?1 WHERE grant_id = ?2 AND {column} IS NULL");
-    match transaction.execute(&update, params![index, grant.hex()])? {
-        1 => Ok(()),
+    // A grant that was taken back is closed at once, for a process too that looked before.
+    let update =
+        format!("UPDATE grants SET {column} = ?1 WHERE grant_id = ?2 AND {column} IS NULL AND revoked IS NULL");
+    if transaction.execute(&update, params![index, grant.hex()])? == 1 {
+        return Ok(());
+    }
+    let revoked = "SELECT revoked IS NOT NULL FROM grants WHERE grant_id = ?1";
+    match transaction.query_row(revoked, [grant.hex()], |row| row.get(0)).optional()? {
+        Some(true) => Err(LedgerFault::Revoked(grant)),
         _ => Err(LedgerFault::UnknownGrant(grant)),
     }
 }

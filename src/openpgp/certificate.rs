@@ -19,6 +19,8 @@ use crate::domain::time::Timestamp;
 
 /// The largest certificate that is read, in bytes.
 pub const LARGEST_CERTIFICATE: u64 = 256 << 10;
+/// The most keys, user ids and the like that a certificate may have together.
+const MOST_PARTS: usize = 100;
 
 /// One OpenPGP certificate (RFC 9580, section 10.1) with a v4 primary key, without secrets.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +50,12 @@ pub enum BadCertificate {
     /// v6, or something older.
     #[error("has a key that is not OpenPGP v4")]
     Version,
+    /// What nobody needs, and what costs time.
+    #[error("has more than {MOST_PARTS} keys and user ids")]
+    TooManyParts,
+    /// A key that is everybody's.
+    #[error("has a key that is a point of small order, for which anybody can make signatures")]
+    SmallOrder,
 }
 
 /// Why a certificate or a key in it cannot make or vouch for a signature.
@@ -129,7 +137,20 @@ impl Certificate {
         if cert.keys().any(|ka| key::fingerprint(&ka.key().fingerprint()).is_none()) {
             return Err(BadCertificate::Version);
         }
-        Ok(Self(cert))
+        // Each is looked at again for each of the others.
+        if cert.keys().count() + cert.userids().count() + cert.user_attributes().count() + cert.unknowns().count()
+            > MOST_PARTS
+        {
+            return Err(BadCertificate::TooManyParts);
+        }
+        let certificate = Self(cert);
+        let is_weak = certificate.numbers().any(|numbers| numbers.is_of_small_order());
+        if is_weak { Err(BadCertificate::SmallOrder) } else { Ok(certificate) }
+    }
+
+    /// The numbers of its keys, of those kinds that tokens have.
+    pub fn numbers(&self) -> impl Iterator<Item = PublicKey> {
+        self.0.keys().filter_map(|ka| key::numbers(ka.key().role_as_unspecified()))
     }
 
     pub(super) fn cert(&self) -> &Cert {

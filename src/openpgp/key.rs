@@ -51,9 +51,7 @@ pub(super) fn numbers(key: &PublicHalf) -> Option<PublicKey> {
 /// Whether two keys have one secret, whatever their creation times, and however OpenPGP writes them.
 pub(super) fn is_one(ours: &PublicHalf, theirs: &PublicHalf) -> bool {
     match (numbers(ours), numbers(theirs)) {
-        // Who has the factors can use any exponent.
-        (Some(PublicKey::Rsa { n: ours, .. }), Some(PublicKey::Rsa { n: theirs, .. })) => ours == theirs,
-        (Some(ours), Some(theirs)) => ours == theirs,
+        (Some(ours), Some(theirs)) => ours.is_one_with(&theirs),
         (_, _) => ours.mpis() == theirs.mpis(),
     }
 }

@@ -130,9 +130,21 @@ impl DetachedSignature {
         if bytes.first().is_none_or(|byte| byte & 0x80 == 0) {
             return Err(BadSignature::Armoured);
         }
-        let parsed = Self::parse(bytes)?;
-        let unhashed: usize = parsed.signature.unhashed_area().iter().map(|subpacket| subpacket.serialized_len()).sum();
-        if unhashed > MOST_UNHASHED { Err(BadSignature::Unhashed) } else { Ok(parsed) }
+        Self::parse(bytes)?.with_little_unhashed()
+    }
+
+    /// Reads one signature as an approver leaves it: binary, or in armour with nothing before it, and with little in its
+    /// unhashed area. It goes with the release, where nobody else's words must stand.
+    pub fn parse_approval(bytes: &[u8]) -> Result<Self, BadSignature> {
+        if bytes.first().is_none_or(|byte| byte & 0x80 == 0) && !bytes.starts_with(b"-----BEGIN PGP SIGNATURE-----") {
+            return Err(BadSignature::Malformed("it begins with something else".to_owned()));
+        }
+        Self::parse(bytes)?.with_little_unhashed()
+    }
+
+    fn with_little_unhashed(self) -> Result<Self, BadSignature> {
+        let unhashed: usize = self.signature.unhashed_area().iter().map(|subpacket| subpacket.serialized_len()).sum();
+        if unhashed > MOST_UNHASHED { Err(BadSignature::Unhashed) } else { Ok(self) }
     }
 
     /// The hash function it uses: the state it is checked with must have been made for it.

@@ -1,5 +1,6 @@
 //! An approver's step: a detached signature over the grant's bytes, made with whatever tool they have, recorded on H.
 
+use super::policy::{self, PolicyError};
 use crate::domain::digest::Sha256;
 use crate::domain::event::Event;
 use crate::domain::grant::Grant;
@@ -75,6 +76,9 @@ pub enum ApproveError {
         /// The grant.
         grant: String,
     },
+    /// The approvals that were recorded before.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// H's home.
     #[error(transparent)]
     Home(#[from] HomeError),
@@ -92,23 +96,29 @@ pub fn check(grant: &Grant, signature: &[u8], approvers: &[Approver], at: Timest
     if ssh::Signature::is_likely(signature) {
         return check_ssh(grant, signature, approvers);
     }
-    let signature = DetachedSignature::parse(signature).map_err(BadApproval::OpenPgp)?;
+    let signature = DetachedSignature::parse_approval(signature).map_err(BadApproval::OpenPgp)?;
     let state = HashState::of(grant.bytes(), signature.hash());
-    let mut issuer = String::new();
-    for approver in approvers {
-        for certificate in &approver.certificates {
-            match signature.check(certificate, &state, "the grant", at) {
-                Ok(signed) => {
-                    certificate.signing_key(signed.key, at).map_err(BadApproval::Key)?;
+    let mut fault = BadApproval::Stranger("unknown".to_owned());
+    let certificates = approvers.iter().flat_map(|approver| approver.certificates.iter().map(move |it| (approver, it)));
+    for (approver, certificate) in certificates {
+        match signature.check(certificate, &state, "the grant", at) {
+            Ok(signed) => match certificate.signing_key(signed.key, at) {
+                Ok(_) => {
                     let (approver, key) = (approver.name.clone(), signed.key.to_string());
                     return Ok(Approved { approver, key, form: ApprovalForm::OpenPgp });
                 }
-                Err(BadSignature::OtherKey { issuer: by, .. }) => issuer = by,
-                Err(error) => return Err(BadApproval::OpenPgp(error)),
+                // Another copy of the certificate may be newer.
+                Err(trouble) => fault = BadApproval::Key(trouble),
+            },
+            Err(BadSignature::OtherKey { issuer, .. }) => {
+                if let BadApproval::Stranger(by) = &mut fault {
+                    *by = issuer;
+                }
             }
+            Err(error) => fault = BadApproval::OpenPgp(error),
         }
     }
-    Err(BadApproval::Stranger(issuer))
+    Err(fault)
 }
 
 fn check_ssh(grant: &Grant, signature: &[u8], approvers: &[Approver]) -> Result<Approved, BadApproval> {
@@ -145,11 +155,9 @@ pub fn record(
     }
     let approved = check(grant, signature, home.approvers(), now)
         .map_err(|fault| ApproveError::Approval { file: file.to_owned(), fault })?;
-    let history = ledger.history(grant.id())?;
-    let again = history
-        .iter()
-        .any(|entry| matches!(&entry.event, Event::GrantApproved { approver, .. } if *approver == approved.approver));
-    if again {
+    // One that does not count any more is replaced.
+    let approvals = policy::approvals(grant, home, ledger, now)?;
+    if policy::in_favour(&approvals).contains_key(&approved.approver) {
         return Err(ApproveError::Again { approver: approved.approver, grant: short });
     }
     let name = approval_name(&approved.approver, approved.form);

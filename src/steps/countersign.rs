@@ -73,6 +73,9 @@ pub enum CountersignError {
         /// What is wrong with its signature.
         fault: BadSignature,
     },
+    /// Taken back while the run went on.
+    #[error("grant {0} was revoked while it was signed under: `{1}` and what comes after it are not signed")]
+    Revoked(String, String),
     /// The token, or its answer.
     #[error("`{file}` is not signed: {fault}")]
     Sign {
@@ -303,6 +306,10 @@ impl Run<'_> {
             return Ok(());
         }
         let token = token.expect("the token was found, because a signature is missing");
+        // Whoever takes a grant back does not wait for us.
+        if self.ledger.grant(self.intent.grant)?.is_some_and(|record| record.revoked.is_some()) {
+            return Err(CountersignError::Revoked(self.intent.grant.short(), file.to_owned()));
+        }
         self.ledger.reserve()?;
         let domain = &self.intent.notation_domain;
         let mut notations = vec![

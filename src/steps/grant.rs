@@ -274,7 +274,7 @@ fn check_newer(ledger: &Ledger, project: &ProjectName, version: &Version) -> Res
 fn earlier(ledger: &Ledger, terms: &Terms) -> Result<Vec<u64>, LedgerError> {
     let mut entries = Vec::new();
     for record in ledger.grants_of(&terms.project)?.into_iter().filter(|record| record.revoked.is_none()) {
-        if version_of(ledger, record.issued)?.as_ref() == Some(&terms.version) {
+        if version_of(ledger, record.issued)?.is_some_and(|other| terms.version.order(&other).is_eq()) {
             entries.push(record.issued);
         }
     }

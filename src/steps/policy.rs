@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::approve::{self, BadApproval};
 use crate::domain::digest::{GrantId, Sha256};
-use crate::domain::event::Event;
+use crate::domain::event::{Entry, Event};
 use crate::domain::grant::Grant;
 use crate::domain::name::{ApproverName, Version};
 use crate::domain::time::Timestamp;
@@ -103,8 +103,8 @@ fn without(not_counted: &[(ApproverName, BadApproval)]) -> String {
     not_counted.iter().map(|(approver, fault)| format!("; that of {approver} {fault}")).collect()
 }
 
-/// Checks everything that must hold of a grant beside its own terms, as it was at `at`. Returns the approvals that the
-/// release will carry.
+/// Checks everything that must hold of a grant beside its own terms, as it was at `at`. Returns the approvals that count,
+/// which the release will carry.
 pub fn check(
     grant: &Grant,
     home: &Home,
@@ -145,7 +145,7 @@ pub fn check(
     if !is_signed && !allow_older && !was_allowed_older(ledger, grant.id())? {
         check_version(grant, ledger)?;
     }
-    Ok(approvals)
+    Ok(approvals.into_iter().filter(|approval| approval.fault.is_none()).collect())
 }
 
 /// Everybody whose approval counts, once each, and since when it does.
@@ -157,11 +157,17 @@ pub fn in_favour(approvals: &[Approval]) -> BTreeMap<&ApproverName, Timestamp> {
     since
 }
 
-/// The approvals that were recorded here, first to last, each judged anew by who may approve now.
+/// The approvals that were recorded here, each judged anew by who may approve now. Of a person whose approval was replaced
+/// the last one.
 pub fn approvals(grant: &Grant, home: &Home, ledger: &Ledger, at: Timestamp) -> Result<Vec<Approval>, PolicyError> {
+    let mut recorded = BTreeMap::new();
+    for Entry { at, event, .. } in ledger.history(grant.id())? {
+        if let Event::GrantApproved { approver, file, signature, .. } = event {
+            recorded.insert(approver, (at, file, signature));
+        }
+    }
     let mut approvals = Vec::new();
-    for entry in ledger.history(grant.id())? {
-        let Event::GrantApproved { approver, file, signature, .. } = entry.event else { continue };
+    for (approver, (recorded, file, signature)) in recorded {
         let bytes = home.approval(grant.id(), &file)?.filter(|bytes| Sha256::of(bytes) == signature);
         let bytes = bytes.ok_or_else(|| PolicyError::Changed { grant: grant.id().short(), file: file.clone() })?;
         let fault = match approve::check(grant, &bytes, home.approvers(), at) {
@@ -169,7 +175,7 @@ pub fn approvals(grant: &Grant, home: &Home, ledger: &Ledger, at: Timestamp) -> 
             Ok(found) => Some(BadApproval::Other(found.approver)),
             Err(fault) => Some(fault),
         };
-        approvals.push(Approval { approver, at: entry.at, file, bytes, fault });
+        approvals.push(Approval { approver, at: recorded, file, bytes, fault });
     }
     Ok(approvals)
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::grant::Grant;
 use crate::domain::time::Timestamp;
-use crate::home::{Home, HomeError, HomeLock};
+use crate::home::{Home, HomeError};
 use crate::ledger::LedgerError;
 
 /// Why a grant was not taken back.
@@ -30,14 +30,10 @@ impl From<LedgerError> for RevokeError {
     }
 }
 
-/// Takes the grant back, and wipes the nonces that were kept for it. Returns the entry in the ledger.
-pub fn revoke(
-    grant: &Grant,
-    reason: Option<String>,
-    home: &Home,
-    _lock: &HomeLock,
-    now: Timestamp,
-) -> Result<u64, RevokeError> {
+/// Takes the grant back, at once: without the home's lock, which a run may hold for as long as its token waits for a touch.
+/// The nonces that were kept for it are wiped, by this process or by the next one that has the lock. Returns the entry in
+/// the ledger.
+pub fn revoke(grant: &Grant, reason: Option<String>, home: &Home, now: Timestamp) -> Result<u64, RevokeError> {
     let mut ledger = home.ledger()?;
     let short = grant.id().short();
     let record = ledger.grant(grant.id())?.ok_or_else(|| RevokeError::NotIssued(short.clone()))?;
@@ -47,6 +43,10 @@ pub fn revoke(
         return Err(RevokeError::Again { grant: short, entry });
     }
     let entry = ledger.revoke(now, grant.id(), reason)?;
-    home.forget_nonces(grant.id())?;
+    match home.lock() {
+        Ok(_lock) => home.forget_nonces(grant.id())?,
+        Err(HomeError::Busy(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(entry)
 }

@@ -449,6 +449,7 @@ fn every_error() -> Vec<CliError> {
         CountersignError::OtherKey { fingerprint: key() }.into(),
         CountersignError::OtherEvidence { before: digest("a"), now: digest("b") }.into(),
         CountersignError::Kept { file: text(), fault: BadSignature::Ends }.into(),
+        CountersignError::Revoked(id().short(), text()).into(),
         CountersignError::OtherCoverage { began: Coverage::Each }.into(),
         CountersignError::OtherCoverage { began: Coverage::ListOnly }.into(),
         CountersignError::Sign { file: text(), fault: MakeError::WrongAnswer }.into(),
@@ -478,8 +479,14 @@ fn every_error() -> Vec<CliError> {
         KeyError::Ledger(ledger_error()).into(),
         CliError::Uri(uri),
     ];
-    let certificates =
-        [BadCertificate::Malformed(text()), BadCertificate::NotOne(0), BadCertificate::Secret, BadCertificate::Version];
+    let certificates = [
+        BadCertificate::Malformed(text()),
+        BadCertificate::NotOne(0),
+        BadCertificate::Secret,
+        BadCertificate::Version,
+        BadCertificate::TooManyParts,
+        BadCertificate::SmallOrder,
+    ];
     errors.extend(certificates.map(|fault| CliError::Certificate { path: path(), fault }));
     errors.extend(key_faults().into_iter().map(|fault| CliError::BuildKey { path: path(), fault }));
     errors.extend(approve_errors().into_iter().map(CliError::from));

@@ -1,0 +1,86 @@
+//! JSON from elsewhere: what could mean two things, or fill a log, is refused.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserializer;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, MapAccess, Visitor};
+
+/// How much of what a reader says of bad JSON is kept, in characters: it repeats what stands there.
+const MOST_SAID: usize = 200;
+
+/// A value that stands there as an object. A derived reader takes an array of its fields as well, which no other tool reads so.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        object(from).map(Self)
+    }
+}
+
+/// As [`Object`], for a field.
+pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    from.deserialize_map(ObjectVisitor(PhantomData))
+}
+
+/// As [`Object`], for each item of a field.
+pub fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    let items: Vec<Object<T>> = Deserialize::deserialize(from)?;
+    Ok(items.into_iter().map(|Object(item)| item).collect())
+}
+
+/// Reads bytes that hold one object and nothing else.
+pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map(|Object(value)| value).map_err(said)
+}
+
+/// What a reader says, cut short.
+pub fn said(error: serde_json::Error) -> String {
+    error.to_string().chars().take(MOST_SAID).collect()
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Pair {
+        a: u8,
+        #[serde(default, deserialize_with = "objects")]
+        more: Vec<Pair>,
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        let pair: Pair = parse(br#"{"a":1,"more":[{"a":2}]}"#).expect("an object");
+        assert_eq!((pair.a, pair.more[0].a, pair.more[0].more.len()), (1, 2, 0));
+        for wrong in
+            ["[1]", "[1,[]]", r#"{"a":1,"more":[[2]]}"#, r#"{"a":1,"a":1}"#, r#"{"a":1,"b":1}"#, r#"{"a":1} 2"#, ""]
+        {
+            assert!(parse::<Pair>(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_bad_json_is_short() {
+        let long = format!("{{\"{}\":1}}", "x".repeat(1_000_000));
+        assert_eq!(parse::<Pair>(long.as_bytes()).expect_err("refused").chars().count(), MOST_SAID);
+    }
+}
