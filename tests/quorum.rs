@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -152,6 +153,30 @@ fn dissenter_blocks_the_release() {
             world.sign(&granted, &inbox).ok();
             world.verify(&world.release(&granted)).ok();
         }
+    }
+}
+
+/// Both digests are named, however few bytes the grant has left for what comes after.
+#[test]
+fn dissenter_under_a_grant_without_a_byte_to_spare() {
+    for (scheme, form) in KINDS {
+        let world = World::ready();
+        let bytes = HONEST.iter().map(|(_, bytes)| bytes.len()).sum::<usize>().to_string();
+        let granted = world.grant_with(&[
+            &"--builder",
+            &"m2",
+            &"--max-bytes",
+            &bytes,
+            &"--scheme",
+            &scheme,
+            &"--evidence",
+            &form,
+        ]);
+        let inbox = world.new_build("inbox");
+        deliver(&world, &granted, &inbox, "m1", &HONEST);
+        deliver(&world, &granted, &inbox, "m2", &BACKDOORED);
+        let said = world.refuses(&granted, &inbox, "builders differ in artifact `foo.tar`");
+        assert!([HONEST, BACKDOORED].iter().all(|built| said.stderr.contains(&sha256(built[1].1))), "{said:?}");
     }
 }
 
@@ -442,8 +467,7 @@ fn grant_of_another_host_is_not_revoked() {
 fn versions_only_grow() {
     let world = World::ready();
     let sign = |version: &str, more: &[&'static str]| {
-        let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
-            more.iter().map(|it| it as &dyn AsRef<std::ffi::OsStr>).collect();
+        let arguments: Vec<&dyn AsRef<OsStr>> = more.iter().map(|it| it as &dyn AsRef<OsStr>).collect();
         let (granted, build) = (world.grant_of(version, &arguments), world.build(&HONEST));
         world.attest(&granted, &build).ok();
         world.sign(&granted, &build).ok();
@@ -485,7 +509,7 @@ fn grants_are_shown_for_a_person_to_approve() {
     let world = World::ready();
     let first = world.grant_of("1.2.2", &[&"--source-uri", &"https://example.org/foo", &"--source-digest", &"sha1:aa"]);
     let granted = two_of_three(&world, "openpgp", "manifest");
-    let show = |grant: &dyn AsRef<std::ffi::OsStr>| world.host(&[&"grants", &"show", &grant]).ok();
+    let show = |grant: &dyn AsRef<OsStr>| world.host(&[&"grants", &"show", &grant]).ok();
     for said in [show(&granted.grant), show(&granted.id)] {
         for part in [
             granted.id.as_str(),

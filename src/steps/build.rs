@@ -1,7 +1,7 @@
 //! H's verification: everything that must hold before the token is touched, in this order.
 //!
 //! 1. the grant was issued here, is not revoked and was approved, and its time is now (or was, when this very evidence was
-//!    first accepted);
+//!    first accepted, for which its bytes are read, as many as the grant allows, and nothing is concluded from them);
 //! 2. the release certificate's key may sign now, and is the key that the grant names;
 //! 3. each builder's evidence: what authenticates it first, and only then what it says;
 //! 4. it speaks of this grant, and only of what the grant allows; enough builders speak of every artifact, and no two differ;
@@ -18,14 +18,14 @@ use std::path::{Path, PathBuf};
 
 use super::Progress;
 use super::evidence::{self, Attested, BuilderKey, Builders, Dissent, EvidenceError, Files, MacCheck};
-use super::policy::{self, PolicyError};
+use super::policy::{self, Approval, PolicyError};
 use crate::domain::artifact::{Artifact, ArtifactList, BadList, MOST_ARTIFACTS};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::evidence::{Differences, EvidenceFiles, digest_of_all};
 use crate::domain::grant::{GRANT, Grant};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::name::{ArtifactName, BuilderName};
-use crate::domain::release::{APPROVALS, Coverage, EVIDENCE, FileDigests, Sums};
+use crate::domain::release::{APPROVALS, Coverage, EVIDENCE, Sums};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, StagedFolder, parent};
 use crate::home::{Home, HomeError};
@@ -247,12 +247,7 @@ pub fn verify(
     let builders = Builders::of(grant.terms()).map_err(|fault| BuildError::evidence(None, fault))?;
     let accepted = ledger.accepted(grant.id())?;
     let deliveries = deliveries(&grant, &builders, from)?;
-    let parent = Folder::open(parent(release)).map_err(BuildError::Output)?;
-    for folder in deliveries.iter().map(|delivery| &delivery.folder).chain([from]) {
-        if parent.is_same_as(folder)? {
-            return Err(BuildError::IntoItself(folder.path().to_owned()));
-        }
-    }
+    check_place(release, from, &deliveries)?;
 
     // A run that was interrupted may be finished after its grant expired: the grant's time is judged once, at acceptance.
     let same = |accepted: &&Accepted| deliveries.iter().map(Delivery::named_digest).eq(accepted.builders.clone());
@@ -260,13 +255,7 @@ pub fn verify(
     let approvals = policy::check(&grant, home, ledger, judged_at, allow_older)?;
     check_window(&grant, judged_at)?;
 
-    let signing_key = home.certificate.signing_key(home.config.signing_key, now)?;
-    if signing_key.fingerprint() != grant.terms().release_key {
-        return Err(BuildError::OtherReleaseKey {
-            granted: grant.terms().release_key,
-            ours: signing_key.fingerprint(),
-        });
-    }
+    let signing_key = release_key(&grant, home, now)?;
     let hash = match ledger.intent(grant.id())? {
         Some((_, intent)) => intent.hash,
         None => signing_key.public().least_hash().max(home.config.digest),
@@ -287,30 +276,36 @@ pub fn verify(
         return Err(BuildError::Closed { grant: grant.id().short(), builders, at: accepted.at });
     }
 
-    let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::Output);
-    let mut evidence = BTreeMap::new();
-    for (delivery, attested) in build.deliveries.iter().zip(&build.attested) {
-        let mut files: BTreeMap<&str, Vec<u8>> =
-            delivery.files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
-        files.extend(grant.terms().kind().public_key().zip(attested.key().public_file()));
-        for (name, bytes) in &files {
-            keep(&format!("{EVIDENCE}/{}/{name}", delivery.builder), bytes)?;
-        }
-        let digests = files.iter().map(|(name, bytes)| ((*name).to_owned(), Sha256::of(bytes)));
-        evidence.insert(delivery.builder.clone(), digests.collect::<FileDigests>());
-    }
-    keep(&format!("{EVIDENCE}/{GRANT}"), grant.bytes())?;
-    for approval in &approvals {
-        keep(&format!("{EVIDENCE}/{APPROVALS}/{}", approval.file), &approval.bytes)?;
-    }
-    let approvals = approvals.iter().map(|approval| (approval.file.clone(), Sha256::of(&approval.bytes))).collect();
-    let sums = Sums::new(list, Sha256::of(grant.bytes()), evidence, approvals);
-
+    let sums = build.keep_evidence(list, &approvals, &staged)?;
     let builders = build.deliveries.iter().map(Delivery::named_digest).collect();
     let agreement = Agreement { builders, artifacts: agreed };
     let accepted = accepted.is_some();
     let _every_check_passed = ();
     Ok(VerifiedBuild { agreement, accepted, signing_key, hash, artifacts, sums, staged, grant, _every_check_passed })
+}
+
+/// Refuses to make the release among what it is made from.
+fn check_place(release: &Path, from: &Folder, deliveries: &[Delivery]) -> Result<(), BuildError> {
+    let parent = Folder::open(parent(release)).map_err(BuildError::Output)?;
+    for folder in deliveries.iter().map(|delivery| &delivery.folder).chain([from]) {
+        if parent.is_same_as(folder)? {
+            return Err(BuildError::IntoItself(folder.path().to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// The release key, if it may sign now and is the one that the grant names.
+fn release_key(grant: &Grant, home: &Home, now: Timestamp) -> Result<SigningKey, BuildError> {
+    let key = home.certificate.signing_key(home.config.signing_key, now)?;
+    let (granted, ours) = (grant.terms().release_key, key.fingerprint());
+    if granted == ours { Ok(key) } else { Err(BuildError::OtherReleaseKey { granted, ours }) }
+}
+
+/// What is wrong with the evidence of one builder; it is named where there could be several.
+fn fault_of(grant: &Grant, builder: &BuilderName, fault: EvidenceError) -> BuildError {
+    let several = grant.terms().builders.len() > 1;
+    BuildError::evidence(several.then(|| builder.clone()), fault)
 }
 
 /// What one builder delivered.
@@ -361,12 +356,12 @@ fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Deli
         EvidenceFiles::Named(files) => files.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect(),
         EvidenceFiles::Each { .. } => {
             let names = names.iter().filter_map(|name| name.to_str());
-            names.filter_map(|name| Some((name.to_owned(), kind.limit(name)?))).collect()
+            let wanted: Vec<_> = names.filter_map(|name| Some((name.to_owned(), kind.limit(name)?))).collect();
+            // Before anything is read: there can be many.
+            evidence::check_count(grant.terms(), wanted.len()).map_err(|fault| fault_of(grant, builder, fault))?;
+            wanted
         }
     };
-    if wanted.len() > MOST_ARTIFACTS {
-        return Err(BuildError::list(BadList::TooMany));
-    }
     let mut files = Files::new();
     for (name, limit) in wanted {
         let bytes = folder.read(&name, limit)?;
@@ -418,8 +413,7 @@ fn attested(
     let mut attested = Vec::new();
     for Delivery { builder, files, .. } in deliveries {
         let one = evidence::check(grant, builders, builder, files, macs(nonces, builder), now);
-        let several = (builders.iter().len() > 1).then(|| builder.clone());
-        attested.push(one.map_err(|fault| BuildError::evidence(several, fault))?);
+        attested.push(one.map_err(|fault| fault_of(grant, builder, fault))?);
     }
     Ok(attested)
 }
@@ -445,19 +439,14 @@ pub fn compare(
     for (delivery, attested) in build.deliveries.iter().zip(&build.attested) {
         for artifact in attested.names() {
             let mut state = build.state(artifact, HashAlgorithm::Sha256);
-            delivery.folder.file(artifact.as_str())?.read_once::<BuildError>(u64::MAX, |piece| {
-                state.update(piece);
-                Ok(())
-            })?;
-            let builder = Some(delivery.builder.clone());
-            build.confirm(attested, artifact, &state).map_err(|fault| BuildError::evidence(builder, fault))?;
+            build.read_own(delivery, artifact, &mut state)?;
+            build.confirm(attested, artifact, &state).map_err(|fault| fault_of(grant, &delivery.builder, fault))?;
             let everybody = || build.deliveries.iter().map(|delivery| (delivery.builder.clone(), None)).collect();
             let digests = all.entry(artifact.clone()).or_insert_with(everybody);
             digests.insert(delivery.builder.clone(), Some(state.sha256()));
         }
     }
-    all.retain(|_, digests| digests.values().any(|digest| Some(digest) != digests.values().next()));
-    Ok(all)
+    Ok(evidence::differing(all))
 }
 
 fn check_window(grant: &Grant, at: Timestamp) -> Result<(), BuildError> {
@@ -539,11 +528,42 @@ impl Build<'_> {
             copy.finish().map_err(BuildError::Output)?;
             for attested in self.attested.iter().filter(|attested| attested.speaks_of(artifact)) {
                 self.confirm(attested, artifact, &state)
-                    .map_err(|fault| self.explain(fault, source, attested, artifact, &state, left))?;
+                    .map_err(|fault| self.explain(fault, source, attested, artifact, &state))?;
             }
             states.insert(artifact.clone(), state);
         }
         Ok(states)
+    }
+
+    /// Writes into the release what it carries beside the artifacts. Returns the list of everything.
+    fn keep_evidence(
+        &self,
+        list: ArtifactList,
+        approvals: &[Approval],
+        staged: &StagedFolder,
+    ) -> Result<Sums, BuildError> {
+        let key_file = self.grant.terms().kind().public_key().map(str::to_owned);
+        let mut files = BTreeMap::<&BuilderName, Files>::new();
+        for (delivery, attested) in self.deliveries.iter().zip(&self.attested) {
+            let key = key_file.clone().zip(attested.key().public_file());
+            files.insert(&delivery.builder, delivery.files.clone().into_iter().chain(key).collect());
+        }
+        let digests = |files: &Files| files.iter().map(|(name, bytes)| (name.clone(), Sha256::of(bytes))).collect();
+        let of_builders = files.iter().map(|(builder, files)| ((*builder).clone(), digests(files))).collect();
+        let of_approvals = approvals.iter().map(|approval| (approval.file.clone(), Sha256::of(&approval.bytes)));
+        let sums = Sums::new(list, Sha256::of(self.grant.bytes()), of_builders, of_approvals.collect());
+
+        let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::Output);
+        for (builder, files) in &files {
+            for (name, bytes) in files {
+                keep(&format!("{EVIDENCE}/{builder}/{name}"), bytes)?;
+            }
+        }
+        keep(&format!("{EVIDENCE}/{GRANT}"), self.grant.bytes())?;
+        for approval in approvals {
+            keep(&format!("{EVIDENCE}/{APPROVALS}/{}", approval.file), &approval.bytes)?;
+        }
+        Ok(sums)
     }
 
     /// A state that the release can be signed from, and with which each builder's word can be checked.
@@ -556,6 +576,16 @@ impl Build<'_> {
         attested.confirm(self.grant, self.builders, artifact, state, macs, self.now)
     }
 
+    /// Reads a builder's own copy of an artifact, which only tells what it differs in.
+    fn read_own(&self, delivery: &Delivery, artifact: &ArtifactName, state: &mut HashState) -> Result<(), FileError> {
+        let limit = self.grant.terms().artifacts.max_bytes;
+        delivery.folder.file(artifact.as_str())?.read_once::<FileError>(limit, |piece| {
+            state.update(piece);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
     /// Why a builder's word does not hold for an artifact that was read from another's folder: perhaps it holds for its own,
     /// and the two differ.
     fn explain(
@@ -565,23 +595,16 @@ impl Build<'_> {
         attested: &Attested,
         artifact: &ArtifactName,
         state: &HashState,
-        limit: u64,
     ) -> BuildError {
         let builder = attested.builder();
         let own = self.deliveries.iter().find(|delivery| delivery.builder == *builder && delivery.has(artifact));
-        let several = (self.deliveries.len() > 1).then(|| builder.clone());
         let Some(own) = own.filter(|own| own.builder != source.builder) else {
-            return BuildError::evidence(several, fault);
+            return fault_of(self.grant, builder, fault);
         };
         let mut other = self.state(artifact, HashAlgorithm::Sha256);
-        let read = own.folder.file(artifact.as_str()).and_then(|file| {
-            file.read_once::<FileError>(limit, |piece| {
-                other.update(piece);
-                Ok(())
-            })
-        });
+        let read = self.read_own(own, artifact, &mut other);
         if read.is_err() || self.confirm(attested, artifact, &other).is_err() {
-            return BuildError::evidence(several, fault);
+            return fault_of(self.grant, builder, fault);
         }
         let (one, other) = ((source.builder.clone(), state.sha256()), (builder.clone(), other.sha256()));
         let both = [&one, &other].map(|(builder, digest)| (builder.clone(), Some(*digest)));

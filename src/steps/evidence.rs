@@ -376,32 +376,18 @@ pub fn check(
     now: Timestamp,
 ) -> Result<Attested, EvidenceError> {
     let key = builders.key(builder).expect("the evidence is looked for under the names of the grant's builders");
-    let file = |name: &str| files.get(name).ok_or_else(|| EvidenceError::Missing(name.to_owned()));
     let claims = match (grant.terms().kind(), key) {
         (EvidenceKind::SignedManifest, BuilderKey::OpenPgp(certificate)) => {
-            let (bytes, signature) = (file(MANIFEST)?, file(MANIFEST_SIGNATURE)?);
-            check_signature(grant, builders, builder, certificate, bytes, signature, now)?;
-            listed_in(grant, builder, bytes)?
+            let (manifest, signature) = (file(files, MANIFEST)?, file(files, MANIFEST_SIGNATURE)?);
+            check_signature(grant, builders, builder, certificate, manifest, signature, now)?;
+            listed_in(grant, builder, manifest)?
         }
         (EvidenceKind::ManifestMac, BuilderKey::Nonce(_)) => {
-            let (bytes, mac) = (file(MANIFEST)?, file(MANIFEST_MAC)?);
-            let fault = |fault| EvidenceError::Mac { file: MANIFEST_MAC.to_owned(), fault };
-            let tag = Tag::parse(mac).map_err(fault)?;
-            if let MacCheck::With(nonce) = macs {
-                nonce.check(&tag, bytes, MANIFEST).map_err(fault)?;
-            }
-            listed_in(grant, builder, bytes)?
+            let manifest = file(files, MANIFEST)?;
+            check_mac(manifest, file(files, MANIFEST_MAC)?, macs)?;
+            listed_in(grant, builder, manifest)?
         }
-        (EvidenceKind::Envelope, BuilderKey::Ed25519(key)) => {
-            let statement = Statement::parse(&dsse::open(file(ENVELOPE)?, key)?)?;
-            if !names_only(&statement.grants, grant.id()) {
-                let expected = grant.id().to_string();
-                let found = statement.grants.into_iter().find(|named| *named != expected);
-                return Err(EvidenceError::OtherGrant { file: ENVELOPE.to_owned(), found, expected: grant.id() });
-            }
-            statement.times.into_iter().try_for_each(|at| check_time(grant, ENVELOPE, at))?;
-            digests(statement.artifacts.iter().map(|artifact| (&artifact.name, artifact.digest)))
-        }
+        (EvidenceKind::Envelope, BuilderKey::Ed25519(key)) => stated_in(grant, file(files, ENVELOPE)?, key)?,
         (EvidenceKind::Signatures, BuilderKey::OpenPgp(_)) => each(grant, files, |bytes, file| {
             let fault = |fault| EvidenceError::Signature { file: file.to_owned(), fault };
             Ok(Claim::Signature(DetachedSignature::parse_evidence(bytes).map_err(fault)?.into()))
@@ -421,12 +407,19 @@ pub fn check(
     Ok(Attested { builder: builder.clone(), key: key.clone(), claims })
 }
 
-fn check_count(terms: &Terms, count: usize) -> Result<(), EvidenceError> {
+/// Whether the grant, or any build at all, can have so many artifacts.
+pub(super) fn check_count(terms: &Terms, count: usize) -> Result<(), EvidenceError> {
     let limit = terms.artifacts.max_count;
-    match count > usize::try_from(limit).unwrap_or(usize::MAX) {
-        true => Err(EvidenceError::TooMany { count, limit }),
-        false => Ok(()),
+    match count {
+        0 => Err(BadList::Empty.into()),
+        _ if count > MOST_ARTIFACTS => Err(BadList::TooMany.into()),
+        _ if count > usize::try_from(limit).unwrap_or(usize::MAX) => Err(EvidenceError::TooMany { count, limit }),
+        _ => Ok(()),
     }
+}
+
+fn file<'a>(files: &'a Files, name: &str) -> Result<&'a [u8], EvidenceError> {
+    files.get(name).map(Vec::as_slice).ok_or_else(|| EvidenceError::Missing(name.to_owned()))
 }
 
 fn digests<'a>(artifacts: impl Iterator<Item = (&'a ArtifactName, Sha256)>) -> BTreeMap<ArtifactName, Claim> {
@@ -442,11 +435,6 @@ fn each(
     let EvidenceFiles::Each { suffix, .. } = grant.terms().kind().files() else {
         unreachable!("the caller knows that each artifact has a file")
     };
-    match files.len() {
-        0 => return Err(BadList::Empty.into()),
-        count if count > MOST_ARTIFACTS => return Err(BadList::TooMany.into()),
-        _ => {}
-    }
     let mut claims = BTreeMap::new();
     for (file, bytes) in files {
         let name = file.strip_suffix(suffix).unwrap_or(file);
@@ -454,6 +442,32 @@ fn each(
         claims.insert(name, parse(bytes, file)?);
     }
     Ok(claims)
+}
+
+/// What the statement in an envelope says, if the builder's key signed it for this grant.
+fn stated_in(
+    grant: &Grant,
+    envelope: &[u8],
+    key: &dsse::PublicKey,
+) -> Result<BTreeMap<ArtifactName, Claim>, EvidenceError> {
+    let statement = Statement::parse(&dsse::open(envelope, key)?)?;
+    if !names_only(&statement.grants, grant.id()) {
+        let expected = grant.id().to_string();
+        let found = statement.grants.into_iter().find(|named| *named != expected);
+        return Err(EvidenceError::OtherGrant { file: ENVELOPE.to_owned(), found, expected: grant.id() });
+    }
+    statement.times.into_iter().try_for_each(|at| check_time(grant, ENVELOPE, at))?;
+    Ok(digests(statement.artifacts.iter().map(|artifact| (&artifact.name, artifact.digest))))
+}
+
+/// Checks the MAC of a manifest, if there is something to check it with. Nothing of the manifest is parsed for it.
+fn check_mac(manifest: &[u8], mac: &[u8], macs: MacCheck<'_>) -> Result<(), EvidenceError> {
+    let fault = |fault| EvidenceError::Mac { file: MANIFEST_MAC.to_owned(), fault };
+    let tag = Tag::parse(mac).map_err(fault)?;
+    match macs {
+        MacCheck::With(nonce) => nonce.check(&tag, manifest, MANIFEST).map_err(fault),
+        MacCheck::Elsewhere => Ok(()),
+    }
 }
 
 /// What a manifest lists, if it is of this grant and builder.
@@ -684,11 +698,11 @@ pub fn differences(attested: &[Attested]) -> Differences {
             attested.iter().map(|attested| (attested.builder.clone(), attested.digest(name))).collect()
         });
     }
-    all.retain(|name, builders| {
-        let listed = attested.iter().all(|it| it.digest(name).is_some() == it.speaks_of(name));
-        let mut digests = builders.values();
-        let first = digests.next().copied().flatten();
-        listed && digests.any(|digest| *digest != first)
-    });
+    differing(all)
+}
+
+/// Those of the artifacts of which not every builder says the same.
+pub(super) fn differing(mut all: Differences) -> Differences {
+    all.retain(|_, said| said.values().any(|digest| Some(digest) != said.values().next()));
     all
 }
