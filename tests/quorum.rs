@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use countersign::domain::digest::Sha256;
 use countersign::domain::key::{HashAlgorithm, MessageDigest, PublicKey, RawSignature};
 use countersign::domain::time::{Period, Timestamp};
+use countersign::mac::MacKey;
 use countersign::openpgp::{
     Certificate, HashState, NewCertificate, SignatureContent, make_certificate, make_release_signature,
 };
 use ed25519_dalek::Signer as _;
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 
-use common::world::{Build, Granted, World};
+use common::world::{Build, Granted, World, entry};
 use common::{Said, can_travel, copy_tree, listing};
 
 const KINDS: [(&str, &str); 5] = [
@@ -178,6 +179,37 @@ fn dissenter_under_a_grant_without_a_byte_to_spare() {
         let said = world.refuses(&granted, &inbox, "builders differ in artifact `foo.tar`");
         assert!([HONEST, BACKDOORED].iter().all(|built| said.stderr.contains(&sha256(built[1].1))), "{said:?}");
     }
+}
+
+/// What nobody could verify is not signed: the list of a release may be 8 MiB.
+#[test]
+fn more_evidence_than_a_list_can_have() {
+    let world = World::ready();
+    let builders: Vec<String> = (1..=64).map(|number| format!("m{number}")).collect();
+    let mut arguments: Vec<&dyn AsRef<OsStr>> =
+        vec![&"--scheme", &"hmac", &"--evidence", &"per-artifact", &"--max-count", &"800"];
+    for builder in &builders[1..] {
+        arguments.extend([&"--builder" as &dyn AsRef<OsStr>, builder]);
+    }
+    let granted = world.grant_with(&arguments);
+    let inbox = world.new_build("inbox");
+    for builder in &builders {
+        let file = fs::read_to_string(granted.key_of(builder)).expect("a key");
+        let nonce = format!("{}\n", file.lines().last().expect("a nonce"));
+        let nonce = MacKey::parse(nonce.as_bytes()).expect("a nonce");
+        let build = inbox.of(builder, &[]);
+        for number in 0..800 {
+            let name = format!("{number:0100}");
+            fs::write(build.at(&format!("{name}.mac")), nonce.tag(entry(b"", &name).as_bytes())).expect("written");
+            if builder == "m1" {
+                fs::write(build.at(&name), b"").expect("written");
+            }
+        }
+    }
+    let uses = world.token_count();
+    world.sign(&granted, &inbox).usage("`SHA256SUMS` is larger than 8388608 bytes");
+    assert_eq!(world.token_count(), uses);
+    assert!(world.logged("evidence-accepted").is_empty());
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::domain::evidence::{Differences, EvidenceFiles, digest_of_all};
 use crate::domain::grant::{GRANT, Grant};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::name::{ArtifactName, BuilderName};
-use crate::domain::release::{APPROVALS, Coverage, EVIDENCE, Sums};
+use crate::domain::release::{APPROVALS, Coverage, EVIDENCE, LARGEST_SUMS, SUMS, Sums};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, StagedFolder, parent};
 use crate::home::{Home, HomeError};
@@ -552,6 +552,10 @@ impl Build<'_> {
         let of_builders = files.iter().map(|(builder, files)| ((*builder).clone(), digests(files))).collect();
         let of_approvals = approvals.iter().map(|approval| (approval.file.clone(), Sha256::of(&approval.bytes)));
         let sums = Sums::new(list, Sha256::of(self.grant.bytes()), of_builders, of_approvals.collect());
+        // Many builders that sign many artifacts one by one would make it longer than anybody reads who verifies it.
+        if sums.to_text().len() as u64 > LARGEST_SUMS {
+            return Err(BuildError::Output(FileError::new(SUMS, FileFault::TooLarge { limit: LARGEST_SUMS })));
+        }
 
         let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::Output);
         for (builder, files) in &files {
