@@ -5,8 +5,9 @@ use crate::domain::digest::Sha256;
 use crate::domain::event::Event;
 use crate::domain::grant::Grant;
 use crate::domain::name::ApproverName;
-use crate::domain::release::{ApprovalForm, approval_name};
+use crate::domain::release::{ApprovalForm, LARGEST_SIGNATURE, approval_name};
 use crate::domain::time::Timestamp;
+use crate::files::{FileError, FileFault};
 use crate::home::{Approver, Home, HomeError, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{BadSignature, DetachedSignature, HashState, KeyTrouble};
@@ -152,6 +153,11 @@ pub fn record(
     }
     if now >= grant.terms().expires {
         return Err(over(format!("expired at {}", grant.terms().expires)));
+    }
+    // It becomes a file of the release, where nobody would read more.
+    if signature.len() as u64 > LARGEST_SIGNATURE {
+        let fault = FileFault::TooLarge { limit: LARGEST_SIGNATURE };
+        return Err(HomeError::from(FileError::new(file, fault)).into());
     }
     let approved = check(grant, signature, home.approvers(), now)
         .map_err(|fault| ApproveError::Approval { file: file.to_owned(), fault })?;
