@@ -233,6 +233,8 @@ fn a_grant_is_named_by_its_file_or_its_id() {
     let by = |id: &str| world.host(&[&"sign", &id, &"--from", &build.folder, &"-o", &world.release(&granted)]);
     by(&digits[..7]).usage("does not exist");
     by("00000000").usage("no grant `00000000` is kept in this home");
+    // Whoever can write here cannot say which grant an id means.
+    fs::write(world.at(&digits[..8]), b"another").expect("written");
     by(&digits[..8]).ok();
     by(&granted.id).ok().says("signed already");
 }

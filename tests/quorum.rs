@@ -19,7 +19,7 @@ use ed25519_dalek::Signer as _;
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 
 use common::world::{Build, Granted, World, entry};
-use common::{Said, can_travel, copy_tree, listing};
+use common::{Said, can_travel, copy_tree, listing, openpgp};
 
 const KINDS: [(&str, &str); 5] = [
     ("openpgp", "manifest"),
@@ -307,6 +307,17 @@ fn two_builders_with_one_key_are_refused_when_the_grant_is_made() {
         format!("{name}={}", path.display())
     });
     grant_refused(&world, &builders, &["--quorum", "2"], "builders `m1` and `m2` of the grant have the same key");
+    // Not even one that is everybody's, and makes its signatures without a secret.
+    let mut identity = [0; 32];
+    identity[0] = 1;
+    fs::write(world.at("weak.pub"), openpgp::bare_certificate(&identity, 0)).expect("written");
+    let weak = format!("m1={}", world.at("weak.pub").display());
+    grant_refused(&world, &[weak], &[], "has a key that is a point of small order");
+    // One with so many user ids that it costs minutes.
+    let point = secret.verifying_key().to_bytes();
+    fs::write(world.at("long.pub"), openpgp::bare_certificate(&point, 100)).expect("written");
+    let long = format!("m1={}", world.at("long.pub").display());
+    grant_refused(&world, &[long], &[], "has more than 100 keys and user ids");
     // The same certificate in other armour.
     let certificate = fs::read_to_string(world.at("openpgp.key.pub")).expect("a certificate");
     let respelled = certificate.replacen("BLOCK-----\n", "BLOCK-----\nComment: another\n", 1);
@@ -483,6 +494,22 @@ fn grant_revoked_in_the_middle_of_a_run() {
     let uses = world.token_count();
     world.sign(&granted, &build).refused("was revoked at");
     assert_eq!(world.token_count(), uses);
+}
+
+/// Whoever takes a grant back does not wait for the run that is going on; that one wipes, or the next.
+#[test]
+fn grant_is_revoked_while_another_process_has_the_home() {
+    let world = World::ready();
+    let granted = world.grant_with(&[&"--scheme", &"hmac"]);
+    let home = countersign::home::Home::open(&world.home()).expect("a home");
+    let lock = home.lock().expect("nobody else works there");
+    world.host(&[&"grant", &"foo", &"2"]).trouble("another countersign process works in the home");
+    world.host(&[&"grants", &"revoke", &granted.grant]).ok();
+    let nonces = || listing(&world.home().join("nonces")).len();
+    assert_eq!(nonces(), 1);
+    drop((lock, home));
+    world.grant_of("2", &[]);
+    assert_eq!(nonces(), 0);
 }
 
 #[test]

@@ -766,6 +766,27 @@ mod wrong_answers {
         });
     }
 
+    /// Nothing of a run that is going on is signed after its grant was taken back.
+    #[test]
+    fn grant_is_revoked_between_two_signatures() {
+        thread_local!(static GRANT: std::cell::RefCell<Option<(std::path::PathBuf, Grant)>> = const { std::cell::RefCell::new(None) });
+        let world = World::ready();
+        let (granted, build) = world.attested();
+        let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
+        GRANT.set(Some((world.home(), grant)));
+        let revoke: Lie = |_, _, right| {
+            let (home, grant) = GRANT.take().expect("the second signature is not asked for");
+            let home = Home::open(&home).expect("a home");
+            countersign::steps::revoke::revoke(&grant, None, &home, Timestamp::now()).expect("revoked");
+            right
+        };
+        let error = sign_with_a_liar(&world, &granted, &build, revoke, 0).expect_err("revoked");
+        assert!(matches!(error, CountersignError::Revoked(..)), "{error}");
+        assert_eq!(world.logged("outcome")[0]["result"]["token_signatures"], 1);
+        assert_eq!(listing(&world.inbox()), [""; 0], "something was released");
+        world.sign(&granted, &build).refused("was revoked at");
+    }
+
     #[test]
     fn token_answers_with_a_signature_of_another_kind() {
         never_leaves(|_, _, _| RawSignature::Rsa(vec![1; 256]));

@@ -257,10 +257,17 @@ fn envelope_with_a_key_twice_or_a_field_too_many() {
         ("\"sig\":", "\"sig\":\"AA==\",\"sig\":", "duplicate field `sig`"),
         ("{\"payload\":", "{\"colour\":\"red\",\"payload\":", "unknown field `colour`"),
         ("\"signatures\":[", "\"signatures\":[{\"sig\":\"AA==\"},", "has 2 signatures where exactly one must be"),
+        ("\"keyid\":\"\"", &format!("\"keyid\":\"{}\"", "x".repeat(201)), "has a key id of more than 200 bytes"),
+        ("{\"keyid\":\"\",\"sig\":", "[\"\",", "is not a DSSE envelope"),
     ] {
         let changed = envelope.replacen(from, to, 1);
         refused_with(&world, &granted, &build, "build.dsse.json", changed.as_bytes(), reason);
     }
+    // What nobody signed does not fill the log.
+    let name = format!("{{\"{}\":1}}", "x".repeat(1 << 20));
+    refused_with(&world, &granted, &build, "build.dsse.json", name.as_bytes(), "unknown field");
+    let longest = world.logged("evidence-refused").iter().map(|entry| entry["reason"].to_string().len()).max();
+    assert!(longest.is_some_and(|longest| longest < 1000), "{longest:?}");
     let large = format!("{envelope}{}", " ".repeat(8 << 20));
     refused_with(&world, &granted, &build, "build.dsse.json", large.as_bytes(), "is larger than 8388608 bytes");
     let deep = "[".repeat(100_000);
@@ -454,7 +461,7 @@ fn nonce_is_kept_private_and_wiped_when_the_grant_closes() {
     // Other evidence can be checked by nobody any more.
     let second = world.build(&[("foo.txt", b"backdoor\n")]);
     world.attest(&granted, &second).ok();
-    world.sign_into(&world.at("elsewhere"), &granted, &second).refused("was wiped when it closed");
+    world.sign_into(&world.at("elsewhere"), &granted, &second).refused("was wiped when it closed or expired");
 }
 
 #[test]

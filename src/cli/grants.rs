@@ -87,6 +87,9 @@ impl Grants {
                 let entry = revoke(&grant, reason, &home, now)?;
                 output.line(format!("revoked grant {} of {project} {version}", grant.id()));
                 output.line(format!("  ledger     entry {entry}"));
+                if home.ledger()?.grant(grant.id())?.is_some_and(|record| record.signed.is_some()) {
+                    output.line("its release was signed before, and stays signed");
+                }
                 output.value(json!({ "grant": grant.id(), "ledger_entry": entry }));
                 Ok(())
             }
@@ -104,17 +107,11 @@ fn state(grant: &Grant, record: &GrantRecord, approvals: &[Approval], needed: u3
         GrantRecord { accepted: Some(entry), .. } => format!("accepted, not signed yet (entry {entry})"),
         _ if now >= expires => format!("expired at {expires}"),
         _ if now < not_before => format!("not valid before {not_before}"),
-        _ => match counting(approvals) {
+        _ => match policy::in_favour(approvals).len() {
             count if count < needed as usize => format!("waits for approvals, {count} of {needed}"),
             _ => format!("open until {expires}"),
         },
     }
-}
-
-fn counting(approvals: &[Approval]) -> usize {
-    let mut names: Vec<_> = approvals.iter().filter(|it| it.fault.is_none()).map(|it| &it.approver).collect();
-    names.dedup();
-    names.len()
 }
 
 fn list(home: &Home, project: Option<ProjectName>, now: Timestamp, output: &mut Output) -> Result<(), CliError> {
@@ -125,17 +122,25 @@ fn list(home: &Home, project: Option<ProjectName>, now: Timestamp, output: &mut 
     };
     let mut values = Vec::new();
     for record in &records {
-        let grant = home.grant(&record.grant.hex())?;
-        let approvals = policy::approvals(&grant, home, &ledger, now)?;
-        let state = state(&grant, record, &approvals, home.config.approvals, now);
-        let terms = grant.terms();
-        let title = format!("{} {}", terms.project, terms.version);
-        output.line(format!("{}  {title:24} {state}", grant.id().short()));
+        let Some(Entry { event: Event::GrantIssued { project, version, expires, .. }, .. }) =
+            ledger.entry(record.issued)?
+        else {
+            continue;
+        };
+        // One grant that is damaged does not hide the others.
+        let standing = || -> Result<String, CliError> {
+            let grant = home.grant(&record.grant.hex())?;
+            let approvals = policy::approvals(&grant, home, &ledger, now)?;
+            Ok(state(&grant, record, &approvals, home.config.approvals, now))
+        };
+        let state = standing().unwrap_or_else(|error| format!("cannot be told: {error}"));
+        let title = format!("{project} {version}");
+        output.line(format!("{}  {title:24} {state}", record.grant.short()));
         values.push(json!({
-            "grant": grant.id(),
-            "project": terms.project,
-            "version": terms.version,
-            "expires": terms.expires,
+            "grant": record.grant,
+            "project": project,
+            "version": version,
+            "expires": expires,
             "state": state,
             "issued_entry": record.issued,
             "accepted_entry": record.accepted,
@@ -239,7 +244,7 @@ fn show_approvals(approvals: &[Approval], needed: u32, output: &mut Output) {
     if needed == 0 && approvals.is_empty() {
         return output.line("  approvals  none needed: issuing it was the approval");
     }
-    output.line(format!("  approvals  {} of {needed}", counting(approvals)));
+    output.line(format!("  approvals  {} of {needed}", policy::in_favour(approvals).len()));
     for approval in approvals {
         let fault = approval.fault.as_ref().map(|fault| format!(", but it does not count: it {fault}"));
         output.line(format!("    {} at {}{}", approval.approver, approval.at, fault.unwrap_or_default()));
@@ -327,4 +332,21 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+~-:,@%=".contains(&byte));
     if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        for (path, word) in [
+            ("inbox/m1/foo-1.2.tar.xz", "inbox/m1/foo-1.2.tar.xz"),
+            ("m1/foo;touch x", "'m1/foo;touch x'"),
+            ("m1/foo$(touch x)", "'m1/foo$(touch x)'"),
+            ("m1/it's", "'m1/it'\\''s'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), word);
+        }
+    }
 }

@@ -25,6 +25,7 @@ mod host {
     pub(super) use crate::home::HomeError;
     pub(super) use crate::ledger::LedgerError;
     pub(super) use crate::openpgp::{KeyTrouble, MakeError};
+    pub(super) use crate::ssh::BadSshSignature;
     pub(super) use crate::steps::approve::{ApproveError, BadApproval};
     pub(super) use crate::steps::build::BuildError;
     pub(super) use crate::steps::countersign::CountersignError;
@@ -404,9 +405,11 @@ fn evidence(error: &EvidenceError) -> Advice {
             Refused,
             "find out which builder is right before anything is signed; `countersign grants diff` shows all that differs",
         ),
-        EvidenceError::Quorum { .. } | EvidenceError::TooFew { .. } => {
-            hint(Refused, "wait for more builders, and run the same command again")
-        }
+        EvidenceError::Quorum { .. } => hint(Refused, "wait for more builders, and run the same command again"),
+        EvidenceError::TooFew { .. } => hint(
+            Refused,
+            "wait for more builders, or compare what each built with `countersign grants diff --from DIR`",
+        ),
         EvidenceError::Digest { .. } => {
             hint(Refused, "fetch the build again; if it stays so, it was changed after M attested it")
         }
@@ -443,6 +446,12 @@ fn approve(error: &ApproveError) -> Advice {
         ApproveError::Over { .. } | ApproveError::Again { .. } => (Refused, None),
         ApproveError::Approval { fault: BadApproval::Stranger(_), .. } => {
             hint(Refused, "approvers and their keys stand in config.toml, `[[approver]]`")
+        }
+        ApproveError::Approval { fault: BadApproval::Key(_), .. } => {
+            hint(Refused, "sign with a key that is valid now, or bring the certificate among the approvers up to date")
+        }
+        ApproveError::Approval { fault: BadApproval::Ssh(BadSshSignature::Untouched), .. } => {
+            hint(Refused, "sign again and touch the key; one made with `-O no-touch-required` cannot approve")
         }
         ApproveError::Approval { .. } => hint(
             Refused,

@@ -50,6 +50,8 @@ pub(super) struct Sign {
     wait: bool,
 }
 
+const HOST_ALONE: &str = "  evidence   MACs: they convince this signing host alone, which could have made them itself";
+
 impl Sign {
     pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
         let now = Timestamp::now();
@@ -97,7 +99,7 @@ impl Sign {
         }
         show_agreement(&agreement, &terms, output);
         if terms.scheme.convinces_host_alone() {
-            output.line("  evidence   MACs: they convince this signing host alone, which could have made them itself");
+            output.line(HOST_ALONE);
         }
         output.line(format!("  by         {key}"));
         output.line(format!("  signatures {} ({})", done.signatures, made(&done)));
@@ -176,6 +178,10 @@ fn show_plan(
     output.line(format!("verified {title}"));
     for artifact in build.artifacts() {
         output.line(format!("  {}  {}", artifact.digest, artifact.name));
+    }
+    show_agreement(build.agreement(), build.grant().terms(), output);
+    if build.grant().terms().scheme.convinces_host_alone() {
+        output.line(HOST_ALONE);
     }
     output.line(format!("would sign with {}", build.signing_key().fingerprint()));
     output.line(format!("  token      {} (serial {})", description.label, description.serial));

@@ -150,9 +150,6 @@ pub enum BadGrant {
     /// Two builders with one name.
     #[error("names builder `{0}` twice")]
     BuilderTwice(String),
-    /// Two builders with one key: they could not be told apart, and would count twice.
-    #[error("gives builders `{0}` and `{1}` the same key")]
-    KeyTwice(BuilderName, BuilderName),
     /// A scheme in a form that it does not have.
     #[error("asks for {scheme} evidence in the form {form}, which there is not")]
     NoSuchEvidence {
@@ -284,9 +281,6 @@ impl Terms {
         }
         if let Some((_, twice)) = case_clash(self.builders.iter().map(|b| b.name.as_str())) {
             return Err(BadGrant::BuilderTwice(twice.to_owned()));
-        }
-        if let Some((first, second)) = pairs(&self.builders).find(|(first, second)| first.key == second.key) {
-            return Err(BadGrant::KeyTwice(first.name.clone(), second.name.clone()));
         }
         let (scheme, form) = (self.scheme, self.evidence);
         let kind = EvidenceKind::of(scheme, form).ok_or(BadGrant::NoSuchEvidence { scheme, form })?;
@@ -491,6 +485,13 @@ mod tests {
             ),
             ("signatures without a domain", "\"manifest\"", "\"per-artifact\""),
             ("a domain for nothing", "\"manifest\",", "\"manifest\",\n  \"domain\": \"example.org\","),
+            (
+                "array for an object",
+                "{\n    \"names\": [\n      \"foo*\"\n    ],\n    \"max_count\": 100,\n    \"max_bytes\": 1073741824\n  }",
+                "[[\"foo*\"], 100, 1073741824]",
+            ),
+            ("pattern that seems to end", "\"foo*\"", "\"foo`; at most 1\""),
+            ("pattern with much space", "\"foo*\"", "\"foo  *\""),
             ("project with a path", "\"project\": \"foo\"", "\"project\": \"../foo\""),
             ("no pattern", "\"foo*\"", ""),
             ("too many patterns", "\"foo*\"", &vec!["\"x\""; MOST_GLOBS + 1].join(", ")),

@@ -308,6 +308,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_link_leads_to_is_not_wiped() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let (link, file) = (temp.path().join("link"), temp.path().join("file"));
+        fs::write(&file, b"1").expect("written");
+        std::os::unix::fs::symlink(&file, &link).expect("linked");
+        assert!(wipe(&link).is_err());
+        assert_eq!(fs::read(&file).expect("read"), b"1");
+        wipe(&file).expect("wiped");
+        assert!(!file.exists());
+    }
+
+    #[test]
     fn a_new_file_replaces_nothing_and_a_replacement_does() {
         let temp = tempfile::tempdir().expect("a folder");
         let path = temp.path().join("file");

@@ -103,7 +103,9 @@ pub enum BuildError {
         fault: Box<EvidenceError>,
     },
     /// The nonce that this evidence would be checked with is gone.
-    #[error("the nonce of grant {grant} was wiped when it closed, and this is not the evidence that closed it")]
+    #[error(
+        "the nonce of grant {grant} was wiped when it closed or expired, and this is not evidence that was accepted before"
+    )]
     NonceGone {
         /// The grant.
         grant: String,
@@ -246,14 +248,20 @@ pub fn verify(
     }
     let builders = Builders::of(grant.terms()).map_err(|fault| BuildError::evidence(None, fault))?;
     let accepted = ledger.accepted(grant.id())?;
+    let permitted = |at| -> Result<_, BuildError> {
+        let approvals = policy::check(&grant, home, ledger, at, allow_older)?;
+        check_window(&grant, at)?;
+        Ok(approvals)
+    };
+    // What may not be signed at all is not worth reading.
+    let permitted_now = accepted.is_none().then(|| permitted(now)).transpose()?;
     let deliveries = deliveries(&grant, &builders, from)?;
     check_place(release, from, &deliveries)?;
 
     // A run that was interrupted may be finished after its grant expired: the grant's time is judged once, at acceptance.
     let same = |accepted: &&Accepted| deliveries.iter().map(Delivery::named_digest).eq(accepted.builders.clone());
     let judged_at = accepted.as_ref().filter(same).map_or(now, |accepted| accepted.at);
-    let approvals = policy::check(&grant, home, ledger, judged_at, allow_older)?;
-    check_window(&grant, judged_at)?;
+    let approvals = permitted_now.map_or_else(|| permitted(judged_at), Ok)?;
 
     let signing_key = release_key(&grant, home, now)?;
     let hash = match ledger.intent(grant.id())? {

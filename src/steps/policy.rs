@@ -128,7 +128,9 @@ pub fn check(
         let have = since.into_keys().cloned().collect();
         return Err(PolicyError::Approvals { grant: short(), needed, have, not_counted });
     }
-    if let Some(embargo) = home.config.embargo {
+    // It was over when the build was accepted, whatever the configuration says since.
+    let was_accepted = record.as_ref().is_some_and(|record| record.accepted.is_some());
+    if let Some(embargo) = home.config.embargo.filter(|_| !was_accepted) {
         let mut times: Vec<_> = since.into_values().collect();
         times.sort();
         let approved = match enough {

@@ -40,6 +40,21 @@ pub(crate) fn stranger() -> Cert {
     made.expect("a key").0
 }
 
+/// An armoured certificate of an Ed25519 key at this point, with so many user ids, that nobody signed.
+#[cfg(feature = "host")]
+pub(crate) fn bare_certificate(point: &[u8; 32], user_ids: usize) -> Vec<u8> {
+    use openpgp::crypto::mpi::{MPI, PublicKey};
+    use openpgp::packet::key::{Key4, PrimaryRole, PublicParts};
+    use openpgp::packet::{Key, UserID};
+    let q = MPI::new(&[&[0x40], point.as_slice()].concat());
+    let mpis = PublicKey::EdDSA { curve: openpgp::types::Curve::Ed25519, q };
+    let key = Key4::<PublicParts, PrimaryRole>::new(SystemTime::now(), openpgp::types::PublicKeyAlgorithm::EdDSA, mpis);
+    let key: Key<_, _> = key.expect("a key").into();
+    let user_ids = (0..user_ids).map(|number| UserID::from(format!("user {number}")).into());
+    let cert = Cert::from_packets([Packet::from(key)].into_iter().chain(user_ids)).expect("a certificate");
+    cert.armored().to_vec().expect("armour in memory")
+}
+
 /// A detached signature, in binary form, of the first signing key in `key` over `bytes`.
 pub(crate) fn detached(key: &Cert, bytes: &[u8]) -> Vec<u8> {
     detached_as(SignatureType::Binary, key, bytes)

@@ -17,7 +17,7 @@ use crate::dsse::{BadEd25519Key, BadEnvelope};
 use crate::ledger::LedgerFault;
 use crate::mac::BadMac;
 use crate::openpgp::BadSignature;
-use crate::ssh::{BadSshKey, BadSshSignature};
+use crate::ssh::BadSshKey;
 use crate::steps::evidence::{BadBuilderKey, Dissent, EvidenceError};
 
 fn path() -> PathBuf {
@@ -424,7 +424,7 @@ fn every_error() -> Vec<CliError> {
         AdmitError::File(file()).into(),
         GrantError::ReleaseKey(KeyTrouble::CertificateExpired { certificate: key(), at: at() }).into(),
         GrantError::Grant(BadGrant::BuilderTwice("m1".into())).into(),
-        GrantError::Grant(BadGrant::KeyTwice(builder(), other_builder())).into(),
+        GrantError::Grant(BadGrant::Source).into(),
         GrantError::Grant(BadGrant::NoSuchEvidence { scheme: Scheme::Dsse, form: EvidenceForm::PerArtifact }).into(),
         GrantError::NoEnrolment(builder()).into(),
         GrantError::EnrolledKey { builder: builder(), path: path(), fault: BadEd25519Key::Public.into() }.into(),
