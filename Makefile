@@ -4,7 +4,7 @@ target  := $(or $(CARGO_TARGET_DIR),target)
 binary  := $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/countersign
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint demo clean cargo
+.PHONY: help build test faults lint demo clean cargo
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -25,6 +25,12 @@ test: cargo ## all tests, with the equipment they need (see tests/equipment.sh)
 	HW_CARD_IS_FOR_TESTS=yes tests/with-virtual-card \
 		sh -c 'HW_TOKEN=$$VIRTUAL_CARD_URI HW_HAND=$$VIRTUAL_HAND hw-tests/run' && \
 	cargo nextest run --locked --no-default-features # the builder's binary
+
+# Some minutes. Not under nextest, which would stop it and keep its figures back.
+faults: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))
+faults: cargo ## every fault, kill and race that a signing run must survive; tells what was tried
+	tests/equipment.sh install test
+	COUNTERSIGN_FAULTS=all cargo test --locked --test faults -- --nocapture --test-threads=1
 
 lint: export RUSTDOCFLAGS := -D warnings
 lint: cargo ## format, clippy, licences and sources of the dependencies, documentation

@@ -13,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build_packages=(git gcc libc6-dev ca-certificates pkg-config libpcsclite-dev)
 demo_packages=("${build_packages[@]}" softhsm2 gpgv sqv)
 card_packages=(pcscd vsmartcard-vpcd opensc gnupg scdaemon python3-venv)
-test_packages=("${demo_packages[@]}" "${card_packages[@]}" xz-utils faketime jq openssl openssh-client make perl clang libclang-dev)
+test_packages=("${demo_packages[@]}" "${card_packages[@]}" xz-utils faketime strace jq openssl openssh-client make perl clang libclang-dev)
 lint_packages=("${build_packages[@]}")
 
 nextest_version=0.9.143

@@ -1,10 +1,10 @@
 //! The signing host, its builders and its location.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -23,7 +23,7 @@ pub(crate) const USER_ID: &str = "Foo Releases <release@example.org>";
 pub(crate) struct World {
     folder: TempDir,
     token: ReleaseToken,
-    numbered: Cell<u32>,
+    numbered: AtomicU32,
 }
 
 enum ReleaseToken {
@@ -101,7 +101,7 @@ impl World {
         for name in ["inbox", "releases"] {
             fs::create_dir(folder.path().join(name)).expect("a folder of the location");
         }
-        Self { folder, token, numbered: Cell::new(0) }
+        Self { folder, token, numbered: AtomicU32::new(0) }
     }
 
     /// With a `file:` token and the release key on it.
@@ -124,8 +124,8 @@ impl World {
 
     /// A new folder.
     pub(crate) fn new_folder(&self, name: &str) -> PathBuf {
-        self.numbered.set(self.numbered.get() + 1);
-        let path = self.at(&format!("{name}-{}", self.numbered.get()));
+        let number = self.numbered.fetch_add(1, Ordering::Relaxed) + 1;
+        let path = self.at(&format!("{name}-{number}"));
         fs::create_dir(&path).expect("a folder");
         path
     }

@@ -1,0 +1,439 @@
+//! Signing runs that are disturbed: one prepared build, copies of it to disturb, and what must hold afterwards.
+//!
+//! A run is disturbed by strace, which lets one system call fail or kills the process at it, or by SIGKILL at any moment. All
+//! runs have the same clock, that stands still: then the bytes of the release must be the same too, whatever happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use countersign::domain::event::{Entry, Event, RunResult};
+use countersign::domain::time::Timestamp;
+use countersign::ledger::{Ledger, LedgerError};
+use countersign::steps::status::{Left, unfinished};
+use tempfile::TempDir;
+
+use super::tokens::missing;
+use super::world::{Granted, World};
+use super::{clean_environment, have, listing, tree};
+
+/// Where `sign` writes in a trial.
+const RELEASE: &str = "inbox/foo-1.2.3";
+
+/// Whether `sign` can be disturbed here; see [`missing`].
+pub(crate) fn can_disturb() -> bool {
+    if !have(&["strace", "faketime", "cp"]) {
+        return false;
+    }
+    let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output().expect("strace");
+    traced.status.success() || missing::<()>("ptrace, which this container forbids,").is_some()
+}
+
+/// A build that is ready to be signed, or whose signing was begun.
+pub(crate) struct Prepared {
+    pub(crate) name: &'static str,
+    world: World,
+    grant: PathBuf,
+    from: PathBuf,
+    preload: String,
+    clock: String,
+    before: Seen,
+    /// The files that the token signs, in its order.
+    pub(crate) files: Vec<String>,
+    /// The release that an undisturbed run makes.
+    release: BTreeMap<String, Vec<u8>>,
+}
+
+impl Prepared {
+    /// A build with so many artifacts, under a grant of this scheme.
+    pub(crate) fn new(name: &'static str, scheme: &str, artifacts: usize) -> Self {
+        let world = World::ready();
+        let granted = world.grant_with(&[&"--scheme", &scheme]);
+        let names: Vec<String> = (1..=artifacts).map(|number| format!("foo-{number:02}.tar")).collect();
+        let contents: Vec<Vec<u8>> = (1..=artifacts).map(|number| vec![b'x'; 1000 * number]).collect();
+        let build: Vec<(&str, &[u8])> = names.iter().zip(&contents).map(|(name, it)| (&**name, &**it)).collect();
+        let build = world.build(&build);
+        world.attest(&granted, &build).ok();
+        let files = names.into_iter().chain(["SHA256SUMS".to_owned()]).collect();
+        let from = build.folder;
+        let mut prepared = Self::at_rest(name, world, &granted, &from, files);
+        let trial = prepared.trial();
+        let said = trial.sign().output().expect("sign");
+        assert!(said.status.success(), "an undisturbed run failed: {said:?}");
+        // Whatever is compared with this release later is as good as it.
+        prepared.world.verify(&trial.folder().join(RELEASE)).ok();
+        let seen = trial.look();
+        let (held, finished) =
+            (seen.invariants(&prepared, &prepared.before), seen.finished(&prepared, &prepared.before));
+        assert_eq!([held, finished].concat(), [""; 0], "an undisturbed run");
+        drop(trial);
+        prepared.release = seen.release.expect("a release");
+        prepared
+    }
+
+    fn at_rest(name: &'static str, world: World, granted: &Granted, from: &Path, files: Vec<String>) -> Self {
+        let below = |path: &Path| path.strip_prefix(world.at("")).expect("below the world's folder").to_owned();
+        let (grant, from) = (below(&granted.grant), below(from));
+        // Shortly after everything was made, as libfaketime writes it: a time that stands still.
+        let clock = Timestamp::from_unix(i64::from(Timestamp::now().unix()) + 60).to_string();
+        let clock = clock.replace('T', " ").replace('Z', "");
+        let preload = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output().expect("faketime");
+        let preload = String::from_utf8(preload.stdout).expect("a path").trim().to_owned();
+        let before = Seen::of(&world.at(""), 0);
+        let made = before.made;
+        let before = Seen { made: 0, ..before };
+        assert!(made >= 4, "the token has made the certificate");
+        Self { name, world, grant, from, preload, clock, before, files, release: BTreeMap::new() }
+    }
+
+    /// The same build after a run that was killed when the token had answered for the third file: two signatures are kept.
+    pub(crate) fn cut_off(self) -> Self {
+        let trial = self.trial();
+        let disturbed = trial.disturbed(&Fault { call: "renameat".into(), how: How::Kill, when: 4 });
+        assert!(disturbed.hit, "the run was not killed");
+        let seen = trial.look();
+        assert_eq!((seen.kept.len(), seen.made), (2, 2), "{seen:?}");
+        let at = self.world.at("");
+        for name in ["home", "token.pem.count", "inbox"] {
+            let _old = fs::remove_dir_all(at.join(name)).or_else(|_| fs::remove_file(at.join(name)));
+            copy_whole(&trial.folder().join(name), &at.join(name));
+        }
+        set_token(&at);
+        drop(trial);
+        Self { before: seen, ..self }
+    }
+
+    /// A copy to disturb.
+    pub(crate) fn trial(&self) -> Trial<'_> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let copy = fs::canonicalize(folder.path()).expect("it is there").join("copy");
+        copy_whole(&self.world.at(""), &copy);
+        set_token(&copy);
+        Trial { prepared: self, folder }
+    }
+
+    /// How many signatures the token had made before the build was begun.
+    fn base(&self) -> u64 {
+        self.world.token_count() - self.before.made
+    }
+
+    /// What was to see before the first run.
+    pub(crate) fn before(&self) -> &Seen {
+        &self.before
+    }
+
+    /// How often an undisturbed run makes each of these system calls.
+    pub(crate) fn calls(&self, wanted: &[&str]) -> Vec<(String, usize)> {
+        let trial = self.trial();
+        let wanted: Vec<String> = wanted.iter().map(|call| format!("?{call}")).collect();
+        let log = trial.traced(&["-e", &format!("trace={}", wanted.join(","))]);
+        let mut counted = BTreeMap::<String, usize>::new();
+        for line in log.lines() {
+            let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').split('(').next();
+            *counted.entry(call.expect("a call").to_owned()).or_default() += 1;
+        }
+        counted.into_iter().collect()
+    }
+}
+
+fn copy_whole(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).args([from, to]).status().expect("cp");
+    assert!(copied.success(), "{} was not copied", from.display());
+}
+
+/// Lets the configuration name the token beside it.
+fn set_token(folder: &Path) {
+    let config = folder.join("home/config.toml");
+    let text = fs::read_to_string(&config).expect("the configuration");
+    let (before, rest) = text.split_once("token = \"file:").expect("a `file:` token");
+    let (_, after) = rest.split_once('"').expect("the end of its URI");
+    let token = folder.join("token.pem");
+    fs::write(&config, format!("{before}token = \"file:{}\"{after}", token.display())).expect("the configuration");
+}
+
+/// What is done to one system call of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Its name.
+    pub(crate) call: String,
+    pub(crate) how: How,
+    /// Which of those calls, from 1 on.
+    pub(crate) when: usize,
+}
+
+/// How a system call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It fails: with EIO.
+    Io,
+    /// It fails: no space is left.
+    NoSpace,
+    /// The process is killed before it.
+    Kill,
+}
+
+impl How {
+    pub(crate) const ALL: [Self; 3] = [Self::Io, Self::NoSpace, Self::Kill];
+
+    fn as_strace_says(self) -> &'static str {
+        match self {
+            Self::Io => "error=EIO",
+            Self::NoSpace => "error=ENOSPC",
+            Self::Kill => "signal=KILL",
+        }
+    }
+}
+
+/// A run that was disturbed.
+pub(crate) struct Disturbed {
+    /// Whether it was, or ended before there were so many calls.
+    pub(crate) hit: bool,
+    pub(crate) output: Output,
+}
+
+/// One copy of what was prepared.
+pub(crate) struct Trial<'p> {
+    prepared: &'p Prepared,
+    folder: TempDir,
+}
+
+impl Trial<'_> {
+    pub(crate) fn folder(&self) -> PathBuf {
+        fs::canonicalize(self.folder.path()).expect("it is there").join("copy")
+    }
+
+    /// The plain `sign`.
+    pub(crate) fn sign(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(self.arguments()).current_dir(self.folder());
+        clean_environment(&mut command, &self.folder()).envs(self.environment());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// It begins now.
+    pub(crate) fn begin(&self) -> Child {
+        self.sign().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sign")
+    }
+
+    /// `sign` with one fault.
+    pub(crate) fn disturbed(&self, fault: &Fault) -> Disturbed {
+        let Fault { call, how, when } = fault;
+        let log = self.folder.path().join("trace");
+        let inject = format!("inject={call}:{}:when={when}", how.as_strace_says());
+        let output = self.strace(&log, &["-e", &format!("trace={call}"), "-e", &inject]);
+        let log = String::from_utf8_lossy(&fs::read(&log).expect("a trace")).into_owned();
+        let hit = match how {
+            How::Kill => output.status.signal() == Some(9),
+            How::Io | How::NoSpace => log.contains("(INJECTED)"),
+        };
+        if let Some(Ok(process)) = log.split_whitespace().next().map(str::parse).filter(|_| *how == How::Kill) {
+            forget_clock(process);
+        }
+        Disturbed { hit, output }
+    }
+
+    /// What strace writes of an undisturbed run.
+    pub(crate) fn traced(&self, options: &[&str]) -> String {
+        let log = self.folder.path().join("trace");
+        let output = self.strace(&log, options);
+        assert!(output.status.success(), "an undisturbed run failed: {output:?}");
+        String::from_utf8_lossy(&fs::read(&log).expect("a trace")).into_owned()
+    }
+
+    fn strace(&self, log: &Path, options: &[&str]) -> Output {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o"]).arg(log).args(options);
+        for (name, value) in self.environment() {
+            command.arg("-E").arg(format!("{name}={value}"));
+        }
+        command.arg(env!("CARGO_BIN_EXE_countersign")).args(self.arguments()).current_dir(self.folder());
+        clean_environment(&mut command, &self.folder());
+        command.stdin(Stdio::null()).output().expect("strace")
+    }
+
+    fn arguments(&self) -> [&OsStr; 8] {
+        let Prepared { grant, from, .. } = self.prepared;
+        let [home, sign, into] = [["--home", "home"], ["sign", "--from"], ["-o", RELEASE]];
+        [
+            home[0].as_ref(),
+            home[1].as_ref(),
+            sign[0].as_ref(),
+            grant.as_ref(),
+            sign[1].as_ref(),
+            from.as_ref(),
+            into[0].as_ref(),
+            into[1].as_ref(),
+        ]
+    }
+
+    fn environment(&self) -> [(&'static str, &str); 3] {
+        [("LD_PRELOAD", &self.prepared.preload), ("FAKETIME", &self.prepared.clock), ("DONT_FAKE_MONOTONIC", "1")]
+    }
+
+    /// What there is to see now. It is looked at in a copy: looking at a database mends it.
+    pub(crate) fn look(&self) -> Seen {
+        let copy = self.folder.path().join("looked-at");
+        copy_whole(&self.folder(), &copy);
+        let seen = Seen::of(&copy, self.prepared.base());
+        fs::remove_dir_all(&copy).expect("removed");
+        seen
+    }
+
+    /// What does not hold now, or does not hold after a plain `sign`; and what is to see now.
+    pub(crate) fn violations(&self) -> (Vec<String>, Seen) {
+        let (prepared, disturbed) = (self.prepared, self.look());
+        let mut found = disturbed.invariants(prepared, &prepared.before);
+        let output = self.sign().output().expect("sign");
+        if !output.status.success() {
+            found.push(format!("a plain sign did not finish it: {output:?}"));
+        }
+        let resumed = self.look();
+        found.extend(resumed.invariants(prepared, &disturbed));
+        found.extend(resumed.finished(prepared, &disturbed));
+        (found, disturbed)
+    }
+}
+
+/// Removes what libfaketime leaves behind in a process that is killed.
+pub(crate) fn forget_clock(process: u32) {
+    for name in ["faketime_shm_", "sem.faketime_sem_"] {
+        let _gone = fs::remove_file(format!("/dev/shm/{name}{process}"));
+    }
+}
+
+/// What a signing host shows after a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    entries: Vec<Entry>,
+    /// The files whose signatures are kept.
+    pub(crate) kept: BTreeSet<String>,
+    /// How many signatures the token has made for this build, by its own count.
+    pub(crate) made: u64,
+    /// What stands under the release's name.
+    pub(crate) release: Option<BTreeMap<String, Vec<u8>>>,
+    /// Other names in the inbox, the home and the folder of nonces that no run is to leave.
+    left_behind: Vec<String>,
+    /// What is left to do, as `status` says.
+    left: Vec<Left>,
+    /// What the database says of itself.
+    integrity: String,
+}
+
+impl Seen {
+    fn of(folder: &Path, base: u64) -> Self {
+        let path = folder.join("home/ledger.sqlite");
+        let mut entries = Vec::new();
+        let ledger = Ledger::open(&path).expect("the ledger opens");
+        let keep = |entry| {
+            entries.push(entry);
+            Ok(())
+        };
+        ledger.each::<LedgerError>(keep).expect("every entry is read");
+        let left = unfinished(&ledger).expect("status").into_iter().map(|run| run.left).collect();
+        drop(ledger);
+        let database = rusqlite::Connection::open(&path).expect("the database");
+        let integrity = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a check");
+        let mut query = database.prepare("SELECT file FROM signatures").expect("a query");
+        let kept = query.query_map([], |row| row.get(0)).expect("signatures").map(|file| file.expect("a file"));
+        let kept = kept.collect();
+        let count = fs::read_to_string(folder.join("token.pem.count")).expect("the token's count");
+        let release = folder.join(RELEASE);
+        let inbox = listing(&folder.join("inbox")).into_iter().filter(|name| !release.ends_with(name));
+        let home = listing(&folder.join("home")).into_iter().filter(|name| name.starts_with('.'));
+        Self {
+            entries,
+            kept,
+            made: count.trim_end().parse::<u64>().expect("a number") - base,
+            release: release.exists().then(|| tree(&release)),
+            left_behind: inbox.chain(home).chain(listing(&folder.join("home/nonces"))).collect(),
+            left,
+            integrity,
+        }
+    }
+
+    /// The entries of one kind.
+    fn of_kind(&self, kind: &str) -> Vec<&Event> {
+        self.entries.iter().map(|entry| &entry.event).filter(|event| event.kind() == kind).collect()
+    }
+
+    /// How far it had come, for the tables.
+    pub(crate) fn phase(&self) -> &'static str {
+        let is = |kind| !self.of_kind(kind).is_empty();
+        match () {
+            () if is("released") => "5 finished",
+            () if self.release.is_some() => "4 released, not logged",
+            () if is("outcome") => "3 signed, not released",
+            () if is("intent") => "2 between intent and outcome",
+            () if is("evidence-accepted") => "1 accepted",
+            () => "0 nothing logged",
+        }
+    }
+
+    /// What must hold at any moment, and does not. `before` is what was to see earlier.
+    pub(crate) fn invariants(&self, prepared: &Prepared, before: &Self) -> Vec<String> {
+        let mut broken = Broken::default();
+        let (files, kept, made) = (prepared.files.len(), self.kept.len(), self.made as usize);
+        broken.unless(self.integrity == "ok", || format!("the database is damaged: {}", self.integrity));
+        broken
+            .unless(self.entries.starts_with(&before.entries), || "the log does not go on from the one before".into());
+        let in_order = self.entries.iter().map(|entry| entry.index).eq(0..self.entries.len() as u64);
+        broken.unless(in_order, || "the log has gaps".into());
+        let [accepted, intents, released] =
+            ["evidence-accepted", "intent", "released"].map(|kind| self.of_kind(kind).len());
+        let once = accepted <= 1 && intents <= accepted && released <= intents;
+        broken.unless(once, || format!("{accepted} times accepted, {intents} intents, {released} times released"));
+        broken.unless(made == 0 || intents == 1, || format!("{made} signatures by the token without an intent"));
+        // What the token made is kept before it is asked for the next.
+        broken.unless(made >= kept && made <= kept + 1, || format!("{made} signatures by the token, {kept} kept"));
+        let first = prepared.files.iter().take(kept).cloned().collect::<BTreeSet<_>>();
+        broken.unless(self.kept == first, || format!("signed out of order: {:?}", self.kept));
+        if let Some(release) = &self.release {
+            broken.unless(kept == files, || format!("a release with {kept} of {files} signatures"));
+            let same = prepared.release.is_empty() || *release == prepared.release;
+            broken.unless(same, || format!("not the release of an undisturbed run: {:?}", release.keys()));
+        }
+        broken.unless(released == 0 || self.release.is_some(), || "a release is logged that is not there".into());
+        broken.0
+    }
+
+    /// What must hold when a plain `sign` has followed a disturbed run, after which `disturbed` was to see; and does not.
+    pub(crate) fn finished(&self, prepared: &Prepared, disturbed: &Self) -> Vec<String> {
+        let mut broken = Broken::default();
+        broken.unless(self.release.is_some(), || "there is no release".into());
+        broken.unless(self.left_behind.is_empty(), || format!("left behind: {:?}", self.left_behind));
+        broken.unless(self.left.is_empty(), || format!("status has something left to do: {:?}", self.left));
+        let signed = |event: &&&Event| matches!(event, Event::Outcome { result: RunResult::Signed { .. }, .. });
+        let signed = self.of_kind("outcome").iter().filter(signed).count();
+        let released = self.of_kind("released").len();
+        broken.unless((signed, released) == (1, 1), || format!("{signed} times signed, {released} times released"));
+        // The token was asked once for each file without a kept signature, and for no other.
+        let (asked, missing) = (self.made - disturbed.made, &prepared.files[disturbed.kept.len()..]);
+        broken.unless(asked == missing.len() as u64, || format!("asked {asked} times for {} files", missing.len()));
+        if disturbed.made > disturbed.kept.len() as u64 {
+            // The one case in which the token signs the same file again: the log names it.
+            let named = |entry: &Entry| match &entry.event {
+                Event::Resumed { unsettled, .. } => unsettled.as_ref() == missing.first(),
+                _ => false,
+            };
+            let told = self.entries[disturbed.entries.len()..].iter().any(named);
+            broken.unless(told, || format!("a signature was lost, and the log does not name {:?}", missing.first()));
+        }
+        broken.0
+    }
+}
+
+/// What does not hold.
+#[derive(Default)]
+struct Broken(Vec<String>);
+
+impl Broken {
+    fn unless(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(what());
+        }
+    }
+}
