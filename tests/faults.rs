@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use common::faults::{Fault, How, Prepared, can_disturb, forget_clock};
+use countersign::domain::event::Event;
 
 /// The system calls with which a run changes something, or finds something out, on the disk.
 const CALLS: [&str; 20] = [
@@ -161,6 +162,37 @@ fn disturb(scenario: &Prepared, fault: &Fault, report: &Mutex<Report>) -> bool {
     let told = violations.into_iter().map(|what| format!("{}: {fault:?}: {what}", scenario.name));
     report.violations.extend(told);
     true
+}
+
+#[test]
+fn the_one_signature_that_can_be_lost_is_named_and_made_again() {
+    if !can_disturb() {
+        return;
+    }
+    let scenario = Prepared::new("openpgp", "openpgp", 3);
+    // Killed when the token has counted its second answer, and nothing of it is in the ledger.
+    let trace = scenario.trial().traced(&["-e", "trace=renameat,pwrite64"]);
+    let (mut counted, mut written) = (0, 0);
+    for line in trace.lines() {
+        counted += usize::from(line.contains("token.pem.count\""));
+        written += usize::from(line.contains("pwrite64("));
+        if counted == 2 && line.contains("pwrite64(") {
+            break;
+        }
+    }
+    let trial = scenario.trial();
+    assert!(trial.disturbed(&Fault { call: "pwrite64".into(), how: How::Kill, when: written }).hit);
+    let seen = trial.look();
+    assert_eq!((seen.made, seen.kept.len()), (2, 1));
+    assert_eq!(seen.unsettled(), Some("foo-02.tar"));
+
+    let (violations, _) = trial.violations();
+    assert_eq!(violations, [""; 0]);
+    let seen = trial.look();
+    assert_eq!(seen.made, 5, "four files, and one of them twice");
+    let resumed: Vec<Event> = seen.of_kind("resumed").into_iter().cloned().collect();
+    let named = matches!(&*resumed, [Event::Resumed { kept: 1, unsettled: Some(file), .. }] if file == "foo-02.tar");
+    assert!(named, "{resumed:?}");
 }
 
 // ---- Killed at any moment ----

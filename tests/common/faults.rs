@@ -356,8 +356,16 @@ impl Seen {
     }
 
     /// The entries of one kind.
-    fn of_kind(&self, kind: &str) -> Vec<&Event> {
+    pub(crate) fn of_kind(&self, kind: &str) -> Vec<&Event> {
         self.entries.iter().map(|entry| &entry.event).filter(|event| event.kind() == kind).collect()
+    }
+
+    /// The file that the token may have signed in vain, as `status` says.
+    pub(crate) fn unsettled(&self) -> Option<&str> {
+        self.left.iter().find_map(|left| match left {
+            Left::Signatures(journal) | Left::Release(journal) => journal.unsettled.as_deref(),
+            Left::All => None,
+        })
     }
 
     /// How far it had come, for the tables.
