@@ -65,16 +65,17 @@ fn every_key_of_the_configuration_is_documented() {
 }
 
 #[test]
-fn every_test_that_the_threat_model_names_exists() {
-    let model = page("docs/explanation/threat-model.md");
-    let mut named = 0;
-    for code in model.split('`').skip(1).step_by(2) {
-        let Some((file, name)) = code.split_once("::") else { continue };
-        let tests = page(&format!("tests/{file}.rs"));
-        assert!(tests.contains(&format!("fn {name}(")), "there is no test `{code}`");
-        named += 1;
+fn every_test_that_a_page_names_exists() {
+    for (path, least) in [("docs/explanation/threat-model.md", 20), ("docs/explanation/reliability.md", 6)] {
+        let mut named = 0;
+        for code in page(path).split('`').skip(1).step_by(2) {
+            let Some((file, name)) = code.split_once("::") else { continue };
+            let tests = page(&format!("tests/{file}.rs"));
+            assert!(tests.contains(&format!("fn {name}(")), "{path}: there is no test `{code}`");
+            named += 1;
+        }
+        assert!(named >= least, "{path} names {named} tests");
     }
-    assert!(named >= 20, "the threat model names {named} tests");
 }
 
 #[test]

@@ -195,6 +195,19 @@ fn the_one_signature_that_can_be_lost_is_named_and_made_again() {
     assert!(named, "{resumed:?}");
 }
 
+#[test]
+fn what_a_killed_run_left_is_removed() {
+    if !can_disturb() {
+        return;
+    }
+    let scenario = Prepared::new("openpgp", "openpgp", 1);
+    let trial = scenario.trial();
+    // Killed before the first file aside in the home gets its name.
+    assert!(trial.disturbed(&Fault { call: "renameat".into(), how: How::Kill, when: 1 }).hit);
+    assert_eq!(trial.look().left_behind.len(), 2, "a file in the home and a folder in the inbox");
+    assert_eq!(trial.violations().0, [""; 0]);
+}
+
 // ---- Killed at any moment ----
 
 /// Numbers that look like chance and are the same for the same seed (SplitMix64).

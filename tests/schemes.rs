@@ -587,6 +587,20 @@ fn interrupted_run_goes_on_without_the_nonce() {
 }
 
 #[test]
+fn nonce_of_a_grant_that_cannot_be_read_just_now_is_kept() {
+    let world = World::ready();
+    let (granted, build) = attested(&world, "hmac", "manifest");
+    let hex = granted.id.strip_prefix("sha256:").expect("an id");
+    let kept = world.home().join("grants").join(format!("{hex}.json"));
+    let grant = fs::read(&kept).expect("the grant");
+    write_private(&kept, b"spoilt");
+    fs::write(build.at("foo.txt"), b"backdoor\n").expect("changed");
+    world.sign(&granted, &build).refused("artifact `foo.txt` has SHA-256");
+    assert_eq!(listing(&world.home().join("nonces")), [format!("{hex}.m1")]);
+    write_private(&kept, &grant);
+}
+
+#[test]
 fn builder_cannot_bring_a_nonce() {
     let world = World::ready();
     fs::write(world.at("nonce.pub"), "0".repeat(64)).expect("written");

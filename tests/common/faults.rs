@@ -316,7 +316,7 @@ pub(crate) struct Seen {
     /// What stands under the release's name.
     pub(crate) release: Option<BTreeMap<String, Vec<u8>>>,
     /// Other names in the inbox, the home and the folder of nonces that no run is to leave.
-    left_behind: Vec<String>,
+    pub(crate) left_behind: Vec<String>,
     /// What is left to do, as `status` says.
     left: Vec<Left>,
     /// What the database says of itself.
