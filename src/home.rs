@@ -272,7 +272,7 @@ impl Home {
 
     /// Wipes the nonces that nothing needs any more: of grants that expired, and what a process that was killed left of
     /// grants that it closed or did not get to issue.
-    pub fn forget_expired(&self, _lock: &HomeLock, now: Timestamp) -> Result<(), HomeError> {
+    pub fn forget_unneeded_nonces(&self, _lock: &HomeLock, now: Timestamp) -> Result<(), HomeError> {
         let ledger = self.ledger()?;
         for name in self.nonce_names()? {
             let grant = name.split('.').next().and_then(|hex| format!("sha256:{hex}").parse().ok());

@@ -64,7 +64,7 @@ impl Approve {
         let now = Timestamp::now();
         let home = Home::open(home)?;
         let lock = home.lock()?;
-        home.forget_expired(&lock, now)?;
+        home.forget_unneeded_nonces(&lock, now)?;
         let mut ledger = home.ledger()?;
         let grant = read_grant(&self.grant, &home)?;
         let mut values = Vec::new();

@@ -99,7 +99,7 @@ impl Grant {
             },
             valid_for: self.valid_for.unwrap_or(config.valid_for),
         };
-        home.forget_expired(&lock, now)?;
+        home.forget_unneeded_nonces(&lock, now)?;
         let issued = issue(request, &home, &lock, &self.output, now)?;
 
         let terms = issued.grant.terms();

@@ -64,7 +64,7 @@ impl Sign {
         let release = self.output.unwrap_or_else(|| PathBuf::from(folder_name(&terms.project, &terms.version)));
 
         let from = Folder::open(&self.from)?;
-        home.forget_expired(&lock, now)?;
+        home.forget_unneeded_nonces(&lock, now)?;
         let request = BuildRequest { grant, from: &from, release: &release, allow_older: self.allow_older };
         let build = build::verify(request, &home, &ledger, now, &mut Bar::new());
         let coverage = if self.sums_only { Coverage::ListOnly } else { Coverage::Each };
