@@ -396,6 +396,19 @@ fn differences_are_listed_from_the_log_and_from_the_folders() {
     }
 }
 
+#[test]
+fn refusal_of_a_dissent_is_json_for_who_asked_for_it() {
+    let world = World::ready();
+    let granted = two_of_three(&world, "openpgp", "manifest");
+    let inbox = world.new_build("inbox");
+    deliver(&world, &granted, &inbox, "m1", &HONEST);
+    deliver(&world, &granted, &inbox, "m2", &BACKDOORED);
+    let said = world.host(&[&"sign", &granted.grant, &"--from", &inbox.folder, &"--json"]).refused("builders differ");
+    let (result, error) = (said.json(), serde_json::from_str::<serde_json::Value>(&said.stderr));
+    assert_eq!(result["differences"]["foo.tar"]["m2"], sha256(BACKDOORED[1].1), "{said:?}");
+    assert_eq!(error.expect("an error in JSON")["code"], 1, "{said:?}");
+}
+
 // ---- At the location ----
 
 /// Signs a release's list anew with the release key, as a signing host would that did not check what ours checks.

@@ -73,6 +73,7 @@ impl Sign {
             Err(error) => {
                 if let Some(differences) = error.differences() {
                     show_differences(differences, output);
+                    output.value(json!({ "grant": id, "differences": differences }));
                 }
                 if !self.dry_run {
                     log_refusal(id, &error, &mut ledger, now)?;
