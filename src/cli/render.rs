@@ -344,14 +344,16 @@ fn home(error: &HomeError) -> Advice {
 fn grant(error: &GrantError) -> Advice {
     match error {
         GrantError::ReleaseKey(_) => hint(Refused, "see `countersign key check`"),
-        GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
         GrantError::NoEnrolment(_) => hint(Usage, "leave `=FILE` out, or choose scheme openpgp or dsse"),
         GrantError::EnrolledKey { .. } => hint(
             Usage,
             "give the `.pub` file that `countersign build-key` wrote, of the same scheme: `--scheme dsse` has PEM keys, openpgp has certificates",
         ),
         GrantError::EnrolledTrouble { .. } => hint(Refused, "let the builder make a new key: `countersign build-key`"),
-        GrantError::Builders(_) => hint(Refused, "each builder needs a key of its own"),
+        GrantError::Builders(_) | GrantError::Grant(BadGrant::KeyTwice(..)) => {
+            hint(Refused, "each builder needs a key of its own")
+        }
+        GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
         GrantError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
         GrantError::Home(error) => home(error),
         GrantError::Ledger(_) => ledger(),
