@@ -9,7 +9,7 @@ use super::render::CliError;
 use crate::files::FileError;
 use crate::token::TokenUri;
 
-const SCRIPT: &str = include_str!("demo.sh");
+const SCRIPT: &str = concat!(include_str!("demo/common.sh"), include_str!("demo/journey.sh"));
 
 /// Show the whole journey on a software token, from grant to gpgv, in a folder of its own
 ///
