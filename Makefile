@@ -1,7 +1,9 @@
-PROFILE ?= release
-TOKEN   ?= softhsm
+PROFILE  ?= release
+TOKEN    ?= softhsm
+SCENARIO ?= journey
 target  := $(or $(CARGO_TARGET_DIR),target)
 binary  := $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/countersign
+show    := $(binary) demo --scenario $(SCENARIO)
 
 .DEFAULT_GOAL := help
 .PHONY: help build test faults lint demo clean cargo
@@ -41,10 +43,10 @@ lint: cargo ## format, clippy, licences and sources of the dependencies, documen
 	cargo deny --locked check licenses bans sources
 	cargo doc --no-deps --locked
 
-demo: cargo ## a release from grant to gpgv on a software token, or with TOKEN=card on a virtual card (PROFILE=dev builds faster)
+demo: cargo ## a release from grant to gpgv (SCENARIO=quorum: three builders, one compromised; TOKEN=card: a virtual card; PROFILE=dev: built faster)
 	tests/equipment.sh install $(if $(filter card,$(TOKEN)),card-demo,demo)
 	cargo build --locked --profile $(PROFILE)
-	$(if $(filter card,$(TOKEN)),tests/with-virtual-card sh -c '$(binary) demo --token "$$VIRTUAL_CARD_URI" demo',$(binary) demo demo)
+	$(if $(filter card,$(TOKEN)),tests/with-virtual-card sh -c '$(show) --token "$$VIRTUAL_CARD_URI" demo',$(show) demo)
 
 clean: cargo ## remove what was built
 	cargo clean
