@@ -350,9 +350,7 @@ fn grant(error: &GrantError) -> Advice {
             "give the `.pub` file that `countersign build-key` wrote, of the same scheme: `--scheme dsse` has PEM keys, openpgp has certificates",
         ),
         GrantError::EnrolledTrouble { .. } => hint(Refused, "let the builder make a new key: `countersign build-key`"),
-        GrantError::Builders(_) | GrantError::Grant(BadGrant::KeyTwice(..)) => {
-            hint(Refused, "each builder needs a key of its own")
-        }
+        GrantError::Builders(_) => hint(Refused, "each builder needs a key of its own"),
         GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
         GrantError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
         GrantError::Home(error) => home(error),
