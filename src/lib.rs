@@ -19,6 +19,7 @@
 //! | [`files`] | reading what is hostile, writing what must be whole | any format |
 //! | [`openpgp`] | OpenPGP | where a key lives |
 //! | [`dsse`], [`mac`] | the two other schemes of evidence | what the signed bytes say |
+//! | [`tlog`] | notes, checkpoints, proofs and tiles of a transparency log | what its entries say, any I/O |
 //! | `ssh` | signatures made with `ssh-keygen` | who may approve |
 //! | `token` | OpenPGP cards, PKCS#11, PINs | OpenPGP, what is signed |
 //! | `ledger` | the audit log and the journal of runs | how an event came about |
@@ -46,5 +47,6 @@ pub mod repository;
 #[cfg(feature = "host")]
 pub mod ssh;
 pub mod steps;
+pub mod tlog;
 #[cfg(feature = "host")]
 pub mod token;

@@ -6,19 +6,36 @@ use std::fs;
 use std::path::Path;
 
 /// Which modules each module may name, beside itself.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("files", &[]),
     ("dsse", &["domain"]),
     ("mac", &["domain"]),
     ("openpgp", &["domain", "files"]),
     ("ssh", &["domain"]),
+    ("tlog", &["domain"]),
     ("token", &["domain", "files"]),
-    ("ledger", &["domain", "files"]),
+    ("ledger", &["domain", "files", "tlog"]),
     ("repository", &["domain", "files"]),
-    ("config", &["domain", "ssh", "token"]),
-    ("home", &["config", "domain", "files", "ledger", "mac", "openpgp", "ssh"]),
-    ("steps", &["config", "domain", "dsse", "files", "home", "ledger", "mac", "openpgp", "repository", "ssh", "token"]),
+    ("config", &["domain", "ssh", "tlog", "token"]),
+    ("home", &["config", "domain", "files", "ledger", "mac", "openpgp", "ssh", "tlog"]),
+    (
+        "steps",
+        &[
+            "config",
+            "domain",
+            "dsse",
+            "files",
+            "home",
+            "ledger",
+            "mac",
+            "openpgp",
+            "repository",
+            "ssh",
+            "tlog",
+            "token",
+        ],
+    ),
     (
         "cli",
         &[
@@ -33,6 +50,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "repository",
             "ssh",
             "steps",
+            "tlog",
             "token",
         ],
     ),
@@ -42,13 +60,13 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// The places, files or folders below `src`, where alone each of these libraries may be named.
-const LIBRARIES: [(&str, &[&str]); 20] = [
+const LIBRARIES: [(&str, &[&str]); 21] = [
     ("card_backend", &["token/card"]),
     ("card_backend_pcsc", &["token/card/reader.rs"]),
     ("clap", &["cli"]),
     ("cryptoki", &["token/pkcs11"]),
     ("cryptoki_sys", &["token/pkcs11"]),
-    ("ed25519_dalek", &["dsse/key.rs", "token/file.rs"]),
+    ("ed25519_dalek", &["dsse/key.rs", "tlog/note.rs", "token/file.rs"]),
     ("globset", &["domain/grant.rs"]),
     ("hmac", &["mac.rs"]),
     ("indicatif", &["cli"]),
@@ -59,9 +77,10 @@ const LIBRARIES: [(&str, &[&str]); 20] = [
     ("rpassword", &["cli"]),
     ("rusqlite", &["ledger"]),
     ("sequoia_openpgp", &["openpgp"]),
-    ("sha2", &["domain/digest.rs", "mac.rs"]),
+    ("sha2", &["domain/digest.rs", "mac.rs", "tlog"]),
     ("ssh_key", &["ssh.rs"]),
     ("strsim", &["config.rs"]),
+    ("tlog_tiles", &["tlog/tree.rs"]),
     ("toml", &["config.rs"]),
 ];
 

@@ -1,0 +1,128 @@
+//! Checkpoints: how many entries a log has, and the root hash of their tree, in a signed note
+//! (<https://c2sp.org/tlog-checkpoint>).
+
+use super::note::{BadNote, Note, SignerKey, VerifierKey};
+use super::number;
+use super::tree::{Hash, parse_hash};
+
+/// What a log's key said about the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// How many entries the log has.
+    pub size: u64,
+    /// The root hash of the tree of these entries.
+    pub root: Hash,
+}
+
+/// A checkpoint that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadCheckpoint {
+    /// The note that it is in.
+    #[error(transparent)]
+    Note(#[from] BadNote),
+    /// Signed, but of another form.
+    #[error("does not say origin, size and root hash of a log")]
+    Form,
+    /// About another log.
+    #[error("is of the log `{found}`, not of `{expected}`")]
+    Origin {
+        /// Which.
+        found: String,
+        /// Which it should be.
+        expected: String,
+    },
+}
+
+impl Checkpoint {
+    /// The checkpoint in a note by the log's key, whose name is the log's origin.
+    pub fn open(note: &[u8], key: &VerifierKey) -> Result<Self, BadCheckpoint> {
+        let note = Note::parse(note)?;
+        let text = note.text_by(key)?;
+        let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
+        let (origin, size, root) = (lines.next(), lines.next().and_then(number), lines.next().and_then(parse_hash));
+        // Lines after these are for whoever knows them.
+        let (Some(origin), Some(size), Some(root), true) = (origin, size, root, lines.all(|line| !line.is_empty()))
+        else {
+            return Err(BadCheckpoint::Form);
+        };
+        match origin == key.name() {
+            true => Ok(Self { size, root }),
+            false => Err(BadCheckpoint::Origin {
+                found: origin.chars().take(200).collect(),
+                expected: key.name().to_owned(),
+            }),
+        }
+    }
+
+    /// The note that says it.
+    pub fn sign(&self, key: &SignerKey) -> String {
+        key.sign(&format!("{}\n{}\n{}\n", key.public().name(), self.size, self.root))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tlog::tree::leaf_hash;
+    use proptest::prelude::*;
+
+    // The text of the example in the specification.
+    const EXAMPLE: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+
+    fn key() -> SignerKey {
+        SignerKey::generate("example.com/behind-the-sofa").expect("a key")
+    }
+
+    fn open(text: &str) -> Result<Checkpoint, BadCheckpoint> {
+        let key = key();
+        Checkpoint::open(key.sign(text).as_bytes(), &key.public())
+    }
+
+    #[test]
+    fn the_example_of_the_specification_is_read_and_written_as_it_is() {
+        let checkpoint = open(EXAMPLE).expect("a checkpoint");
+        assert_eq!((checkpoint.size, checkpoint.root.to_string().as_str()), (20_852_163, &EXAMPLE[37..81]));
+        let key = key();
+        assert_eq!(checkpoint.sign(&key), key.sign(EXAMPLE));
+        assert_eq!(open(&format!("{EXAMPLE}extension\n")), Ok(checkpoint));
+    }
+
+    /// As the specification shows it, with the signature: a note of the form, by a key that is not given there.
+    #[test]
+    fn another_logs_checkpoint_is_refused() {
+        let note = format!(
+            "{EXAMPLE}\n\u{2014} example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
+        );
+        let unsigned = BadNote::Unsigned("example.com/behind-the-sofa".into());
+        assert_eq!(Checkpoint::open(note.as_bytes(), &key().public()), Err(unsigned.into()));
+        let elsewhere = EXAMPLE.replace("behind", "before");
+        assert!(matches!(open(&elsewhere), Err(BadCheckpoint::Origin { .. })));
+    }
+
+    #[test]
+    fn each_line_has_one_spelling() {
+        for (good, bad) in [
+            ("20852163", "020852163"),
+            ("20852163", "+20852163"),
+            ("20852163", ""),
+            ("20852163", "9223372036854775808"),
+            ("xq2I=", "xq2I"),
+            ("xq2I=", "xq2J="),
+            ("CsUY", "UY"),
+            ("xq2I=\n", "xq2I=\n\nextension\n"),
+            ("xq2I=\n", "xq2I= \n"),
+            ("\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=", ""),
+        ] {
+            let text = EXAMPLE.replace(good, bad);
+            assert_eq!(open(&text), Err(BadCheckpoint::Form), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_is_read(size in 0..=i64::MAX as u64, leaf: [u8; 8]) {
+            let (key, checkpoint) = (key(), Checkpoint { size, root: leaf_hash(&leaf) });
+            prop_assert_eq!(Checkpoint::open(checkpoint.sign(&key).as_bytes(), &key.public()), Ok(checkpoint));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A log as files that any web server can serve (<https://c2sp.org/tlog-tiles>): the entries in bundles of 256, and the
+//! tree in tiles, each the 256 hashes of a level that is 8 higher than the one below.
+
+/// The largest entry that a bundle can hold, in bytes.
+pub const LARGEST_ENTRY: usize = u16::MAX as usize;
+/// How many entries, or hashes, a whole file has.
+pub const WIDTH: u64 = 256;
+/// The name of the checkpoint's file.
+pub const CHECKPOINT: &str = "checkpoint";
+
+/// Which of these files: of entries or of hashes, which of them, and how many are in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tile {
+    /// The level of its hashes, counted in steps of 8; nothing for entries.
+    pub level: Option<u8>,
+    /// Which of its level.
+    pub index: u64,
+    /// How many are in it: 1 to 256.
+    pub width: u64,
+}
+
+impl Tile {
+    /// Where it is: `tile/0/x001/234.p/17`, `tile/entries/000`.
+    pub fn path(&self) -> String {
+        let level = self.level.map_or_else(|| "entries".to_owned(), |level| level.to_string());
+        let mut number = format!("{:03}", self.index % 1000);
+        let mut rest = self.index / 1000;
+        while rest > 0 {
+            number = format!("x{:03}/{number}", rest % 1000);
+            rest /= 1000;
+        }
+        let partial = if self.width == WIDTH { String::new() } else { format!(".p/{}", self.width) };
+        format!("tile/{level}/{number}{partial}")
+    }
+
+    /// The first of what it holds, and the end: of entries, or of hashes of its level.
+    pub fn range(&self) -> std::ops::Range<u64> {
+        self.index * WIDTH..self.index * WIDTH + self.width
+    }
+
+    /// The files of a log of `new` entries that one of `old` did not have: entries, then hashes from the leaves up.
+    pub fn grown(old: u64, new: u64) -> impl Iterator<Item = Self> {
+        let levels = (0..8_u8).map(Some).take_while(move |level| new >> (8 * level.unwrap_or(0)) > 0);
+        [None].into_iter().chain(levels).flat_map(move |level| {
+            let shift = 8 * level.unwrap_or(0);
+            let (old, new) = (old >> shift, new >> shift);
+            let whole = (old / WIDTH..new / WIDTH).map(move |index| Self { level, index, width: WIDTH });
+            let partial =
+                (old != new && new % WIDTH > 0).then_some(Self { level, index: new / WIDTH, width: new % WIDTH });
+            whole.chain(partial)
+        })
+    }
+}
+
+/// Appends an entry to a bundle: its length in two bytes, big-endian, and its bytes.
+pub fn bundle(bundle: &mut Vec<u8>, entry: &[u8]) {
+    let length = u16::try_from(entry.len()).expect("no entry is larger");
+    bundle.extend(length.to_be_bytes());
+    bundle.extend(entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(old: u64, new: u64) -> Vec<String> {
+        Tile::grown(old, new).map(|tile| tile.path()).collect()
+    }
+
+    #[test]
+    fn the_example_of_the_specification_is_called_so() {
+        assert_eq!(Tile { level: Some(3), index: 1_234_067, width: 256 }.path(), "tile/3/x001/x234/067");
+        assert_eq!(Tile { level: None, index: 1_234_067, width: 1 }.path(), "tile/entries/x001/x234/067.p/1");
+        assert_eq!(Tile { level: Some(0), index: 0, width: 255 }.path(), "tile/0/000.p/255");
+    }
+
+    /// "A tree of size 70,000 will be represented by 273 full level 0 tiles, one partial level 0 tile of width 112, one full
+    /// level 1 tile, one partial level 1 tile of width 17, and one partial level 2 tile of width 1."
+    #[test]
+    fn a_tree_has_the_tiles_that_the_specification_counts() {
+        let tiles: Vec<Tile> = Tile::grown(0, 70_000).filter(|tile| tile.level.is_some()).collect();
+        let whole = |level| tiles.iter().filter(|tile| tile.level == Some(level) && tile.width == WIDTH).count();
+        let partial: Vec<_> = tiles.iter().filter(|tile| tile.width < WIDTH).map(|tile| tile.path()).collect();
+        assert_eq!((whole(0), whole(1), whole(2)), (273, 1, 0));
+        assert_eq!(partial, ["tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"]);
+        assert_eq!(paths(0, 256), ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]);
+    }
+
+    #[test]
+    fn what_grows_has_the_new_files_alone() {
+        assert_eq!(paths(0, 0), [""; 0]);
+        assert_eq!(paths(5, 5), [""; 0]);
+        assert_eq!(paths(5, 7), ["tile/entries/000.p/7", "tile/0/000.p/7"]);
+        assert_eq!(paths(255, 256), ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]);
+        assert_eq!(paths(256, 257), ["tile/entries/001.p/1", "tile/0/001.p/1"]);
+        assert_eq!(
+            paths(257, 513),
+            ["tile/entries/001", "tile/entries/002.p/1", "tile/0/001", "tile/0/002.p/1", "tile/1/000.p/2"]
+        );
+    }
+
+    #[test]
+    fn an_entry_in_a_bundle_has_its_length_before_it() {
+        let mut bytes = Vec::new();
+        bundle(&mut bytes, b"abc");
+        bundle(&mut bytes, &[7; 300]);
+        assert_eq!((&bytes[..5], &bytes[5..7], bytes.len()), (&b"\0\x03abc"[..], &[1, 44][..], 307));
+    }
+}
