@@ -8,6 +8,7 @@ use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::name::{ApproverName, case_clash, is_domain};
 use crate::domain::time::Period;
 use crate::ssh::BadSshKey;
+use crate::tlog::note::VerifierKey;
 use crate::token::TokenUri;
 
 /// What H's `config.toml` says.
@@ -20,6 +21,8 @@ pub struct Config {
     pub signing_key: Fingerprint,
     /// The domain of the notations in release signatures.
     pub notation_domain: String,
+    /// The public half of the key that signs the log's checkpoints.
+    pub log_key: VerifierKey,
     /// The hash function of release signatures, at the least.
     #[serde(default = "default_digest")]
     pub digest: HashAlgorithm,
@@ -57,10 +60,11 @@ pub struct ApproverKeys {
     pub ssh: Vec<String>,
 }
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "token",
     "signing_key",
     "notation_domain",
+    "log_key",
     "digest",
     "valid_for",
     "max_count",
@@ -174,12 +178,18 @@ impl Config {
     }
 
     /// The text of a new `config.toml`: every key with what it means; those that have a default stand in comments.
-    pub fn template(token: &TokenUri, signing_key: Fingerprint, notation_domain: &str) -> String {
+    pub fn template(
+        token: &TokenUri,
+        signing_key: Fingerprint,
+        notation_domain: &str,
+        log_key: &VerifierKey,
+    ) -> String {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         // The token last: its URI may hold what looks like another mark.
         include_str!("config.toml")
             .replace("@KEY@", &quoted(&signing_key.to_string()))
             .replace("@DOMAIN@", &quoted(notation_domain))
+            .replace("@LOG@", &quoted(&log_key.to_string()))
             .replace("@TOKEN@", &quoted(&token.to_string()))
     }
 }
@@ -188,11 +198,12 @@ impl Config {
 mod tests {
     use super::*;
 
+    const LOG: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
     const KEY: &str = "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334";
 
     fn template() -> String {
         let token = "pkcs11:token=release;object=r2026?module-path=/lib/p11.so".parse().expect("a token");
-        Config::template(&token, KEY.parse().expect("a fingerprint"), "example.org")
+        Config::template(&token, KEY.parse().expect("a fingerprint"), "example.org", &LOG.parse().expect("a key"))
     }
 
     fn parse(text: &str) -> Result<Config, String> {
@@ -225,9 +236,10 @@ mod tests {
 
     #[test]
     fn a_token_may_be_called_like_a_mark_of_the_template() {
-        let uri = "pkcs11:token=@KEY@;object=@DOMAIN@?module-path=/@TOKEN@.so";
+        let uri = "pkcs11:token=@KEY@;object=@DOMAIN@?module-path=/@LOG@@TOKEN@.so";
         let token = uri.parse().expect("a token");
-        let text = Config::template(&token, KEY.parse().expect("a fingerprint"), "example.org");
+        let text =
+            Config::template(&token, KEY.parse().expect("a fingerprint"), "example.org", &LOG.parse().expect("a key"));
         assert_eq!(parse(&text).expect("a configuration").token, token);
     }
 

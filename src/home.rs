@@ -19,16 +19,19 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::mac::{BadMac, MacKey};
 use crate::openpgp::{BadCertificate, Certificate, LARGEST_CERTIFICATE};
 use crate::ssh;
+use crate::tlog::note::{BadNoteKey, SignerKey};
 
 const CONFIG: &str = "config.toml";
 const CERTIFICATE: &str = "release.asc";
 const REVOCATION: &str = "revocation.asc";
 const LEDGER: &str = "ledger.sqlite";
+const LOG_KEY: &str = "log.key";
 const GRANTS: &str = "grants";
 const APPROVALS: &str = "approvals";
 const NONCES: &str = "nonces";
 const LOCK: &str = "lock";
 const LARGEST_NONCE: u64 = 100;
+const LARGEST_LOG_KEY: u64 = 1000;
 
 /// The home of a signing host that is set up.
 #[derive(Debug)]
@@ -141,6 +144,17 @@ pub enum HomeError {
         /// What is wrong with it.
         fault: BadMac,
     },
+    /// The key of its log.
+    #[error("log key `{}` {fault}", path.display())]
+    LogKey {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: BadNoteKey,
+    },
+    /// Another key than the log's.
+    #[error("log key `{}` is not the `log_key` of the configuration", .0.display())]
+    OtherLogKey(PathBuf),
     /// A grant that it keeps.
     #[error("grant `{}` {fault}", path.display())]
     Grant {
@@ -196,6 +210,13 @@ impl Home {
     /// Its ledger.
     pub fn ledger(&self) -> Result<Ledger, HomeError> {
         Ok(Ledger::open(&self.path.join(LEDGER))?)
+    }
+
+    /// The key that signs its log's checkpoints.
+    pub fn log_key(&self) -> Result<SignerKey, HomeError> {
+        let path = self.path.join(LOG_KEY);
+        let key = read_log_key(&path)?.ok_or_else(|| FileError::new(&path, FileFault::Missing))?;
+        if key.public() == self.config.log_key { Ok(key) } else { Err(HomeError::OtherLogKey(path)) }
     }
 
     /// Takes another certificate of the same key in place of the one it has.
@@ -326,6 +347,17 @@ impl NewHome {
         Ok((Self { path: path.to_owned() }, lock, ledger))
     }
 
+    /// The key of the new log, called after `origin`; that of an interrupted attempt, if there was one.
+    pub fn log_key(&self, origin: &str) -> Result<SignerKey, HomeError> {
+        let path = self.path.join(LOG_KEY);
+        if let Some(key) = read_log_key(&path)? {
+            return Ok(key);
+        }
+        let key = SignerKey::generate(origin).map_err(|fault| HomeError::LogKey { path: path.clone(), fault })?;
+        write_new(&path, key.to_text().as_bytes(), 0o600)?;
+        Ok(key)
+    }
+
     /// Writes the certificate and, where one was made, its revocation; returns where the revocation is.
     pub fn keep_certificate(
         &self,
@@ -356,6 +388,13 @@ fn is_open(grant: GrantId, ledger: &Ledger, now: Timestamp) -> Result<bool, Ledg
 
 fn nonce_name(grant: GrantId, builder: &BuilderName) -> String {
     format!("{}.{builder}", grant.hex())
+}
+
+fn read_log_key(path: &Path) -> Result<Option<SignerKey>, HomeError> {
+    let Some(text) = read_if_there(path, |file| file.read_secret(LARGEST_LOG_KEY))? else { return Ok(None) };
+    let text = std::str::from_utf8(&text).map_err(|_| BadNoteKey::Form);
+    let key = text.and_then(|text| SignerKey::parse(text.strip_suffix('\n').unwrap_or(text)));
+    key.map(Some).map_err(|fault| HomeError::LogKey { path: path.to_owned(), fault })
 }
 
 fn read_if_there<T>(path: &Path, read: impl FnOnce(InputFile) -> Result<T, FileError>) -> Result<Option<T>, HomeError> {

@@ -60,7 +60,7 @@ fn version_granted_twice() {
     let first = world.grant();
     let folder = world.new_folder("second");
     let said = world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &folder]).ok();
-    assert!(said.stderr.contains("foo 1.2.3 was granted before, in ledger entries 5"), "{said:?}");
+    assert!(said.stderr.contains("foo 1.2.3 was granted before, in ledger entries 6"), "{said:?}");
     assert_ne!(first.terms()["nonce"], "");
     let said = world.host(&[&"grant", &"foo", &"1.2.4", &"--valid-for", &"3y", &"-o", &folder]).ok();
     assert!(!said.stderr.contains("granted before"), "{said:?}");

@@ -1,15 +1,24 @@
 //! `countersign log`
 
-use std::path::Path;
+mod list;
+mod words;
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::render::{CliError, Output};
-use crate::domain::event::{CardUse, Entry, Event, KeyPurpose, RunResult};
+use crate::domain::event::{Entry, Event};
+use crate::files::{InputFile, replace};
 use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::steps::logged::digest_of;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
+use crate::tlog::proof::PROOF_SUFFIX;
 
-/// Read the audit log
+/// Read the audit log, verify it, publish it, and prove what is in it
 #[derive(Debug, Args)]
 pub(super) struct Log {
     #[command(subcommand)]
@@ -18,107 +27,183 @@ pub(super) struct Log {
 
 #[derive(Debug, Subcommand)]
 enum LogCommand {
-    /// List every entry, one line each
-    #[command(after_help = "Example:\n  countersign log list")]
-    List,
+    /// List the entries, one line each: all of them, or those that fit every filter
+    #[command(after_help = "\
+Examples:
+  countersign log list
+  countersign log list --project foo --since 14d-ago")]
+    List(list::Filter),
     /// Show one entry in full
     #[command(after_help = "Example:\n  countersign log show 3")]
     Show {
         /// The entry's index
         index: u64,
     },
+    /// Compute everything again from the entries, and compare it with what was kept elsewhere
+    ///
+    /// Finds each entry that was altered, removed, put elsewhere or added. Whoever can write the ledger can compute its
+    /// hashes again too: that, and an older copy in its place, shows only in comparison with checkpoints kept elsewhere.
+    #[command(after_help = "\
+Examples:
+  countersign log verify
+  countersign log verify --checkpoint kept.checkpoint --export /srv/log")]
+    Verify {
+        /// A checkpoint that was kept elsewhere, as `log checkpoint` printed it; may be given several times
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Vec<PathBuf>,
+        /// A folder that `log export` wrote, or a copy of one
+        #[arg(long, value_name = "DIR")]
+        export: Option<PathBuf>,
+    },
+    /// Sign what the log is now, for somebody to keep: a C2SP checkpoint
+    #[command(after_help = "Example:\n  countersign log checkpoint > kept.checkpoint")]
+    Checkpoint,
+    /// Write the log as static files for any web server (C2SP tlog-tiles); again, only what is new
+    #[command(after_help = "Example:\n  countersign log export /srv/log")]
+    Export {
+        /// The folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Write a proof that the intent to sign a file is in the log (C2SP tlog-proof)
+    ///
+    /// `countersign verify --proof` checks it, with the log's public key.
+    #[command(after_help = "Example:\n  countersign log prove foo-1.2.3/foo.tar.xz -o foo.tar.xz.tlog-proof")]
+    Prove {
+        /// An artifact of a release, its SHA256SUMS, or a signature
+        file: PathBuf,
+        /// Which entry is to be proved, if several speak of the file
+        #[arg(long, value_name = "INDEX")]
+        entry: Option<u64>,
+        /// Where the proof goes [default: FILE.tlog-proof]
+        #[arg(short, long, value_name = "PROOF")]
+        output: Option<PathBuf>,
+    },
 }
 
 impl Log {
     pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let ledger = Home::open(home)?.ledger()?;
+        let home = Home::open(home)?;
+        let ledger = home.ledger()?;
         match self.command {
-            LogCommand::List => {
-                let mut entries = Vec::new();
-                ledger.each::<CliError>(|entry| {
-                    output.line(format!(
-                        "{:>5}  {}  {:17} {}",
-                        entry.index,
-                        entry.at,
-                        entry.event.kind(),
-                        summary(&entry.event)
-                    ));
-                    entries.push(entry);
-                    Ok(())
-                })?;
-                output.value(json!({ "entries": entries }));
+            LogCommand::List(filter) => filter.run(&ledger, output),
+            LogCommand::Show { index } => show(&ledger, index, output),
+            LogCommand::Verify { checkpoint, export } => {
+                verify(&ledger, &home.config.log_key, &checkpoint, export.as_deref(), output)
             }
-            LogCommand::Show { index } => {
-                let entry: Entry = ledger.entry(index)?.ok_or(CliError::NoEntry(index))?;
-                let text = serde_json::to_string_pretty(&entry).expect("an entry can be written as JSON");
-                text.lines().for_each(|line| output.line(line));
-                if matches!(&entry.event, Event::EvidenceAccepted { scheme, .. } if scheme.convinces_host_alone()) {
-                    output.line(
-                        "note: this evidence convinces this signing host alone, which could have made the MACs itself",
-                    );
+            LogCommand::Checkpoint => {
+                let (head, note) = signed_head(&home, &ledger)?;
+                note.lines().for_each(|line| output.line(line));
+                output.value(json!({
+                    "log_key": home.config.log_key, "size": head.size, "root": head.root.to_string(), "note": note,
+                }));
+                Ok(())
+            }
+            LogCommand::Export { folder } => {
+                let (head, note) = signed_head(&home, &ledger)?;
+                let done = ledger.export(&folder, &home.config.log_key, &head, &note)?;
+                output.line(format!("{} entries in {}", done.size, folder.display()));
+                match done.before {
+                    Some(before) => output.line(format!("  {before} were there; {} files written", done.files)),
+                    None => output.line(format!("  {} files written", done.files)),
                 }
-                output.value(entry);
+                output.line(format!("  log key {}", home.config.log_key));
+                output.value(json!({
+                    "folder": folder, "entries": done.size, "entries_before": done.before, "files": done.files,
+                    "log_key": home.config.log_key,
+                }));
+                Ok(())
             }
+            LogCommand::Prove { file, entry, output: proof } => prove(&home, &ledger, &file, entry, proof, output),
         }
-        Ok(())
     }
 }
 
-fn summary(event: &Event) -> String {
-    match event {
-        Event::KeyIntended { purpose, token, .. } => match purpose {
-            KeyPurpose::Generate => format!("a key pair is to be made on {token}"),
-            KeyPurpose::Certify => format!("a certificate is to be signed on {token}"),
-            KeyPurpose::SelfTest => format!("a self-test is to be signed on {token}"),
-        },
-        Event::KeyOutcome { intent, failed: None, card } => format!("entry {intent}: done{}", counted(card)),
-        Event::KeyOutcome { intent, failed: Some(reason), card } => {
-            format!("entry {intent}: failed{}: {reason}", counted(card))
-        }
-        Event::KeyReady { key, .. } => format!("release key {key}"),
-        Event::GrantIssued { grant, project, version, expires, .. } => {
-            format!("grant {} for {project} {version} until {expires}", grant.short())
-        }
-        Event::GrantApproved { grant, approver, key, .. } => {
-            format!("grant {} by {approver} with {key}", grant.short())
-        }
-        Event::GrantRevoked { grant, reason: None } => format!("grant {}", grant.short()),
-        Event::GrantRevoked { grant, reason: Some(reason) } => format!("grant {}: {reason}", grant.short()),
-        Event::EvidenceAccepted { grant, builders, scheme, .. } => {
-            let names = builders.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
-            let who = if builders.len() == 1 { "builder" } else { "builders" };
-            let alone = if scheme.convinces_host_alone() { ", by MACs that convince this host alone" } else { "" };
-            format!("grant {} closed by {who} {names}{alone}", grant.short())
-        }
-        Event::EvidenceRefused { grant, reason, .. } => format!("grant {}: {reason}", grant.short()),
-        Event::Intent(intent) if intent.sums_only => {
-            format!("grant {}: 1 signature, of the list of {} artifacts", intent.grant.short(), intent.artifacts.len())
-        }
-        Event::Intent(intent) => format!("grant {}: {} signatures", intent.grant.short(), intent.artifacts.len() + 1),
-        Event::Resumed { intent, kept, unsettled, card } => {
-            let again =
-                unsettled.as_ref().map_or(String::new(), |file| format!(", the token is asked again for `{file}`"));
-            format!("entry {intent}: goes on with {kept} signatures kept{again}{}", counted(card))
-        }
-        Event::Outcome { intent, result: RunResult::Signed { token_signatures }, card } => {
-            format!("entry {intent}: signed, {token_signatures} signatures by the token{}", counted(card))
-        }
-        Event::Outcome { intent, result: RunResult::Stopped { token_signatures, reason, .. }, card } => {
-            format!(
-                "entry {intent}: stopped after {token_signatures} signatures by the token{}: {reason}",
-                counted(card)
-            )
-        }
-        Event::Released { intent, folder, .. } => format!("entry {intent}: released as {folder}"),
+fn show(ledger: &Ledger, index: u64, output: &mut Output) -> Result<(), CliError> {
+    let entry: Entry = ledger.entry(index)?.ok_or(CliError::NoEntry(index))?;
+    let text = serde_json::to_string_pretty(&entry).expect("an entry can be written as JSON");
+    text.lines().for_each(|line| output.line(line));
+    if matches!(&entry.event, Event::EvidenceAccepted { scheme, .. } if scheme.convinces_host_alone()) {
+        output.line("note: this evidence convinces this signing host alone, which could have made the MACs itself");
     }
+    output.value(entry);
+    Ok(())
 }
 
-/// The card and its counter, as far as they are known.
-fn counted(card: &Option<CardUse>) -> String {
-    let Some(CardUse { card, before, after }) = card else { return String::new() };
-    match (before, after) {
-        (Some(before), Some(after)) => format!(", card {card} counted {before} to {after}"),
-        (Some(count), None) | (None, Some(count)) => format!(", card {card} counted {count}"),
-        (None, None) => format!(", card {card}"),
+fn signed_head(home: &Home, ledger: &Ledger) -> Result<(Checkpoint, String), CliError> {
+    let key = home.log_key()?;
+    let head = ledger.head()?;
+    let note = head.sign(&key);
+    Ok((head, note))
+}
+
+fn verify(
+    ledger: &Ledger,
+    key: &VerifierKey,
+    checkpoints: &[PathBuf],
+    export: Option<&Path>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let mut kept = Vec::new();
+    for path in checkpoints {
+        let note = InputFile::open_named(path)?.read_whole(LARGEST_NOTE as u64)?;
+        let checkpoint = Checkpoint::open(&note, key);
+        let checkpoint = checkpoint.map_err(|fault| CliError::Checkpoint { path: path.clone(), fault })?;
+        kept.push((path.display().to_string(), checkpoint));
     }
+    let head = ledger.verify(key, &kept)?;
+    let exported = export.map(|folder| ledger.check_export(folder, key)).transpose()?;
+    output.line(format!("{} entries, each as it was logged", head.size));
+    output.line(format!("  root    {}", head.root));
+    output.line(format!("  log key {key}"));
+    for (name, checkpoint) in &kept {
+        output.line(format!("  goes on from checkpoint {name} of {} entries", checkpoint.size));
+    }
+    if let (Some(folder), Some(checkpoint)) = (export, &exported) {
+        output.line(format!("  {} has the first {} entries, unchanged", folder.display(), checkpoint.size));
+    }
+    if kept.is_empty() && exported.is_none() {
+        output
+            .line("whoever can write the ledger could have made it anew: only a checkpoint kept elsewhere shows that");
+    }
+    output.value(json!({
+        "entries": head.size,
+        "root": head.root.to_string(),
+        "log_key": key,
+        "checkpoints": kept.iter().map(|(name, it)| json!({ "file": name, "entries": it.size })).collect::<Vec<_>>(),
+        "exported": exported.map(|checkpoint| checkpoint.size),
+    }));
+    Ok(())
+}
+
+fn prove(
+    home: &Home,
+    ledger: &Ledger,
+    file: &Path,
+    entry: Option<u64>,
+    proof: Option<PathBuf>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let digest = digest_of(file)?;
+    let mut found = ledger.speaking_of(digest)?;
+    found.retain(|index| entry.is_none_or(|wanted| wanted == *index));
+    let index = match found[..] {
+        [index] => index,
+        [] => return Err(CliError::NotLogged { file: file.to_owned(), digest }),
+        _ => return Err(CliError::SeveralEntries { file: file.to_owned(), entries: found }),
+    };
+    let (head, note) = signed_head(home, ledger)?;
+    let proof = proof.unwrap_or_else(|| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(PROOF_SUFFIX);
+        name.into()
+    });
+    replace(&proof, ledger.prove(index, &head, note)?.to_text().as_bytes(), 0o644)?;
+    output.line(format!("entry {index} speaks of {}", file.display()));
+    output.line(format!("  proof   {}", proof.display()));
+    output.line(format!("  log key {}", home.config.log_key));
+    output.value(json!({
+        "entry": index, "digest": digest, "size": head.size, "proof": proof, "log_key": home.config.log_key,
+    }));
+    Ok(())
 }

@@ -15,15 +15,18 @@ use crate::openpgp::{BadBuildKey, BadCertificate};
 use crate::steps::admit::AdmitError;
 use crate::steps::attest::AttestError;
 use crate::steps::build_key::KeyFault;
+use crate::steps::logged::NotLogged;
 use crate::steps::verify::ReleaseError;
+use crate::tlog::note::BadNoteKey;
 #[cfg(feature = "host")]
 use host::*;
 
 #[cfg(feature = "host")]
 mod host {
+    pub(super) use crate::domain::digest::Sha256;
     pub(super) use crate::domain::release::Coverage;
     pub(super) use crate::home::HomeError;
-    pub(super) use crate::ledger::LedgerError;
+    pub(super) use crate::ledger::{BadLog, ExportError, LedgerError};
     pub(super) use crate::openpgp::{KeyTrouble, MakeError};
     pub(super) use crate::ssh::BadSshSignature;
     pub(super) use crate::steps::approve::{ApproveError, BadApproval};
@@ -34,6 +37,7 @@ mod host {
     pub(super) use crate::steps::policy::PolicyError;
     pub(super) use crate::steps::release_key::KeyError;
     pub(super) use crate::steps::revoke::RevokeError;
+    pub(super) use crate::tlog::checkpoint::BadCheckpoint;
     pub(super) use crate::token::{Pin, PinError, PinState, TokenError, UriError};
 }
 
@@ -62,6 +66,25 @@ pub(super) enum CliError {
     Release(#[from] ReleaseError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("proof `{}` {fault}", path.display())]
+    Proof { path: PathBuf, fault: NotLogged },
+    #[error("log key `{key}` {fault}")]
+    LogKey { key: String, fault: BadNoteKey },
+    #[cfg(feature = "host")]
+    #[error("checkpoint `{}` {fault}", path.display())]
+    Checkpoint { path: PathBuf, fault: BadCheckpoint },
+    #[cfg(feature = "host")]
+    #[error("the log has no intent to sign `{}`, SHA-256 {digest}", file.display())]
+    NotLogged { file: PathBuf, digest: Sha256 },
+    #[cfg(feature = "host")]
+    #[error("several entries speak of `{}`: {}", file.display(), entries.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]
+    SeveralEntries { file: PathBuf, entries: Vec<u64> },
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    BadLog(#[from] BadLog),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Export(#[from] ExportError),
     #[error("grant `{}` {fault}", path.display())]
     BadGrant { path: PathBuf, fault: BadGrant },
     #[cfg(feature = "host")]
@@ -153,6 +176,32 @@ fn advice(error: &CliError) -> Advice {
         CliError::File(error) => file(error, Usage),
         CliError::Usage(_) => (Usage, None),
         CliError::BadGrant { .. } => hint(Refused, "give the grant file that `countersign grant` wrote"),
+        CliError::Proof { fault: NotLogged::File(error), .. } => file(error, Usage),
+        CliError::Proof { .. } => {
+            hint(Refused, "ask for a proof of this very file, and compare the log's key with the published one")
+        }
+        CliError::LogKey { .. } => hint(Usage, "give the key as `countersign log export` prints it"),
+        #[cfg(feature = "host")]
+        CliError::Checkpoint { .. } => hint(Refused, "it says nothing about this log: find out where it comes from"),
+        #[cfg(feature = "host")]
+        CliError::NotLogged { .. } => hint(Refused, "if it is not a file of a release of this host, nothing is wrong"),
+        #[cfg(feature = "host")]
+        CliError::SeveralEntries { .. } => {
+            hint(Usage, "say which with `--entry INDEX`: each signature names its own, as `log@`")
+        }
+        #[cfg(feature = "host")]
+        CliError::BadLog(BadLog::Ledger(_)) | CliError::Export(ExportError::Ledger(_)) => ledger(),
+        #[cfg(feature = "host")]
+        CliError::BadLog(_) => {
+            hint(Refused, "sign nothing more; keep the ledger as it is, and find out who changed it")
+        }
+        #[cfg(feature = "host")]
+        CliError::Export(ExportError::File(error)) => file(error, Usage),
+        #[cfg(feature = "host")]
+        CliError::Export(_) => hint(
+            Refused,
+            "keep these files as they are, and find out whether they or the ledger were changed; then export to a new folder",
+        ),
         #[cfg(feature = "host")]
         CliError::Nowhere => hint(Usage, "name it with `--home DIR` or in $COUNTERSIGN_HOME"),
         #[cfg(feature = "host")]
@@ -334,6 +383,10 @@ fn home(error: &HomeError) -> Advice {
         HomeError::Certificate { fault, .. } => (Usage, certificate_hint(fault)),
         HomeError::ApproverCertificate { fault, .. } => (Usage, certificate_hint(fault)),
         HomeError::Nonce { .. } => hint(Usage, "issue a new grant: what is kept for this one cannot be used"),
+        HomeError::LogKey { .. } | HomeError::OtherLogKey(_) => hint(
+            Usage,
+            "restore the file from a backup; a log that goes on under another key cannot be told from a forged one",
+        ),
         HomeError::Grant { .. } => (Usage, None),
         HomeError::Ledger(_) => ledger(),
         HomeError::File(error) => file(error, Usage),

@@ -10,21 +10,36 @@ use super::read_certificate;
 use super::render::{CliError, Output};
 use crate::domain::release::{Coverage, SUMS};
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, Folder};
+use crate::files::{FileError, Folder, InputFile};
 use crate::openpgp::{Certificate, Signed};
+use crate::steps::logged::{Logged, check_logged};
 use crate::steps::verify::{ReleaseError, granted_by, verify_file, verify_release};
+use crate::tlog::note::VerifierKey;
+
+/// The largest file with a log's public key that is read, in bytes.
+const LARGEST_LOG_KEY: u64 = 1000;
 
 /// Check a release, or single files of one, with the release certificate
 ///
 /// Of a folder, everything is checked: the signed list, that nothing is missing and nothing is there beside it, the
 /// evidence of the builders, and each artifact. Of a file, the signature beside it (FILE.asc). A release of which only the
-/// list is signed (`sign --sums-only`) is checked as a folder.
+/// list is signed (`sign --sums-only`) is checked as a folder. With --proof, a file's signature must have been announced in
+/// the signing host's log: `countersign log prove` writes such proofs.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  countersign verify --cert release.pgp foo-1.2.3/")]
+#[command(after_help = "\
+Examples:
+  countersign verify --cert release.pgp foo-1.2.3/
+  countersign verify --cert release.pgp --log-key log.vkey --proof foo.tlog-proof foo")]
 pub(super) struct Verify {
     /// The release certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
+    /// A proof that the signature of the one FILE was announced in the log
+    #[arg(long, value_name = "PROOF", requires = "log_key")]
+    proof: Option<PathBuf>,
+    /// The log's public key: `NAME+ID+BASE64`, or a file with it
+    #[arg(long, value_name = "KEY|FILE", requires = "proof")]
+    log_key: Option<String>,
     /// A release's folder, or files with their signatures beside them
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
@@ -35,12 +50,33 @@ impl Verify {
         let certificate = read_certificate(&self.cert)?;
         let now = Timestamp::now();
         let mut tally = Tally::default();
-        for path in named(self.paths)? {
+        let paths = named(self.paths)?;
+        let proof = self.proof.zip(self.log_key.map(|key| read_log_key(&key)).transpose()?);
+        if proof.is_some() && (paths.len() != 1 || paths[0].is_dir()) {
+            return Err(CliError::Usage("--proof is about one file".to_owned()));
+        }
+        for path in paths {
             match path.is_dir() {
                 true => folder(&path, &certificate, now, &mut tally, output)?,
                 false => {
                     let result = verify_file(&path, &certificate, now, &mut Bar::new());
+                    let logged = match (&result, &proof) {
+                        (Ok((signed, digest)), Some((proof, key))) => Some(
+                            check_logged(proof, key, signed, *digest)
+                                .map_err(|fault| CliError::Proof { path: proof.clone(), fault })?,
+                        ),
+                        _ => None,
+                    };
+                    let result = result.map(|(signed, _)| signed);
                     tally.file(&path.to_string_lossy(), &result, Coverage::Each, output);
+                    if let Some(Logged { entry, checkpoint }) = logged {
+                        let size = checkpoint.size;
+                        output.line(format!("      announced in entry {} of the log, one of {size}", entry.index));
+                        if let Some(value) = tally.values.last_mut() {
+                            value["log_entry"] = json!(entry.index);
+                            value["log_size"] = json!(size);
+                        }
+                    }
                 }
             }
         }
@@ -48,6 +84,18 @@ impl Verify {
         match tally.refused {
             0 => Ok(()),
             refused => Err(CliError::DidNotHold { refused, all: tally.values.len() }),
+        }
+    }
+}
+
+fn read_log_key(text: &str) -> Result<VerifierKey, CliError> {
+    let fail = |fault| CliError::LogKey { key: text.to_owned(), fault };
+    match text.parse() {
+        Ok(key) => Ok(key),
+        Err(fault) if !Path::new(text).exists() => Err(fail(fault)),
+        Err(_) => {
+            let line = InputFile::open_named(Path::new(text))?.read_whole(LARGEST_LOG_KEY)?;
+            String::from_utf8_lossy(&line).trim_end_matches('\n').parse().map_err(fail)
         }
     }
 }

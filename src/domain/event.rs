@@ -29,6 +29,13 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Event {
+    /// The log begins.
+    LogCreated {
+        /// What the log is called: the name of its key.
+        origin: String,
+        /// The public half of the key that signs its checkpoints, as signed notes write it.
+        key: String,
+    },
     /// The token is about to be asked for a key or for the signatures of a certificate.
     KeyIntended {
         /// The token.
@@ -123,6 +130,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         differences: Differences,
     },
+    /// Artifacts of the intent that follows, which has more than an entry can hold.
+    Artifacts {
+        /// The grant.
+        grant: GrantId,
+        /// Some of the artifacts that will be signed.
+        artifacts: BTreeMap<ArtifactName, Sha256>,
+    },
     /// The token is about to be asked for the signatures of a release.
     Intent(Intent),
     /// A run goes on under an earlier one's intent: with the signatures that this one kept, and for the others with the token.
@@ -196,8 +210,11 @@ pub struct Intent {
     pub created: Timestamp,
     /// The domain of the notations that the signatures carry.
     pub notation_domain: String,
-    /// The artifacts that will be signed.
+    /// The artifacts that will be signed; none if they stand in entries of their own.
     pub artifacts: BTreeMap<ArtifactName, Sha256>,
+    /// The first of the entries before this one that list the artifacts, where one entry cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts_from: Option<u64>,
     /// SHA-256 of the list that will be signed last.
     pub sums: Sha256,
     /// Whether the list alone will be signed.
@@ -238,9 +255,27 @@ pub enum RunResult {
 }
 
 impl Event {
+    /// Every kind there is.
+    pub const KINDS: [&'static str; 13] = [
+        "log-created",
+        "key-intended",
+        "key-outcome",
+        "key-ready",
+        "grant-issued",
+        "grant-approved",
+        "grant-revoked",
+        "evidence-accepted",
+        "evidence-refused",
+        "artifacts",
+        "intent",
+        "resumed",
+        "outcome",
+    ];
+
     /// Its kind, as the log writes it.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::LogCreated { .. } => "log-created",
             Self::KeyIntended { .. } => "key-intended",
             Self::KeyOutcome { .. } => "key-outcome",
             Self::KeyReady { .. } => "key-ready",
@@ -249,6 +284,7 @@ impl Event {
             Self::GrantRevoked { .. } => "grant-revoked",
             Self::EvidenceAccepted { .. } => "evidence-accepted",
             Self::EvidenceRefused { .. } => "evidence-refused",
+            Self::Artifacts { .. } => "artifacts",
             Self::Intent(_) => "intent",
             Self::Resumed { .. } => "resumed",
             Self::Outcome { .. } => "outcome",
@@ -264,8 +300,10 @@ impl Event {
             | Self::GrantRevoked { grant, .. }
             | Self::EvidenceAccepted { grant, .. }
             | Self::EvidenceRefused { grant, .. }
+            | Self::Artifacts { grant, .. }
             | Self::Intent(Intent { grant, .. }) => Some(*grant),
-            Self::KeyIntended { .. }
+            Self::LogCreated { .. }
+            | Self::KeyIntended { .. }
             | Self::KeyOutcome { .. }
             | Self::KeyReady { .. }
             | Self::Resumed { .. }

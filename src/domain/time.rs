@@ -57,6 +57,11 @@ impl Timestamp {
         Self::from_unix(self.0.as_second() - i64::from(seconds))
     }
 
+    /// This time and `period` earlier.
+    pub fn back(self, period: Period) -> Self {
+        Self::from_unix(self.0.as_second().saturating_sub(period.0.as_secs()))
+    }
+
     /// From `earlier` until this time; nothing when it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.as_second() - earlier.0.as_second()).unwrap_or(0))

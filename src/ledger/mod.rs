@@ -1,10 +1,14 @@
 //! H's audit log and the journal of signing runs, in one SQLite file that is durable at each step.
 //!
-//! Entries are appended and never changed. What a step must find again at once (whether a grant was issued here, which
+//! Entries are appended and never changed: each is a leaf of a Merkle tree, whose hashes stand beside it. What a step must find again at once (whether a grant was issued here, which
 //! build closed it, what its intent says, which signatures came back) stands in tables beside the entries, written in
 //! the same transaction. This module knows what events say, and nothing of how they came about.
 
-use std::collections::BTreeMap;
+mod export;
+mod tree;
+mod verify;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -18,8 +22,19 @@ use crate::domain::evidence::Scheme;
 use crate::domain::name::{BuilderName, ProjectName};
 use crate::domain::time::Timestamp;
 use crate::files::{self, FileError};
+use crate::tlog::note::VerifierKey;
+use crate::tlog::tile::LARGEST_ENTRY;
+
+pub use export::{ExportError, Exported};
+pub use verify::BadLog;
 
 const SCHEMA: u32 = 3;
+
+/// How much of an intent's entry its artifacts may take, in bytes, before they get entries of their own. What else is in an
+/// entry has room in the rest.
+const MOST_OF_AN_ENTRY: usize = LARGEST_ENTRY - (16 << 10);
+/// The most of a reason that is logged, in bytes.
+const LONGEST_REASON: usize = 8 << 10;
 
 /// Space on the disk for one signature and what is logged after it, in bytes.
 const RESERVE: usize = 256 << 10;
@@ -28,10 +43,14 @@ const TABLES: &str = "
     CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
     CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
     CREATE TRIGGER entries_last BEFORE DELETE ON entries BEGIN SELECT raise(ABORT, 'entries are never removed'); END;
+    CREATE TABLE hashes (number INTEGER PRIMARY KEY, hash BLOB NOT NULL);
+    CREATE TRIGGER hashes_stay BEFORE UPDATE ON hashes BEGIN SELECT raise(ABORT, 'hashes are never changed'); END;
+    CREATE TRIGGER hashes_last BEFORE DELETE ON hashes BEGIN SELECT raise(ABORT, 'hashes are never removed'); END;
     CREATE TABLE grants (grant_id TEXT PRIMARY KEY, project TEXT NOT NULL, issued INTEGER NOT NULL, accepted INTEGER,
         intent INTEGER, signed INTEGER, released INTEGER, revoked INTEGER);
     CREATE INDEX grants_of_project ON grants (project);
     CREATE TABLE grant_entries (grant_id TEXT, idx INTEGER, PRIMARY KEY (grant_id, idx)) WITHOUT ROWID;
+    CREATE TABLE digests (digest TEXT, idx INTEGER, PRIMARY KEY (digest, idx)) WITHOUT ROWID;
     CREATE TABLE signatures (intent INTEGER, file TEXT, signature TEXT NOT NULL, PRIMARY KEY (intent, file));
 ";
 
@@ -99,6 +118,20 @@ pub enum LedgerFault {
         /// Why not.
         reason: String,
     },
+    /// An entry that no bundle of entries could hold.
+    #[error("takes entries of {LARGEST_ENTRY} bytes, not one of {bytes}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Somebody else wrote to it.
+    #[error(
+        "has entries or hashes that countersign did not write, and nothing is added to it; see `countersign log verify`"
+    )]
+    NotOurs,
+    /// Its tree has a gap.
+    #[error("has lost hash {0} of its tree; see `countersign log verify`")]
+    NoHash(u64),
     /// It was asked for what it does not know.
     #[error("does not know grant {0}")]
     UnknownGrant(GrantId),
@@ -172,6 +205,17 @@ impl Ledger {
                 Ok(self.database.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;"))?)
             }
             other => Err(LedgerFault::Schema(other)),
+        }
+    }
+
+    /// Begins the log, unless that was done: its first entry says under which key.
+    pub fn begin(&mut self, at: Timestamp, key: &VerifierKey) -> Result<()> {
+        match self.size()? {
+            0 => {
+                let event = Event::LogCreated { origin: key.name().to_owned(), key: key.to_string() };
+                self.append(at, event).map(|_| ())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -282,9 +326,10 @@ impl Ledger {
     }
 
     /// Appends what the token is about to be asked for. Durable when it returns: only then may the token be used.
-    pub fn intend(&mut self, at: Timestamp, intent: Intent) -> Result<u64> {
+    pub fn intend(&mut self, at: Timestamp, mut intent: Intent) -> Result<u64> {
         self.transact(|transaction| {
             let grant = intent.grant;
+            set_apart(transaction, at, &mut intent)?;
             let index = append(transaction, at, Event::Intent(intent))?;
             set_once(transaction, grant, "intent", index)?;
             Ok(index)
@@ -294,10 +339,35 @@ impl Ledger {
     /// The intent of the grant's signing run, if there was one, with its index.
     pub fn intent(&self, grant: GrantId) -> Result<Option<(u64, Intent)>> {
         let Some(index) = self.grant(grant)?.and_then(|record| record.intent) else { return Ok(None) };
-        match self.known(index)? {
-            Entry { event: Event::Intent(intent), .. } => Ok(Some((index, intent))),
-            other => Err(self.misplaced(&other)),
+        self.whole_intent(index).map(|intent| Some((index, intent)))
+    }
+
+    /// The intent at `index`, with the artifacts that stand in entries before it.
+    fn whole_intent(&self, index: u64) -> Result<Intent> {
+        let mut intent = match self.known(index)? {
+            Entry { event: Event::Intent(intent), .. } => intent,
+            other => return Err(self.misplaced(&other)),
+        };
+        for before in intent.artifacts_from.map_or(0..0, |first| first..index) {
+            match self.known(before)? {
+                Entry { event: Event::Artifacts { grant, artifacts }, .. } if grant == intent.grant => {
+                    intent.artifacts.extend(artifacts);
+                }
+                other => return Err(self.misplaced(&other)),
+            }
         }
+        Ok(intent)
+    }
+
+    /// The entries that say that a file with this digest is to be signed, or the intents whose signature it is, first to last.
+    pub fn speaking_of(&self, digest: Sha256) -> Result<Vec<u64>> {
+        let read = || {
+            let query = "SELECT idx FROM digests WHERE digest = ?1 ORDER BY idx";
+            let mut statement = self.database.prepare(query)?;
+            let rows = statement.query_map([digest.to_string()], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<u64>>>()
+        };
+        read().map_err(|error| self.fail(error))
     }
 
     /// Makes sure that a signature can be kept: to be called before the token is asked for one. On a disk that is full
@@ -318,7 +388,7 @@ impl Ledger {
             self.transact(|transaction| {
                 let values = params![intent, file, signature];
                 transaction.execute("INSERT INTO signatures (intent, file, signature) VALUES (?1, ?2, ?3)", values)?;
-                Ok(())
+                find_by(transaction, Sha256::of(signature.as_bytes()), intent)
             })
         };
         keep().or_else(|error| {
@@ -340,9 +410,21 @@ impl Ledger {
 
     /// The entry at `index`, if there is one.
     pub fn entry(&self, index: u64) -> Result<Option<Entry>> {
-        let query = "SELECT entry FROM entries WHERE idx = ?1";
-        let found = self.database.query_row(query, [index], |row| row.get::<_, String>(0)).optional();
-        found.map_err(|error| self.fail(error))?.map(|text| self.read(index, &text)).transpose()
+        self.find_text(index)?.map(|text| self.read(index, &text)).transpose()
+    }
+
+    fn find_text(&self, index: u64) -> Result<Option<String>> {
+        let find = || {
+            let mut query = self.database.prepare_cached("SELECT entry FROM entries WHERE idx = ?1")?;
+            query.query_row([index], |row| row.get(0)).optional()
+        };
+        find().map_err(|error| self.fail(error))
+    }
+
+    /// The bytes of the entry at `index`, which must be there.
+    fn text(&self, index: u64) -> Result<String> {
+        let missing = || LedgerFault::Entry { index, reason: "it is missing".to_owned() };
+        self.find_text(index)?.ok_or_else(|| self.with(missing()))
     }
 
     /// Shows each entry to `see`, first to last, until it returns an error.
@@ -369,8 +451,7 @@ impl Ledger {
     }
 
     fn known(&self, index: u64) -> Result<Entry> {
-        let missing = || LedgerFault::Entry { index, reason: "it is missing".to_owned() };
-        self.entry(index)?.ok_or_else(|| LedgerError { path: self.path.clone(), fault: missing() })
+        self.text(index).and_then(|text| self.read(index, &text))
     }
 
     fn read(&self, index: u64, text: &str) -> Result<Entry> {
@@ -389,15 +470,23 @@ impl Ledger {
     }
 
     fn fail(&self, error: rusqlite::Error) -> LedgerError {
-        LedgerError { path: self.path.clone(), fault: error.into() }
+        self.with(error.into())
+    }
+
+    fn with(&self, fault: LedgerFault) -> LedgerError {
+        LedgerError { path: self.path.clone(), fault }
     }
 }
 
 fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<u64, LedgerFault> {
     let index = transaction.query_row("SELECT coalesce(max(idx) + 1, 0) FROM entries", [], |row| row.get(0))?;
-    let entry = Entry { index, at, event };
+    let entry = Entry { index, at, event: fitting(event) };
     let text = serde_json::to_string(&entry).expect("an entry can be written as JSON");
     transaction.execute("INSERT INTO entries (idx, entry) VALUES (?1, ?2)", params![index, text])?;
+    tree::append(transaction, index, text.as_bytes())?;
+    for digest in digests_of(&entry.event) {
+        find_by(transaction, digest, index)?;
+    }
     if let Some(grant) = entry.event.grant() {
         let values = params![grant.hex(), index];
         transaction.execute("INSERT INTO grant_entries (grant_id, idx) VALUES (?1, ?2)", values)?;
@@ -415,6 +504,68 @@ fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<
         transaction.execute("UPDATE grants SET released = ?1 WHERE intent = ?2", params![index, intent])?;
     }
     Ok(index)
+}
+
+/// The digests by which an entry is found again: those of what is to be signed.
+fn digests_of(event: &Event) -> BTreeSet<Sha256> {
+    match event {
+        Event::Intent(intent) => intent.artifacts.values().copied().chain([intent.sums]).collect(),
+        Event::Artifacts { artifacts, .. } => artifacts.values().copied().collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+fn find_by(transaction: &Transaction<'_>, digest: Sha256, index: u64) -> Result<(), LedgerFault> {
+    let mut insert = transaction.prepare_cached("INSERT INTO digests (digest, idx) VALUES (?1, ?2)")?;
+    insert.execute(params![digest.to_string(), index])?;
+    Ok(())
+}
+
+/// What an entry can hold of an event whose size others decide: of a refusal, the beginning of its reason and the first
+/// differences.
+fn fitting(event: Event) -> Event {
+    let Event::EvidenceRefused { grant, mut reason, mut differences } = event else { return event };
+    if reason.len() > LONGEST_REASON {
+        let end = (0..=LONGEST_REASON).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+        reason.truncate(end);
+        reason.push('…');
+    }
+    let mut room = MOST_OF_AN_ENTRY / 2;
+    differences.retain(|name, builders| {
+        let size = json_size(&(name, builders));
+        let fits = size <= room;
+        room = if fits { room - size } else { 0 };
+        fits
+    });
+    Event::EvidenceRefused { grant, reason, differences }
+}
+
+/// Gives the artifacts of an intent entries of their own, if its own cannot hold them.
+fn set_apart(transaction: &Transaction<'_>, at: Timestamp, intent: &mut Intent) -> Result<(), LedgerFault> {
+    if json_size(&intent.artifacts) <= MOST_OF_AN_ENTRY {
+        return Ok(());
+    }
+    let (mut part, mut size) = (BTreeMap::new(), 0);
+    let mut parts = Vec::new();
+    for (name, digest) in std::mem::take(&mut intent.artifacts) {
+        let more = json_size(&(&name, digest));
+        if size + more > MOST_OF_AN_ENTRY {
+            parts.push(std::mem::take(&mut part));
+            size = 0;
+        }
+        size += more;
+        part.insert(name, digest);
+    }
+    parts.push(part);
+    for artifacts in parts {
+        let index = append(transaction, at, Event::Artifacts { grant: intent.grant, artifacts })?;
+        intent.artifacts_from.get_or_insert(index);
+    }
+    Ok(())
+}
+
+fn json_size(value: &impl serde::Serialize) -> usize {
+    serde_json::to_string(value).expect("names and digests can be written as JSON").len()
 }
 
 /// A grant is accepted once and intended once.
@@ -531,6 +682,7 @@ mod tests {
             created: time(),
             notation_domain: "example.org".to_owned(),
             artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
+            artifacts_from: None,
             sums: Sha256::of(b"s"),
             sums_only: true,
             card: Some(crate::domain::event::CardUse { card: "0006:12345678".into(), before: Some(7), after: None }),
@@ -542,5 +694,73 @@ mod tests {
             "{text}"
         );
         assert_eq!(serde_json::from_str::<Entry>(&text).expect("read"), entry);
+    }
+
+    #[test]
+    fn each_kind_is_one_that_the_log_can_be_asked_for() {
+        let unknown = r#"{"index":0,"at":"2026-11-22T10:00:00Z","kind":"x"}"#;
+        let error = serde_json::from_str::<Entry>(unknown).expect_err("no such kind").to_string();
+        let listed: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        let (mut listed, mut known) = (listed, Event::KINDS.to_vec());
+        listed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(listed, known, "{error}");
+    }
+
+    #[test]
+    fn an_intent_of_more_than_an_entry_holds_is_found_whole() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(&temp.path().join("ledger.sqlite")).expect("made");
+        let key = crate::tlog::note::SignerKey::generate("example.org/log").expect("a key").public();
+        ledger.begin(time(), &key).expect("begun");
+        ledger.begin(time(), &key).expect("begun already");
+        let grant = GrantId::of(b"g");
+        issue(&mut ledger, grant);
+        let name = |n: u32| format!("{n:0>200}").parse().expect("a name");
+        let intent = Intent {
+            grant,
+            key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
+            hash: crate::domain::key::HashAlgorithm::Sha256,
+            created: time(),
+            notation_domain: "example.org".to_owned(),
+            artifacts: (0..10_000).map(|n| (name(n), Sha256::of(&n.to_be_bytes()))).collect(),
+            artifacts_from: None,
+            sums: Sha256::of(b"s"),
+            sums_only: false,
+            card: None,
+        };
+        let index = ledger.intend(time(), intent.clone()).expect("intended");
+        assert!((50..70).contains(&index), "{index}");
+        let (found, whole) = ledger.intent(grant).expect("asked").expect("there");
+        assert_eq!((found, &whole.artifacts, whole.artifacts_from), (index, &intent.artifacts, Some(2)));
+        let [of_one] = ledger.speaking_of(Sha256::of(&7_000_u32.to_be_bytes())).expect("asked")[..] else {
+            panic!("one entry speaks of each")
+        };
+        assert!((2..index).contains(&of_one));
+        assert_eq!(ledger.speaking_of(intent.sums).expect("asked"), [index]);
+        ledger.verify(&key, &[]).expect("as it was logged");
+        for index in 0..=index {
+            assert!(ledger.text(index).expect("an entry").len() <= LARGEST_ENTRY);
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_any_length_fits_an_entry() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(&temp.path().join("ledger.sqlite")).expect("made");
+        let name = |n: u32| format!("{n:0>200}").parse().expect("a name");
+        let builders: BTreeMap<BuilderName, _> = [("m1".parse().expect("a name"), Some(Sha256::of(b"e")))].into();
+        let differences = (0..10_000).map(|n| (name(n), builders.clone())).collect();
+        let event = Event::EvidenceRefused { grant: GrantId::of(b"g"), reason: "\u{1}é".repeat(50_000), differences };
+        let index = ledger.append(time(), event).expect("appended");
+        match ledger.known(index).expect("there").event {
+            Event::EvidenceRefused { reason, differences, .. } => {
+                assert!(reason.ends_with('…') && differences.contains_key(&name(0)) && differences.len() > 50);
+            }
+            other => panic!("{other:?}"),
+        }
+        let event = Event::GrantRevoked { grant: GrantId::of(b"g"), reason: Some("x".repeat(LARGEST_ENTRY)) };
+        assert!(matches!(ledger.append(time(), event).map_err(|error| error.fault), Err(LedgerFault::TooLarge { .. })));
+        assert_eq!(ledger.size().expect("asked"), 1, "nothing of it is left");
     }
 }

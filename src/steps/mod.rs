@@ -20,6 +20,7 @@ pub mod countersign;
 pub mod evidence;
 #[cfg(feature = "host")]
 pub mod grant;
+pub mod logged;
 #[cfg(feature = "host")]
 pub mod journal;
 #[cfg(feature = "host")]

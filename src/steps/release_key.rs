@@ -134,6 +134,8 @@ pub fn init(
     };
     let domain = domain(&origin, notation_domain)?;
     let (new_home, lock, mut ledger) = NewHome::begin(path)?;
+    let log_key = new_home.log_key(&format!("{domain}/countersign-log"))?.public();
+    ledger.begin(now, &log_key)?;
 
     let (uri, mut unlocked, used, certified) = match origin {
         Origin::Generate { kind, replace, identity } => {
@@ -175,7 +177,7 @@ pub fn init(
     let (certificate, revocation, key) = used.ended(&mut ledger, tested, unlocked.counter(), now)?;
 
     let revocation = new_home.keep_certificate(&certificate, revocation.as_deref())?;
-    let home = new_home.finish(&Config::template(&uri, key.fingerprint(), &domain))?;
+    let home = new_home.finish(&Config::template(&uri, key.fingerprint(), &domain, &log_key))?;
     let digest = Sha256::of(&certificate.binary());
     ledger.append(now, Event::KeyReady { token: uri.to_string(), key: key.fingerprint(), certificate: digest })?;
     drop(lock);

@@ -188,13 +188,13 @@ pub fn verify_release(
     Ok(ReleaseReport { grant, builders, approvals, list, sums, coverage, files })
 }
 
-/// Checks one file with the signature beside it.
+/// Checks one file with the signature beside it; returns its digest too.
 pub fn verify_file(
     path: &Path,
     certificate: &Certificate,
     now: Timestamp,
     progress: &mut dyn Progress,
-) -> Result<Signed, ReleaseError> {
+) -> Result<(Signed, Sha256), ReleaseError> {
     let name = path.to_string_lossy().into_owned();
     let file = signature_name(&name);
     let content = InputFile::open_named(path).map_err(|error| missing(error, &name))?;
@@ -208,7 +208,8 @@ pub fn verify_file(
     let mut state = HashState::new(signature.hash());
     if path.file_name() != Some(SUMS.as_ref()) {
         read(content, &name, u64::MAX, &mut state, None, progress)?;
-        return signature.check(certificate, &state, &name, now).map_err(fault);
+        let signed = signature.check(certificate, &state, &name, now).map_err(fault)?;
+        return Ok((signed, state.sha256()));
     }
     // A list that says that it alone is signed: whether its signature was made for that, as in its release.
     let list = content.read_whole(LARGEST_SUMS)?;
@@ -216,7 +217,7 @@ pub fn verify_file(
     let signed = signature.check(certificate, &state, &name, now).map_err(fault)?;
     let claimed = if Sums::claims_list_only(&list) { Coverage::ListOnly } else { Coverage::Each };
     check_form(&signed, claimed, &file)?;
-    Ok(signed)
+    Ok((signed, state.sha256()))
 }
 
 /// Refuses a good signature that was not made for a list of this form: an artifact can have the bytes of any list.
@@ -239,7 +240,7 @@ pub fn granted_by(signed: &Signed) -> Option<&str> {
 }
 
 /// The text of the first notation whose name begins so.
-fn noted<'a>(signed: &'a Signed, name: &str) -> Option<&'a str> {
+pub(super) fn noted<'a>(signed: &'a Signed, name: &str) -> Option<&'a str> {
     signed.notations.iter().find(|(found, _)| found.starts_with(name)).map(|(_, value)| value.as_str())
 }
 

@@ -19,6 +19,9 @@ use crate::mac::BadMac;
 use crate::openpgp::BadSignature;
 use crate::ssh::BadSshKey;
 use crate::steps::evidence::{BadBuilderKey, Dissent, EvidenceError};
+use crate::tlog::checkpoint::BadCheckpoint;
+use crate::tlog::note::BadNote;
+use crate::tlog::proof::BadProof;
 
 fn path() -> PathBuf {
     "path".into()
@@ -150,7 +153,12 @@ fn home_errors() -> Vec<HomeError> {
         HomeError::Nonce { path: path(), fault: BadMac::Nonce },
         HomeError::Certificate { path: path(), fault: BadCertificate::NotOne(2) },
         HomeError::Grant { path: path(), fault: BadGrant::NoBuilder },
+        HomeError::LogKey { path: path(), fault: BadNoteKey::Form },
+        HomeError::OtherLogKey(path()),
         HomeError::Ledger(ledger_error()),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::TooLarge { bytes: 70_000 } }),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::NotOurs }),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::NoHash(7) }),
         HomeError::File(file()),
     ]
 }
@@ -398,6 +406,46 @@ fn every_error() -> Vec<CliError> {
         CliError::BadGrant { path: path(), fault: BadGrant::NoPattern },
         CliError::Nowhere,
         CliError::NoEntry(9),
+        CliError::Proof { path: path(), fault: BadProof::Form.into() },
+        CliError::Proof { path: path(), fault: BadProof::NoEntry.into() },
+        CliError::Proof { path: path(), fault: BadProof::Path { index: 3, size: 9 }.into() },
+        CliError::Proof { path: path(), fault: BadProof::Checkpoint(BadNote::Unsigned(text()).into()).into() },
+        CliError::Proof { path: path(), fault: NotLogged::Entry { index: 3, reason: text() } },
+        CliError::Proof { path: path(), fault: NotLogged::OtherFile { index: 3, digest: digest("a") } },
+        CliError::Proof { path: path(), fault: NotLogged::OtherSignature { index: 3, what: "key" } },
+        CliError::Proof { path: path(), fault: NotLogged::File(file()) },
+        CliError::LogKey { key: text(), fault: BadNoteKey::Id },
+        CliError::Checkpoint { path: path(), fault: BadCheckpoint::Form },
+        CliError::Checkpoint { path: path(), fault: BadNote::TooLarge.into() },
+        CliError::Checkpoint { path: path(), fault: BadNote::Form("not UTF-8").into() },
+        CliError::Checkpoint { path: path(), fault: BadNote::Signature(text()).into() },
+        CliError::Checkpoint {
+            path: path(),
+            fault: BadCheckpoint::Origin { found: text(), expected: "example.org/log".into() },
+        },
+        CliError::NotLogged { file: path(), digest: digest("a") },
+        CliError::SeveralEntries { file: path(), entries: vec![3, 9] },
+        BadLog::Missing(3).into(),
+        BadLog::Misplaced(-1).into(),
+        BadLog::Altered(3).into(),
+        BadLog::Appended(3).into(),
+        BadLog::Hash { number: 7, index: 3 }.into(),
+        BadLog::CutOff(3).into(),
+        BadLog::Unreadable { index: 3, reason: text() }.into(),
+        BadLog::NotBegun.into(),
+        BadLog::OtherKey { found: text(), expected: text() }.into(),
+        BadLog::Table { index: 3, table: "grants" }.into(),
+        BadLog::Surplus { table: "grants", rows: 1 }.into(),
+        BadLog::Shorter { name: text(), size: 9, here: 3 }.into(),
+        BadLog::Forked { name: text(), size: 9 }.into(),
+        BadLog::Ledger(ledger_error()).into(),
+        ExportError::Checkpoint { path: path(), fault: BadCheckpoint::Form }.into(),
+        ExportError::Forked { path: path(), size: 9 }.into(),
+        ExportError::Longer { path: path(), size: 9, here: 3 }.into(),
+        ExportError::Altered(path()).into(),
+        ExportError::Missing(path()).into(),
+        ExportError::File(file()).into(),
+        ExportError::Ledger(ledger_error()).into(),
         CliError::Signer { program: "ssh-keygen".into(), reason: text() },
         CliError::NotApproved,
         CliError::NothingToCompare(id().short()),

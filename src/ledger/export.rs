@@ -1,0 +1,172 @@
+//! The log as files for any web server, and the check of such files, which may come back from L.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Ledger, LedgerError, Result};
+use crate::files::{FileError, FileFault, Folder, InputFile, parent, replace};
+use crate::tlog::checkpoint::{BadCheckpoint, Checkpoint};
+use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
+use crate::tlog::tile::{CHECKPOINT, Tile, bundle};
+use crate::tlog::tree::tile_hash;
+
+/// What an export did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exported {
+    /// How many entries the folder had before; nothing if it was new.
+    pub before: Option<u64>,
+    /// How many it has.
+    pub size: u64,
+    /// How many files were written, the checkpoint aside.
+    pub files: u64,
+}
+
+/// Why a log cannot be exported to a folder, or what a folder has is not the log.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Its checkpoint.
+    #[error("`{}` {fault}", path.display())]
+    Checkpoint {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: BadCheckpoint,
+    },
+    /// A checkpoint by our key that is not of our entries.
+    #[error("`{}` is a checkpoint of {size} entries whose root is not that of the first {size} entries here", path.display())]
+    Forked {
+        /// Its file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// A checkpoint of more entries than there are.
+    #[error("`{}` is a checkpoint of {size} entries, but there are {here}: entry {here} and what followed are gone", path.display())]
+    Longer {
+        /// Its file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+        /// The size of the log.
+        here: u64,
+    },
+    /// A file that has other bytes.
+    #[error("`{}` is not what the log has there", .0.display())]
+    Altered(PathBuf),
+    /// A file that should be there.
+    #[error("`{}` is missing", .0.display())]
+    Missing(PathBuf),
+    /// A file.
+    #[error(transparent)]
+    File(FileError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<FileError> for ExportError {
+    fn from(error: FileError) -> Self {
+        match error.fault {
+            FileFault::Missing => Self::Missing(error.path),
+            _ => Self::File(error),
+        }
+    }
+}
+
+impl Ledger {
+    /// Writes what `folder` does not have yet of the log, up to `head`; `note` is the checkpoint that says so, and is
+    /// written when all else is on the disk. A folder with another log, or with more of it, is refused.
+    pub fn export(
+        &self,
+        folder: &Path,
+        key: &VerifierKey,
+        head: &Checkpoint,
+        note: &str,
+    ) -> Result<Exported, ExportError> {
+        let path = folder.join(CHECKPOINT);
+        let before = match InputFile::open(&path) {
+            Ok(file) => Some(self.own_checkpoint(file, key, head.size)?.size),
+            Err(FileError { fault: FileFault::Missing, .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        public_folder(folder)?;
+        let mut files = 0;
+        for tile in Tile::grown(before.unwrap_or(0), head.size) {
+            let path = folder.join(tile.path());
+            public_folder(parent(&path))?;
+            replace(&path, &self.tile(tile)?, 0o644)?;
+            files += 1;
+        }
+        replace(&path, note.as_bytes(), 0o644)?;
+        Ok(Exported { before, size: head.size, files })
+    }
+
+    /// Compares what `folder` has with the log: its checkpoint, and each file that this checkpoint needs.
+    pub fn check_export(&self, folder: &Path, key: &VerifierKey) -> Result<Checkpoint, ExportError> {
+        let root = Folder::open(folder)?;
+        let checkpoint = self.own_checkpoint(root.file(CHECKPOINT)?, key, self.size()?)?;
+        for tile in Tile::grown(0, checkpoint.size) {
+            let (expected, path) = (self.tile(tile)?, tile.path());
+            let mut parts = path.split('/').peekable();
+            let mut at = root.again()?;
+            let found = loop {
+                let part = parts.next().expect("a path has a last part");
+                match parts.peek() {
+                    Some(_) => at = at.subfolder(part)?,
+                    None => break at.read(part, expected.len() as u64),
+                }
+            };
+            match found {
+                Ok(found) if found == expected => {}
+                Ok(_) | Err(FileError { fault: FileFault::TooLarge { .. }, .. }) => {
+                    return Err(ExportError::Altered(folder.join(path)));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    /// The checkpoint in a file, if it is one of this log.
+    fn own_checkpoint(&self, file: InputFile, key: &VerifierKey, here: u64) -> Result<Checkpoint, ExportError> {
+        let path = file.path().to_owned();
+        let note = file.read_whole(LARGEST_NOTE as u64)?;
+        let checkpoint = match Checkpoint::open(&note, key) {
+            Ok(checkpoint) => checkpoint,
+            Err(fault) => return Err(ExportError::Checkpoint { path, fault }),
+        };
+        let size = checkpoint.size;
+        match () {
+            () if size > here => Err(ExportError::Longer { path, size, here }),
+            () if self.root(size)? != checkpoint.root => Err(ExportError::Forked { path, size }),
+            () => Ok(checkpoint),
+        }
+    }
+
+    fn tile(&self, tile: Tile) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for index in tile.range() {
+            match tile.level {
+                None => bundle(&mut bytes, self.text(index)?.as_bytes()),
+                Some(level) => bytes.extend(self.hash(tile_hash(level, index))?.0),
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// Makes a folder that everybody may read, and those above it, durable each.
+fn public_folder(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path);
+    public_folder(above)?;
+    let make = || {
+        fs::create_dir(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+        File::open(above)?.sync_all()
+    };
+    make().map_err(FileError::io(path))
+}

@@ -1,0 +1,364 @@
+//! The check of a whole ledger: every hash and every table is computed again from the entries, in one pass that keeps no
+//! more than one hash for each level of the tree.
+
+use std::collections::BTreeSet;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{OptionalExtension, Row, ToSql};
+
+use super::{Ledger, LedgerError, Result, digests_of};
+use crate::domain::digest::Sha256;
+use crate::domain::event::{Entry, Event, Intent, RunResult};
+use crate::domain::release::SUMS;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::VerifierKey;
+use crate::tlog::tree::{Growing, Hash, first_hash};
+
+/// Why a ledger is not what it was.
+#[derive(Debug, thiserror::Error)]
+pub enum BadLog {
+    /// A gap, or an end too early.
+    #[error("entry {0} is missing")]
+    Missing(u64),
+    /// One that was there already, or comes before the first.
+    #[error("entry {0} was not written by countersign: it has no place in the log")]
+    Misplaced(i64),
+    /// Another text than the one that was logged.
+    #[error("entry {0} is not what was logged: its hash is another than the one in the tree")]
+    Altered(u64),
+    /// Added by somebody who did not know the tree.
+    #[error("entry {0} was not written by countersign: the tree has no hash of it")]
+    Appended(u64),
+    /// Hashes that do not follow from the entries.
+    #[error("hash {number} of the tree, kept with entry {index}, does not follow from the entries")]
+    Hash {
+        /// Its number.
+        number: u64,
+        /// The entry that completes it.
+        index: u64,
+    },
+    /// More hashes than entries.
+    #[error("entry {0} is missing: the tree has a hash of it")]
+    CutOff(u64),
+    /// The right hash, but not a text of ours.
+    #[error("entry {index} cannot be read: {reason}")]
+    Unreadable {
+        /// Its index.
+        index: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// Without a beginning.
+    #[error("entry 0 does not say under which key the log was begun")]
+    NotBegun,
+    /// Begun under another key.
+    #[error("entry 0 says that the log was begun under key `{found}`, the configuration says `{expected}`")]
+    OtherKey {
+        /// What the entry says.
+        found: String,
+        /// What the configuration says.
+        expected: String,
+    },
+    /// A table that says something else than the entries.
+    #[error("entry {index} and the table `{table}` do not say the same")]
+    Table {
+        /// The entry.
+        index: u64,
+        /// The table.
+        table: &'static str,
+    },
+    /// A table that says more than the entries.
+    #[error("the table `{table}` has {rows} rows that no entry speaks for")]
+    Surplus {
+        /// The table.
+        table: &'static str,
+        /// How many.
+        rows: i64,
+    },
+    /// A checkpoint of a log that was longer.
+    #[error("checkpoint `{name}` counts {size} entries, but there are {here}: entry {here} and what followed are gone")]
+    Shorter {
+        /// What the checkpoint is called.
+        name: String,
+        /// Its size.
+        size: u64,
+        /// The size of the log.
+        here: u64,
+    },
+    /// A checkpoint of another log.
+    #[error("checkpoint `{name}` has another root: among entries 0 to {} something was changed after it was made", size - 1)]
+    Forked {
+        /// What the checkpoint is called.
+        name: String,
+        /// Its size.
+        size: u64,
+    },
+    /// The database or its disk said no.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Ledger {
+    /// Computes everything again from the entries: the tree's hashes, the tables beside them, and the root hashes of
+    /// `kept`, checkpoints by the log's `key` with their names. Returns what a checkpoint says of it now.
+    pub fn verify(&self, key: &VerifierKey, kept: &[(String, Checkpoint)]) -> Result<Checkpoint, BadLog> {
+        // One state of the database, whatever other processes write meanwhile.
+        let snapshot = self.database.unchecked_transaction().map_err(|error| self.fail(error))?;
+        let head = Check { ledger: self, counts: Counts::default() }.run(key, kept);
+        drop(snapshot);
+        head
+    }
+}
+
+/// How many rows the entries account for.
+#[derive(Default)]
+struct Counts {
+    grants: i64,
+    accepted: i64,
+    intents: i64,
+    signed: i64,
+    released: i64,
+    revoked: i64,
+    grant_entries: i64,
+    digests: i64,
+}
+
+struct Check<'a> {
+    ledger: &'a Ledger,
+    counts: Counts,
+}
+
+impl Check<'_> {
+    fn run(mut self, key: &VerifierKey, kept: &[(String, Checkpoint)]) -> Result<Checkpoint, BadLog> {
+        let fail = |error| BadLog::Ledger(self.ledger.fail(error));
+        let database = &self.ledger.database;
+        let mut entries = database.prepare("SELECT idx, entry FROM entries ORDER BY idx").map_err(fail)?;
+        let mut entries = entries.query([]).map_err(fail)?;
+        let mut hashes = database.prepare("SELECT number, hash FROM hashes ORDER BY number").map_err(fail)?;
+        let mut hashes = hashes.query([]).map_err(fail)?;
+        let mut tree = Growing::default();
+        for (name, checkpoint) in kept.iter().filter(|(_, checkpoint)| checkpoint.size == 0) {
+            same_root(name, checkpoint, tree.root())?;
+        }
+        while let Some(row) = entries.next().map_err(fail)? {
+            let index = tree.size();
+            let text = text_at(row, index)?;
+            for (number, hash) in (first_hash(index)..).zip(tree.push(&text)) {
+                let found = hashes.next().map_err(fail)?.map(hash_of).transpose().map_err(fail)?;
+                match found {
+                    Some(found) if found == (number, Some(hash)) => {}
+                    None => return Err(BadLog::Appended(index)),
+                    Some(_) if number == first_hash(index) => return Err(BadLog::Altered(index)),
+                    Some(_) => return Err(BadLog::Hash { number, index }),
+                }
+            }
+            let entry = serde_json::from_slice(&text).map_err(|error| error.to_string());
+            let unreadable = |reason| BadLog::Unreadable { index, reason };
+            let entry: Entry = entry.map_err(unreadable)?;
+            if entry.index != index {
+                return Err(unreadable(format!("it says that it is entry {}", entry.index)));
+            }
+            begun(&entry, key)?;
+            self.entry(&entry)?;
+            for (name, checkpoint) in kept.iter().filter(|(_, checkpoint)| checkpoint.size == tree.size()) {
+                same_root(name, checkpoint, tree.root())?;
+            }
+        }
+        let here = tree.size();
+        if hashes.next().map_err(fail)?.is_some() {
+            return Err(BadLog::CutOff(here));
+        }
+        if here == 0 {
+            return Err(BadLog::NotBegun);
+        }
+        if let Some((name, checkpoint)) = kept.iter().find(|(_, checkpoint)| checkpoint.size > here) {
+            return Err(BadLog::Shorter { name: name.clone(), size: checkpoint.size, here });
+        }
+        self.signatures()?;
+        self.surplus()?;
+        Ok(Checkpoint { size: here, root: tree.root() })
+    }
+
+    /// What the tables must say because of one entry.
+    fn entry(&mut self, entry: &Entry) -> Result<(), BadLog> {
+        let index = entry.index;
+        let grant = match &entry.event {
+            Event::Resumed { intent, .. } | Event::Outcome { intent, .. } | Event::Released { intent, .. } => {
+                self.intent(*intent)?.map(|it| it.grant)
+            }
+            event => event.grant(),
+        };
+        if let Some(grant) = grant {
+            self.must(index, "grant_entries", "grant_id = ?1 AND idx = ?2", &[&grant.hex(), &index])?;
+            self.counts.grant_entries += 1;
+        }
+        let of_grant = |column: &str| format!("grant_id = ?1 AND {column} = ?2");
+        match &entry.event {
+            Event::GrantIssued { grant, project, .. } => {
+                let row = format!("{} AND project = ?3", of_grant("issued"));
+                self.must(index, "grants", &row, &[&grant.hex(), &index, &project.as_str()])?;
+                self.counts.grants += 1;
+            }
+            Event::EvidenceAccepted { grant, .. } => {
+                self.must(index, "grants", &of_grant("accepted"), &[&grant.hex(), &index])?;
+                self.counts.accepted += 1;
+            }
+            Event::GrantRevoked { grant, .. } => {
+                self.must(index, "grants", &of_grant("revoked"), &[&grant.hex(), &index])?;
+                self.counts.revoked += 1;
+            }
+            Event::Intent(intent) => {
+                self.must(index, "grants", &of_grant("intent"), &[&intent.grant.hex(), &index])?;
+                self.counts.intents += 1;
+            }
+            Event::Outcome { intent, result: RunResult::Signed { .. }, .. } => {
+                self.must(index, "grants", "intent = ?1 AND signed = ?2", &[intent, &index])?;
+                self.counts.signed += 1;
+                self.all_signed(index, *intent)?;
+            }
+            Event::Released { intent, .. } => {
+                self.must(index, "grants", "intent = ?1 AND released = ?2", &[intent, &index])?;
+                self.counts.released += 1;
+            }
+            Event::LogCreated { .. }
+            | Event::KeyIntended { .. }
+            | Event::KeyOutcome { .. }
+            | Event::KeyReady { .. }
+            | Event::GrantApproved { .. }
+            | Event::EvidenceRefused { .. }
+            | Event::Artifacts { .. }
+            | Event::Resumed { .. }
+            | Event::Outcome { .. } => {}
+        }
+        for digest in digests_of(&entry.event) {
+            self.must(index, "digests", "digest = ?1 AND idx = ?2", &[&digest.to_string(), &index])?;
+            self.counts.digests += 1;
+        }
+        Ok(())
+    }
+
+    /// A run that ended well has every signature.
+    fn all_signed(&self, index: u64, intent: u64) -> Result<(), BadLog> {
+        let wanted = self.intent(intent)?.map_or(0, |intent| intent.signed_files().count());
+        let query = "SELECT count(*) FROM signatures WHERE intent = ?1";
+        match self.count(query, &[&intent])? == i64::try_from(wanted).expect("few files") {
+            true => Ok(()),
+            false => Err(BadLog::Table { index, table: "signatures" }),
+        }
+    }
+
+    /// Each signature belongs to an intent that asked for it.
+    fn signatures(&mut self) -> Result<(), BadLog> {
+        let fail = |error| BadLog::Ledger(self.ledger.fail(error));
+        let query = "SELECT intent, file, signature FROM signatures ORDER BY intent";
+        let mut statement = self.ledger.database.prepare(query).map_err(fail)?;
+        let mut rows = statement.query([]).map_err(fail)?;
+        let mut current: Option<(u64, BTreeSet<String>)> = None;
+        let mut digests = 0;
+        while let Some(row) = rows.next().map_err(fail)? {
+            let read = || Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?));
+            let (index, file, signature): (u64, _, _) = read().map_err(fail)?;
+            if current.as_ref().is_none_or(|(of, _)| *of != index) {
+                let files = self.intent(index)?.map(|intent| intent.signed_files().map(str::to_owned).collect()).unwrap_or_default();
+                current = Some((index, files));
+            }
+            if !current.as_ref().is_some_and(|(_, files)| files.contains(&file)) {
+                return Err(BadLog::Table { index, table: "signatures" });
+            }
+            let digest = Sha256::of(signature.as_bytes()).to_string();
+            self.must(index, "digests", "digest = ?1 AND idx = ?2", &[&digest, &index])?;
+            digests += 1;
+        }
+        self.counts.digests += digests;
+        Ok(())
+    }
+
+    /// No table says more than the entries.
+    fn surplus(&self) -> Result<(), BadLog> {
+        let counts = &self.counts;
+        for (table, query, known) in [
+            ("grants", "SELECT count(*) FROM grants", counts.grants),
+            ("grants", "SELECT count(accepted) FROM grants", counts.accepted),
+            ("grants", "SELECT count(intent) FROM grants", counts.intents),
+            ("grants", "SELECT count(signed) FROM grants", counts.signed),
+            ("grants", "SELECT count(released) FROM grants", counts.released),
+            ("grants", "SELECT count(revoked) FROM grants", counts.revoked),
+            ("grant_entries", "SELECT count(*) FROM grant_entries", counts.grant_entries),
+            ("digests", "SELECT count(*) FROM digests", counts.digests),
+        ] {
+            let rows = self.count(query, &[])? - known;
+            if rows != 0 {
+                return Err(BadLog::Surplus { table, rows });
+            }
+        }
+        Ok(())
+    }
+
+    /// The intent that others speak of, if there is one.
+    fn intent(&self, index: u64) -> Result<Option<Intent>, BadLog> {
+        match self.ledger.entry(index)? {
+            Some(Entry { event: Event::Intent(_), .. }) => Ok(Some(self.ledger.whole_intent(index)?)),
+            _ => Ok(None),
+        }
+    }
+
+    fn must(&self, index: u64, table: &'static str, row: &str, values: &[&dyn ToSql]) -> Result<(), BadLog> {
+        let query = format!("SELECT 1 FROM {table} WHERE {row}");
+        let found = || {
+            let mut statement = self.ledger.database.prepare_cached(&query)?;
+            statement.query_row(values, |_| Ok(())).optional()
+        };
+        match found().map_err(|error| self.ledger.fail(error))? {
+            Some(()) => Ok(()),
+            None => Err(BadLog::Table { index, table }),
+        }
+    }
+
+    fn count(&self, query: &str, values: &[&dyn ToSql]) -> Result<i64, BadLog> {
+        let count = || self.ledger.database.prepare_cached(query)?.query_row(values, |row| row.get(0));
+        Ok(count().map_err(|error| self.ledger.fail(error))?)
+    }
+}
+
+/// The text of the entry that must be the next, whatever type somebody gave it.
+fn text_at(row: &Row<'_>, index: u64) -> Result<Vec<u8>, BadLog> {
+    match row.get_ref_unwrap(0) {
+        ValueRef::Integer(found) if u64::try_from(found) == Ok(index) => {}
+        ValueRef::Integer(found) if u64::try_from(found).is_ok_and(|found| found > index) => {
+            return Err(BadLog::Missing(index));
+        }
+        ValueRef::Integer(found) => return Err(BadLog::Misplaced(found)),
+        _ => return Err(BadLog::Missing(index)),
+    }
+    match row.get_ref_unwrap(1) {
+        ValueRef::Text(text) => Ok(text.to_vec()),
+        _ => Err(BadLog::Altered(index)),
+    }
+}
+
+fn hash_of(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Hash>)> {
+    let bytes = match row.get_ref(1)? {
+        ValueRef::Blob(bytes) => bytes.try_into().ok(),
+        _ => None,
+    };
+    // A number below 0 is never the next one.
+    Ok((row.get::<_, i64>(0)?.try_into().unwrap_or(u64::MAX), bytes.map(Hash)))
+}
+
+fn begun(entry: &Entry, expected: &VerifierKey) -> Result<(), BadLog> {
+    match (&entry.event, entry.index) {
+        (Event::LogCreated { key, .. }, 0) if *key == expected.to_string() => Ok(()),
+        (Event::LogCreated { key, .. }, _) => {
+            Err(BadLog::OtherKey { found: key.clone(), expected: expected.to_string() })
+        }
+        (_, 0) => Err(BadLog::NotBegun),
+        _ => Ok(()),
+    }
+}
+
+fn same_root(name: &str, checkpoint: &Checkpoint, root: Hash) -> Result<(), BadLog> {
+    match checkpoint.root == root {
+        true => Ok(()),
+        false => Err(BadLog::Forked { name: name.to_owned(), size: checkpoint.size }),
+    }
+}
