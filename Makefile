@@ -21,6 +21,7 @@ test: cargo ## all tests, with the equipment they need (see tests/equipment.sh)
 	tests/equipment.sh install test
 	COUNTERSIGN_TEST_KRYOPTIC=$$(tests/equipment.sh kryoptic) && export COUNTERSIGN_TEST_KRYOPTIC && \
 	COUNTERSIGN_TEST_VIRTUAL_CARD=$$(tests/equipment.sh virtual-card) && export COUNTERSIGN_TEST_VIRTUAL_CARD && \
+	COUNTERSIGN_TEST_GO_LOG=$$(tests/equipment.sh go-log) && export COUNTERSIGN_TEST_GO_LOG && \
 	COUNTERSIGN_TEST_SECOND_CARD=$$(tests/equipment.sh second-card) && export COUNTERSIGN_TEST_SECOND_CARD && \
 	cargo nextest run --locked && \
 	cargo test --doc --locked && \

@@ -5,6 +5,7 @@
 #                                     install what is missing (root), or say how to (everybody else)
 #   tests/equipment.sh kryoptic       build the Kryoptic PKCS#11 module once; print its path
 #   tests/equipment.sh virtual-card   build the virtual OpenPGP card once; print its path
+#   tests/equipment.sh go-log         build the check of logs with Go's own implementation once; print its path
 #   tests/equipment.sh second-card    install another author's virtual card once; print the Python that runs it
 set -euo pipefail
 
@@ -13,7 +14,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build_packages=(git gcc libc6-dev ca-certificates pkg-config libpcsclite-dev)
 demo_packages=("${build_packages[@]}" softhsm2 gpgv sqv)
 card_packages=(pcscd vsmartcard-vpcd opensc gnupg scdaemon python3-venv)
-test_packages=("${demo_packages[@]}" "${card_packages[@]}" xz-utils faketime strace jq openssl openssh-client make perl clang libclang-dev)
+test_packages=("${demo_packages[@]}" "${card_packages[@]}" xz-utils faketime strace jq openssl openssh-client make perl clang libclang-dev golang-go golang-golang-x-mod-dev)
 lint_packages=("${build_packages[@]}")
 
 nextest_version=0.9.143
@@ -28,6 +29,8 @@ declare -A proof=(
     [xz-utils]=xz
     [ca-certificates]=/etc/ssl/certs/ca-certificates.crt
     [libc6-dev]=/usr/include/stdio.h
+    [golang-go]=go
+    [golang-golang-x-mod-dev]=/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go
     [perl]='/usr/share/perl/*/IPC/Cmd.pm'
     [libpcsclite-dev]='/usr/include/PCSC/winscard.h'
     [vsmartcard-vpcd]='/usr/lib/pcsc/drivers/serial/libifdvpcd.so'
@@ -148,6 +151,22 @@ built() {
     printf '%s\n' "$home/$product"
 }
 
+# With Debian's packages alone: nothing is fetched.
+go_log() {
+    local home lock
+    home=$(cached go-log main.go)
+    if [[ ! -f $home/go-log ]]; then
+        take_turn "$home" 'the check of logs in Go'
+    fi
+    if [[ ! -f $home/go-log ]]; then
+        say 'building the check of logs in Go (once)'
+        (cd "$here/go-log" && env GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE="$home/cache" CGO_ENABLED=0 \
+            go build -o "$home/building" main.go >&2 {lock}>&-)
+        mv "$home/building" "$home/go-log"
+    fi
+    printf '%s\n' "$home/go-log"
+}
+
 # A virtual environment has its own path in it, so it is made in its place, and marked when it is whole.
 second_card() {
     local home lock
@@ -168,7 +187,7 @@ second_card() {
 }
 
 usage() {
-    sed -n '4,8s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '4,9s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 
@@ -176,6 +195,7 @@ case ${1:-} in
     install) install_profile "${2:-}" ;;
     kryoptic) built kryoptic libkryoptic_pkcs11.so 'the Kryoptic PKCS#11 module' ;;
     virtual-card) built virtual-card virtual-card 'the virtual OpenPGP card' ;;
+    go-log) go_log ;;
     second-card) second_card ;;
     *) usage ;;
 esac

@@ -9,7 +9,6 @@ use rusqlite::{OptionalExtension, Row, ToSql};
 use super::{Ledger, LedgerError, Result, digests_of};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event, Intent, RunResult};
-use crate::domain::release::SUMS;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tree::{Growing, Hash, first_hash};

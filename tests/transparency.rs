@@ -1,0 +1,513 @@
+//! The log is a Merkle tree under a key: whoever changes it is found out, whoever has a checkpoint or a proof can tell.
+#![cfg(feature = "host")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use common::world::World;
+use common::{copy, copy_tree, listing, tool, tool_refuses, tree};
+use countersign::tlog::tree::{Growing, Hash, first_hash};
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+impl World {
+    fn verify_log(&self) -> common::Run<'_> {
+        self.host(&[&"log", &"verify"])
+    }
+
+    /// A checkpoint, kept where nobody on the signing host can change it.
+    fn checkpoint(&self, name: &str) -> PathBuf {
+        let path = self.at(name);
+        fs::write(&path, self.host(&[&"log", &"checkpoint"]).ok().stdout).expect("a checkpoint");
+        path
+    }
+
+    fn export_log(&self) -> PathBuf {
+        let folder = self.at("exported");
+        self.host(&[&"log", &"export", &folder]).ok();
+        folder
+    }
+
+    fn log_key(&self) -> String {
+        self.logged("log-created")[0]["key"].as_str().expect("a key").to_owned()
+    }
+
+    /// The ledger's database, with nothing in it that would stop us.
+    fn database(&self) -> Connection {
+        let database = Connection::open(self.home().join("ledger.sqlite")).expect("the ledger");
+        let triggers =
+            "DROP TRIGGER entries_stay; DROP TRIGGER entries_last; DROP TRIGGER hashes_stay; DROP TRIGGER hashes_last;";
+        database.execute_batch(triggers).expect("there are triggers");
+        database
+    }
+}
+
+/// What somebody does who can write the ledger and knows how it is made: every hash anew.
+fn rehash(database: &Connection) {
+    database.execute("DELETE FROM hashes", []).expect("deleted");
+    let mut entries = database.prepare("SELECT entry FROM entries ORDER BY idx").expect("a query");
+    let entries = entries.query_map([], |row| row.get::<_, String>(0)).expect("entries");
+    let mut tree = Growing::default();
+    for entry in entries {
+        let index = tree.size();
+        for (number, Hash(hash)) in (first_hash(index)..).zip(tree.push(entry.expect("a text").as_bytes())) {
+            database.execute("INSERT INTO hashes VALUES (?1, ?2)", params![number, hash]).expect("inserted");
+        }
+    }
+}
+
+fn text(database: &Connection, index: u64) -> String {
+    database.query_row("SELECT entry FROM entries WHERE idx = ?1", [index], |row| row.get(0)).expect("an entry")
+}
+
+#[test]
+fn the_log_begins_with_its_key_and_verifies_as_it_grows() {
+    let world = World::ready();
+    let first = &world.log()[0];
+    assert_eq!((&first["kind"], &first["origin"]), (&"log-created".into(), &"example.org/countersign-log".into()));
+    let config = fs::read_to_string(world.home().join("config.toml")).expect("the configuration");
+    assert!(config.contains(&format!("log_key = \"{}\"", world.log_key())), "{config}");
+    let key = world.home().join("log.key");
+    assert_eq!(fs::metadata(&key).expect("the key").permissions().mode() & 0o777, 0o600);
+    assert!(fs::read_to_string(&key).expect("the key").starts_with("PRIVATE+KEY+example.org/countersign-log+"));
+
+    let before = world.verify_log().ok().says("only a checkpoint kept elsewhere shows that");
+    let kept = world.checkpoint("kept");
+    world.signed();
+    let said = world.host(&[&"log", &"verify", &"--json", &"--checkpoint", &kept]).ok().json();
+    assert_eq!(said["entries"], world.log().len());
+    assert_eq!(
+        said["checkpoints"][0]["entries"],
+        fs::read_to_string(&kept).expect("a note").lines().nth(1).expect("a size").parse::<u64>().expect("a number")
+    );
+    assert!(!before.stdout.contains(said["root"].as_str().expect("a root")), "the root is another one");
+}
+
+#[test]
+fn each_change_to_an_entry_is_found_and_named() {
+    let world = World::ready();
+    world.signed();
+    let intent = world.logged("intent")[0]["index"].as_u64().expect("an index");
+    let last = world.log().len() as u64 - 1;
+    let whole = world.new_folder("whole");
+    copy_tree(&world.home(), &whole);
+    let with = |change: &dyn Fn(&Connection)| {
+        fs::remove_dir_all(world.home()).expect("the home");
+        copy_tree(&whole, &world.home());
+        for folder in ["", "grants", "approvals", "nonces"] {
+            let path = world.home().join(folder);
+            if path.is_dir() {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("its mode");
+            }
+        }
+        change(&world.database());
+        world.verify_log()
+    };
+    with(&|_| ()).ok();
+
+    // Altered: one letter of what was signed.
+    with(&|database| {
+        let altered = text(database, intent).replace("foo.txt", "bar.txt");
+        database.execute("UPDATE entries SET entry = ?1 WHERE idx = ?2", params![altered, intent]).expect("changed");
+    })
+    .stops(1, &format!("entry {intent} is not what was logged"));
+    // Altered: a space, which means nothing in JSON.
+    with(&|database| {
+        let altered = text(database, intent).replacen(',', ", ", 1);
+        database.execute("UPDATE entries SET entry = ?1 WHERE idx = ?2", params![altered, intent]).expect("changed");
+    })
+    .stops(1, &format!("entry {intent} is not what was logged"));
+    // Removed from the middle, and from the end.
+    with(&|database| {
+        database.execute("DELETE FROM entries WHERE idx = ?1", [intent]).expect("deleted");
+    })
+    .stops(1, &format!("entry {intent} is missing"));
+    with(&|database| {
+        database.execute("DELETE FROM entries WHERE idx = ?1", [last]).expect("deleted");
+    })
+    .stops(1, &format!("entry {last} is missing: the tree has a hash of it"));
+    // Removed, and the others moved up.
+    with(&|database| {
+        database.execute("DELETE FROM entries WHERE idx = ?1", [intent]).expect("deleted");
+        for index in intent..last {
+            database.execute("UPDATE entries SET idx = ?1 WHERE idx = ?1 + 1", [index]).expect("moved");
+        }
+    })
+    .stops(1, &format!("entry {intent} is not what was logged"));
+    // Reordered.
+    with(&|database| {
+        for (from, to) in [(intent, 1000), (intent - 1, intent), (1000, intent - 1)] {
+            database.execute("UPDATE entries SET idx = ?2 WHERE idx = ?1", [from, to]).expect("moved");
+        }
+    })
+    .stops(1, &format!("entry {} is not what was logged", intent - 1));
+    // Appended by somebody who does not know of the tree.
+    let append = |database: &Connection| {
+        let forged = text(database, last).replace(&format!("\"index\":{last}"), &format!("\"index\":{}", last + 1));
+        database.execute("INSERT INTO entries VALUES (?1, ?2)", params![last + 1, forged]).expect("appended");
+    };
+    with(&append).stops(1, &format!("entry {} was not written by countersign", last + 1));
+    with(&|database| {
+        database.execute("INSERT INTO entries VALUES (-1, '{}')", []).expect("inserted");
+    })
+    .stops(1, "entry -1 was not written by countersign");
+    // A hash.
+    with(&|database| {
+        database
+            .execute("UPDATE hashes SET hash = zeroblob(32) WHERE number = ?1", [first_hash(1) + 1])
+            .expect("changed");
+    })
+    .stops(1, &format!("hash {} of the tree, kept with entry 1,", first_hash(1) + 1));
+    // Another key: the log is not the one of this home.
+    with(&|database| {
+        let other = text(database, 0).replace("example.org/countersign-log+", "example.com/countersign-log+");
+        database.execute("UPDATE entries SET entry = ?1 WHERE idx = 0", [other]).expect("changed");
+        rehash(database);
+    })
+    .stops(1, "entry 0 says that the log was begun under key `example.com/");
+    // What stands beside the entries.
+    for (change, table) in [
+        ("UPDATE grants SET intent = NULL", "grants"),
+        ("UPDATE grants SET signed = NULL", "grants"),
+        ("UPDATE grants SET revoked = 1", "grants"),
+        ("UPDATE grants SET project = 'bar'", "grants"),
+        ("DELETE FROM grant_entries WHERE idx = (SELECT max(idx) FROM grant_entries)", "grant_entries"),
+        ("INSERT INTO grant_entries VALUES ('x', 1)", "grant_entries"),
+        ("DELETE FROM signatures WHERE file = 'foo.txt'", "signatures"),
+        ("UPDATE signatures SET file = 'bar.txt' WHERE file = 'foo.txt'", "signatures"),
+        ("UPDATE signatures SET signature = 'x' WHERE file = 'foo.txt'", "digests"),
+        ("INSERT INTO digests VALUES ('x', 1)", "digests"),
+        ("DELETE FROM digests", "digests"),
+    ] {
+        with(&|database| {
+            database.execute(change, []).unwrap_or_else(|error| panic!("{change}: {error}"));
+        })
+        .stops(1, &format!("table `{table}`"));
+    }
+    // Nothing is added to a log that somebody else has added to.
+    with(&append).stops(1, "the tree has no hash of it");
+    let (granted, _) = world.host(&[&"grant", &"foo", &"9.9", &"-o", &world.new_folder("grant")]).run();
+    assert_eq!(granted.code, 3, "{granted:?}");
+    assert!(granted.stderr.contains("has entries or hashes that countersign did not write"), "{granted:?}");
+}
+
+/// Whoever computes the hashes anew is found by a checkpoint alone, and the ledger says so.
+#[test]
+fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() {
+    let world = World::ready();
+    let early = world.checkpoint("early");
+    let older = world.new_folder("older");
+    for name in listing(&world.home()).iter().filter(|name| name.starts_with("ledger.sqlite")) {
+        copy(&world.home().join(name), &older.join(name));
+    }
+    world.signed();
+    let late = world.checkpoint("late");
+    let kept: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"--checkpoint", &early, &"--checkpoint", &late];
+    world.verify_log().with(&kept).ok();
+    let size = world.log().len() as u64;
+
+    let database = world.database();
+    let grant = world.logged("grant-issued")[0]["index"].as_u64().expect("an index");
+    let altered = text(&database, grant).replace("\"version\":\"1.2.3\"", "\"version\":\"1.2.4\"");
+    let original = text(&database, grant);
+    assert_ne!(altered, original);
+    database.execute("UPDATE entries SET entry = ?1 WHERE idx = ?2", params![altered, grant]).expect("changed");
+    rehash(&database);
+    world.verify_log().ok().says("only a checkpoint kept elsewhere shows that");
+    world.verify_log().with(&[&"--checkpoint", &early]).ok();
+    world.verify_log().with(&kept).stops(1, &format!("has another root: among entries 0 to {}", size - 1));
+    database.execute("UPDATE entries SET entry = ?1 WHERE idx = ?2", params![original, grant]).expect("changed");
+    rehash(&database);
+    world.verify_log().with(&kept).ok();
+    drop(database);
+
+    for name in listing(&world.home()).iter().filter(|name| name.starts_with("ledger.sqlite")) {
+        fs::remove_file(world.home().join(name)).expect("the ledger");
+    }
+    for name in listing(&older) {
+        copy(&older.join(&name), &world.home().join(&name));
+    }
+    world.verify_log().ok();
+    let there = world.log().len();
+    world
+        .verify_log()
+        .with(&kept)
+        .stops(1, &format!("counts {size} entries, but there are {there}: entry {there} and"));
+    // Other entries in the place of those that are gone do not make it whole.
+    world.sign_another();
+    world.grant_of("1.2.5", &[]);
+    world.verify_log().with(&[&"--checkpoint", &early]).ok();
+    world.verify_log().with(&kept).stops(1, "has another root");
+}
+
+#[test]
+fn a_checkpoint_that_is_not_of_this_log_is_refused() {
+    let (world, other) = (World::ready(), World::ready());
+    let stranger = other.checkpoint("stranger");
+    world.verify_log().with(&[&"--checkpoint", &stranger]).refused("is not signed by `example.org/countersign-log`");
+    let own = world.checkpoint("own");
+    let note = fs::read_to_string(&own).expect("a note");
+    let bigger = note.replacen(note.lines().nth(1).expect("a size"), "1000", 1);
+    fs::write(&own, bigger).expect("changed");
+    world.verify_log().with(&[&"--checkpoint", &own]).refused("that does not hold");
+    fs::write(&own, "nothing\n").expect("changed");
+    world.verify_log().with(&[&"--checkpoint", &own]).refused("is not a signed note");
+    // Without its key, or with another, the log signs nothing.
+    copy(&other.home().join("log.key"), &world.home().join("log.key"));
+    world.host(&[&"log", &"checkpoint"]).usage("is not the `log_key` of the configuration");
+    fs::remove_file(world.home().join("log.key")).expect("the key");
+    world.host(&[&"log", &"checkpoint"]).usage("does not exist");
+    world.verify_log().ok();
+}
+
+#[test]
+fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
+    let world = World::ready();
+    let folder = world.export_log();
+    let few = world.log().len();
+    let names: Vec<_> = tree(&folder).into_keys().collect();
+    assert_eq!(names, ["checkpoint".to_owned(), format!("tile/0/000.p/{few}"), format!("tile/entries/000.p/{few}")]);
+    assert_eq!(fs::metadata(folder.join("tile/entries")).expect("a folder").permissions().mode() & 0o777, 0o755);
+    // More than a whole tile: the second one begins.
+    for version in 0..130 {
+        world
+            .host(&[&"grant", &"bar", &format!("1.{version}"), &"--builder", &"m1", &"-o", &world.new_folder("g")])
+            .ok();
+        if version == 5 {
+            let said = world.host(&[&"log", &"export", &folder, &"--json"]).ok().json();
+            assert_eq!((&said["entries_before"], &said["files"]), (&few.into(), &2.into()));
+        }
+    }
+    while world.log().len() < 260 {
+        world.host(&[&"key", &"check", &"--sign"]).ok();
+    }
+    world.export_log();
+    let size = world.log().len();
+    world.host(&[&"log", &"export", &folder]).ok().says("0 files written");
+    let files = tree(&folder);
+    for name in ["tile/0/000", "tile/1/000.p/1", "tile/entries/000", &format!("tile/entries/001.p/{}", size - 256)] {
+        assert!(files.contains_key(name), "{name}: {:?}", files.keys());
+    }
+
+    // A copy on L: each file that its checkpoint needs, altered, cut short, longer, a link, or gone.
+    let copy = world.at("copy");
+    copy_tree(&folder, &copy);
+    let check = || world.verify_log().with(&[&"--export", &copy]);
+    check().ok().says(&format!("has the first {size} entries, unchanged"));
+    for name in ["tile/0/000", "tile/1/000.p/1", "tile/entries/000"] {
+        let path = copy.join(name);
+        let whole = fs::read(&path).expect("a tile");
+        let mut altered = whole.clone();
+        let middle = altered.len() / 2;
+        altered[middle] ^= 1;
+        for bytes in [altered, whole[1..].to_vec(), [&whole[..], b"x"].concat()] {
+            fs::write(&path, bytes).expect("changed");
+            check().refused(&format!("{name}` is not what the log has there"));
+        }
+        fs::remove_file(&path).expect("removed");
+        check().refused(&format!("{name}` is missing"));
+        std::os::unix::fs::symlink(folder.join(name), &path).expect("a link");
+        check().usage("is a symbolic link");
+        fs::remove_file(&path).expect("removed");
+        fs::write(&path, whole).expect("as it was");
+    }
+    check().ok();
+    // Another log's folder is not written to, nor one that is ahead of us.
+    let other = World::ready();
+    other.host(&[&"log", &"export", &copy]).refused("is not signed by `example.org/countersign-log`");
+    let database = world.database();
+    let last = size as u64 - 1;
+    database.execute("DELETE FROM entries WHERE idx = ?1", [last]).expect("deleted");
+    rehash(&database);
+    world
+        .host(&[&"log", &"export", &folder])
+        .refused(&format!("is a checkpoint of {size} entries, but there are {last}"));
+    check().refused(&format!("is a checkpoint of {size} entries, but there are {last}"));
+}
+
+#[test]
+fn a_proof_shows_that_a_signature_was_announced() {
+    let world = World::ready();
+    let release = world.signed();
+    let intent = world.logged("intent")[0]["index"].as_u64().expect("an index");
+    let (file, proof, key) = (release.join("foo.tar"), world.at("foo.tar.tlog-proof"), world.log_key());
+    let said = world.host(&[&"log", &"prove", &file, &"-o", &proof, &"--json"]).ok().json();
+    assert_eq!((&said["entry"], &said["log_key"]), (&intent.into(), &key.as_str().into()));
+    assert!(fs::read_to_string(&proof).expect("a proof").starts_with("c2sp.org/tlog-proof@v1\nextra "));
+    let verify =
+        |file: &Path, proof: &Path, key: &str| world.verify(file).with(&[&"--proof", &proof, &"--log-key", &key]);
+    let good = format!("announced in entry {intent} of the log");
+    verify(&file, &proof, &key).ok().says("good").says(&good);
+    let vkey = world.at("log.vkey");
+    fs::write(&vkey, format!("{key}\n")).expect("a file");
+    verify(&file, &proof, vkey.to_str().expect("a path")).ok().says(&good);
+    // One intent speaks of every file of its release: of the list, and of the signature, too.
+    for name in ["SHA256SUMS", "foo.txt", "foo.tar.asc"] {
+        let proof = world.at("other.tlog-proof");
+        world.host(&[&"log", &"prove", &release.join(name), &"-o", &proof]).ok();
+        verify(&file, &proof, &key).ok().says(&good);
+    }
+    // Beside the file, unless it is said where.
+    let lone = world.at("foo.txt");
+    copy(&release.join("foo.txt"), &lone);
+    world.host(&[&"log", &"prove", &lone]).ok();
+    assert!(world.at("foo.txt.tlog-proof").is_file());
+
+    // The log goes on; the proof stays.
+    let second = world.sign_another();
+    verify(&file, &proof, &key).ok();
+    let of_second = world.at("second.tlog-proof");
+    world.host(&[&"log", &"prove", &second.join("SHA256SUMS"), &"-o", &of_second]).ok();
+    verify(&release.join("foo.txt"), &of_second, &key).refused("does not say that a file with SHA-256");
+    verify(&file, &of_second, &key).refused("another index in the log");
+    // The same bytes in two releases: each signature names its own entry.
+    let same = second.join("foo.tar");
+    world.host(&[&"log", &"prove", &same, &"-o", &of_second]).usage("several entries speak of");
+    world.host(&[&"log", &"prove", &same, &"-o", &of_second, &"--entry", &intent.to_string()]).ok();
+    verify(&same, &of_second, &key).refused("announces another signature of this file");
+    verify(&file, &of_second, &key).ok();
+
+    let stranger = World::ready().log_key();
+    verify(&file, &proof, &stranger).refused("is not signed by `example.org/countersign-log`");
+    verify(&file, &proof, "not a key").usage("is not a note's key");
+    let whole = fs::read_to_string(&proof).expect("a proof");
+    for (good, bad, why) in [
+        ("@v1", "@v2", "is not a proof of the form"),
+        (&*format!("index {intent}"), "index 0", "does not lead from entry 0"),
+        ("extra ", "extra A", "is not a proof of the form"),
+        ("countersign-log\n", "countersign-lag\n", "that does not hold"),
+    ] {
+        assert!(whole.contains(good));
+        fs::write(&proof, whole.replacen(good, bad, 1)).expect("changed");
+        verify(&file, &proof, &key).refused(why);
+    }
+    fs::write(&proof, &whole).expect("as it was");
+    world.verify(&release).with(&[&"--proof", &proof, &"--log-key", &key]).usage("--proof is about one file");
+    let unknown = world.at("unknown");
+    fs::write(&unknown, "unknown").expect("a file");
+    world.host(&[&"log", &"prove", &unknown]).refused("the log has no intent to sign");
+}
+
+impl World {
+    /// A release of the same artifacts with another version.
+    fn sign_another(&self) -> PathBuf {
+        let granted = self.grant_of("1.2.4", &[]);
+        let build = self.build(&[("foo.txt", b"other\n"), ("foo.tar", &[7; 100_000])]);
+        self.attest(&granted, &build).ok();
+        self.sign(&granted, &build).ok();
+        self.release(&granted)
+    }
+}
+
+#[test]
+fn the_list_shows_what_fits_every_filter() {
+    let world = World::ready();
+    world.signed();
+    world.host(&[&"grant", &"bar", &"1", &"--builder", &"m1", &"-o", &world.new_folder("g")]).ok();
+    let all = world.log();
+    let with = |filters: common::Arguments<'_>| -> Vec<u64> {
+        let said = world.host(&[&"log", &"list", &"--json"]).with(filters).ok().json();
+        let entries = said["entries"].as_array().expect("a list").clone();
+        entries.iter().map(|entry| entry["index"].as_u64().expect("an index")).collect()
+    };
+    let those = |fits: &dyn Fn(&Value) -> bool| -> Vec<u64> {
+        all.iter().filter(|entry| fits(entry)).map(|entry| entry["index"].as_u64().expect("an index")).collect()
+    };
+    assert_eq!(with(&[&"--kind", &"intent"]), those(&|entry| entry["kind"] == "intent"));
+    let of_grants = those(&|entry| {
+        ["grant-issued", "evidence-accepted", "intent", "outcome"].contains(&entry["kind"].as_str().expect("a kind"))
+    });
+    let (foo, bar) = of_grants.split_at(of_grants.len() - 1);
+    assert_eq!(with(&[&"--project", &"foo"]), foo);
+    assert_eq!(with(&[&"--project", &"bar"]), bar);
+    assert_eq!(with(&[&"--project", &"bar", &"--kind", &"intent"]), [0_u64; 0]);
+    let intent = &world.logged("intent")[0];
+    let key = intent["key"].as_str().expect("a key");
+    let has_key = those(&|entry| entry["key"] == key);
+    assert!(has_key.len() >= 2, "{has_key:?}");
+    assert_eq!(with(&[&"--key", &key]), has_key);
+    assert_eq!(with(&[&"--key", &key.to_lowercase()]), has_key);
+    let digest = intent["artifacts"]["foo.txt"].as_str().expect("a digest");
+    assert_eq!(with(&[&"--digest", &digest]), those(&|entry| entry["kind"] == "intent"));
+    let grant = intent["grant"].as_str().expect("a grant");
+    assert_eq!(with(&[&"--digest", &grant]), those(&|entry| entry["grant"] == grant));
+    assert_eq!(with(&[&"--since", &"1h-ago"]).len(), all.len());
+    assert_eq!(with(&[&"--since", &"2100-01-01T00:00:00Z"]), [0_u64; 0]);
+    if common::can_travel() {
+        let later = world.host(&[&"log", &"list", &"--json", &"--since", &"1h-ago"]).at("+2h").ok().json();
+        assert_eq!(later["entries"], Value::Array(Vec::new()));
+    }
+    world.host(&[&"log", &"list", &"--since", &"yesterday"]).usage("`14d-ago`");
+    world.host(&[&"log", &"list", &"--digest", &"abc"]).usage("is not a SHA-256 digest");
+    world.host(&[&"log", &"list", &"--kind", &"nothing"]).usage("log-created");
+}
+
+/// Go's implementation of transparency logs, and nothing of ours, decides.
+#[test]
+fn go_verifies_the_log_and_refuses_what_was_changed() {
+    let Some(program) = go_log() else { return };
+    let world = World::ready();
+    let key = world.log_key();
+    let early = world.checkpoint("early");
+    let release = world.signed();
+    let late = world.checkpoint("late");
+    while world.log().len() < 258 {
+        world.host(&[&"key", &"check", &"--sign"]).ok();
+    }
+    let folder = world.export_log();
+    let size = world.log().len();
+    let verify = |folder: &Path| tool(&program, &[&"tiles", &key, &folder, &early, &late], &world.at(""));
+    let refuses = |folder: &Path| tool_refuses(&program, &[&"tiles", &key, &folder, &early, &late], &world.at(""));
+    verify(&folder).says(&format!("{size} entries, 2 older checkpoints"));
+
+    let proof = world.at("proof");
+    world.host(&[&"log", &"prove", &release.join("foo.tar"), &"-o", &proof]).ok();
+    let entry = &world.logged("intent")[0];
+    let said = tool(&program, &[&"proof", &key, &proof], &world.at(""));
+    let proven: Value = serde_json::from_str(said.stdout.lines().nth(1).expect("an entry")).expect("JSON");
+    assert_eq!(proven, *entry);
+    let whole = fs::read_to_string(&proof).expect("a proof");
+    fs::write(&proof, whole.replacen("extra eyJpbmRleCI6", "extra eyJpbmRleCI7", 1)).expect("changed");
+    tool_refuses(&program, &[&"proof", &key, &proof], &world.at(""));
+
+    // An altered letter, in each kind of file.
+    for name in ["tile/entries/000", "tile/0/000", "tile/1/000.p/1", "checkpoint"] {
+        let path = folder.join(name);
+        let bytes = fs::read(&path).expect("a file");
+        let mut altered = bytes.clone();
+        altered[30] ^= 1;
+        fs::write(&path, altered).expect("changed");
+        refuses(&folder);
+        fs::write(&path, bytes).expect("as it was");
+    }
+    verify(&folder);
+
+    // A truncated log: this host signs the checkpoint of fewer entries.
+    let truncated = world.at("truncated");
+    let database = world.database();
+    let late_size: u64 =
+        fs::read_to_string(&late).expect("a note").lines().nth(1).expect("a size").parse().expect("a number");
+    database.execute("DELETE FROM entries WHERE idx >= ?1", [late_size - 1]).expect("deleted");
+    rehash(&database);
+    world.host(&[&"log", &"export", &truncated]).ok();
+    refuses(&truncated).says(&format!("{late_size} entries were there, {} are left", late_size - 1));
+    // A forked one: as long as before, and other entries.
+    let forked = world.at("forked");
+    for _ in 0..3 {
+        world.host(&[&"key", &"check", &"--sign"]).ok();
+    }
+    world.host(&[&"log", &"export", &forked]).ok();
+    refuses(&forked).says("the log does not go on from it");
+    tool(&program, &[&"tiles", &key, &forked, &early], &world.at(""));
+}
+
+/// The Go program in `tests/go-log`, built; see [`tokens::missing`](common::tokens::missing).
+fn go_log() -> Option<String> {
+    match std::env::var("COUNTERSIGN_TEST_GO_LOG") {
+        Ok(path) => Some(path),
+        Err(_) => common::tokens::missing("COUNTERSIGN_TEST_GO_LOG (tests/equipment.sh go-log builds it)"),
+    }
+}
