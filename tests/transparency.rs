@@ -402,6 +402,34 @@ impl World {
     }
 }
 
+/// The token signs the state of the log that ends with the intent.
+#[test]
+fn each_release_signature_names_the_index_and_the_root_of_its_intent() {
+    if !common::have(&["gpgv"]) {
+        return;
+    }
+    let world = World::ready();
+    let release = world.signed();
+    world.sign_another();
+    let database = world.database();
+    let intent = world.logged("intent")[0]["index"].as_u64().expect("an index");
+    let mut tree = Growing::default();
+    for index in 0..=intent {
+        tree.push(text(&database, index).as_bytes());
+    }
+    for file in ["foo.txt", "foo.tar", "SHA256SUMS"] {
+        let (file, signature) = (release.join(file), release.join(format!("{file}.asc")));
+        let gpgv: [&dyn AsRef<std::ffi::OsStr>; 6] =
+            [&"--status-fd", &"1", &"--keyring", &world.certificate(), &signature, &file];
+        let said = tool("gpgv", &gpgv, &world.at(""));
+        let (_, notation) = said.stdout.split_once("NOTATION_NAME log@example.org\n").expect("the notation");
+        let lines = notation.lines().map_while(|line| line.strip_prefix("[GNUPG:] NOTATION_DATA "));
+        // In a status line a space is written out.
+        let value = lines.collect::<String>().replace("%20", " ");
+        assert_eq!(value, format!("{intent} {}", tree.root()));
+    }
+}
+
 #[test]
 fn the_list_shows_what_fits_every_filter() {
     let world = World::ready();

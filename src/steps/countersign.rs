@@ -206,7 +206,8 @@ pub fn countersign(
             (ledger.intend(now, intent.clone())?, intent)
         }
     };
-    let mut run = Run { build: &build, home, ledger, index, intent, token_signatures: 0, unsettled: None, card };
+    let log = format!("{index} {}", ledger.root(index + 1)?);
+    let mut run = Run { build: &build, home, ledger, index, log, intent, token_signatures: 0, unsettled: None, card };
     let signed = run.sign_all(&sums, token, token_signatures, interaction);
     let Run { token_signatures, unsettled, card, intent, .. } = run;
     let result = match &signed {
@@ -256,6 +257,8 @@ struct Run<'a> {
     home: &'a Home,
     ledger: &'a mut Ledger,
     index: u64,
+    /// What the signatures say of the log: the intent's index, and the root of the tree that ends with it.
+    log: String,
     intent: Intent,
     token_signatures: u64,
     /// The file that the token is asked to sign, until its answer is kept.
@@ -315,7 +318,7 @@ impl Run<'_> {
         let domain = &self.intent.notation_domain;
         let mut notations = vec![
             (format!("grant@{domain}"), self.intent.grant.to_string()),
-            (format!("log@{domain}"), self.index.to_string()),
+            (format!("log@{domain}"), self.log.clone()),
         ];
         let form = self.build.sums.coverage().notation().filter(|_| file == SUMS);
         notations.extend(form.map(|form| (format!("form@{domain}"), form.to_owned())));
