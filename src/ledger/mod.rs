@@ -49,6 +49,7 @@ const TABLES: &str = "
     CREATE TABLE grants (grant_id TEXT PRIMARY KEY, project TEXT NOT NULL, issued INTEGER NOT NULL, accepted INTEGER,
         intent INTEGER, signed INTEGER, released INTEGER, revoked INTEGER);
     CREATE INDEX grants_of_project ON grants (project);
+    CREATE INDEX grants_of_intent ON grants (intent);
     CREATE TABLE grant_entries (grant_id TEXT, idx INTEGER, PRIMARY KEY (grant_id, idx)) WITHOUT ROWID;
     CREATE TABLE digests (digest TEXT, idx INTEGER, PRIMARY KEY (digest, idx)) WITHOUT ROWID;
     CREATE TABLE signatures (intent INTEGER, file TEXT, signature TEXT NOT NULL, PRIMARY KEY (intent, file));

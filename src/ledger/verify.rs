@@ -258,7 +258,10 @@ impl Check<'_> {
             let read = || Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?));
             let (index, file, signature): (u64, _, _) = read().map_err(fail)?;
             if current.as_ref().is_none_or(|(of, _)| *of != index) {
-                let files = self.intent(index)?.map(|intent| intent.signed_files().map(str::to_owned).collect()).unwrap_or_default();
+                let files = self
+                    .intent(index)?
+                    .map(|intent| intent.signed_files().map(str::to_owned).collect())
+                    .unwrap_or_default();
                 current = Some((index, files));
             }
             if !current.as_ref().is_some_and(|(_, files)| files.contains(&file)) {

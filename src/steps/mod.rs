@@ -20,9 +20,9 @@ pub mod countersign;
 pub mod evidence;
 #[cfg(feature = "host")]
 pub mod grant;
-pub mod logged;
 #[cfg(feature = "host")]
 pub mod journal;
+pub mod logged;
 #[cfg(feature = "host")]
 pub mod policy;
 #[cfg(feature = "host")]
