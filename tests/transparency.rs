@@ -423,7 +423,8 @@ fn each_release_signature_names_the_index_and_the_root_of_its_intent() {
             [&"--status-fd", &"1", &"--keyring", &world.certificate(), &signature, &file];
         let said = tool("gpgv", &gpgv, &world.at(""));
         let (_, notation) = said.stdout.split_once("NOTATION_NAME log@example.org\n").expect("the notation");
-        let lines = notation.lines().map_while(|line| line.strip_prefix("[GNUPG:] NOTATION_DATA "));
+        let lines = notation.lines().take_while(|line| !line.starts_with("[GNUPG:] NOTATION_NAME "));
+        let lines = lines.filter_map(|line| line.strip_prefix("[GNUPG:] NOTATION_DATA "));
         // In a status line a space is written out.
         let value = lines.collect::<String>().replace("%20", " ");
         assert_eq!(value, format!("{intent} {}", tree.root()));

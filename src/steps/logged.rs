@@ -87,16 +87,16 @@ fn speaks_of(entry: &Entry, digest: Sha256, signed: &Signed, checkpoint: &Checkp
     let other = |what| Err(NotLogged::OtherSignature { index, what });
     let grant = match &entry.event {
         Event::Intent(intent) if intent.sums == digest || intent.artifacts.values().any(|it| *it == digest) => {
+            let named = noted(signed, "log@").unwrap_or_default();
+            let (named_index, named_root) = named.split_once(' ').unwrap_or((named, ""));
+            if named_index != index.to_string() {
+                return other("index in the log");
+            }
             if intent.key != signed.key {
                 return other("key");
             }
             if intent.created != signed.created {
                 return other("time");
-            }
-            let named = noted(signed, "log@").unwrap_or_default();
-            let (named_index, named_root) = named.split_once(' ').unwrap_or((named, ""));
-            if named_index != index.to_string() {
-                return other("index in the log");
             }
             // What the token signed is the state that ends with the intent.
             if checkpoint.size == index + 1 && !named_root.is_empty() && named_root != checkpoint.root.to_string() {
