@@ -23,6 +23,7 @@ test: cargo ## all tests, with the equipment they need (see tests/equipment.sh)
 	COUNTERSIGN_TEST_VIRTUAL_CARD=$$(tests/equipment.sh virtual-card) && export COUNTERSIGN_TEST_VIRTUAL_CARD && \
 	COUNTERSIGN_TEST_GO_LOG=$$(tests/equipment.sh go-log) && export COUNTERSIGN_TEST_GO_LOG && \
 	COUNTERSIGN_TEST_SECOND_CARD=$$(tests/equipment.sh second-card) && export COUNTERSIGN_TEST_SECOND_CARD && \
+	COUNTERSIGN_TEST_SECURESYSTEMSLIB=$$(tests/equipment.sh securesystemslib) && export COUNTERSIGN_TEST_SECURESYSTEMSLIB && \
 	cargo nextest run --locked && \
 	cargo test --doc --locked && \
 	HW_CARD_IS_FOR_TESTS=yes tests/with-virtual-card \

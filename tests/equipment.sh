@@ -7,6 +7,8 @@
 #   tests/equipment.sh virtual-card   build the virtual OpenPGP card once; print its path
 #   tests/equipment.sh go-log         build the check of logs with Go's own implementation once; print its path
 #   tests/equipment.sh second-card    install another author's virtual card once; print the Python that runs it
+#   tests/equipment.sh securesystemslib
+#                                     install securesystemslib once; print the Python that runs it
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -167,27 +169,40 @@ go_log() {
     printf '%s\n' "$home/go-log"
 }
 
-# A virtual environment has its own path in it, so it is made in its place, and marked when it is whole.
-second_card() {
-    local home lock
-    home=$(cached second-card build-requirements.txt requirements.txt)
+# Installs what is in the folder $1 into a virtual environment of its own, with the function $3. Such an environment has its
+# own path in it, so it is made in its place, and marked when it is whole.
+installed() {
+    local name=$1 what=$2 fill=$3 home lock
+    home=$(cd "$here/$name" && cached "$name" *requirements.txt)
     if [[ ! -f $home/whole ]]; then
-        take_turn "$home" 'the second virtual card'
+        take_turn "$home" "$what"
     fi
     if [[ ! -f $home/whole ]]; then
-        say 'installing the second virtual card (once)'
+        say "installing $what (once)"
         python3 -m venv --clear "$home/venv" >&2
-        local install=("$home/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all:)
-        "${install[@]}" -r "$here/second-card/build-requirements.txt" >&2
-        # Without isolation, in which pip would fetch what it builds with, and look at no digest.
-        "${install[@]}" --no-binary smartcard,smartcard-app-openpgp --no-build-isolation -r "$here/second-card/requirements.txt" >&2
+        "$fill" "$here/$name" \
+            "$home/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: >&2
         touch "$home/whole"
     fi
     printf '%s\n' "$home/venv/bin/python"
 }
 
+fill_second_card() {
+    local folder=$1
+    shift
+    "$@" -r "$folder/build-requirements.txt"
+    # Without isolation, in which pip would fetch what it builds with, and look at no digest.
+    "$@" --no-binary smartcard,smartcard-app-openpgp --no-build-isolation -r "$folder/requirements.txt"
+}
+
+fill_securesystemslib() {
+    local folder=$1
+    shift
+    "$@" -r "$folder/requirements.txt"
+}
+
 usage() {
-    sed -n '4,9s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '4,11s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 
@@ -196,6 +211,7 @@ case ${1:-} in
     kryoptic) built kryoptic libkryoptic_pkcs11.so 'the Kryoptic PKCS#11 module' ;;
     virtual-card) built virtual-card virtual-card 'the virtual OpenPGP card' ;;
     go-log) go_log ;;
-    second-card) second_card ;;
+    second-card) installed second-card 'the second virtual card' fill_second_card ;;
+    securesystemslib) installed securesystemslib securesystemslib fill_securesystemslib ;;
     *) usage ;;
 esac
