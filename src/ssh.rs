@@ -2,10 +2,17 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ssh_key::public::{EcdsaPublicKey, KeyData};
-use ssh_key::{Algorithm, HashAlg, LineEnding, SshSig};
+use ssh_key::{Algorithm, HashAlg, SshSig};
 
 use crate::domain::key::{Curve, PublicKey as Numbers};
+
+const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
+const END: &str = "-----END SSH SIGNATURE-----";
+/// The one version of the format (PROTOCOL.sshsig).
+const VERSION: u32 = 1;
 
 /// Set by a FIDO key when its owner touched it (PROTOCOL.u2f).
 const USER_PRESENT: u8 = 1;
@@ -40,6 +47,14 @@ pub enum BadSshSignature {
     /// Not armour of one signature and nothing else.
     #[error("is not a signature as `ssh-keygen -Y sign` writes it: {0}")]
     Malformed(String),
+    /// Its key makes no such signatures.
+    #[error("is by a key of kind `{key}`, but says that it is of kind `{found}`")]
+    Algorithm {
+        /// The key's kind.
+        key: String,
+        /// What it says.
+        found: String,
+    },
     /// Made for something else: a mail, a commit, a login.
     #[error("is in the namespace `{found}`, not `{expected}`")]
     Namespace {
@@ -112,20 +127,26 @@ impl fmt::Display for PublicKey {
 impl Signature {
     /// Whether bytes could be one, for whoever has to choose.
     pub fn is_likely(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"-----BEGIN SSH SIGNATURE-----")
+        bytes.starts_with(BEGIN.as_bytes())
     }
 
     /// Reads one. Nothing may stand around it.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadSshSignature> {
-        let signature = SshSig::from_pem(bytes).map_err(|error| BadSshSignature::Malformed(error.to_string()))?;
-        let written =
-            signature.to_pem(LineEnding::LF).map_err(|error| BadSshSignature::Malformed(error.to_string()))?;
-        // One signature has one spelling, apart from the width of its lines.
-        let letters = |text: &[u8]| text.iter().copied().filter(|byte| *byte != b'\n').collect::<Vec<_>>();
-        match letters(bytes) == letters(written.as_bytes()) {
-            true if signature.reserved().is_empty() => Ok(Self(signature)),
-            true => Err(BadSshSignature::Malformed("its reserved field is not empty".to_owned())),
-            false => Err(BadSshSignature::Malformed("it is not written as ssh-keygen writes it".to_owned())),
+        let malformed = |reason: &str| BadSshSignature::Malformed(reason.to_owned());
+        let signature = SshSig::from_pem(bytes).map_err(|error| malformed(&error.to_string()))?;
+        if signature.version() != VERSION {
+            return Err(malformed("it is of another version"));
+        }
+        if !signature.reserved().is_empty() {
+            return Err(malformed("its reserved field is not empty"));
+        }
+        // One signature has one spelling, apart from the width of its lines. The library cannot be asked to write it again:
+        // it does not write FIDO keys of P-256 as ssh-keygen does.
+        let text: String = String::from_utf8_lossy(bytes).split('\n').collect();
+        let base64 = text.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END));
+        match base64.is_some_and(|base64| STANDARD.decode(base64).is_ok()) {
+            true => Ok(Self(signature)),
+            false => Err(malformed("it is not written as ssh-keygen writes it")),
         }
     }
 
@@ -145,10 +166,20 @@ impl Signature {
             let found = self.0.namespace().chars().take(60).collect();
             return Err(BadSshSignature::Namespace { found, expected: namespace });
         }
+        // What a signature says of its own algorithm nobody signed, and the library checks it with the key under any name:
+        // what a FIDO key made could pass for a signature without flags.
+        let (by, found) = (key.0.algorithm(), self.0.algorithm());
+        let fits = match (&by, &found) {
+            // A key of RSA makes signatures with more than one hash function.
+            (Algorithm::Rsa { .. }, Algorithm::Rsa { hash: Some(_) }) => true,
+            (by, found) => by == found,
+        };
+        if !fits {
+            let found = found.to_string().chars().take(60).collect();
+            return Err(BadSshSignature::Algorithm { key: by.to_string(), found });
+        }
         key.0.verify(namespace, message, &self.0).map_err(|_| BadSshSignature::Mismatch)?;
-        // Of the key, not of the signature: what a signature says of its own algorithm nobody signed, and the library checks
-        // a FIDO signature under any other name too.
-        let by_fido = matches!(key.0.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256);
+        let by_fido = matches!(by, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256);
         // Behind the signature's own bytes stand the flags and a counter of four bytes.
         let flags = self.0.signature_bytes().iter().rev().nth(4).copied().unwrap_or(0);
         match by_fido && flags & USER_PRESENT == 0 {
@@ -161,6 +192,7 @@ impl Signature {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ssh_key::LineEnding;
     use ssh_key::private::{Ed25519Keypair, PrivateKey};
     use ssh_key::public::{KeyData, SkEd25519};
 
@@ -192,8 +224,10 @@ mod tests {
         assert_eq!(check(fido(USER_PRESENT, Algorithm::SkEd25519)), Ok(()));
         assert_eq!(check(fido(USER_PRESENT | 4, Algorithm::SkEd25519)), Ok(()));
         assert_eq!(check(fido(4, Algorithm::SkEd25519)), Err(BadSshSignature::Untouched));
-        // The name of the algorithm is not signed: under another the touch must be there too.
-        let other = Algorithm::Rsa { hash: Some(HashAlg::Sha512) };
-        assert_eq!(check(fido(0, other)), Err(BadSshSignature::Untouched));
+        // The name of the algorithm is not signed: under another it is nobody's, touched or not.
+        for flags in [0, USER_PRESENT] {
+            let refused = check(fido(flags, Algorithm::Rsa { hash: Some(HashAlg::Sha512) }));
+            assert!(matches!(refused, Err(BadSshSignature::Algorithm { .. })), "{refused:?}");
+        }
     }
 }

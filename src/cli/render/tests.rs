@@ -297,6 +297,10 @@ fn approve_errors() -> Vec<ApproveError> {
         BadApproval::Key(KeyTrouble::KeyRevoked { key: key(), reason: text() }),
         BadApproval::Ssh(BadSshSignature::Malformed(text())),
         BadApproval::Ssh(BadSshSignature::Namespace { found: "git".into(), expected: "countersign-grant" }),
+        BadApproval::Ssh(BadSshSignature::Algorithm {
+            key: "sk-ssh-ed25519@openssh.com".into(),
+            found: "rsa-sha2-512".into(),
+        }),
         BadApproval::Ssh(BadSshSignature::Mismatch),
         BadApproval::Ssh(BadSshSignature::Untouched),
     ];
