@@ -8,7 +8,8 @@ use clap::Args;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, geteuid, getrlimit};
 use rustix::system::uname;
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::progress::Bar;
@@ -176,8 +177,8 @@ fn read_predicate(path: &Path, predicate_type: String) -> Result<Predicate, CliE
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_PREDICATE)?;
     let fail = |reason: String| CliError::Usage(format!("predicate `{}` {reason}", path.display()));
     check_keys(&bytes).map_err(|error| fail(format!("is not JSON: {error}")))?;
-    match serde_json::from_slice(&bytes) {
-        Ok(predicate @ Value::Object(_)) => Ok(Predicate::Given { predicate_type, predicate }),
+    match serde_json::from_slice::<Box<RawValue>>(&bytes) {
+        Ok(predicate) if predicate.get().starts_with('{') => Ok(Predicate::Given { predicate_type, predicate }),
         _ => Err(fail("is not a JSON object".to_owned())),
     }
 }

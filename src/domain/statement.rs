@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::artifact::{Artifact, ArtifactList, BadList};
@@ -78,6 +79,17 @@ struct Raw {
     predicate: Value,
 }
 
+/// A statement to be written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    #[serde(rename = "_type")]
+    kind: &'static str,
+    subject: Vec<Value>,
+    predicate_type: &'a str,
+    predicate: &'a RawValue,
+}
+
 /// A ResourceDescriptor of the framework.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -126,8 +138,14 @@ impl Statement {
     }
 
     /// The bytes of a statement about `artifacts`, for the build that `label` speaks of. `predicate` is of the type
-    /// `predicate_type`; the grant stands in the annotations too, because the predicate may know no place for it.
-    pub fn write(label: &BuildKeyLabel, artifacts: &ArtifactList, predicate_type: &str, predicate: &Value) -> Vec<u8> {
+    /// `predicate_type`, and stands there as it is; the grant stands in the annotations too, because the predicate may know no
+    /// place for it.
+    pub fn write(
+        label: &BuildKeyLabel,
+        artifacts: &ArtifactList,
+        predicate_type: &str,
+        predicate: &RawValue,
+    ) -> Vec<u8> {
         let subject = |artifact: &Artifact| {
             json!({
                 "name": artifact.name,
@@ -135,12 +153,8 @@ impl Statement {
                 "annotations": { "grant": label.grant },
             })
         };
-        let statement = json!({
-            "_type": STATEMENT,
-            "subject": artifacts.iter().map(subject).collect::<Vec<_>>(),
-            "predicateType": predicate_type,
-            "predicate": predicate,
-        });
+        let subject = artifacts.iter().map(subject).collect();
+        let statement = Written { kind: STATEMENT, subject, predicate_type, predicate };
         serde_json::to_vec(&statement).expect("a statement can be written as JSON")
     }
 }
@@ -271,7 +285,8 @@ mod tests {
         let artifact =
             |name: &str| Artifact { name: name.parse().expect("a name"), digest: Sha256::of(name.as_bytes()) };
         let artifacts = ArtifactList::sort(vec![artifact("b.deb"), artifact("a.tar.xz")]).expect("a list");
-        let bytes = Statement::write(&label(), &artifacts, SLSA_PROVENANCE, &provenance(&label(), "Linux", now));
+        let predicate = serde_json::value::to_raw_value(&provenance(&label(), "Linux", now)).expect("JSON");
+        let bytes = Statement::write(&label(), &artifacts, SLSA_PROVENANCE, &predicate);
         String::from_utf8(bytes).expect("JSON is text")
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::Progress;
 use super::build_key::{BuildKey, KeyFault, SECRET_KEYS, Secret};
@@ -41,8 +41,8 @@ pub enum Predicate {
     Given {
         /// Its type, a URI.
         predicate_type: String,
-        /// The predicate.
-        predicate: Value,
+        /// The predicate, as it is written.
+        predicate: Box<RawValue>,
     },
 }
 
@@ -149,7 +149,10 @@ pub fn attest(
             let Secret::Ed25519(secret) = &key.secret else { unreachable!("the key is of its label's scheme") };
             let (kind, predicate) = match predicate.unwrap_or_else(|| Predicate::Provenance { system: String::new() }) {
                 Predicate::Given { predicate_type, predicate } => (predicate_type, predicate),
-                Predicate::Provenance { system } => (SLSA_PROVENANCE.to_owned(), provenance(&label, &system, now)),
+                Predicate::Provenance { system } => {
+                    let predicate = to_raw_value(&provenance(&label, &system, now)).expect("it can be written as JSON");
+                    (SLSA_PROVENANCE.to_owned(), predicate)
+                }
             };
             vec![(ENVELOPE.to_owned(), seal(&Statement::write(&label, &list, &kind, &predicate), secret))]
         }
