@@ -5,12 +5,11 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use common::keyring::Keyring;
 use common::world::World;
-use common::{Arguments, Said, copy_tree, have, listing, tool, tool_refuses};
+use common::{Arguments, copy_tree, have, listing, tool, tool_refuses};
 
 macro_rules! every_kind {
     ($($name:ident: $kind:literal;)*) => {
@@ -92,7 +91,7 @@ fn agree_on_a_release(make: fn() -> Option<World>, kind: &str) {
 }
 
 fn gpg_takes_the_certificate_and_its_revocation(world: &World, release: &Path) {
-    let gpg = Gpg::new(world);
+    let gpg = Keyring::new(&world.at("gnupg"));
     gpg.run(&[&"--import", &world.certificate()]);
     let said = gpg.run(&[&"--status-fd", &"1", &"--verify", &release.join("foo.txt.asc"), &release.join("foo.txt")]);
     assert!(said.stdout.contains("GOODSIG") && said.stdout.contains("grant@example.org"), "{said:?}");
@@ -133,7 +132,7 @@ fn builder_without_countersign() {
     "##;
     let built = |armour: &str| {
         let world = World::ready();
-        let gpg = Gpg::new(&world);
+        let gpg = Keyring::new(&world.at("gnupg"));
         let granted = world.grant();
         let build = world.build(&[("foo.txt", b"text\n"), ("foo-2.tar", &[7; 100_000])]);
         gpg.tool("bash", &[&"-c", &script, &"builder", &granted.key, &armour], &build.folder);
@@ -161,7 +160,7 @@ fn builder_who_signs_as_text() {
         return;
     }
     let world = World::ready();
-    let gpg = Gpg::new(&world);
+    let gpg = Keyring::new(&world.at("gnupg"));
     let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
     gpg.run(&[&"--import", &granted.key]);
     fs::write(build.at("build.manifest"), granted.header() + &build.entries()).expect("the manifest");
@@ -178,59 +177,9 @@ fn certificate_as_gpg_exports_it() {
     }
     let world = World::ready();
     let release = world.signed();
-    let gpg = Gpg::new(&world);
+    let gpg = Keyring::new(&world.at("gnupg"));
     gpg.run(&[&"--import", &world.certificate()]);
     let exported = world.at("exported.asc");
     gpg.run(&[&"--armor", &"--output", &exported, &"--export", &common::world::USER_ID]);
     world.countersign(&[&"verify", &"--cert", &exported, &release]).ok();
-}
-
-/// gpg with a keyring of its own.
-struct Gpg {
-    home: PathBuf,
-}
-
-impl Gpg {
-    fn new(world: &World) -> Self {
-        let home = world.at("gnupg");
-        fs::DirBuilder::new().mode(0o700).create(&home).expect("a folder");
-        Self { home }
-    }
-
-    #[track_caller]
-    fn run(&self, arguments: Arguments<'_>) -> Said {
-        let always: Arguments<'_> = &[&"--batch", &"--no-tty", &"--quiet"];
-        self.tool("gpg", &[always, arguments].concat(), &self.home)
-    }
-
-    fn try_run(&self, arguments: Arguments<'_>) {
-        let mut command = Command::new("gpg");
-        command.arg("--homedir").arg(&self.home).args(["--batch", "--no-tty", "--quiet"]);
-        command.args(arguments.iter().map(|argument| argument.as_ref()));
-        command.output().expect("gpg");
-    }
-
-    /// A program that finds this keyring.
-    #[track_caller]
-    fn tool(&self, program: &str, arguments: Arguments<'_>, folder: &Path) -> Said {
-        let home = format!("GNUPGHOME={}", self.home.display());
-        let before: Arguments<'_> = &[&home, &program];
-        tool("env", &[before, arguments].concat(), folder)
-    }
-
-    /// The fields of the one line of this type that `--list-keys` prints.
-    #[track_caller]
-    fn listed(&self, line: &str) -> Vec<String> {
-        let said = self.run(&[&"--with-colons", &"--list-keys"]).stdout;
-        let mut fields = said.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
-        fields.find(|fields| fields[0] == line).unwrap_or_else(|| panic!("no `{line}` in:\n{said}"))
-    }
-}
-
-impl Drop for Gpg {
-    /// Ends the agent that gpg may have started, and no other.
-    fn drop(&mut self) {
-        let _none_was_started =
-            Command::new("gpgconf").arg("--homedir").arg(&self.home).args(["--kill", "all"]).output();
-    }
 }

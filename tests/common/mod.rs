@@ -11,6 +11,7 @@ pub(crate) mod cards;
 pub(crate) mod faults;
 #[cfg(feature = "host")]
 pub(crate) mod gpg;
+pub(crate) mod keyring;
 pub(crate) mod openpgp;
 pub(crate) mod tokens;
 #[cfg(feature = "host")]

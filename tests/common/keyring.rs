@@ -1,0 +1,61 @@
+//! gpg with a keyring of its own: what builders, approvers and whoever verifies may have.
+#![allow(dead_code, reason = "every test crate that includes this file uses its part")]
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Arguments, Said, tool};
+
+/// A home of gpg.
+pub(crate) struct Keyring {
+    home: PathBuf,
+}
+
+impl Keyring {
+    /// A new one.
+    pub(crate) fn new(home: &Path) -> Self {
+        fs::DirBuilder::new().mode(0o700).create(home).expect("a folder");
+        Self { home: home.to_owned() }
+    }
+
+    /// gpg with these arguments, and nobody to ask.
+    #[track_caller]
+    pub(crate) fn run(&self, arguments: Arguments<'_>) -> Said {
+        let always: Arguments<'_> = &[&"--batch", &"--no-tty", &"--quiet"];
+        self.tool("gpg", &[always, arguments].concat(), &self.home)
+    }
+
+    /// As [`Keyring::run`], however it ends.
+    pub(crate) fn try_run(&self, arguments: Arguments<'_>) {
+        let mut command = Command::new("gpg");
+        command.arg("--homedir").arg(&self.home).args(["--batch", "--no-tty", "--quiet"]);
+        command.args(arguments.iter().map(|argument| argument.as_ref()));
+        command.output().expect("gpg");
+    }
+
+    /// A program that finds this keyring.
+    #[track_caller]
+    pub(crate) fn tool(&self, program: &str, arguments: Arguments<'_>, folder: &Path) -> Said {
+        let home = format!("GNUPGHOME={}", self.home.display());
+        let before: Arguments<'_> = &[&home, &program];
+        tool("env", &[before, arguments].concat(), folder)
+    }
+
+    /// The fields of the one line of this type that `--list-keys` prints.
+    #[track_caller]
+    pub(crate) fn listed(&self, line: &str) -> Vec<String> {
+        let said = self.run(&[&"--with-colons", &"--list-keys"]).stdout;
+        let mut fields = said.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+        fields.find(|fields| fields[0] == line).unwrap_or_else(|| panic!("no `{line}` in:\n{said}"))
+    }
+}
+
+impl Drop for Keyring {
+    /// Ends the agent that gpg may have started, and no other.
+    fn drop(&mut self) {
+        let _none_was_started =
+            Command::new("gpgconf").arg("--homedir").arg(&self.home).args(["--kill", "all"]).output();
+    }
+}
