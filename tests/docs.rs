@@ -66,16 +66,43 @@ fn every_key_of_the_configuration_is_documented() {
 
 #[test]
 fn every_test_that_a_page_names_exists() {
-    for (path, least) in [("docs/explanation/threat-model.md", 20), ("docs/explanation/reliability.md", 6)] {
-        let mut named = 0;
-        for code in page(path).split('`').skip(1).step_by(2) {
-            let Some((file, name)) = code.split_once("::") else { continue };
+    for (path, least) in [
+        ("docs/explanation/threat-model.md", 20),
+        ("docs/explanation/reliability.md", 6),
+        ("docs/reference/evidence.md", 15),
+    ] {
+        let page_text = page(path);
+        let named = tests_named_in(&page_text);
+        for (file, name) in &named {
             let tests = page(&format!("tests/{file}.rs"));
-            assert!(tests.contains(&format!("fn {name}(")), "{path}: there is no test `{code}`");
-            named += 1;
+            let before = tests.split_once(&format!("fn {name}(")).map(|(before, _)| before);
+            let above = before.and_then(|before| before.rsplit("\n\n").next());
+            assert!(above.is_some_and(|lines| lines.contains("#[test]")), "{path}: there is no test `{file}::{name}`");
         }
-        assert!(named >= least, "{path} names {named} tests");
+        assert!(named.len() >= least, "{path} names {} tests", named.len());
     }
+}
+
+/// What stands in a page as `file::name`.
+fn tests_named_in(text: &str) -> Vec<(&str, &str)> {
+    text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect()
+}
+
+/// Whoever is said to be able to check evidence was seen to do it, whatever the kind.
+#[test]
+fn every_cell_of_who_can_check_what_names_its_test() {
+    let page = page("docs/reference/evidence.md");
+    let (_, table) = page.split_once("## Who can check what").expect("the table");
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| `")).collect();
+    let mut kinds = BTreeSet::new();
+    for row in rows.iter().take_while(|row| row.matches(" | ").count() == 4) {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        kinds.insert((cells[0], cells[1]));
+        for cell in &cells[2..] {
+            assert!(!tests_named_in(cell).is_empty() || *cell == "nobody", "no test shows that {cells:?}: `{cell}`");
+        }
+    }
+    assert_eq!(kinds.len(), 5, "{kinds:?}");
 }
 
 #[test]

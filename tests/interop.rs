@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::keyring::Keyring;
 use common::world::World;
-use common::{Arguments, copy_tree, have, listing, tool, tool_refuses};
+use common::{Arguments, copy_tree, have, tool, tool_refuses};
 
 macro_rules! every_kind {
     ($($name:ident: $kind:literal;)*) => {
@@ -109,64 +109,6 @@ fn gpg_takes_the_certificate_and_its_revocation(world: &World, release: &Path) {
     fs::write(&armed, revocation.replace("\n:-----BEGIN", "\n-----BEGIN")).expect("written");
     gpg.run(&[&"--import", &armed]);
     assert_eq!(gpg.listed("pub")[1], "r", "without the colon, it revokes");
-}
-
-/// M has coreutils and gpg, and countersign not at all.
-#[test]
-fn builder_without_countersign() {
-    if !have(&["gpg", "sha256sum", "bash", "sed"]) {
-        return;
-    }
-    let script = r##"
-        set -euo pipefail
-        gpg --batch --quiet --import "$1"
-        header() { sed -n "s/^Comment: $1 //p" "$2"; }
-        {
-            printf '# countersign-manifest/1\n'
-            for name in grant builder project version; do
-                printf '# %s: %s\n' "$name" "$(header "$name" "$1")"
-            done
-            sha256sum -- foo*
-        } >build.manifest
-        gpg --batch $2 --output build.manifest.sig --detach-sign build.manifest
-    "##;
-    let built = |armour: &str| {
-        let world = World::ready();
-        let gpg = Keyring::new(&world.at("gnupg"));
-        let granted = world.grant();
-        let build = world.build(&[("foo.txt", b"text\n"), ("foo-2.tar", &[7; 100_000])]);
-        gpg.tool("bash", &[&"-c", &script, &"builder", &granted.key, &armour], &build.folder);
-        assert_eq!(listing(&build.folder), ["build.manifest", "build.manifest.sig", "foo-2.tar", "foo.txt"]);
-        assert_eq!(build.manifest(), granted.header() + &build.entries());
-        (world, granted, build)
-    };
-
-    let (world, granted, build) = built("--no-armor");
-    world.sign(&granted, &build).ok();
-    world.admit().ok();
-    let release = world.releases().join("foo-1.2.3");
-    world.verify(&release).ok();
-    let evidence = release.join("evidence/m1");
-    tool("gpgv", &[&"--keyring", &"./build-key.pgp", &"build.manifest.sig", &"build.manifest"], &evidence);
-
-    let (world, granted, build) = built("--armor");
-    world.sign(&granted, &build).refused("`build.manifest.sig` is not in binary form");
-}
-
-/// Signing by hand, gpg makes a text signature when it is asked to: that is refused, and the reason tells why.
-#[test]
-fn builder_who_signs_as_text() {
-    if !have(&["gpg"]) {
-        return;
-    }
-    let world = World::ready();
-    let gpg = Keyring::new(&world.at("gnupg"));
-    let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
-    gpg.run(&[&"--import", &granted.key]);
-    fs::write(build.at("build.manifest"), granted.header() + &build.entries()).expect("the manifest");
-    let (manifest, signature) = (build.at("build.manifest"), build.at("build.manifest.sig"));
-    gpg.run(&[&"--textmode", &"--output", &signature, &"--detach-sign", &manifest]);
-    world.sign(&granted, &build).refused("a signature over a binary document is expected");
 }
 
 /// Who has the certificate in gpg's keyring alone verifies with what gpg exports.

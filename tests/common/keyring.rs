@@ -20,6 +20,40 @@ impl Keyring {
         Self { home: home.to_owned() }
     }
 
+    /// Makes an Ed25519 key that signs, without a passphrase, and ends after this time. Its fingerprint.
+    #[track_caller]
+    pub(crate) fn make_key(&self, user_id: &str, expires: &str) -> String {
+        let unprotected: Arguments<'_> = &[&"--pinentry-mode", &"loopback", &"--passphrase", &""];
+        let generate: Arguments<'_> = &[&"--quick-generate-key", &user_id, &"ed25519", &"sign", &expires];
+        self.run(&[unprotected, generate].concat());
+        self.listed("fpr")[9].clone()
+    }
+
+    /// Adds a subkey that signs. Its fingerprint.
+    #[track_caller]
+    pub(crate) fn add_subkey(&self, key: &str, expires: &str) -> String {
+        let unprotected: Arguments<'_> = &[&"--pinentry-mode", &"loopback", &"--passphrase", &""];
+        self.run(&[unprotected, &[&"--quick-add-key", &key, &"ed25519", &"sign", &expires]].concat());
+        let said = self.run(&[&"--with-colons", &"--list-keys", &key]).stdout;
+        let last = said.lines().rfind(|line| line.starts_with("fpr:")).expect("a fingerprint");
+        last.split(':').nth(9).expect("a fingerprint").to_owned()
+    }
+
+    /// Revokes a key with the certificate that gpg made beside it.
+    #[track_caller]
+    pub(crate) fn revoke(&self, key: &str) {
+        let guarded =
+            fs::read_to_string(self.home.join(format!("openpgp-revocs.d/{key}.rev"))).expect("its revocation");
+        let armed = self.home.join("armed.rev");
+        fs::write(&armed, guarded.replace("\n:-----BEGIN", "\n-----BEGIN")).expect("written");
+        self.run(&[&"--import", &armed]);
+    }
+
+    /// Where it is.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// gpg with these arguments, and nobody to ask.
     #[track_caller]
     pub(crate) fn run(&self, arguments: Arguments<'_>) -> Said {

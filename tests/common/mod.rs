@@ -211,24 +211,36 @@ pub(crate) fn clean_environment<'c>(command: &'c mut Command, home: &Path) -> &'
 /// Another program, which has to succeed.
 #[track_caller]
 pub(crate) fn tool(program: &str, arguments: Arguments<'_>, folder: &Path) -> Said {
-    let (said, what) = try_tool(program, arguments, folder);
+    tool_fed(program, arguments, folder, b"")
+}
+
+/// As [`tool`], with this on standard input.
+#[track_caller]
+pub(crate) fn tool_fed(program: &str, arguments: Arguments<'_>, folder: &Path, input: &[u8]) -> Said {
+    let (said, what) = try_tool(program, arguments, folder, input);
     said.ended(0, "", &what)
 }
 
 /// Another program, which has to fail.
 #[track_caller]
 pub(crate) fn tool_refuses(program: &str, arguments: Arguments<'_>, folder: &Path) -> Said {
-    let (said, what) = try_tool(program, arguments, folder);
+    tool_refuses_fed(program, arguments, folder, b"")
+}
+
+/// As [`tool_refuses`], with this on standard input.
+#[track_caller]
+pub(crate) fn tool_refuses_fed(program: &str, arguments: Arguments<'_>, folder: &Path, input: &[u8]) -> Said {
+    let (said, what) = try_tool(program, arguments, folder, input);
     assert_ne!(said.code, 0, "{what} has taken what it must refuse: {said:?}");
     said
 }
 
-fn try_tool(program: &str, arguments: Arguments<'_>, folder: &Path) -> (Said, String) {
+fn try_tool(program: &str, arguments: Arguments<'_>, folder: &Path, input: &[u8]) -> (Said, String) {
     let mut command = Command::new(program);
     command.args(arguments.iter().map(|argument| argument.as_ref())).current_dir(folder);
     clean_environment(&mut command, folder);
     let what = format!("{command:?}");
-    (fed(&mut command, b""), what)
+    (fed(&mut command, input), what)
 }
 
 fn fed(command: &mut Command, input: &[u8]) -> Said {

@@ -103,6 +103,16 @@ pub(crate) fn revoked(certificate: &Path, revocation: &str) -> Vec<u8> {
     cert.armored().to_vec().expect("armour in memory")
 }
 
+/// The bytes of an Ed25519 secret.
+#[cfg(feature = "host")]
+pub(crate) fn ed25519_secret(secret: &SecretKeyMaterial) -> [u8; 32] {
+    let SecretKeyMaterial::Unencrypted(secret) = secret else { panic!("an unprotected key") };
+    secret.map(|numbers| match numbers {
+        SecretNumbers::EdDSA { scalar } => scalar.value_padded(32).as_ref().try_into().expect("32 bytes"),
+        other => panic!("{other:?}"),
+    })
+}
+
 /// A certificate whose primary key only certifies, with one signing subkey.
 #[cfg(feature = "host")]
 pub(crate) struct WithSubkey {
@@ -129,11 +139,7 @@ pub(crate) fn with_signing_subkey(user_id: &str) -> WithSubkey {
         .generate();
     let cert = made.expect("a key").0;
     let subkey = cert.keys().subkeys().secret().next().expect("the subkey").key().clone();
-    let SecretKeyMaterial::Unencrypted(secret) = subkey.secret() else { panic!("an unprotected key") };
-    let secret = secret.map(|numbers| match numbers {
-        SecretNumbers::EdDSA { scalar } => scalar.value_padded(32).as_ref().try_into().expect("32 bytes"),
-        other => panic!("{other:?}"),
-    });
+    let secret = ed25519_secret(subkey.secret());
 
     let primary = cert.primary_key().key().clone().parts_into_secret().expect("its secret");
     let mut primary = primary.into_keypair().expect("an unprotected key");

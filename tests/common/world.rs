@@ -229,6 +229,13 @@ impl World {
         Granted::from_json(&run.with(more).ok().json())
     }
 
+    /// As [`World::grant_with`]; m1 made its key itself, and this is its public half.
+    pub(crate) fn grant_enrolled(&self, public: &Path, more: Arguments<'_>) -> Granted {
+        let (folder, builder) = (self.new_folder("grant"), format!("{BUILDER}={}", public.display()));
+        let run = self.host(&[&"grant", &PROJECT, &VERSION, &"--builder", &builder, &"-o", &folder, &"--json"]);
+        Granted::from_json(&run.with(more).ok().json())
+    }
+
     /// What a builder built.
     pub(crate) fn build(&self, artifacts: &[(&str, &[u8])]) -> Build {
         let folder = self.new_folder("build");
