@@ -5,9 +5,9 @@
 //! 2. the release certificate's key may sign now, and is the key that the grant names;
 //! 3. each builder's evidence: what authenticates it first, and only then what it says;
 //! 4. it speaks of this grant, and only of what the grant allows; enough builders speak of every artifact, and no two differ;
-//! 5. no other build closed the grant before;
-//! 6. each folder holds what its builder attested and nothing else, regular files all of them;
-//! 7. each artifact, read once, is what every builder says that speaks of it.
+//! 5. each folder holds what its builder attested and nothing else, regular files all of them;
+//! 6. each artifact, read once, is what every builder says that speaks of it;
+//! 7. no other build closed the grant before.
 //!
 //! What comes out is a [`VerifiedBuild`]. Nothing else makes one, nothing but one can be signed, and nothing in it depends on
 //! the scheme of the evidence.
