@@ -269,6 +269,7 @@ impl Event {
         "artifacts",
         "intent",
         "resumed",
+        "released",
         "outcome",
     ];
 

@@ -516,8 +516,9 @@ fn digests_of(event: &Event) -> BTreeSet<Sha256> {
     }
 }
 
+/// Two artifacts with the same bytes have one digest, and their signatures too.
 fn find_by(transaction: &Transaction<'_>, digest: Sha256, index: u64) -> Result<(), LedgerFault> {
-    let mut insert = transaction.prepare_cached("INSERT INTO digests (digest, idx) VALUES (?1, ?2)")?;
+    let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO digests (digest, idx) VALUES (?1, ?2)")?;
     insert.execute(params![digest.to_string(), index])?;
     Ok(())
 }

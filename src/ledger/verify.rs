@@ -253,7 +253,7 @@ impl Check<'_> {
         let mut statement = self.ledger.database.prepare(query).map_err(fail)?;
         let mut rows = statement.query([]).map_err(fail)?;
         let mut current: Option<(u64, BTreeSet<String>)> = None;
-        let mut digests = 0;
+        let mut digests = BTreeSet::new();
         while let Some(row) = rows.next().map_err(fail)? {
             let read = || Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?));
             let (index, file, signature): (u64, _, _) = read().map_err(fail)?;
@@ -263,15 +263,16 @@ impl Check<'_> {
                     .map(|intent| intent.signed_files().map(str::to_owned).collect())
                     .unwrap_or_default();
                 current = Some((index, files));
+                self.counts.digests += std::mem::take(&mut digests).len() as i64;
             }
             if !current.as_ref().is_some_and(|(_, files)| files.contains(&file)) {
                 return Err(BadLog::Table { index, table: "signatures" });
             }
             let digest = Sha256::of(signature.as_bytes()).to_string();
             self.must(index, "digests", "digest = ?1 AND idx = ?2", &[&digest, &index])?;
-            digests += 1;
+            digests.insert(digest);
         }
-        self.counts.digests += digests;
+        self.counts.digests += digests.len() as i64;
         Ok(())
     }
 
