@@ -256,7 +256,7 @@ pub enum RunResult {
 
 impl Event {
     /// Every kind there is.
-    pub const KINDS: [&'static str; 13] = [
+    pub const KINDS: [&'static str; 14] = [
         "log-created",
         "key-intended",
         "key-outcome",
