@@ -120,3 +120,26 @@ fn attests_a_build() {
         tool_refuses("gpgv", check, &at("dist"));
     }
 }
+
+/// A consumer needs no signing host: the certificate, the log's public key and the proof are enough.
+#[test]
+fn a_proof_is_checked_with_the_logs_public_key_alone() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    copy_tree(&data().with_file_name("logged"), folder.path());
+    let verify = |key: &str| {
+        let (proof, file) = (at("foo.c.tlog-proof"), at("foo.c"));
+        let known: Arguments<'_> = &[&"--cert", &at("release.pgp"), &"--log-key", &key, &"--proof", &proof, &file];
+        countersign(&folder, &[&"verify"]).with(known)
+    };
+    let key = fs::read_to_string(at("log.vkey")).expect("a key");
+    let file = at("log.vkey").to_string_lossy().into_owned();
+    for key in [key.trim_end(), &file] {
+        verify(key).ok().says("good").says("announced in entry 8 of the log");
+    }
+    let other = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    verify(other).refused("is not signed by `PeterNeumann`");
+    let proof = fs::read_to_string(at("foo.c.tlog-proof")).expect("a proof");
+    fs::write(at("foo.c.tlog-proof"), proof.replacen("index 8", "index 7", 1)).expect("changed");
+    verify(key.trim_end()).refused("does not lead from entry 7");
+}
