@@ -305,6 +305,11 @@ fn unchanging(line: &str) -> String {
         }
         None => line,
     };
+    // The root of the log is in base64, after what gpgv writes for a space.
+    let line = match line.split_once("%20") {
+        Some((before, root)) if root.len() == 44 && root.ends_with('=') => format!("{before} #"),
+        _ => line,
+    };
     let word = |c: char| c.is_ascii_alphanumeric() || c == '%';
     let mut text = String::new();
     let mut rest = line.as_str();
