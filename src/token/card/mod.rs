@@ -394,15 +394,15 @@ impl Session {
 
     /// One signature, with which the counter goes up by one.
     fn sign(&mut self, input: Vec<u8>) -> Result<Vec<u8>, TokenError> {
+        // It may sign, and then go away before it tells.
+        let before = self.facts.state.signatures.take();
         let (answer, after) = self.run(SIGN, move |card| {
             let answer = card.card().pso_compute_digital_signature(input);
-            let after = answer.is_ok().then(|| facts::counter(card.card()));
+            let gone = matches!(answer, Err(Error::Smartcard(_) | Error::ResponseLength(_)));
+            let after = if gone { None } else { facts::counter(card.card()).ok().flatten() };
             (answer, after)
         })?;
-        if let Err(Error::Smartcard(_) | Error::ResponseLength(_)) = answer {
-            // It may have signed before it went.
-            self.facts.state.signatures = None;
-        }
+        self.facts.state.signatures = after;
         let answer = answer.map_err(|error| match error {
             // 6982 and 6985 by the applet of Nitrokey and others; 6600 is what the specification has for it.
             Error::CardStatus(
@@ -412,10 +412,7 @@ impl Session {
             ) if self.facts.state.touch != TouchPolicy::Off => TokenError::TouchMissing { token: self.facts.name() },
             error => self.fault(SIGN, &error),
         })?;
-        let before = self.facts.state.signatures;
         // A card that is pulled out right now has signed all the same.
-        let after = after.and_then(Result::ok).flatten();
-        self.facts.state.signatures = after;
         match (before, after) {
             (Some(before), Some(after)) if after != before.wrapping_add(1) & COUNTER => {
                 Err(TokenError::Counter { token: self.facts.name(), before, after })
