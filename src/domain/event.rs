@@ -42,6 +42,8 @@ pub enum Event {
         token: String,
         /// What for.
         purpose: KeyPurpose,
+        /// How many signatures it will be asked for.
+        signatures: u64,
         /// The card, where it is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         card: Option<CardUse>,
@@ -178,11 +180,19 @@ pub enum Event {
 pub struct CardUse {
     /// Its manufacturer and serial number, `0006:12345678`.
     pub card: String,
-    /// How many before it was used.
+    /// How many before it was used, as far as it is known: in what announces a use, before the PIN; in what tells how the
+    /// use ended, after the PIN, when no other program could reach the card any more.
     pub before: Option<u32>,
     /// How many after it was used, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u32>,
+}
+
+impl CardUse {
+    /// As it is before the first signature was asked for.
+    pub fn unchanged(self) -> Self {
+        Self { after: self.before, ..self }
+    }
 }
 
 /// What the token is asked for beside the signatures of a release.

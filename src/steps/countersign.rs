@@ -207,6 +207,8 @@ pub fn countersign(
         }
     };
     let log = format!("{index} {}", ledger.root(index + 1)?);
+    // Until it is unlocked, nothing is asked of it.
+    let card = card.map(CardUse::unchanged);
     let mut run = Run { build: &build, home, ledger, index, log, intent, token_signatures: 0, unsettled: None, card };
     let signed = run.sign_all(&sums, token, token_signatures, interaction);
     let Run { token_signatures, unsettled, card, intent, .. } = run;
@@ -283,7 +285,7 @@ impl Run<'_> {
         if let Some(token) = &token {
             check_key(self.build, token.public())?;
             // Between what the intent says and the PIN, others can have used it.
-            self.card = token.counter().map(card_use);
+            self.card = token.counter().map(|counter| card_use(counter).unchanged());
         }
         let list = HashState::of(sums.as_bytes(), self.intent.hash);
         let artifacts: BTreeMap<_, _> =

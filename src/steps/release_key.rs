@@ -139,12 +139,18 @@ pub fn init(
 
     let (uri, mut unlocked, used, certified) = match origin {
         Origin::Generate { kind, replace, identity } => {
-            let used = intend(&mut ledger, token, KeyPurpose::Generate, None, now)?;
+            let card = counted(token, interaction);
+            let used = intend(&mut ledger, token, KeyPurpose::Generate, 0, card, now)?;
             let new = NewKey { kind, created: now, fingerprint: &|public| fingerprint_of(public, now), replace };
             let made = token::generate(token, &new, interaction).map_err(KeyError::from);
-            let counter = made.as_ref().ok().and_then(|(_, token)| token.counter());
+            let counter = match &made {
+                Ok((_, token)) => token.counter(),
+                // Whether the old key is there still, its count tells.
+                Err(_) => used.card.as_ref().and_then(|_| counted(token, interaction)),
+            };
             let (uri, mut unlocked) = used.ended(&mut ledger, made, counter, now)?;
-            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, unlocked.counter(), now)?;
+            let signatures = CERTIFICATE_SIGNATURES + 1;
+            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, signatures, unlocked.counter(), now)?;
             let certified = certify(&mut *unlocked, identity, now, expires, interaction, now);
             (uri, unlocked, used, certified)
         }
@@ -152,20 +158,22 @@ pub fn init(
             let locked = token::find(token, interaction)?;
             let uri = exact_uri(&*locked, token);
             let created = created(locked.description(), locked.public()).filter(|made| *made <= now).unwrap_or(now);
-            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, locked.description().counter(), now)?;
-            announce(&*locked, CERTIFICATE_SIGNATURES + 1, interaction);
-            let unlocked = locked.unlock(interaction).map_err(KeyError::from);
-            let mut unlocked = used.stopped(&mut ledger, unlocked, now)?;
+            let signatures = CERTIFICATE_SIGNATURES + 1;
+            let counter = locked.description().counter();
+            let mut used = intend(&mut ledger, &uri, KeyPurpose::Certify, signatures, counter, now)?;
+            announce(&*locked, signatures, interaction);
+            let unlocked = locked.unlock(interaction);
+            let mut unlocked = used.unlocked(&mut ledger, unlocked, now)?;
             let certified = certify(&mut *unlocked, identity, created, expires, interaction, now);
             (uri, unlocked, used, certified)
         }
         Origin::Certified(certificate) => {
             let uri = find_certified(token, &certificate, interaction, now)?;
             let locked = token::find(&uri, interaction)?;
-            let used = intend(&mut ledger, &uri, KeyPurpose::SelfTest, locked.description().counter(), now)?;
+            let mut used = intend(&mut ledger, &uri, KeyPurpose::SelfTest, 1, locked.description().counter(), now)?;
             announce(&*locked, 1, interaction);
-            let unlocked = locked.unlock(interaction).map_err(KeyError::from);
-            let unlocked = used.stopped(&mut ledger, unlocked, now)?;
+            let unlocked = locked.unlock(interaction);
+            let unlocked = used.unlocked(&mut ledger, unlocked, now)?;
             (uri, unlocked, used, Ok((*certificate, None)))
         }
     };
@@ -203,10 +211,11 @@ pub fn try_out(
 ) -> Result<(), KeyError> {
     let key = check(home, &*token, now)?;
     let mut ledger = home.ledger()?;
-    let used = intend(&mut ledger, &home.config.token, KeyPurpose::SelfTest, token.description().counter(), now)?;
+    let counter = token.description().counter();
+    let mut used = intend(&mut ledger, &home.config.token, KeyPurpose::SelfTest, 1, counter, now)?;
     announce(&*token, 1, interaction);
-    let unlocked = token.unlock(interaction).map_err(KeyError::from);
-    let mut unlocked = used.stopped(&mut ledger, unlocked, now)?;
+    let unlocked = token.unlock(interaction);
+    let mut unlocked = used.unlocked(&mut ledger, unlocked, now)?;
     let tested = match unlocked.public() == key.public() {
         true => self_test(&key, &mut *unlocked, interaction, now),
         false => Err(KeyError::OtherKey(key.fingerprint())),
@@ -229,10 +238,12 @@ pub fn extend(
     }
     let expires = valid_for.map(|period| now.after(period).ok_or(KeyError::TooLong(period))).transpose()?;
     let mut ledger = home.ledger()?;
-    let used = intend(&mut ledger, &home.config.token, KeyPurpose::Certify, token.description().counter(), now)?;
-    announce(&*token, 1 + home.certificate.user_ids().len(), interaction);
-    let unlocked = token.unlock(interaction).map_err(KeyError::from);
-    let mut unlocked = used.stopped(&mut ledger, unlocked, now)?;
+    let signatures = 1 + home.certificate.user_ids().len();
+    let counter = token.description().counter();
+    let mut used = intend(&mut ledger, &home.config.token, KeyPurpose::Certify, signatures, counter, now)?;
+    announce(&*token, signatures, interaction);
+    let unlocked = token.unlock(interaction);
+    let mut unlocked = used.unlocked(&mut ledger, unlocked, now)?;
     let hash = unlocked.public().least_hash().max(HashAlgorithm::Sha512);
     // A token with another key cannot make these signatures: each is checked with the certificate's primary key.
     let mut sign = |digest: &_| token::sign(&mut *unlocked, digest, interaction);
@@ -351,12 +362,24 @@ fn intend(
     ledger: &mut Ledger,
     token: &TokenUri,
     purpose: KeyPurpose,
+    signatures: usize,
     card: Option<CardCounter>,
     now: Timestamp,
 ) -> Result<Used, KeyError> {
-    let card = card.map(card_use);
-    let intent = ledger.append(now, Event::KeyIntended { token: token.to_string(), purpose, card: card.clone() })?;
+    let (token, signatures, card) = (token.to_string(), signatures as u64, card.map(card_use));
+    let intent = ledger.append(now, Event::KeyIntended { token, purpose, signatures, card: card.clone() })?;
     Ok(Used { intent, card })
+}
+
+/// How often the one card that `uri` names has signed, whether it has a key or not; nothing if that cannot be told.
+fn counted(uri: &TokenUri, interaction: &mut dyn Interaction) -> Option<CardCounter> {
+    match uri {
+        TokenUri::Card(_) => match token::list_keys(uri, interaction).ok()?.as_slice() {
+            [one] => one.token.counter(),
+            _ => None,
+        },
+        TokenUri::Pkcs11(_) | TokenUri::File(_) => None,
+    }
 }
 
 impl Used {
@@ -368,30 +391,46 @@ impl Used {
         counter: Option<CardCounter>,
         now: Timestamp,
     ) -> Result<T, KeyError> {
-        let after = counter.and_then(|counter| counter.signatures);
-        let logged = self.log(ledger, result.as_ref().err(), after, now);
+        let card = match (self.card, counter) {
+            (Some(card), counter) => Some(CardUse { after: counter.and_then(|counter| counter.signatures), ..card }),
+            (None, counter) => counter.map(|it| CardUse { card: it.card, before: None, after: it.signatures }),
+        };
+        let logged = log(ledger, self.intent, result.as_ref().err(), card, now);
         // Why it failed matters more than that this could not be logged either.
         let value = result?;
         logged.map(|()| value)
     }
 
-    /// Logs that it ended before the token was unlocked, if it did.
-    fn stopped<T>(&self, ledger: &mut Ledger, result: Result<T, KeyError>, now: Timestamp) -> Result<T, KeyError> {
-        result.inspect_err(|error| {
-            let _the_error_matters_more = self.log(ledger, Some(error), None, now);
-        })
-    }
-
-    fn log(
-        &self,
+    /// Takes what the card counts once nobody else reaches it; or logs that it was not unlocked, so that nothing was asked
+    /// of it.
+    fn unlocked(
+        &mut self,
         ledger: &mut Ledger,
-        failed: Option<&KeyError>,
-        after: Option<u32>,
+        unlocked: Result<Box<dyn Token>, TokenError>,
         now: Timestamp,
-    ) -> Result<(), KeyError> {
-        let card = self.card.clone().map(|card| CardUse { after, ..card });
-        let failed = failed.map(ToString::to_string);
-        ledger.append(now, Event::KeyOutcome { intent: self.intent, failed, card })?;
-        Ok(())
+    ) -> Result<Box<dyn Token>, KeyError> {
+        match unlocked {
+            Ok(token) => {
+                self.card = token.counter().map(card_use);
+                Ok(token)
+            }
+            Err(error) => {
+                let error = KeyError::from(error);
+                let card = self.card.clone().map(CardUse::unchanged);
+                let _the_error_matters_more = log(ledger, self.intent, Some(&error), card, now);
+                Err(error)
+            }
+        }
     }
+}
+
+fn log(
+    ledger: &mut Ledger,
+    intent: u64,
+    failed: Option<&KeyError>,
+    card: Option<CardUse>,
+    now: Timestamp,
+) -> Result<(), KeyError> {
+    ledger.append(now, Event::KeyOutcome { intent, failed: failed.map(ToString::to_string), card })?;
+    Ok(())
 }
