@@ -5,17 +5,16 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Lines};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use common::cards::{Slot, USER_PIN, VirtualCard};
 use common::gpg::{Gpg, Sharing};
+use common::started::Started;
 use common::tokens::write_secret;
 use common::world::{Build, Granted, USER_ID, World};
-use common::{Arguments, Run, clean_environment, listing, tool, tree};
+use common::{Run, listing, tool, tree};
 
 /// What `init --generate` takes: three for the certificate, and the self-test.
 const FOR_INIT: u32 = 4;
@@ -315,46 +314,6 @@ fn waiting_for_touch(world: &World, card: &VirtualCard) -> (Granted, Build, Star
     let mut run = Started::sign(world, &granted, &build);
     run.until_it_says("touch the card now");
     (granted, build, run)
-}
-
-/// A run of the program that goes on by itself, and what it says.
-struct Started {
-    process: Child,
-    said: Lines<BufReader<ChildStderr>>,
-}
-
-impl Started {
-    fn with(world: &World, arguments: Arguments<'_>) -> Self {
-        let (variable, socket) = world.reader().env();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-        clean_environment(&mut command, &world.at("")).env(variable, socket);
-        command.arg("--home").arg(world.home()).args(arguments.iter().map(|argument| argument.as_ref()));
-        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("countersign");
-        let said = BufReader::new(process.stderr.take().expect("standard error is piped")).lines();
-        Self { process, said }
-    }
-
-    fn sign(world: &World, granted: &Granted, build: &Build) -> Self {
-        let release = world.release(granted);
-        Self::with(world, &[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release])
-    }
-
-    /// Waits until it says so.
-    #[track_caller]
-    fn until_it_says(&mut self, words: &str) {
-        let said = self.said.by_ref().map_while(Result::ok).find(|line| line.contains(words));
-        assert!(said.is_some(), "it ended without saying `{words}`");
-    }
-
-    fn kill(mut self) {
-        self.process.kill().expect("it runs");
-        self.process.wait().expect("its end");
-    }
-
-    /// Waits until it ends: with what code.
-    fn end(mut self) -> Option<i32> {
-        self.process.wait().expect("its end").code()
-    }
 }
 
 #[test]

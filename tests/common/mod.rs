@@ -13,6 +13,8 @@ pub(crate) mod faults;
 pub(crate) mod gpg;
 pub(crate) mod keyring;
 pub(crate) mod openpgp;
+#[cfg(feature = "host")]
+pub(crate) mod started;
 pub(crate) mod tokens;
 #[cfg(feature = "host")]
 pub(crate) mod world;
