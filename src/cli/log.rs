@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::reconcile::Reconcile;
 use super::render::{CliError, Output};
 use crate::domain::event::{Entry, Event};
 use crate::files::{InputFile, replace};
@@ -79,6 +80,7 @@ Examples:
         #[arg(short, long, value_name = "PROOF")]
         output: Option<PathBuf>,
     },
+    Reconcile(Reconcile),
 }
 
 impl Log {
@@ -86,6 +88,7 @@ impl Log {
         let home = Home::open(home)?;
         let ledger = home.ledger()?;
         match self.command {
+            LogCommand::Reconcile(reconcile) => reconcile.run(&home, output),
             LogCommand::List(filter) => filter.run(&ledger, output),
             LogCommand::Show { index } => show(&ledger, index, output),
             LogCommand::Verify { checkpoint, export } => {

@@ -20,6 +20,8 @@ mod log;
 mod progress;
 #[cfg(feature = "host")]
 mod prompt;
+#[cfg(feature = "host")]
+mod reconcile;
 mod render;
 #[cfg(feature = "host")]
 mod sign;

@@ -35,6 +35,7 @@ mod host {
     pub(super) use crate::steps::evidence::EvidenceError;
     pub(super) use crate::steps::grant::GrantError;
     pub(super) use crate::steps::policy::PolicyError;
+    pub(super) use crate::steps::reconcile::ReconcileError;
     pub(super) use crate::steps::release_key::KeyError;
     pub(super) use crate::steps::revoke::RevokeError;
     pub(super) use crate::tlog::checkpoint::BadCheckpoint;
@@ -93,6 +94,12 @@ pub(super) enum CliError {
     #[cfg(feature = "host")]
     #[error("the ledger has no entry {0}")]
     NoEntry(u64),
+    #[cfg(feature = "host")]
+    #[error("card `{card}` and the log do not agree: {}", findings.join("; "))]
+    NotReconciled { card: String, findings: Vec<String>, other_key: bool },
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
     #[cfg(feature = "host")]
     #[error("{program} made no signature: {reason}")]
     Signer { program: String, reason: String },
@@ -206,6 +213,17 @@ fn advice(error: &CliError) -> Advice {
         CliError::Nowhere => hint(Usage, "name it with `--home DIR` or in $COUNTERSIGN_HOME"),
         #[cfg(feature = "host")]
         CliError::NoEntry(_) => hint(Usage, "`countersign log list` shows which there are"),
+        #[cfg(feature = "host")]
+        CliError::NotReconciled { other_key: true, .. } => {
+            hint(Refused, "insert the card with the release key; `countersign key list` shows what this one holds")
+        }
+        #[cfg(feature = "host")]
+        CliError::NotReconciled { other_key: false, .. } => hint(
+            Refused,
+            "find out what else signs with this card; when that is known, `--acknowledge REASON` notes it in the log",
+        ),
+        #[cfg(feature = "host")]
+        CliError::Reconcile(error) => reconcile(error),
         #[cfg(feature = "host")]
         CliError::Signer { .. } => hint(Trouble, "see what it said above; then run the same command again"),
         #[cfg(feature = "host")]
@@ -574,6 +592,22 @@ fn key(error: &KeyError) -> Advice {
         KeyError::Token(error) => token(error),
         KeyError::Home(error) => home(error),
         KeyError::Ledger(_) => ledger(),
+    }
+}
+
+#[cfg(feature = "host")]
+fn reconcile(error: &ReconcileError) -> Advice {
+    match error {
+        // Not "done": whoever asked must not take it for an answer.
+        ReconcileError::Uncounted(_) => {
+            hint(Usage, "only OpenPGP cards count; what an HSM signs, its own audit log may tell")
+        }
+        ReconcileError::UnknownCard { .. } => {
+            hint(Refused, "insert a card that the log knows; everything that this one has signed is outside the log")
+        }
+        ReconcileError::NothingToAcknowledge(_) => hint(Usage, "leave `--acknowledge` out"),
+        ReconcileError::Token(error) => token(error),
+        ReconcileError::Home(error) => home(error),
     }
 }
 

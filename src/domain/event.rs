@@ -173,6 +173,57 @@ pub enum Event {
         /// The folder that it was written to first, on this signing host.
         folder: String,
     },
+    /// A card's own count of signatures was compared with everything that was logged before.
+    Reconciled {
+        /// The card.
+        card: String,
+        /// How many signatures the release key on it had made; nothing if that key is not on it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counter: Option<u32>,
+        /// What is wrong, and was not acknowledged before: the first hundred.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        findings: Vec<Finding>,
+        /// Why the findings are no alarm any more, in the operator's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        acknowledged: Option<String>,
+    },
+}
+
+/// What is wrong between a card's count and the log. `after` is the entry that tells the count before, `before` the one
+/// that tells the count after; there is none when the card was asked just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Finding {
+    /// The card made signatures that no entry accounts for.
+    Unlogged {
+        /// After this entry.
+        after: u64,
+        /// Before this entry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<u64>,
+        /// How many, at least.
+        signatures: u64,
+    },
+    /// The card counts fewer signatures than it must: its key was put there anew, or the card was reset.
+    Fell {
+        /// After this entry.
+        after: u64,
+        /// Before this entry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<u64>,
+        /// What it must have counted at least.
+        from: u64,
+        /// What it counted.
+        to: u32,
+    },
+    /// The card holds another key than the log's, or none.
+    OtherKey {
+        /// The log's.
+        logged: Fingerprint,
+        /// That on the card, if there is one that has a name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<Fingerprint>,
+    },
 }
 
 /// A card, and how many signatures its key had made: a card counts them, and nobody can turn that back.
@@ -266,7 +317,7 @@ pub enum RunResult {
 
 impl Event {
     /// Every kind there is.
-    pub const KINDS: [&'static str; 14] = [
+    pub const KINDS: [&'static str; 15] = [
         "log-created",
         "key-intended",
         "key-outcome",
@@ -281,6 +332,7 @@ impl Event {
         "resumed",
         "released",
         "outcome",
+        "reconciled",
     ];
 
     /// Its kind, as the log writes it.
@@ -300,6 +352,7 @@ impl Event {
             Self::Resumed { .. } => "resumed",
             Self::Outcome { .. } => "outcome",
             Self::Released { .. } => "released",
+            Self::Reconciled { .. } => "reconciled",
         }
     }
 
@@ -319,7 +372,8 @@ impl Event {
             | Self::KeyReady { .. }
             | Self::Resumed { .. }
             | Self::Outcome { .. }
-            | Self::Released { .. } => None,
+            | Self::Released { .. }
+            | Self::Reconciled { .. } => None,
         }
     }
 }

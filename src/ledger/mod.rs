@@ -409,6 +409,12 @@ impl Ledger {
         found.map_err(|error| self.fail(error))
     }
 
+    /// How many signatures are kept of the run that `intent` began.
+    pub fn signatures(&self, intent: u64) -> Result<u64> {
+        let query = "SELECT count(*) FROM signatures WHERE intent = ?1";
+        self.database.query_row(query, [intent], |row| row.get(0)).map_err(|error| self.fail(error))
+    }
+
     /// The entry at `index`, if there is one.
     pub fn entry(&self, index: u64) -> Result<Option<Entry>> {
         self.find_text(index)?.map(|text| self.read(index, &text)).transpose()
@@ -638,6 +644,7 @@ mod tests {
         ledger.keep_signature(1, "file", "signature").expect("kept");
         assert!(ledger.keep_signature(1, "file", "another").is_err(), "a signature is kept once");
         assert_eq!(ledger.signature(1, "file").expect("asked").as_deref(), Some("signature"));
+        assert_eq!((ledger.signatures(1).expect("asked"), ledger.signatures(0).expect("asked")), (1, 0));
         let mut kinds = Vec::new();
         ledger
             .each::<LedgerError>(|entry| {

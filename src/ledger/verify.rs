@@ -227,7 +227,8 @@ impl Check<'_> {
             | Event::EvidenceRefused { .. }
             | Event::Artifacts { .. }
             | Event::Resumed { .. }
-            | Event::Outcome { .. } => {}
+            | Event::Outcome { .. }
+            | Event::Reconciled { .. } => {}
         }
         for digest in digests_of(&entry.event) {
             self.must(index, "digests", "digest = ?1 AND idx = ?2", &[&digest.to_string(), &index])?;

@@ -182,6 +182,12 @@ impl Certificate {
         })
     }
 
+    /// The fingerprint of the key with these numbers, whether it may still sign or not.
+    pub fn key_with(&self, public: &PublicKey) -> Option<Fingerprint> {
+        let found = self.0.keys().find(|ka| key::numbers(ka.key()).is_some_and(|numbers| numbers == *public))?;
+        key::fingerprint(&found.key().fingerprint())
+    }
+
     /// In binary form: the keyring that gpgv and sqv read.
     pub fn binary(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

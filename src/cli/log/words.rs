@@ -1,6 +1,7 @@
 //! What a line of `countersign log list` says of an event.
 
-use crate::domain::event::{CardUse, Event, Intent, KeyPurpose, RunResult};
+use crate::cli::reconcile::described;
+use crate::domain::event::{CardUse, Event, Finding, Intent, KeyPurpose, RunResult};
 
 /// What happened, in a few words.
 pub(super) fn summary(event: &Event) -> String {
@@ -57,6 +58,19 @@ pub(super) fn summary(event: &Event) -> String {
             )
         }
         Event::Released { intent, folder, .. } => format!("entry {intent}: released as {folder}"),
+        Event::Reconciled { card, counter, findings, acknowledged } => {
+            let counter = counter.map(|counter| format!(" counted {counter}")).unwrap_or_default();
+            let acknowledged = acknowledged.as_ref().map(|reason| format!("; acknowledged: {reason}"));
+            format!("card {card}{counter}: {}{}", found(findings), acknowledged.unwrap_or_default())
+        }
+    }
+}
+
+/// What was found, or nothing.
+fn found(findings: &[Finding]) -> String {
+    match findings {
+        [] => "nothing is missing".to_owned(),
+        findings => findings.iter().map(described).collect::<Vec<_>>().join("; "),
     }
 }
 

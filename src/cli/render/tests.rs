@@ -530,6 +530,14 @@ fn every_error() -> Vec<CliError> {
         KeyError::Home(HomeError::Exists(path())).into(),
         KeyError::Ledger(ledger_error()).into(),
         CliError::Uri(uri),
+        CliError::NotReconciled { card: text(), findings: vec![text(), text()], other_key: false },
+        CliError::NotReconciled { card: text(), findings: vec![text()], other_key: true },
+        ReconcileError::Uncounted(text()).into(),
+        ReconcileError::UnknownCard { card: text(), known: vec![text(), text()] }.into(),
+        ReconcileError::UnknownCard { card: text(), known: vec![] }.into(),
+        ReconcileError::NothingToAcknowledge(text()).into(),
+        ReconcileError::Token(TokenError::SlotEmpty { token: text() }).into(),
+        ReconcileError::Home(HomeError::Busy(path())).into(),
     ];
     let certificates = [
         BadCertificate::Malformed(text()),
