@@ -169,6 +169,7 @@ macro_rules! pages_run_with_a_card {
 pages_run_with_a_card! {
     a_yubikey_signs_as_told: "docs/how-to/yubikey.md", ["gpgv", "sqv", "setsid"];
     a_nitrokey_signs_as_told: "docs/how-to/nitrokey.md", ["gpgv", "sqv", "setsid"];
+    a_card_is_reconciled_as_told: "docs/how-to/reconcile.md", ["gpg", "setsid"];
 }
 
 pages_run! {
