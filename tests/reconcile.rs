@@ -7,9 +7,10 @@ mod common;
 use std::fs;
 
 use common::Run;
-use common::cards::{Slot, VirtualCard};
+use common::cards::{Slot, USER_PIN, VirtualCard};
 use common::gpg::{Gpg, Sharing};
 use common::started::Started;
+use common::tokens::write_secret;
 use common::world::{USER_ID, World};
 use serde_json::{Value, json};
 
@@ -227,6 +228,29 @@ fn behind_our_back(world: &World, card: &VirtualCard) {
     let before = last(world);
     gpg_signs(world, 1);
     alarms(world, &json!([{ "what": "unlogged", "after": before, "signatures": 1 }]));
+}
+
+/// Nothing was asked of the card, so that nothing can have been lost.
+#[test]
+fn a_wrong_pin_hides_no_signature() {
+    let (world, card) = card_or_skip!(&[]);
+    world.set_up();
+    let (granted, build) = world.attested();
+    let pin = world.at("token").join("user-pin");
+    write_secret(&pin, "654321");
+    let mut refused = Vec::new();
+    for run in [world.sign(&granted, &build), world.host(&[&"key", &"check", &"--sign"])] {
+        write_secret(&pin, "654321");
+        run.trouble("wrong PIN");
+        refused.push(last(&world));
+        // Before gpg has the card with the right one, nobody tries again.
+        gpg_signs(&world, 1);
+    }
+    write_secret(&pin, USER_PIN);
+    world.sign(&granted, &build).ok();
+    let gap = |after: u64| json!({ "what": "unlogged", "after": after, "before": after + 1, "signatures": 1 });
+    alarms(&world, &json!([gap(refused[0]), gap(refused[1])]));
+    drop(card);
 }
 
 // ---- Keys that go and come ----

@@ -552,9 +552,11 @@ fn a_gap_stays_an_alarm_until_it_is_acknowledged_and_is_known_from_then_on() {
     host.signs(1);
     let report = host.report();
     assert_eq!((report.findings, report.known), (vec![unlogged(second, None, 1)], vec![known()]));
+    let noted = host.reconcile(None);
+    assert_eq!(host.findings(), [unlogged(second, noted, 1)]);
     // Of a count that fell, the same.
     host.counter = 2;
-    assert_eq!(host.findings(), [fell(second, None, 5, 2)]);
+    assert_eq!(host.findings(), [unlogged(second, noted, 1), fell(noted, None, 6, 2)]);
     let third = host.reconcile(Some("restored"));
     assert_eq!(host.findings(), []);
     host.signs(1);
