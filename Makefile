@@ -6,7 +6,7 @@ binary  := $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/countersign
 show    := $(binary) demo --scenario $(SCENARIO)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test faults lint demo clean cargo
+.PHONY: help build builder test faults lint demo clean cargo
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -14,10 +14,17 @@ help: ## what there is to make
 build: cargo ## the release binary, target/release/countersign
 	cargo build --release --locked
 
+builder: cargo ## the build machine's binary, target/countersign-builder: small, and static where Rust's musl can be had
+	tests/equipment.sh install builder
+	triple=$$(tests/equipment.sh target) && \
+	cargo build --locked --profile builder --no-default-features --target "$$triple" && \
+	install $(target)/"$$triple"/builder/countersign $(target)/countersign-builder
+	@ls -l $(target)/countersign-builder
+
 # With the equipment in place, a test that lacks some of it has found a fault: that is what CI=true says. Only readers for
 # virtual cards are not everybody's, so whoever is not root is told of what was skipped.
 test: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))
-test: cargo ## all tests, with the equipment they need (see tests/equipment.sh)
+test: cargo builder ## all tests, with the equipment they need (see tests/equipment.sh)
 	tests/equipment.sh install test
 	COUNTERSIGN_TEST_KRYOPTIC=$$(tests/equipment.sh kryoptic) && export COUNTERSIGN_TEST_KRYOPTIC && \
 	COUNTERSIGN_TEST_VIRTUAL_CARD=$$(tests/equipment.sh virtual-card) && export COUNTERSIGN_TEST_VIRTUAL_CARD && \
@@ -28,7 +35,7 @@ test: cargo ## all tests, with the equipment they need (see tests/equipment.sh)
 	cargo test --doc --locked && \
 	HW_CARD_IS_FOR_TESTS=yes tests/with-virtual-card \
 		sh -c 'HW_TOKEN=$$VIRTUAL_CARD_URI HW_HAND=$$VIRTUAL_HAND hw-tests/run' && \
-	cargo nextest run --locked --no-default-features # the builder's binary
+	COUNTERSIGN_TEST_BUILDER=$(abspath $(target))/countersign-builder cargo nextest run --locked --no-default-features
 
 # Some minutes. Not under nextest, which would stop it and keep its figures back.
 faults: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The test equipment: what tests, demo and lint need on a Debian machine beside Rust.
 #
-#   tests/equipment.sh install demo|card-demo|test|lint
+#   tests/equipment.sh install builder|demo|card-demo|test|lint
 #                                     install what is missing (root), or say how to (everybody else)
+#   tests/equipment.sh target         add the Rust target that the builder's binary is static for; print its name
 #   tests/equipment.sh kryoptic       build the Kryoptic PKCS#11 module once; print its path
 #   tests/equipment.sh virtual-card   build the virtual OpenPGP card once; print its path
 #   tests/equipment.sh go-log         build the check of logs with Go's own implementation once; print its path
@@ -13,7 +14,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-build_packages=(git gcc libc6-dev ca-certificates pkg-config libpcsclite-dev)
+builder_packages=(gcc libc6-dev)
+build_packages=("${builder_packages[@]}" git ca-certificates pkg-config libpcsclite-dev)
 demo_packages=("${build_packages[@]}" softhsm2 gpgv sqv)
 card_packages=(pcscd vsmartcard-vpcd opensc gnupg scdaemon python3-venv)
 test_packages=("${demo_packages[@]}" "${card_packages[@]}" xz-utils faketime strace jq openssl openssh-client make perl clang libclang-dev golang-go golang-golang-x-mod-dev)
@@ -93,8 +95,26 @@ need_component() {
     rustup component add "$1" >&2
 }
 
+# The builder's binary is static where Rust's own musl can be had. Elsewhere it is dynamic, and in CI that is a failure.
+target() {
+    local host musl
+    host=$(rustc --print host-tuple)
+    musl=${host/-gnu/-musl}
+    if ! compgen -G "$(rustc --print target-libdir --target "$musl" 2>/dev/null)/libstd-*" >/dev/null; then
+        say "adding the Rust target $musl"
+        if ! rustup target add "$musl" >&2; then
+            say "the Rust target $musl cannot be had"
+            [[ -z ${CI:-} ]] || exit 1
+            say "the builder's binary will be dynamic, for $host"
+            musl=$host
+        fi
+    fi
+    printf '%s\n' "$musl"
+}
+
 install_profile() {
     case $1 in
+        builder) need_packages "${builder_packages[@]}" ;;
         demo)
             need_packages "${demo_packages[@]}"
             need_package_lists
@@ -202,12 +222,13 @@ fill_securesystemslib() {
 }
 
 usage() {
-    sed -n '4,11s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '4,12s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 
 case ${1:-} in
     install) install_profile "${2:-}" ;;
+    target) target ;;
     kryoptic) built kryoptic libkryoptic_pkcs11.so 'the Kryoptic PKCS#11 module' ;;
     virtual-card) built virtual-card virtual-card 'the virtual OpenPGP card' ;;
     go-log) go_log ;;
