@@ -12,8 +12,10 @@ use std::process::{Child, Command, Output, Stdio};
 
 use countersign::domain::event::{Entry, Event, RunResult};
 use countersign::domain::time::Timestamp;
+use countersign::home::Home;
 use countersign::ledger::{Ledger, LedgerError};
 use countersign::steps::status::{Left, unfinished};
+use countersign::tlog::checkpoint::Checkpoint;
 use tempfile::TempDir;
 
 use super::tokens::missing;
@@ -321,6 +323,8 @@ pub(crate) struct Seen {
     left: Vec<Left>,
     /// What the database says of itself.
     integrity: String,
+    /// What `log verify` says: the head of the log, or what is wrong with it.
+    verified: Result<Checkpoint, String>,
 }
 
 impl Seen {
@@ -333,6 +337,8 @@ impl Seen {
             Ok(())
         };
         ledger.each::<LedgerError>(keep).expect("every entry is read");
+        let home = Home::open(&folder.join("home")).expect("the home opens");
+        let verified = ledger.verify(&home.config.log_key, &[]).map_err(|error| error.to_string());
         let left = unfinished(&ledger).expect("status").into_iter().map(|run| run.left).collect();
         drop(ledger);
         let database = rusqlite::Connection::open(&path).expect("the database");
@@ -352,6 +358,7 @@ impl Seen {
             left_behind: inbox.chain(home).chain(listing(&folder.join("home/nonces"))).collect(),
             left,
             integrity,
+            verified,
         }
     }
 
@@ -388,6 +395,12 @@ impl Seen {
         broken.unless(self.integrity == "ok", || format!("the database is damaged: {}", self.integrity));
         broken
             .unless(self.entries.starts_with(&before.entries), || "the log does not go on from the one before".into());
+        // Each hash of the tree is that of its entries, so that the same entries have the same root.
+        if let Err(fault) = &self.verified {
+            broken.unless(false, || format!("the log does not verify: {fault}"));
+        }
+        let grown = self.verified.as_ref().is_ok_and(|head| head.size == self.entries.len() as u64);
+        broken.unless(grown, || "the log's head counts other entries".into());
         let in_order = self.entries.iter().map(|entry| entry.index).eq(0..self.entries.len() as u64);
         broken.unless(in_order, || "the log has gaps".into());
         let [accepted, intents, released] =
