@@ -195,7 +195,7 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
         let (granted, build) = attested(&world);
         world.refuses(&granted, &build, "needs 2 approvals, and has none");
         let by_alice = alice.sign_with(&world, &granted.grant, options);
-        approve(&world, &granted, &by_alice).ok().says(&"alice approved grant".to_owned()).says(&alice.key);
+        approve(&world, &granted, &by_alice).ok().says("alice approved grant").says(&alice.key);
         world.refuses(&granted, &build, "needs 2 approvals, and has 1 (alice)");
         let by_bob = bob.sign(&world, &granted);
         let fingerprint = tool("ssh-keygen", &[&"-l", &"-f", &bob.key], &world.at(".")).stdout;
