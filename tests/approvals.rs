@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use common::keyring::Keyring;
@@ -483,11 +484,19 @@ fn fido_keys_approve_when_they_were_touched() {
         for flags in [0, 4] {
             let untouched = sign(flags, key.algorithm());
             not_recorded(&world, &granted, &untouched, "was made by a FIDO key that nobody touched");
-            // Nor as a signature of another algorithm, which would have no flags.
-            for other in ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519", "ecdsa-sha2-nistp256", "x@example.org"] {
+        }
+        // What it calls itself nobody signed: as a signature of another algorithm, which has no flags, it is nobody's.
+        for flags in [0, fido::TOUCHED] {
+            for (other, reason) in [
+                ("rsa-sha2-512", "but says that it is of kind `rsa-sha2-512`"),
+                ("rsa-sha2-256", "but says that it is of kind `rsa-sha2-256`"),
+                ("ssh-ed25519", "is not a signature as `ssh-keygen -Y sign` writes it"),
+                ("ecdsa-sha2-nistp256", "is not a signature as `ssh-keygen -Y sign` writes it"),
+                ("x@example.org", ""),
+            ] {
                 let relabelled = sign(flags, other);
                 ssh_keygen_says(false, &world, &key.public(), &relabelled, &grant);
-                not_recorded(&world, &granted, &relabelled, "");
+                not_recorded(&world, &granted, &relabelled, reason);
             }
         }
         world.refuses(&granted, &build, "needs one approval, and has none");
@@ -802,6 +811,8 @@ fn approval_in_another_form() {
         [b"a text\n", &ssh[..]].concat(),
         [&ssh[..], b"a text\n"].concat(),
         armour.replacen('=', "", 1).into_bytes(),
+        armour.replace('\n', "\r\n").into_bytes(),
+        format!("{armour}\t\n").into_bytes(),
         armour.replacen("\n", "\nComment: a text\n", 1).into_bytes(),
         ssh[..100].to_vec(),
         b"yes".to_vec(),
@@ -836,6 +847,24 @@ fn approver_with_a_key_that_is_not_taken() {
     unusable(&world, &granted, &build, "is not an SSH public key");
     wants(&world, 1, &[approver("alice", &[&world.at("nowhere.asc")], &[])]);
     unusable(&world, &granted, &build, "nowhere.asc");
+}
+
+/// Whoever may write an approver's certificate may approve in their place.
+#[test]
+fn approver_whose_certificate_others_may_write() {
+    if !equipped() {
+        return;
+    }
+    let (world, alice, bob, granted, build) = alice_and_bob();
+    let mode = |mode| fs::set_permissions(&alice.certificate, fs::Permissions::from_mode(mode)).expect("its mode");
+    for open in [0o664, 0o646] {
+        mode(open);
+        unusable(&world, &granted, &build, &format!("has mode 0{open:o}"));
+        approve(&world, &granted, &alice.sign(&world, &granted)).stops(2, &format!("has mode 0{open:o}"));
+    }
+    mode(0o644);
+    approve(&world, &granted, &alice.sign(&world, &granted)).with(&[&"--signature", &bob.sign(&world, &granted)]).ok();
+    world.sign(&granted, &build).ok();
 }
 
 // ---- The embargo ----
