@@ -278,6 +278,27 @@ fn the_build_key_comes_from_standard_input() {
 }
 
 #[test]
+fn what_is_no_build_key_is_called_what_it_is() {
+    let world = World::ready();
+    let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
+    let machine = world.new_folder("machine");
+    for scheme in ["openpgp", "dsse"] {
+        let (key, public) = (machine.join(scheme), machine.join(format!("{scheme}.pub")));
+        let make = || world.countersign(&[&"build-key", &"--scheme", &scheme, &"-o", &key]);
+        make().ok();
+        // Others can read it, and that is right.
+        world.attest_with(&public, &build).usage("is the public half of a key").says("without `.pub`");
+        fs::remove_file(&key).expect("removed");
+        make().usage("exists already");
+        assert!(!key.exists(), "half a pair was made");
+    }
+    world.attest_with(&granted.grant, &build).usage("is no build key");
+    world.countersign(&[&"attest", &"--key", &"-", &build.at("foo.txt")]).usage("`standard input` is empty");
+    world.attest(&granted, &build).ok();
+    world.attest(&granted, &build).usage("does not exist").says("another build takes another grant");
+}
+
+#[test]
 fn the_build_key_comes_from_a_systemd_credential() {
     let world = World::ready();
     let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));

@@ -20,7 +20,7 @@ use super::{read_grant_file, scheme};
 use crate::domain::evidence::Scheme;
 use crate::domain::statement::{SLSA_PROVENANCE, check_keys};
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, InputFile, read_secret, wipe};
+use crate::files::{FileError, FileFault, InputFile, read_secret, wipe};
 use crate::openpgp::LARGEST_BUILD_KEY;
 use crate::steps;
 use crate::steps::attest::{Attestation, Predicate};
@@ -118,6 +118,7 @@ impl Attest {
         if let Some(grant) = &grant {
             key = key.under(grant).map_err(fault)?;
         }
+        key.label().map_err(fault)?;
         if !locked {
             output.warn("memory cannot be locked here: the build key could be written to the swap space");
         }
@@ -208,12 +209,16 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
         return Ok((path, bytes));
     }
     let path = PathBuf::from(key);
-    let file = InputFile::open(&path)?;
-    match file.mode()? {
-        mode if mode & 0o077 != 0 => Err(CliError::BuildKeyOpen { path, mode }),
-        _ => {
-            let bytes = file.read_secret(LARGEST_BUILD_KEY)?;
-            Ok((path, bytes))
-        }
+    let file = InputFile::open(&path).map_err(|error| match error.fault {
+        FileFault::Missing => CliError::NoBuildKey(path.clone()),
+        _ => error.into(),
+    })?;
+    let mode = file.mode()?;
+    let bytes = file.read_secret(LARGEST_BUILD_KEY)?;
+    if mode & 0o077 != 0 {
+        // Of a file that holds no secret, its mode is not what is wrong.
+        BuildKey::parse(&bytes).map_err(|fault| CliError::BuildKey { path: path.clone(), fault })?;
+        return Err(CliError::BuildKeyOpen { path, mode });
     }
+    Ok((path, bytes))
 }

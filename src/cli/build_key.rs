@@ -9,7 +9,7 @@ use super::render::{CliError, Output};
 use super::scheme;
 use crate::domain::evidence::Scheme;
 use crate::domain::time::{Period, Timestamp};
-use crate::files::write_new;
+use crate::files::{FileError, FileFault, write_new};
 use crate::steps::build_key::NewKey;
 use crate::steps::evidence::BuilderKey;
 #[cfg(feature = "host")]
@@ -63,6 +63,10 @@ impl BuildKey {
         let public_path = PathBuf::from(format!("{}.pub", self.output.display()));
         let user_id = format!("build key of {}", self.output.file_stem().unwrap_or_default().to_string_lossy());
 
+        // Before there is a secret half, which could not be used without the other.
+        if public_path.exists() {
+            return Err(FileError::new(&public_path, FileFault::Exists).into());
+        }
         #[cfg(feature = "host")]
         if let Some(uri) = &self.token {
             if self.scheme != Scheme::OpenPgp {

@@ -51,6 +51,8 @@ pub(super) enum CliError {
     Certificate { path: PathBuf, fault: BadCertificate },
     #[error("build key `{}` {fault}", path.display())]
     BuildKey { path: PathBuf, fault: KeyFault },
+    #[error("build key `{}` does not exist", .0.display())]
+    NoBuildKey(PathBuf),
     #[error("build key `{}` has mode {mode:04o}: others can read it", path.display())]
     BuildKeyOpen { path: PathBuf, mode: u32 },
     #[error("no systemd credential `{name}`: {reason}")]
@@ -169,6 +171,9 @@ fn advice(error: &CliError) -> Advice {
     match error {
         CliError::Certificate { fault, .. } => (Usage, certificate_hint(fault)),
         CliError::BuildKey { fault, .. } => build_key_hint(fault),
+        CliError::NoBuildKey(_) => {
+            hint(Usage, "`attest` removes a build key when it has used it: another build takes another grant and key")
+        }
         CliError::BuildKeyOpen { path, .. } => hint(Usage, format!("run `chmod 600 {}`", path.display())),
         CliError::Credential { .. } => {
             hint(Usage, "pass it with `LoadCredential=` or `systemd-creds`, or name a file instead")
@@ -311,6 +316,8 @@ fn build_key_hint(fault: &KeyFault) -> Advice {
             Usage,
             "give the `.key` file that `countersign grant` wrote: importing and exporting it loses its headers",
         ),
+        KeyFault::Empty => hint(Usage, "hand the secret over again: nothing of it arrived here"),
+        KeyFault::Public => hint(Usage, "give the secret half: the file without `.pub` at the end of its name"),
         KeyFault::OtherScheme { .. } => hint(Usage, "give the key that was made for this grant"),
         KeyFault::NoGrant => {
             hint(Usage, "give the grant with `--grant FILE`, or the `.key` file that `countersign grant` wrote")

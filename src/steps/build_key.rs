@@ -31,6 +31,9 @@ const FORMAT: &str = "# countersign-build-key/1";
 const PGP_BEGIN: &str = "-----BEGIN PGP PRIVATE KEY BLOCK-----";
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 
+/// How the file of a public half begins.
+const PUBLIC_KEYS: [&str; 2] = ["-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----BEGIN PUBLIC KEY-----"];
+
 /// How the file of any secret key begins that would do harm as an artifact.
 pub(super) const SECRET_KEYS: [&str; 3] = [PGP_BEGIN, PEM_BEGIN, FORMAT];
 
@@ -83,8 +86,14 @@ pub enum KeyFault {
     #[error(transparent)]
     Ed25519(#[from] BadEd25519Key),
     /// Of the MAC scheme, or no key at all.
-    #[error("is no build key: it {0}")]
+    #[error("is no build key: it is no OpenPGP and no PEM secret key, and {0}")]
     Nonce(#[from] BadMac),
+    /// A secret that was not handed over.
+    #[error("is empty")]
+    Empty,
+    /// What goes to the signing host, not what stays on the build machine.
+    #[error("is the public half of a key")]
+    Public,
     /// What its header says.
     #[error(transparent)]
     Label(#[from] BadLabel),
@@ -165,6 +174,9 @@ impl<'a> BuildKey<'a> {
     /// Reads the file that [`NewKey::to_file`] made, or a PEM key as `openssl genpkey -algorithm ed25519` makes it.
     pub fn parse(bytes: &[u8]) -> Result<Self, KeyFault> {
         let text = std::str::from_utf8(bytes).map_err(|_| KeyFault::NotText)?;
+        if text.trim_ascii().is_empty() {
+            return Err(KeyFault::Empty);
+        }
         if text.contains(PGP_BEGIN) {
             let key = openpgp::BuildKey::parse(bytes)?;
             let label = key.label().cloned();
@@ -173,6 +185,9 @@ impl<'a> BuildKey<'a> {
         let label = BuildKeyLabel::from_lines(text.lines().filter_map(|line| line.strip_prefix("# ")))?;
         let secret = match text.find(PEM_BEGIN) {
             Some(begin) => Secret::Ed25519(Box::new(SecretKey::parse(&text[begin..])?)),
+            None if PUBLIC_KEYS.iter().any(|begin| text.trim_start().starts_with(begin)) => {
+                return Err(KeyFault::Public);
+            }
             None => {
                 let last = text.trim_end_matches('\n').rfind('\n').map_or(0, |newline| newline + 1);
                 Secret::Nonce(MacKey::parse(&bytes[last..])?)

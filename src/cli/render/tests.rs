@@ -322,6 +322,8 @@ fn key_faults() -> Vec<KeyFault> {
         KeyFault::OpenPgp(BadBuildKey::NoSecret(text())),
         KeyFault::Ed25519(BadEd25519Key::Secret),
         KeyFault::Nonce(BadMac::Nonce),
+        KeyFault::Empty,
+        KeyFault::Public,
         KeyFault::Label(bad_label()),
         KeyFault::Label(BadLabel::Unreadable(text())),
         KeyFault::NotText,
@@ -403,6 +405,7 @@ fn every_error() -> Vec<CliError> {
 
     let mut errors: Vec<CliError> = vec![
         CliError::Usage(text()),
+        CliError::NoBuildKey(path()),
         CliError::BuildKeyOpen { path: path(), mode: 0o644 },
         CliError::Credential { name: text(), reason: "$CREDENTIALS_DIRECTORY is not set" },
         CliError::NotAdmitted { refused: 1, all: 3 },
