@@ -422,6 +422,26 @@ fn build_key_expired_with_its_grant() {
     assert!(granted.key.exists(), "the key is gone, but nothing was attested");
 }
 
+/// A key of the builder's own, or of a scheme without a time, does not know when the grant ends.
+#[test]
+fn build_key_used_under_an_expired_grant() {
+    if !can_travel() {
+        return;
+    }
+    let world = World::ready();
+    let build = world.build(&[("foo.txt", b"text\n")]);
+    let enrolled = world.at("own.key");
+    world.countersign(&[&"build-key", &"-o", &enrolled]).ok();
+    let with_own = world.grant_enrolled(&world.at("own.key.pub"), &[]);
+    let with_nonce = world.grant_with(&[&"--scheme", &"hmac"]);
+    for (granted, key) in [(&with_own, &enrolled), (&with_nonce, &with_nonce.key)] {
+        let attest = || world.attest_with(key, &build).with(&[&"--grant", &granted.grant]);
+        attest().at("+7h").refused("the grant expired at");
+        assert!(key.exists(), "the key is gone, but nothing was attested");
+        attest().at("+5h").ok();
+    }
+}
+
 #[test]
 fn grant_altered() {
     let world = World::ready();

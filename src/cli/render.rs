@@ -334,7 +334,9 @@ fn build_key_hint(fault: &KeyFault) -> Advice {
 
 fn attest(error: &AttestError) -> Advice {
     match error {
-        AttestError::Expired { .. } => hint(Refused, "ask the signing host's operator for a new grant"),
+        AttestError::Expired { .. } | AttestError::GrantExpired { .. } => {
+            hint(Refused, "ask the signing host's operator for a new grant, with a new key if this one was made here")
+        }
         AttestError::Key(fault) => build_key_hint(fault),
         AttestError::NoPredicate => hint(Usage, "leave `--predicate` out, or ask for a grant of scheme dsse"),
         AttestError::Name { .. } => hint(Usage, "rename it; the signing host would refuse it"),

@@ -50,8 +50,14 @@ pub enum Predicate {
 #[derive(Debug, thiserror::Error)]
 pub enum AttestError {
     /// The key's time is over.
-    #[error("the build key expired at {at}, with its grant")]
+    #[error("the build key expired at {at}")]
     Expired {
+        /// When.
+        at: Timestamp,
+    },
+    /// The grant's time is over: the signing host would refuse the build when the key is gone.
+    #[error("the grant expired at {at}")]
+    GrantExpired {
         /// When.
         at: Timestamp,
     },
@@ -116,6 +122,9 @@ pub fn attest(
     progress: &mut dyn Progress,
 ) -> Result<Attestation, AttestError> {
     let label = key.label()?.clone();
+    if let Some(at) = key.grant_expires().filter(|end| *end <= now) {
+        return Err(AttestError::GrantExpired { at });
+    }
     if let Some(at) = key.expires().filter(|end| *end <= now) {
         return Err(AttestError::Expired { at });
     }

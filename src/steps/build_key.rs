@@ -41,6 +41,8 @@ pub(super) const SECRET_KEYS: [&str; 3] = [PGP_BEGIN, PEM_BEGIN, FORMAT];
 pub struct BuildKey<'a> {
     pub(super) secret: Secret<'a>,
     label: Option<BuildKeyLabel>,
+    /// When the grant expires, where it is given.
+    grant_expires: Option<Timestamp>,
 }
 
 pub(super) enum Secret<'a> {
@@ -180,7 +182,7 @@ impl<'a> BuildKey<'a> {
         if text.contains(PGP_BEGIN) {
             let key = openpgp::BuildKey::parse(bytes)?;
             let label = key.label().cloned();
-            return Self { secret: Secret::OpenPgp(Box::new(key)), label }.checked();
+            return Self { secret: Secret::OpenPgp(Box::new(key)), label, grant_expires: None }.checked();
         }
         let label = BuildKeyLabel::from_lines(text.lines().filter_map(|line| line.strip_prefix("# ")))?;
         let secret = match text.find(PEM_BEGIN) {
@@ -193,7 +195,7 @@ impl<'a> BuildKey<'a> {
                 Secret::Nonce(MacKey::parse(&bytes[last..])?)
             }
         };
-        Self { secret, label }.checked()
+        Self { secret, label, grant_expires: None }.checked()
     }
 
     /// A builder's key on its own token, whose public half is among those of `grant`.
@@ -211,7 +213,8 @@ impl<'a> BuildKey<'a> {
                 let certificate = (**certificate).clone();
                 let label = Some(BuildKeyLabel::of(grant, builder));
                 let key = TokenKey { certificate, key, token, interaction };
-                return Ok(Self { secret: Secret::Elsewhere(Box::new(key)), label });
+                let secret = Secret::Elsewhere(Box::new(key));
+                return Ok(Self { secret, label, grant_expires: Some(grant.terms().expires) });
             }
         }
         Err(KeyFault::NotInGrant(grant.id().short()))
@@ -240,7 +243,10 @@ impl<'a> BuildKey<'a> {
         let label = BuildKeyLabel::of(grant, &builder);
         match &self.label {
             Some(own) if *own != label => Err(KeyFault::OtherGrant(grant.id().short())),
-            _ => Self { label: Some(label), ..self }.checked(),
+            _ => {
+                let grant_expires = Some(grant.terms().expires);
+                Self { label: Some(label), grant_expires, ..self }.checked()
+            }
         }
     }
 
@@ -258,6 +264,11 @@ impl<'a> BuildKey<'a> {
     /// What it was made for.
     pub fn label(&self) -> Result<&BuildKeyLabel, KeyFault> {
         self.label.as_ref().ok_or(KeyFault::NoGrant)
+    }
+
+    /// When the grant that it is for expires, if that was given.
+    pub fn grant_expires(&self) -> Option<Timestamp> {
+        self.grant_expires
     }
 
     /// When it expires, if it does by itself.

@@ -459,6 +459,7 @@ fn every_error() -> Vec<CliError> {
         RevokeError::NotIssued(id().short()).into(),
         RevokeError::Again { grant: id().short(), entry: 9 }.into(),
         AttestError::Expired { at: at() }.into(),
+        AttestError::GrantExpired { at: at() }.into(),
         AttestError::Key(KeyFault::NotText).into(),
         AttestError::NoPredicate.into(),
         AttestError::Name { path: path(), fault: bad_name() }.into(),
