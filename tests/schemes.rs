@@ -698,7 +698,12 @@ fn manifest_made_before_the_grant_or_after_its_end() {
     let attest = || world.attest(&granted, &build).with(&[&"--grant", &granted.grant, &"--keep-key"]);
     attest().at("-1d").ok();
     world.refuses(&granted, &build, "but the grant counts from");
-    attest().at("+7h").ok();
+    attest().at("+7h").refused("the grant expired at");
+    // As one would make it that does not look at the time.
+    let (manifest, late) = (granted.header() + &build.entries(), SystemTime::now() + Duration::from_secs(7 * 3600));
+    let signature = openpgp::detached_with(&openpgp::secret_key(&granted.key), manifest.as_bytes(), &[], late);
+    fs::write(build.at("build.manifest"), manifest).expect("the manifest");
+    fs::write(build.at("build.manifest.sig"), signature).expect("its signature");
     world.refuses(&granted, &build, "which has not come yet");
     // Made in time and verified in time, but said to be made after the end: only by a clock that is wrong.
     world.refuses_at(&granted, &build, "+7h", "expired at");
