@@ -243,6 +243,20 @@ fn artifact_that_too_few_built() {
     }
 }
 
+/// What is wrong is told, however much there is in it.
+#[test]
+fn one_builders_folder_in_place_of_the_folder_of_all() {
+    let world = World::ready();
+    let granted = two_of_three(&world, "openpgp", "manifest");
+    let inbox = world.new_build("inbox");
+    let many: Vec<String> = (0..9).map(|number| format!("foo.{number}")).collect();
+    let many: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b"text\n"[..])).collect();
+    deliver(&world, &granted, &inbox, "m1", &many);
+    let said =
+        world.sign(&granted, &inbox.of("m1", &[])).refused("holds `build.manifest`, which is no builder of the grant");
+    said.says("name the folder that has one for each");
+}
+
 /// One builder's evidence again in the folder of another is not a second word.
 #[test]
 fn same_builder_twice() {
@@ -335,6 +349,8 @@ fn quorum_that_nobody_can_reach_or_nobody_needs() {
     let builders = ["m1".to_owned(), "m2".to_owned()];
     grant_refused(&world, &builders, &["--quorum", "3"], "asks for a quorum of 3 out of 2 builders");
     grant_refused(&world, &builders, &["--quorum", "0"], "asks for a quorum of 0 out of 2 builders");
+    grant_refused(&world, &builders, &["--quorum", "-1"], "-1 is not in 0..");
+    grant_refused(&world, &["m1=".into()], &[], "builder `m1` has no file after the `=`");
     grant_refused(&world, &["grant.json".into()], &[], "could pass for a file that countersign itself writes");
     grant_refused(&world, &["approvals".into()], &[], "could pass for a file that countersign itself writes");
 }

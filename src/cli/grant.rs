@@ -38,7 +38,7 @@ pub(super) struct Grant {
     #[arg(long = "builder", value_name = "NAME[=FILE]")]
     builders: Vec<String>,
     /// How many builders must have attested the same digest for every artifact
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     quorum: u32,
     /// How builders authenticate their evidence; hmac convinces this signing host alone
     #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
@@ -175,6 +175,9 @@ fn builder(text: &str) -> Result<(BuilderName, Option<EnrolledKey>), CliError> {
     let (name, path) = text.split_once('=').map_or((text, None), |(name, path)| (name, Some(PathBuf::from(path))));
     let name = name.parse().map_err(|fault: BadName| CliError::Usage(fault.to_string()))?;
     let Some(path) = path else { return Ok((name, None)) };
+    if path.as_os_str().is_empty() {
+        return Err(CliError::Usage(format!("builder `{name}` has no file after the `=`")));
+    }
     let bytes = InputFile::open_named(&path)?.read_whole(LARGEST_CERTIFICATE)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok((name, Some(EnrolledKey { path, text })))

@@ -169,6 +169,7 @@ fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
 fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
     match is_grant_id(text) {
         true => Ok(home.grant(text)?),
+        false if matches!(Path::new(text).try_exists(), Ok(false)) => Err(CliError::NoGrant(text.to_owned())),
         false => read_grant_file(Path::new(text)),
     }
 }

@@ -23,6 +23,7 @@ use host::*;
 
 #[cfg(feature = "host")]
 mod host {
+    pub(super) use crate::domain::artifact::BadList;
     pub(super) use crate::domain::digest::Sha256;
     pub(super) use crate::domain::release::Coverage;
     pub(super) use crate::home::HomeError;
@@ -93,6 +94,9 @@ pub(super) enum CliError {
     #[cfg(feature = "host")]
     #[error("neither $HOME nor $XDG_DATA_HOME says where the signing host's home is")]
     Nowhere,
+    #[cfg(feature = "host")]
+    #[error("`{0}` is neither a grant's file nor at least eight digits of its id")]
+    NoGrant(String),
     #[cfg(feature = "host")]
     #[error("the ledger has no entry {0}")]
     NoEntry(u64),
@@ -216,6 +220,8 @@ fn advice(error: &CliError) -> Advice {
         ),
         #[cfg(feature = "host")]
         CliError::Nowhere => hint(Usage, "name it with `--home DIR` or in $COUNTERSIGN_HOME"),
+        #[cfg(feature = "host")]
+        CliError::NoGrant(_) => hint(Usage, "`countersign grants list` shows which were issued here"),
         #[cfg(feature = "host")]
         CliError::NoEntry(_) => hint(Usage, "`countersign log list` shows which there are"),
         #[cfg(feature = "host")]
@@ -431,6 +437,13 @@ fn grant(error: &GrantError) -> Advice {
         ),
         GrantError::EnrolledTrouble { .. } => hint(Refused, "let the builder make a new key: `countersign build-key`"),
         GrantError::Builders(_) => hint(Refused, "each builder needs a key of its own"),
+        GrantError::Grant(BadGrant::Quorum { .. }) => hint(
+            Usage,
+            "name each builder with a `--builder` of its own; the quorum is at least one, and at most all of them",
+        ),
+        GrantError::Grant(BadGrant::NoSuchEvidence { .. }) => {
+            hint(Usage, "leave `--evidence` out: an envelope speaks of all artifacts at once")
+        }
         GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
         GrantError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
         GrantError::Home(error) => home(error),
@@ -483,16 +496,21 @@ fn evidence(error: &EvidenceError) -> Advice {
     match error {
         EvidenceError::Dissent(_) => hint(
             Refused,
-            "find out which builder is right before anything is signed; `countersign grants diff` shows all that differs",
+            "find out which builder is right, with `countersign grants diff GRANT --from DIR`; only then set aside what the other made",
         ),
         EvidenceError::Quorum { .. } => hint(Refused, "wait for more builders, and run the same command again"),
         EvidenceError::TooFew { .. } => hint(
             Refused,
-            "wait for more builders, or compare what each built with `countersign grants diff --from DIR`",
+            "wait for more builders, or compare what each built with `countersign grants diff GRANT --from DIR`",
         ),
         EvidenceError::Digest { .. } => {
             hint(Refused, "fetch the build again; if it stays so, it was changed after M attested it")
         }
+        EvidenceError::ByOther { .. } => hint(Refused, "put what each builder made into the folder of its own name"),
+        EvidenceError::List(BadList::Empty) | EvidenceError::Name { .. } => hint(
+            Refused,
+            "name the folder with the artifacts, and with the evidence that the grant asks for: see `countersign grants show GRANT`",
+        ),
         _ => hint(
             Refused,
             "fetch the build again; if it stays so, it is not what this grant approved: issue a new one and build again",
@@ -659,7 +677,7 @@ fn token(error: &TokenError) -> Advice {
         }
         TokenError::KeyAmbiguous { .. } => hint(Usage, "name one by `id=` in the token URI"),
         TokenError::KeyExists { .. } => {
-            hint(Usage, "choose another `object`, or leave `--generate` out to use that key")
+            hint(Usage, "choose another `object`, or with `init` leave `--generate` out to use that key")
         }
         TokenError::KeyUnnamed { .. } => hint(Usage, "add its name to the URI: `;object=NAME`"),
         TokenError::KeyUnsuitable { .. } => hint(
