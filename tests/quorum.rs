@@ -495,6 +495,16 @@ fn location_counts_the_builders_again() {
 // ---- Grants that are taken back ----
 
 #[test]
+fn revoked_after_its_release_was_signed() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    world.sign(&granted, &build).ok();
+    world.host(&[&"grants", &"revoke", &granted.id]).ok().says("its release was signed before, and stays signed");
+    let listed = world.host(&[&"grants", &"list"]).ok().says("revoked (entry").says(", signed before (entry");
+    assert_eq!(listed.stdout.lines().count(), 1, "{listed:?}");
+}
+
+#[test]
 fn revoked_grant() {
     let world = World::ready();
     let (granted, build) = world.attested();
@@ -637,7 +647,7 @@ fn grants_are_shown_for_a_person_to_approve() {
 
     let listed = world.host(&[&"grants", &"list", &"--project", &"foo"]).ok();
     assert_eq!(listed.stdout.lines().count(), 2, "{listed:?}");
-    world.host(&[&"grants", &"list", &"--project", &"bar"]).ok().says("no grant was issued");
+    world.host(&[&"grants", &"list", &"--project", &"bar"]).ok().says("no grant of bar was issued");
 }
 
 #[test]

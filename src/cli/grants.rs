@@ -102,7 +102,10 @@ impl Grants {
 fn state(grant: &Grant, record: &GrantRecord, approvals: &[Approval], needed: u32, now: Timestamp) -> String {
     let (not_before, expires) = (grant.terms().not_before, grant.terms().expires);
     match record {
-        GrantRecord { revoked: Some(entry), .. } => format!("revoked (entry {entry})"),
+        GrantRecord { revoked: Some(entry), signed: Some(signed), .. } => {
+            format!("revoked (entry {entry}), signed before (entry {signed})")
+        }
+        GrantRecord { revoked: Some(entry), signed: None, .. } => format!("revoked (entry {entry})"),
         GrantRecord { signed: Some(entry), .. } => format!("signed (entry {entry})"),
         GrantRecord { accepted: Some(entry), .. } => format!("accepted, not signed yet (entry {entry})"),
         _ if now >= expires => format!("expired at {expires}"),
@@ -120,7 +123,7 @@ fn list(home: &Home, project: Option<ProjectName>, now: Timestamp, output: &mut 
         Some(project) => ledger.grants_of(project)?,
         None => ledger.grants()?,
     };
-    let mut values = Vec::new();
+    let (mut values, mut lines) = (Vec::new(), Vec::new());
     for record in &records {
         let Some(Entry { event: Event::GrantIssued { project, version, expires, .. }, .. }) =
             ledger.entry(record.issued)?
@@ -134,8 +137,7 @@ fn list(home: &Home, project: Option<ProjectName>, now: Timestamp, output: &mut 
             Ok(state(&grant, record, &approvals, home.config.approvals, now))
         };
         let state = standing().unwrap_or_else(|error| format!("cannot be told: {error}"));
-        let title = format!("{project} {version}");
-        output.line(format!("{}  {title:24} {state}", record.grant.short()));
+        lines.push((record.grant.short(), format!("{project} {version}"), state.clone()));
         values.push(json!({
             "grant": record.grant,
             "project": project,
@@ -148,8 +150,13 @@ fn list(home: &Home, project: Option<ProjectName>, now: Timestamp, output: &mut 
             "revoked_entry": record.revoked,
         }));
     }
+    let widest = lines.iter().map(|(_, title, _)| title.len()).max().unwrap_or(0).max(24);
+    for (id, title, state) in lines {
+        output.line(format!("{id}  {title:widest$} {state}"));
+    }
     if records.is_empty() {
-        output.line("no grant was issued");
+        let of = project.map(|project| format!(" of {project}")).unwrap_or_default();
+        output.line(format!("no grant{of} was issued"));
     }
     output.value(json!({ "grants": values }));
     Ok(())
