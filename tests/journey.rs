@@ -325,6 +325,17 @@ fn a_build_key_that_others_can_read_is_not_used() {
 }
 
 #[test]
+fn a_folder_is_no_artifact() {
+    let world = World::ready();
+    let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
+    for folder in [&build.folder, &build.at("."), &build.at(".."), Path::new("/")] {
+        let attest = world.countersign(&[&"attest", &"--key", &granted.key, &folder]);
+        attest.usage(&format!("`{}` is a folder, not a regular file", folder.display()));
+    }
+    world.attest(&granted, &build).ok();
+}
+
+#[test]
 fn the_evidence_goes_where_it_is_asked_to() {
     let world = World::ready();
     let (granted, one, other) = (world.grant(), world.build(&[("foo.a", b"a")]), world.build(&[("foo.b", b"b")]));

@@ -354,7 +354,7 @@ fn name_with_a_leading_dot() {
 
 #[test]
 fn name_twice() {
-    name_refused("foo.txt", "lists both `foo.txt` and `foo.txt`");
+    name_refused("foo.txt", "lists `foo.txt` twice");
 }
 
 #[test]

@@ -306,7 +306,7 @@ fn statement_about_other_bytes_names_or_nothing() {
     for (from, to, reason) in [
         ("\"name\":\"foo.txt\"", "\"name\":\"bar.txt\"", "holds `foo.txt`, which builder `m1` did not attest"),
         ("\"name\":\"foo.txt\"", "\"name\":\"../foo.txt\"", "contains a path separator"),
-        ("\"name\":\"foo.txt\"", "\"name\":\"foo.tar\"", "lists both `foo.tar` and `foo.tar`"),
+        ("\"name\":\"foo.txt\"", "\"name\":\"foo.tar\"", "lists `foo.tar` twice"),
         ("\"sha256\":\"", "\"sha512\":\"", "has no SHA-256 of subject"),
         ("in-toto.io/Statement/v1", "in-toto.io/Statement/v0.1", "is of type"),
         ("\"_type\"", "\"colour\":1,\"_type\"", "unknown field `colour`"),

@@ -35,7 +35,10 @@ pub enum BadList {
         name: ArtifactName,
     },
     /// Twice the same, or the same but for upper and lower case.
-    #[error("lists both `{first}` and `{second}`, which some file systems cannot tell apart")]
+    #[error("lists {}", match first == second {
+        true => format!("`{first}` twice"),
+        false => format!("both `{first}` and `{second}`, which some file systems cannot tell apart"),
+    })]
     Clash {
         /// The one that came first.
         first: String,

@@ -15,7 +15,7 @@ use crate::domain::name::BadName;
 use crate::domain::statement::{ENVELOPE, SLSA_PROVENANCE, Statement, provenance};
 use crate::domain::time::Timestamp;
 use crate::dsse::seal;
-use crate::files::{FileError, InputFile, replace};
+use crate::files::{FileError, FileFault, InputFile, replace};
 use crate::openpgp::HashState;
 
 /// What M leaves beside its artifacts.
@@ -218,7 +218,10 @@ fn read_one(
     hash: HashAlgorithm,
     progress: &mut dyn Progress,
 ) -> Result<(Artifact, HashState), AttestError> {
-    let shown = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some(shown) = path.file_name().map(|name| name.to_string_lossy()) else {
+        let fault = FileFault::Kind { found: "a folder", wanted: "a regular file" };
+        return Err(FileError::new(path, fault).into());
+    };
     if is_own(label.kind, &shown) {
         return Err(AttestError::OwnFile { path: path.to_owned() });
     }
