@@ -584,13 +584,14 @@ fn versions_only_grow() {
 #[test]
 fn version_that_was_overtaken() {
     let world = World::ready();
-    let builds = ["1.0", "1.1"].map(|version| {
+    let builds = ["1.0", "1.1", "1.2"].map(|version| {
         let (granted, build) = (world.grant_of(version, &[]), world.build(&HONEST));
         world.attest(&granted, &build).ok();
         (granted, build)
     });
     world.sign(&builds[1].0, &builds[1].1).ok();
-    world.refuses(&builds[0].0, &builds[0].1, "version 1.0 is older than 1.1, which was signed before");
+    world.sign(&builds[2].0, &builds[2].1).ok();
+    world.refuses(&builds[0].0, &builds[0].1, "version 1.0 is older than 1.2, which was signed before");
     world.sign(&builds[0].0, &builds[0].1).with(&[&"--allow-older"]).ok();
     // What is signed can be brought out again, the older one too, without another word.
     let uses = world.token_count();

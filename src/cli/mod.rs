@@ -49,6 +49,7 @@ use render::{CliError, Output};
 
 /// Verify what a build machine made, then sign it with the release key on a token.
 #[derive(Debug, Parser)]
+#[cfg_attr(not(feature = "host"), command(about = "Say what was built, and verify what the signing host signed."))]
 #[command(name = "countersign", version, max_term_width = 110, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
@@ -57,9 +58,15 @@ struct Cli {
     command: Command,
 }
 
+#[cfg(feature = "host")]
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
             3 token, repository or I/O trouble (try again), 70 a bug";
+
+#[cfg(not(feature = "host"))]
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
+            3 I/O trouble (try again), 70 a bug";
 
 #[derive(Debug, Args)]
 struct Global {

@@ -72,7 +72,7 @@ pub enum PolicyError {
     Older {
         /// What is granted.
         version: Version,
-        /// What was signed.
+        /// The newest that was signed.
         newer: Version,
         /// Under which grant.
         grant: String,
@@ -196,15 +196,20 @@ fn was_allowed_older(ledger: &Ledger, grant: GrantId) -> Result<bool, LedgerErro
 /// Refuses a version that is older than one that was accepted for signing.
 fn check_version(grant: &Grant, ledger: &Ledger) -> Result<(), PolicyError> {
     let version = &grant.terms().version;
+    let mut newest: Option<(Version, GrantId)> = None;
     for record in ledger.grants_of(&grant.terms().project)? {
         if record.grant == grant.id() || record.accepted.is_none() {
             continue;
         }
-        if let Some(newer) = version_of(ledger, record.issued)?.filter(|other| version.order(other).is_lt()) {
-            return Err(PolicyError::Older { version: version.clone(), newer, grant: record.grant.short() });
+        let Some(other) = version_of(ledger, record.issued)? else { continue };
+        if newest.as_ref().map_or(version, |(newest, _)| newest).order(&other).is_lt() {
+            newest = Some((other, record.grant));
         }
     }
-    Ok(())
+    match newest {
+        Some((newer, of)) => Err(PolicyError::Older { version: version.clone(), newer, grant: of.short() }),
+        None => Ok(()),
+    }
 }
 
 /// The version that was granted in an entry.
