@@ -1,4 +1,6 @@
 PROFILE  ?= release
+ENTRIES  ?= 10000000
+PLOT     ?= docs/explanation/scale.svg
 TOKEN    ?= softhsm
 SCENARIO ?= journey
 target  := $(or $(CARGO_TARGET_DIR),target)
@@ -6,7 +8,7 @@ binary  := $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/countersign
 show    := $(binary) demo --scenario $(SCENARIO)
 
 .DEFAULT_GOAL := help
-.PHONY: help build builder test faults lint demo clean cargo
+.PHONY: help build builder test faults bench lint demo clean cargo
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -42,6 +44,10 @@ faults: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))
 faults: cargo ## every fault, kill and race that a signing run must survive; tells what was tried
 	tests/equipment.sh install test
 	COUNTERSIGN_FAULTS=all cargo test --locked --test faults -- --nocapture --test-threads=1
+
+# The ledger grows in memory: by 9 GB for the ten million.
+bench: cargo ## what the log costs as it grows to ENTRIES (ten million, some 40 minutes); draws PLOT, docs/explanation/scale.svg
+	cargo bench --locked --profile $(PROFILE) --bench ledger -- --entries $(ENTRIES) --plot $(PLOT)
 
 lint: export RUSTDOCFLAGS := -D warnings
 lint: cargo ## format, clippy, licences and sources of the dependencies, documentation
