@@ -231,8 +231,8 @@ impl Home {
         Ok(write_new(&self.grant_path(&grant.id().hex()), grant.bytes(), 0o600)?)
     }
 
-    /// The kept grant whose id is, or begins with, these hexadecimal digits (eight at least).
-    pub fn grant(&self, id: &str) -> Result<Grant, HomeError> {
+    /// The id of the kept grant that is this, or begins with it (eight hexadecimal digits at least).
+    pub fn grant_id(&self, id: &str) -> Result<GrantId, HomeError> {
         let missing = || HomeError::NoSuchGrant(id.chars().take(80).collect());
         let digits = id.strip_prefix("sha256:").unwrap_or(id);
         if digits.len() < 8 || !digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
@@ -242,16 +242,22 @@ impl Home {
         let mut fitting = names
             .iter()
             .filter_map(|name| name.to_str()?.strip_suffix(".json"))
-            .filter(|name| name.starts_with(digits));
-        let hex = match (fitting.next(), fitting.next()) {
-            (Some(one), None) => one,
-            (None, _) => return Err(missing()),
-            (Some(_), Some(_)) => return Err(HomeError::AmbiguousGrant(digits.to_owned())),
-        };
-        let path = self.grant_path(hex);
+            .filter(|name| name.starts_with(digits))
+            .filter_map(|hex| format!("sha256:{hex}").parse().ok());
+        match (fitting.next(), fitting.next()) {
+            (Some(one), None) => Ok(one),
+            (None, _) => Err(missing()),
+            (Some(_), Some(_)) => Err(HomeError::AmbiguousGrant(digits.to_owned())),
+        }
+    }
+
+    /// The kept grant whose id is this, or begins with it (eight hexadecimal digits at least).
+    pub fn grant(&self, id: &str) -> Result<Grant, HomeError> {
+        let id = self.grant_id(id)?;
+        let path = self.grant_path(&id.hex());
         let bytes = InputFile::open(&path)?.read_whole(LARGEST_GRANT)?;
         let grant = Grant::parse(&bytes).map_err(|fault| HomeError::Grant { path, fault })?;
-        if GrantId::of(&bytes).hex() == hex { Ok(grant) } else { Err(missing()) }
+        if grant.id() == id { Ok(grant) } else { Err(HomeError::NoSuchGrant(id.hex())) }
     }
 
     /// Keeps an approval.

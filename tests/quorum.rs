@@ -494,6 +494,18 @@ fn location_counts_the_builders_again() {
 
 // ---- Grants that are taken back ----
 
+/// What the home keeps of it is not needed to take it back.
+#[test]
+fn grant_whose_kept_copy_is_damaged_is_revoked() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let hex = granted.id.trim_start_matches("sha256:");
+    fs::write(world.home().join(format!("grants/{hex}.json")), "{}").expect("damaged");
+    world.host(&[&"grants", &"show", &hex]).usage("is not a grant");
+    world.host(&[&"grants", &"revoke", &hex]).ok().says(&format!("revoked grant {} of foo 1.2.3", granted.id));
+    world.refuses(&granted, &build, "was revoked at");
+}
+
 #[test]
 fn revoked_after_its_release_was_signed() {
     let world = World::ready();

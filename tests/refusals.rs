@@ -797,7 +797,7 @@ mod wrong_answers {
         let revoke: Lie = |_, _, right| {
             let (home, grant) = GRANT.take().expect("the second signature is not asked for");
             let home = Home::open(&home).expect("a home");
-            countersign::steps::revoke::revoke(&grant, None, &home, Timestamp::now()).expect("revoked");
+            countersign::steps::revoke::revoke(grant.id(), None, &home, Timestamp::now()).expect("revoked");
             right
         };
         let error = sign_with_a_liar(&world, &granted, &build, revoke, 0).expect_err("revoked");

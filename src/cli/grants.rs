@@ -80,22 +80,36 @@ impl Grants {
         match self.command {
             GrantsCommand::List { project } => list(&Home::open(&home()?)?, project, now, output),
             GrantsCommand::Show { grant } => show(&grant, home, now, output),
-            GrantsCommand::Revoke { grant, reason } => {
-                let home = Home::open(&home()?)?;
-                let grant = read_grant(&grant, &home)?;
-                let (project, version) = (&grant.terms().project, &grant.terms().version);
-                let entry = revoke(&grant, reason, &home, now)?;
-                output.line(format!("revoked grant {} of {project} {version}", grant.id()));
-                output.line(format!("  ledger     entry {entry}"));
-                if home.ledger()?.grant(grant.id())?.is_some_and(|record| record.signed.is_some()) {
-                    output.line("its release was signed before, and stays signed");
-                }
-                output.value(json!({ "grant": grant.id(), "ledger_entry": entry }));
-                Ok(())
-            }
+            GrantsCommand::Revoke { grant, reason } => take_back(&grant, reason, &Home::open(&home()?)?, now, output),
             GrantsCommand::Diff { grant, from } => diff(&grant, from.as_deref(), &Home::open(&home()?)?, now, output),
         }
     }
+}
+
+fn take_back(
+    text: &str,
+    reason: Option<String>,
+    home: &Home,
+    now: Timestamp,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    // By its id it is taken back even if what the home keeps of it is damaged.
+    let grant = if is_grant_id(text) { home.grant_id(text)? } else { read_grant(text, home)?.id() };
+    let entry = revoke(grant, reason, home, now)?;
+    let ledger = home.ledger()?;
+    let record = ledger.grant(grant)?;
+    let issued = record.as_ref().map(|record| ledger.entry(record.issued)).transpose()?.flatten();
+    let title = match issued.map(|entry| entry.event) {
+        Some(Event::GrantIssued { project, version, .. }) => format!(" of {project} {version}"),
+        _ => String::new(),
+    };
+    output.line(format!("revoked grant {grant}{title}"));
+    output.line(format!("  ledger     entry {entry}"));
+    if record.is_some_and(|record| record.signed.is_some()) {
+        output.line("its release was signed before, and stays signed");
+    }
+    output.value(json!({ "grant": grant, "ledger_entry": entry }));
+    Ok(())
 }
 
 /// Where a grant stands, in words.

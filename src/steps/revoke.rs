@@ -1,6 +1,6 @@
 //! The operator's second thought: a grant is taken back.
 
-use crate::domain::grant::Grant;
+use crate::domain::digest::GrantId;
 use crate::domain::time::Timestamp;
 use crate::home::{Home, HomeError};
 use crate::ledger::LedgerError;
@@ -33,18 +33,18 @@ impl From<LedgerError> for RevokeError {
 /// Takes the grant back, at once: without the home's lock, which a run may hold for as long as its token waits for a touch.
 /// The nonces that were kept for it are wiped, by this process or by the next one that has the lock. Returns the entry in
 /// the ledger.
-pub fn revoke(grant: &Grant, reason: Option<String>, home: &Home, now: Timestamp) -> Result<u64, RevokeError> {
+pub fn revoke(grant: GrantId, reason: Option<String>, home: &Home, now: Timestamp) -> Result<u64, RevokeError> {
     let mut ledger = home.ledger()?;
-    let short = grant.id().short();
-    let record = ledger.grant(grant.id())?.ok_or_else(|| RevokeError::NotIssued(short.clone()))?;
+    let short = grant.short();
+    let record = ledger.grant(grant)?.ok_or_else(|| RevokeError::NotIssued(short.clone()))?;
     if let Some(entry) = record.revoked {
         // The process that revoked it may have been killed before it came to that.
-        home.forget_nonces(grant.id())?;
+        home.forget_nonces(grant)?;
         return Err(RevokeError::Again { grant: short, entry });
     }
-    let entry = ledger.revoke(now, grant.id(), reason)?;
+    let entry = ledger.revoke(now, grant, reason)?;
     match home.lock() {
-        Ok(_lock) => home.forget_nonces(grant.id())?,
+        Ok(_lock) => home.forget_nonces(grant)?,
         Err(HomeError::Busy(_)) => {}
         Err(error) => return Err(error.into()),
     }
