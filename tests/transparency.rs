@@ -447,7 +447,8 @@ fn the_list_shows_what_fits_every_filter() {
     };
     assert_eq!(with(&[&"--kind", &"intent"]), those(&|entry| entry["kind"] == "intent"));
     let of_grants = those(&|entry| {
-        ["grant-issued", "evidence-accepted", "intent", "outcome"].contains(&entry["kind"].as_str().expect("a kind"))
+        let kinds = ["grant-issued", "evidence-accepted", "intent", "outcome", "released"];
+        kinds.contains(&entry["kind"].as_str().expect("a kind"))
     });
     let (foo, bar) = of_grants.split_at(of_grants.len() - 1);
     assert_eq!(with(&[&"--project", &"foo"]), foo);

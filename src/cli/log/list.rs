@@ -120,7 +120,9 @@ impl OfProject {
 
     fn has(&self, event: &Event) -> bool {
         match event {
-            Event::Resumed { intent, .. } | Event::Outcome { intent, .. } => self.intents.contains(intent),
+            Event::Resumed { intent, .. } | Event::Outcome { intent, .. } | Event::Released { intent, .. } => {
+                self.intents.contains(intent)
+            }
             event => event.grant().is_some_and(|grant| self.grants.contains(&grant)),
         }
     }
