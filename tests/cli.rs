@@ -5,7 +5,9 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 
 use common::world::{PROJECT, VERSION, World};
@@ -219,6 +221,24 @@ fn trouble_with_a_place_that_is_taken_or_a_home_that_is_none() {
     let none = world.at("none");
     let said = world.countersign(&[&"--home", &none, &"log", &"list"]).usage("");
     assert_snapshot!("error-no-home", masked(&world, &said));
+}
+
+/// JSON is text, and a path need not be: what was done is told all the same.
+#[test]
+fn paths_need_not_be_text() {
+    let world = World::ready();
+    let odd = |name: &str| world.at("").join(OsStr::from_bytes(&[name.as_bytes(), b"\xff"].concat()));
+    let grants = odd("grants");
+    fs::create_dir(&grants).expect("a folder");
+    let said = world.host(&[&"grant", &PROJECT, &VERSION, &"--builder", &"m1", &"-o", &grants, &"--json"]).ok().json();
+    assert!(said["grant_file"].as_str().expect("a text").contains("grants\u{fffd}/"), "{said}");
+    let (granted, build) = world.attested();
+    let release = odd("release");
+    world.host(&[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release, &"--dry-run"]).ok();
+    world.host(&[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release]).ok();
+    world.host(&[&"log", &"export", &odd("exported")]).ok();
+    world.host(&[&"log", &"prove", &release.join("foo.txt"), &"-o", &odd("proof")]).ok();
+    world.countersign(&[&"build-key", &"-o", &odd("enrolled")]).ok();
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Approve {
         output.line(format!("  approval   {}", path.display()));
         output.line("next: send it to the signing host, and there run");
         output.line(format!("  countersign approve {} --signature {}", grant.id().short(), path.display()));
-        output.value(json!({ "grant": grant.id(), "approval": path }));
+        output.value(json!({ "grant": grant.id(), "approval": path.to_string_lossy() }));
         Ok(())
     }
 }

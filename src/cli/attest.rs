@@ -155,7 +155,7 @@ fn report(done: &Attestation, removed: Option<&PathBuf>, output: &mut Output) {
         "version": label.version,
         "scheme": scheme,
         "evidence": form,
-        "files": done.files,
+        "files": done.files.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
         "artifacts": done.artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
         "key_removed": removed.is_some(),
     }));

@@ -1,6 +1,6 @@
 //! `countersign build-key`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -88,7 +88,7 @@ impl BuildKey {
         &self,
         key: &BuilderKey,
         secret: Option<&PathBuf>,
-        public: &PathBuf,
+        public: &Path,
         token: Option<String>,
         output: &mut Output,
     ) {
@@ -113,8 +113,8 @@ impl BuildKey {
         output.value(json!({
             "scheme": self.scheme,
             "key": key.id(),
-            "secret_file": secret,
-            "public_file": public,
+            "secret_file": secret.map(|path| path.to_string_lossy()),
+            "public_file": public.to_string_lossy(),
             "token": token,
         }));
     }

@@ -153,7 +153,7 @@ impl Grant {
         }
         output.value(json!({
             "grant": issued.grant.id(),
-            "grant_file": issued.grant_path,
+            "grant_file": issued.grant_path.to_string_lossy(),
             "project": terms.project,
             "version": terms.version,
             "scheme": terms.scheme,
@@ -162,7 +162,7 @@ impl Grant {
             "approvals_needed": home.config.approvals,
             "not_before": terms.not_before,
             "expires": terms.expires,
-            "build_keys": issued.keys.iter().map(|(builder, path)| json!({ "builder": builder, "file": path })).collect::<Vec<_>>(),
+            "build_keys": issued.keys.iter().map(|(builder, path)| json!({ "builder": builder, "file": path.to_string_lossy() })).collect::<Vec<_>>(),
             "ledger_entry": issued.entry,
             "earlier_entries": issued.earlier,
         }));

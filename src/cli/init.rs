@@ -114,8 +114,8 @@ impl Init {
             "expires": ready.key.expires(),
             "algorithm": ready.key.public().algorithm(),
             "token": config.token,
-            "home": ready.home.path(),
-            "revocation": ready.revocation,
+            "home": ready.home.path().to_string_lossy(),
+            "revocation": ready.revocation.as_ref().map(|path| path.to_string_lossy()),
         }));
         Ok(())
     }

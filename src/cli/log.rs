@@ -112,7 +112,7 @@ impl Log {
                 }
                 output.line(format!("  log key {}", home.config.log_key));
                 output.value(json!({
-                    "folder": folder, "entries": done.size, "entries_before": done.before, "files": done.files,
+                    "folder": folder.to_string_lossy(), "entries": done.size, "entries_before": done.before, "files": done.files,
                     "log_key": home.config.log_key,
                 }));
                 Ok(())
@@ -206,7 +206,8 @@ fn prove(
     output.line(format!("  proof   {}", proof.display()));
     output.line(format!("  log key {}", home.config.log_key));
     output.value(json!({
-        "entry": index, "digest": digest, "size": head.size, "proof": proof, "log_key": home.config.log_key,
+        "entry": index, "digest": digest, "size": head.size, "proof": proof.to_string_lossy(),
+        "log_key": home.config.log_key,
     }));
     Ok(())
 }

@@ -113,7 +113,7 @@ impl Sign {
         output.line("  countersign admit --cert CERT INBOX RELEASES");
         output.value(json!({
             "grant": id,
-            "release": release,
+            "release": release.to_string_lossy(),
             "new": done.new,
             "key": key,
             "signatures": done.signatures,
@@ -202,7 +202,7 @@ fn show_plan(
         "kept_signatures": kept,
         "pin": description.pin,
         "card": description.card,
-        "release": release,
+        "release": release.to_string_lossy(),
         "artifacts": build.artifacts().iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
     }));
     Ok(())
