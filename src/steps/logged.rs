@@ -85,10 +85,10 @@ pub fn check_logged(path: &Path, key: &VerifierKey, signed: &Signed, digest: Sha
 fn speaks_of(entry: &Entry, digest: Sha256, signed: &Signed, checkpoint: &Checkpoint) -> Result<(), NotLogged> {
     let index = entry.index;
     let other = |what| Err(NotLogged::OtherSignature { index, what });
+    let named = noted(signed, "log@").unwrap_or_default();
+    let (named_index, named_root) = named.split_once(' ').unwrap_or((named, ""));
     let grant = match &entry.event {
         Event::Intent(intent) if intent.sums == digest || intent.artifacts.values().any(|it| *it == digest) => {
-            let named = noted(signed, "log@").unwrap_or_default();
-            let (named_index, named_root) = named.split_once(' ').unwrap_or((named, ""));
             if named_index != index.to_string() {
                 return other("index in the log");
             }
@@ -105,7 +105,13 @@ fn speaks_of(entry: &Entry, digest: Sha256, signed: &Signed, checkpoint: &Checkp
             intent.grant
         }
         // The intent, which follows, is what the signature names.
-        Event::Artifacts { grant, artifacts } if artifacts.values().any(|it| *it == digest) => *grant,
+        Event::Artifacts { grant, artifacts } if artifacts.values().any(|it| *it == digest) => {
+            if named_index.parse::<u64>().is_ok_and(|named| named > index) {
+                *grant
+            } else {
+                return other("index in the log");
+            }
+        }
         _ => return Err(NotLogged::OtherFile { index, digest }),
     };
     if granted_by(signed) == Some(&grant.to_string()) { Ok(()) } else { other("grant") }
@@ -172,6 +178,10 @@ mod tests {
         let artifacts = intent().artifacts;
         let event = |grant| Event::Artifacts { grant, artifacts: artifacts.clone() };
         assert_eq!(asked(event(intent().grant), Sha256::of(b"a"), &signed("9")), Ok(()));
+        for log in ["7", "6", "", "x"] {
+            let error = asked(event(intent().grant), Sha256::of(b"a"), &signed(log)).expect_err("refused");
+            assert!(error.ends_with("another index in the log"), "{log}: {error}");
+        }
         assert!(asked(event(intent().grant), Sha256::of(b"b"), &signed("9")).is_err());
         assert!(asked(event(GrantId::of(b"h")), Sha256::of(b"a"), &signed("9")).is_err());
         let revoked = Event::GrantRevoked { grant: intent().grant, reason: None };
