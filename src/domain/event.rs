@@ -18,7 +18,7 @@ use super::time::Timestamp;
 pub struct Entry {
     /// Its place, counted from 0 without gaps.
     pub index: u64,
-    /// When it was written, by H's clock.
+    /// When the command that wrote it began, by H's clock: this may go back from one entry to the next.
     pub at: Timestamp,
     /// What happened.
     #[serde(flatten)]
