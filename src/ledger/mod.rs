@@ -291,6 +291,11 @@ impl Ledger {
         self.records("?1 = ''", "")
     }
 
+    /// Where each grant stands of which a build was accepted, its release has not appeared, and that was not taken back.
+    pub fn unfinished(&self) -> Result<Vec<GrantRecord>> {
+        self.records("?1 = '' AND accepted IS NOT NULL AND released IS NULL AND revoked IS NULL", "")
+    }
+
     fn records(&self, which: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
         let query = format!(
             "SELECT issued, accepted, intent, signed, released, revoked FROM grants WHERE {which} ORDER BY issued"

@@ -37,10 +37,7 @@ pub enum Left {
 /// now looks like one that was cut off.
 pub fn unfinished(ledger: &Ledger) -> Result<Vec<Unfinished>, LedgerError> {
     let mut found = Vec::new();
-    for record in ledger.grants()? {
-        if record.accepted.is_none() || record.released.is_some() || record.revoked.is_some() {
-            continue;
-        }
+    for record in ledger.unfinished()? {
         let history = ledger.history(record.grant)?;
         let (Some(first), Some(last)) = (history.first(), history.last()) else { continue };
         let Event::GrantIssued { project, version, .. } = &first.event else { continue };
