@@ -355,6 +355,9 @@ fn a_proof_shows_that_a_signature_was_announced() {
     copy(&release.join("foo.txt"), &lone);
     world.host(&[&"log", &"prove", &lone]).ok();
     assert!(world.at("foo.txt.tlog-proof").is_file());
+    // Nothing but a proof is written over.
+    world.host(&[&"log", &"prove", &lone, &"-o", &lone]).usage("exists already");
+    assert_eq!(fs::read(&lone).expect("it is there"), b"text\n");
 
     // The log goes on; the proof stays.
     let second = world.sign_another();

@@ -11,13 +11,13 @@ use serde_json::json;
 use super::reconcile::Reconcile;
 use super::render::{CliError, Output};
 use crate::domain::event::{Entry, Event};
-use crate::files::{InputFile, replace};
+use crate::files::{FileError, FileFault, InputFile, replace};
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::steps::logged::digest_of;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
-use crate::tlog::proof::PROOF_SUFFIX;
+use crate::tlog::proof::{LARGEST_PROOF, PROOF_SUFFIX, Proof};
 
 /// Read the audit log, verify it, publish it, and prove what is in it
 #[derive(Debug, Args)]
@@ -201,6 +201,12 @@ fn prove(
         name.push(PROOF_SUFFIX);
         name.into()
     });
+    // It may be made anew as the log grows; nothing else is written over.
+    match InputFile::open(&proof).and_then(|there| there.read_whole(LARGEST_PROOF)) {
+        Err(FileError { fault: FileFault::Missing, .. }) => {}
+        Ok(there) if Proof::parse(&there).is_ok() => {}
+        Ok(_) | Err(_) => return Err(FileError { path: proof, fault: FileFault::Exists }.into()),
+    }
     replace(&proof, ledger.prove(index, &head, note)?.to_text().as_bytes(), 0o644)?;
     output.line(format!("entry {index} speaks of {}", file.display()));
     output.line(format!("  proof   {}", proof.display()));
