@@ -9,10 +9,13 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use common::clean_environment;
 use common::faults::{Fault, How, Prepared, can_disturb, forget_clock};
+use common::world::World;
 use countersign::domain::event::Event;
 
 /// The system calls with which a run changes something, or finds something out, on the disk.
@@ -318,6 +321,36 @@ fn two_runs_at_once_never_sign_twice() {
         report.violations.extend(held.into_iter().chain(finished).chain(odd));
     });
     report.into_inner().expect("no panic").end("races");
+}
+
+// ---- The log for others ----
+
+/// Whoever fetches it meanwhile finds a checkpoint with everything that it needs.
+#[test]
+fn an_export_that_is_cut_off_leaves_the_one_before() {
+    if !can_disturb() {
+        return;
+    }
+    let world = World::ready();
+    let folder = world.at("exported");
+    world.host(&[&"log", &"export", &folder]).ok();
+    world.grant();
+    let mut cut_off = 0;
+    loop {
+        let kill = format!("inject=renameat:signal=KILL:when={}", cut_off + 1);
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat", "-e", &kill]);
+        command.arg(env!("CARGO_BIN_EXE_countersign")).arg("--home").arg(world.home()).args(["log", "export"]);
+        clean_environment(&mut command, &world.at(""));
+        let done = command.arg(&folder).output().expect("strace").status.success();
+        world.host(&[&"log", &"verify", &"--export", &folder]).ok();
+        if done {
+            break;
+        }
+        cut_off += 1;
+    }
+    assert_eq!(cut_off, 3, "the entries, their hashes, the checkpoint");
+    assert!(common::tree(&folder).keys().all(|name| !name.contains(".countersign-")), "nothing is left of the others");
 }
 
 // ---- The power fails ----

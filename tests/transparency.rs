@@ -35,13 +35,23 @@ impl World {
         self.logged("log-created")[0]["key"].as_str().expect("a key").to_owned()
     }
 
-    /// The ledger's database, with nothing in it that would stop us.
+    /// Changes the ledger's database, with nothing in it that would stop us meanwhile.
+    fn tamper<T>(&self, change: impl FnOnce(&Connection) -> T) -> T {
+        let database = self.database();
+        let mut triggers = database.prepare("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").expect("SQL");
+        let triggers = triggers.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("triggers");
+        let triggers: Vec<(String, String)> = triggers.collect::<Result<_, _>>().expect("names and texts");
+        assert_eq!(triggers.len(), 4);
+        for (name, _) in &triggers {
+            database.execute_batch(&format!("DROP TRIGGER {name}")).expect("it is there");
+        }
+        let done = change(&database);
+        triggers.iter().for_each(|(_, sql)| database.execute_batch(sql).expect("it is put back"));
+        done
+    }
+
     fn database(&self) -> Connection {
-        let database = Connection::open(self.home().join("ledger.sqlite")).expect("the ledger");
-        let triggers =
-            "DROP TRIGGER entries_stay; DROP TRIGGER entries_last; DROP TRIGGER hashes_stay; DROP TRIGGER hashes_last;";
-        database.execute_batch(triggers).expect("there are triggers");
-        database
+        Connection::open(self.home().join("ledger.sqlite")).expect("the ledger")
     }
 }
 
@@ -103,7 +113,7 @@ fn each_change_to_an_entry_is_found_and_named() {
                 fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("its mode");
             }
         }
-        change(&world.database());
+        world.tamper(change);
         world.verify_log()
     };
     with(&|_| ()).ok();
@@ -209,20 +219,22 @@ fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() 
     world.verify_log().with(&kept).ok();
     let size = world.log().len() as u64;
 
-    let database = world.database();
     let grant = world.logged("grant-issued")[0]["index"].as_u64().expect("an index");
-    let altered = text(&database, grant).replace("\"version\":\"1.2.3\"", "\"version\":\"1.2.4\"");
-    let original = text(&database, grant);
+    let original = text(&world.database(), grant);
+    let altered = original.replace("\"version\":\"1.2.3\"", "\"version\":\"1.2.4\"");
     assert_ne!(altered, original);
-    database.execute("UPDATE entries SET entry = ?1 WHERE idx = ?2", params![altered, grant]).expect("changed");
-    rehash(&database);
+    let change = |text: &str| {
+        world.tamper(|database| {
+            database.execute("UPDATE entries SET entry = ?1 WHERE idx = ?2", params![text, grant]).expect("changed");
+            rehash(database);
+        });
+    };
+    change(&altered);
     world.verify_log().ok().says("only a checkpoint kept elsewhere shows that");
     world.verify_log().with(&[&"--checkpoint", &early]).ok();
     world.verify_log().with(&kept).stops(1, &format!("has another root: among entries 0 to {}", size - 1));
-    database.execute("UPDATE entries SET entry = ?1 WHERE idx = ?2", params![original, grant]).expect("changed");
-    rehash(&database);
+    change(&original);
     world.verify_log().with(&kept).ok();
-    drop(database);
 
     for name in listing(&world.home()).iter().filter(|name| name.starts_with("ledger.sqlite")) {
         fs::remove_file(world.home().join(name)).expect("the ledger");
@@ -285,8 +297,18 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
         world.host(&[&"key", &"check", &"--sign"]).ok();
     }
     world.export_log();
-    let size = world.log().len();
     world.host(&[&"log", &"export", &folder]).ok().says("0 files written");
+    // One at a time: of two, the older checkpoint could come last.
+    let held = countersign::files::hold_folder(&folder).expect("nobody has it");
+    world.host(&[&"log", &"export", &folder]).trouble("is held by another countersign process");
+    drop(held);
+    // What an export that was killed was writing is not left to the public.
+    let left = ["", "tile/entries/001.p"].map(|below| folder.join(below).join(".countersign-left"));
+    left.iter().for_each(|path| fs::write(path, "").expect("a file"));
+    world.host(&[&"key", &"check", &"--sign"]).ok();
+    world.export_log();
+    assert!(left.iter().all(|path| !path.exists()));
+    let size = world.log().len();
     let files = tree(&folder);
     for name in ["tile/0/000", "tile/1/000.p/1", "tile/entries/000", &format!("tile/entries/001.p/{}", size - 256)] {
         assert!(files.contains_key(name), "{name}: {:?}", files.keys());
@@ -318,14 +340,24 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
     // Another log's folder is not written to, nor one that is ahead of us.
     let other = World::ready();
     other.host(&[&"log", &"export", &copy]).refused("is not signed by `example.org/countersign-log`");
-    let database = world.database();
     let last = size as u64 - 1;
-    database.execute("DELETE FROM entries WHERE idx = ?1", [last]).expect("deleted");
-    rehash(&database);
+    world.tamper(|database| {
+        database.execute("DELETE FROM entries WHERE idx = ?1", [last]).expect("deleted");
+        rehash(database);
+    });
     world
         .host(&[&"log", &"export", &folder])
         .refused(&format!("is a checkpoint of {size} entries, but there are {last}"));
     check().refused(&format!("is a checkpoint of {size} entries, but there are {last}"));
+    // As long as before, with another last entry.
+    let forked = format!("is a checkpoint of {size} entries whose root is not that of the first {size} entries here");
+    world.tamper(|database| {
+        let other = text(database, last - 1).replace(&format!("\"index\":{}", last - 1), &format!("\"index\":{last}"));
+        database.execute("INSERT INTO entries VALUES (?1, ?2)", params![last, other]).expect("appended");
+        rehash(database);
+    });
+    world.host(&[&"log", &"export", &folder]).refused(&forked);
+    check().refused(&forked);
 }
 
 #[test]
@@ -520,11 +552,12 @@ fn go_verifies_the_log_and_refuses_what_was_changed() {
 
     // A truncated log: this host signs the checkpoint of fewer entries.
     let truncated = world.at("truncated");
-    let database = world.database();
     let late_size: u64 =
         fs::read_to_string(&late).expect("a note").lines().nth(1).expect("a size").parse().expect("a number");
-    database.execute("DELETE FROM entries WHERE idx >= ?1", [late_size - 1]).expect("deleted");
-    rehash(&database);
+    world.tamper(|database| {
+        database.execute("DELETE FROM entries WHERE idx >= ?1", [late_size - 1]).expect("deleted");
+        rehash(database);
+    });
     world.host(&[&"log", &"export", &truncated]).ok();
     refuses(&truncated).says(&format!("{late_size} entries were there, {} are left", late_size - 1));
     // A forked one: as long as before, and other entries.

@@ -18,7 +18,15 @@ pub struct FileLock {
 /// [`FileFault::Busy`] when another process has it.
 pub fn hold(path: &Path) -> Result<FileLock, FileError> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = file.map_err(FileError::io(path))?;
+    take(file.map_err(FileError::io(path))?, path)
+}
+
+/// Takes the lock of the folder at `path`. [`FileFault::Busy`] when another process has it.
+pub fn hold_folder(path: &Path) -> Result<FileLock, FileError> {
+    take(File::open(path).map_err(FileError::io(path))?, path)
+}
+
+fn take(file: File, path: &Path) -> Result<FileLock, FileError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(FileLock { _open: file }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(FileError::new(path, FileFault::Busy)),

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use folder::{Folder, InputFile, read_secret};
-pub use lock::{FileLock, hold};
+pub use lock::{FileLock, hold, hold_folder};
 pub use staging::{StagedFile, StagedFolder, make_private, parent, replace, sweep_files, wipe, write_new};
 
 /// Where something that is there is, from the root on, without links.

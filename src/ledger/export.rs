@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Ledger, LedgerError, Result};
-use crate::files::{FileError, FileFault, Folder, InputFile, parent, replace};
+use crate::files::{FileError, FileFault, Folder, InputFile, hold_folder, parent, replace, sweep_files};
 use crate::tlog::checkpoint::{BadCheckpoint, Checkpoint};
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
 use crate::tlog::tile::{CHECKPOINT, Tile, bundle};
@@ -76,7 +76,8 @@ impl From<FileError> for ExportError {
 
 impl Ledger {
     /// Writes what `folder` does not have yet of the log, up to `head`; `note` is the checkpoint that says so, and is
-    /// written when all else is on the disk. A folder with another log, or with more of it, is refused.
+    /// written when all else is on the disk. A folder with another log, or with more of it, is refused. Files that an export
+    /// was writing when it was killed are removed.
     pub fn export(
         &self,
         folder: &Path,
@@ -85,16 +86,26 @@ impl Ledger {
         note: &str,
     ) -> Result<Exported, ExportError> {
         let path = folder.join(CHECKPOINT);
+        public_folder(folder)?;
+        let _held = hold_folder(folder)?;
         let before = match InputFile::open(&path) {
-            Ok(file) => Some(self.own_checkpoint(file, key, head.size)?.size),
+            Ok(file) => Some(self.own_checkpoint(file, key, self.size()?)?.size),
             Err(FileError { fault: FileFault::Missing, .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        public_folder(folder)?;
-        let mut files = 0;
+        // Another export went further, after `head` was looked at.
+        if let Some(size) = before.filter(|before| *before > head.size) {
+            return Ok(Exported { before, size, files: 0 });
+        }
+        sweep_files(folder)?;
+        let (mut files, mut into) = (0, folder.to_owned());
         for tile in Tile::grown(before.unwrap_or(0), head.size) {
             let path = folder.join(tile.path());
-            public_folder(parent(&path))?;
+            if parent(&path) != into {
+                into = parent(&path).to_owned();
+                public_folder(&into)?;
+                sweep_files(&into)?;
+            }
             replace(&path, &self.tile(tile)?, 0o644)?;
             files += 1;
         }
