@@ -677,6 +677,21 @@ mod tests {
         assert_eq!(ledger.grants_of(&"bar".parse().expect("a name")).expect("asked"), []);
     }
 
+    /// Whoever takes a grant back does not wait for a run that looked before.
+    #[test]
+    fn nothing_is_accepted_or_intended_under_a_grant_that_was_taken_back() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(&temp.path().join("ledger.sqlite")).expect("made");
+        let grant = GrantId::of(b"g");
+        issue(&mut ledger, grant);
+        ledger.revoke(time(), grant, None).expect("revoked");
+        let accepted = ledger.accept(time(), grant, Scheme::OpenPgp, [].into(), Sha256::of(b"m"));
+        assert!(matches!(accepted.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant));
+        let intended = ledger.intend(time(), intent(grant));
+        assert!(matches!(intended.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant));
+        assert_eq!(ledger.size().expect("asked"), 2, "nothing of it is logged");
+    }
+
     #[test]
     fn entries_are_neither_changed_nor_removed() {
         let temp = tempfile::tempdir().expect("a folder");
@@ -687,10 +702,9 @@ mod tests {
         assert!(ledger.entry(0).expect("asked").is_some() && ledger.entry(1).expect("asked").is_none());
     }
 
-    #[test]
-    fn each_event_reads_back_as_it_was_written() {
-        let intent = Intent {
-            grant: GrantId::of(b"g"),
+    fn intent(grant: GrantId) -> Intent {
+        Intent {
+            grant,
             key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
             hash: crate::domain::key::HashAlgorithm::Sha512,
             created: time(),
@@ -700,8 +714,12 @@ mod tests {
             sums: Sha256::of(b"s"),
             sums_only: true,
             card: Some(crate::domain::event::CardUse { card: "0006:12345678".into(), before: Some(7), after: None }),
-        };
-        let entry = Entry { index: 3, at: time(), event: Event::Intent(intent) };
+        }
+    }
+
+    #[test]
+    fn each_event_reads_back_as_it_was_written() {
+        let entry = Entry { index: 3, at: time(), event: Event::Intent(intent(GrantId::of(b"g"))) };
         let text = serde_json::to_string(&entry).expect("written");
         assert!(
             text.starts_with(r#"{"index":3,"at":"2026-11-22T10:00:00Z","kind":"intent","grant":"sha256:"#),
