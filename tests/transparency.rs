@@ -201,7 +201,58 @@ fn each_change_to_an_entry_is_found_and_named() {
     with(&append).stops(1, "the tree has no hash of it");
     let (granted, _) = world.host(&[&"grant", &"foo", &"9.9", &"-o", &world.new_folder("grant")]).run();
     assert_eq!(granted.code, 3, "{granted:?}");
-    assert!(granted.stderr.contains("has entries or hashes that countersign did not write"), "{granted:?}");
+    assert!(granted.stderr.contains("has other entries than countersign wrote"), "{granted:?}");
+}
+
+/// Nobody signs, publishes or proves what is not there as it was logged, and nobody acts on it.
+#[test]
+fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    world.sign(&granted, &build).ok();
+    let (folder, proof, file) = (world.at("folder"), world.at("proof"), world.release(&granted).join("foo.tar"));
+    let ledger = world.home().join("ledger.sqlite");
+    let whole = fs::read(&ledger).expect("the ledger");
+    let intent = world.logged("intent")[0]["index"].as_u64().expect("an index");
+    let refused: [(&str, &[&dyn AsRef<std::ffi::OsStr>]); 3] = [
+        ("checkpoint", &[&"log", &"checkpoint"]),
+        ("export", &[&"log", &"export", &folder]),
+        ("prove", &[&"log", &"prove", &file, &"-o", &proof]),
+    ];
+    let with = |change: &str, commands: &[&str], why: &str| {
+        world.tamper(|database| database.execute_batch(change).expect("changed"));
+        for (_, arguments) in refused.iter().filter(|(command, _)| commands.contains(command)) {
+            world.host(arguments).trouble(why);
+        }
+        assert!(!proof.exists() && !folder.join("checkpoint").exists());
+    };
+    let restore = || fs::write(&ledger, &whole).expect("as it was");
+
+    with(
+        &format!("UPDATE entries SET entry = replace(entry, 'foo.txt', 'bar.txt') WHERE idx = {intent}"),
+        &["export", "prove"],
+        &format!("has an entry {intent} that cannot be read: it is not what was logged"),
+    );
+    world.sign(&granted, &build).trouble("it is not what was logged");
+    restore();
+    // A log that is shorter than its tree: a checkpoint of it would belie the ones before.
+    let all = ["checkpoint", "export", "prove"];
+    with(
+        "DELETE FROM entries WHERE idx = (SELECT max(idx) FROM entries)",
+        &all,
+        "has other entries than countersign wrote",
+    );
+    restore();
+    // The hash of the entry beside the intent, which the proof needs and the root does not.
+    let beside = first_hash(intent ^ 1);
+    with(
+        &format!("UPDATE hashes SET hash = zeroblob(32) WHERE number = {beside}"),
+        &["prove"],
+        "has other entries than countersign wrote",
+    );
+    restore();
+    refused.iter().for_each(|(_, arguments)| _ = world.host(arguments).ok());
+    world.verify_log().ok();
 }
 
 /// Whoever computes the hashes anew is found by a checkpoint alone, and the ledger says so.

@@ -24,6 +24,7 @@ use crate::domain::time::Timestamp;
 use crate::files::{self, FileError};
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tile::LARGEST_ENTRY;
+use crate::tlog::tree::{first_hash, leaf_hash};
 
 pub use export::{ExportError, Exported};
 pub use verify::BadLog;
@@ -127,7 +128,7 @@ pub enum LedgerFault {
     },
     /// Somebody else wrote to it.
     #[error(
-        "has entries or hashes that countersign did not write, and nothing is added to it; see `countersign log verify`"
+        "has other entries than countersign wrote: nothing is added to it, and no checkpoint of it is signed; see `countersign log verify`"
     )]
     NotOurs,
     /// Its tree has a gap.
@@ -433,10 +434,15 @@ impl Ledger {
         find().map_err(|error| self.fail(error))
     }
 
-    /// The bytes of the entry at `index`, which must be there.
+    /// The bytes of the entry at `index`, which must be there and as they were logged: whoever reads them acts on them, or
+    /// vouches for them.
     fn text(&self, index: u64) -> Result<String> {
-        let missing = || LedgerFault::Entry { index, reason: "it is missing".to_owned() };
-        self.find_text(index)?.ok_or_else(|| self.with(missing()))
+        let wrong = |reason: &str| self.with(LedgerFault::Entry { index, reason: reason.to_owned() });
+        let text = self.find_text(index)?.ok_or_else(|| wrong("it is missing"))?;
+        match self.hash(first_hash(index))? == leaf_hash(text.as_bytes()) {
+            true => Ok(text),
+            false => Err(wrong("it is not what was logged; see `countersign log verify`")),
+        }
     }
 
     /// Shows each entry to `see`, first to last, until it returns an error.

@@ -8,15 +8,18 @@ use crate::tlog::proof::Proof;
 use crate::tlog::tile::LARGEST_ENTRY;
 use crate::tlog::tree::{self, Hash};
 
+/// How many hashes there are, as the tree numbers them; how many entries.
+const HASHES: &str = "(SELECT coalesce(max(number) + 1, 0) FROM hashes)";
+const ENTRIES: &str = "(SELECT coalesce(max(idx) + 1, 0) FROM entries)";
+
 /// Writes the hashes that entry `index` adds. Costs as many reads as the tree has levels, and two writes on average.
 pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<(), LedgerFault> {
     if entry.len() > LARGEST_ENTRY {
         return Err(LedgerFault::TooLarge { bytes: entry.len() });
     }
     let first = tree::first_hash(index);
-    let kept: Option<u64> = database.query_row("SELECT max(number) FROM hashes", [], |row| row.get(0))?;
     // Whoever adds to a log that somebody else has added to would vouch for that.
-    if kept.map_or(0, |last| last + 1) != first {
+    if database.query_row(&format!("SELECT {HASHES}"), [], |row| row.get::<_, u64>(0))? != first {
         return Err(LedgerFault::NotOurs);
     }
     let hashes = tree::new_hashes(index, entry, |number| read(database, number))?;
@@ -36,7 +39,7 @@ fn read(database: &Connection, number: u64) -> Result<Hash, LedgerFault> {
 impl Ledger {
     /// How many entries it has.
     pub fn size(&self) -> Result<u64> {
-        let size = self.database.query_row("SELECT coalesce(max(idx) + 1, 0) FROM entries", [], |row| row.get(0));
+        let size = self.database.query_row(&format!("SELECT {ENTRIES}"), [], |row| row.get(0));
         size.map_err(|error| self.fail(error))
     }
 
@@ -47,14 +50,24 @@ impl Ledger {
 
     /// What it is now, as a checkpoint says it.
     pub fn head(&self) -> Result<Checkpoint> {
-        let size = self.size()?;
-        Ok(Checkpoint { size, root: self.root(size)? })
+        // In one query: another process may append meanwhile.
+        let both = self.database.query_row(&format!("SELECT {ENTRIES}, {HASHES}"), [], |row| {
+            Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
+        });
+        let (size, hashes) = both.map_err(|error| self.fail(error))?;
+        match hashes == tree::first_hash(size) {
+            true => Ok(Checkpoint { size, root: self.root(size)? }),
+            false => Err(self.with(LedgerFault::NotOurs)),
+        }
     }
 
     /// The proof that entry `index` is in the log as `head` describes it. `checkpoint` is the note that says so.
     pub fn prove(&self, index: u64, head: &Checkpoint, checkpoint: String) -> Result<Proof> {
         let entry = self.text(index)?;
         let path = tree::prove(head.size, index, |number| self.hash(number))?;
+        if !tree::holds(&path, head.size, head.root, index, tree::leaf_hash(entry.as_bytes())) {
+            return Err(self.with(LedgerFault::NotOurs));
+        }
         Ok(Proof { extra: Some(entry.into_bytes()), index, path, checkpoint })
     }
 
