@@ -204,6 +204,42 @@ fn each_change_to_an_entry_is_found_and_named() {
     assert!(granted.stderr.contains("has other entries than countersign wrote"), "{granted:?}");
 }
 
+/// What could let a query lie later, or undo what is written.
+#[test]
+fn a_database_of_another_structure_is_found() {
+    let world = World::ready();
+    world.signed();
+    let ledger = world.home().join("ledger.sqlite");
+    let whole = fs::read(&ledger).expect("the ledger");
+    for (change, what) in [
+        ("DROP TRIGGER entries_stay", "trigger entries_stay"),
+        (
+            "CREATE TRIGGER undo AFTER UPDATE OF revoked ON grants
+                BEGIN UPDATE grants SET revoked = NULL WHERE grant_id = NEW.grant_id; END",
+            "trigger undo",
+        ),
+        ("ALTER TABLE entries RENAME TO kept; CREATE VIEW entries AS SELECT * FROM kept", "table entries"),
+        ("CREATE TABLE more (a)", "table more"),
+        ("DROP INDEX grants_of_project", "index grants_of_project"),
+        // An index that is empty: what is asked with it finds nothing.
+        (
+            "CREATE TABLE more (a); CREATE INDEX empty ON more (a); PRAGMA writable_schema = ON;
+                CREATE TEMP TABLE roots AS SELECT rootpage FROM sqlite_master WHERE name = 'empty';
+                DELETE FROM sqlite_master WHERE name IN ('more', 'empty');
+                UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM roots) WHERE name = 'grants_of_project'",
+            "an index of table grants",
+        ),
+    ] {
+        world.database().execute_batch(change).unwrap_or_else(|error| panic!("{change}: {error}"));
+        world.verify_log().stops(1, &format!("is not as countersign made it: {what}"));
+        for name in listing(&world.home()).iter().filter(|name| name.starts_with("ledger.sqlite-")) {
+            fs::remove_file(world.home().join(name)).expect("it is there");
+        }
+        fs::write(&ledger, &whole).expect("as it was");
+        world.verify_log().ok();
+    }
+}
+
 /// Nobody signs, publishes or proves what is not there as it was logged, and nobody acts on it.
 #[test]
 fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {

@@ -5,6 +5,7 @@
 //! the same transaction. This module knows what events say, and nothing of how they came about.
 
 mod export;
+mod schema;
 mod tree;
 mod verify;
 

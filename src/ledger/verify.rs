@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row, ToSql};
 
-use super::{Ledger, LedgerError, Result, digests_of};
+use super::{Ledger, LedgerError, Result, digests_of, schema};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event, Intent, RunResult};
 use crate::tlog::checkpoint::Checkpoint;
@@ -74,6 +74,9 @@ pub enum BadLog {
         /// How many.
         rows: i64,
     },
+    /// Tables, triggers or indices that are not those of a ledger.
+    #[error("the structure of the database is not as countersign made it: {0}")]
+    Structure(String),
     /// A checkpoint of a log that was longer.
     #[error("checkpoint `{name}` counts {size} entries, but there are {here}: entry {here} and what followed are gone")]
     Shorter {
@@ -103,9 +106,11 @@ impl Ledger {
     pub fn verify(&self, key: &VerifierKey, kept: &[(String, Checkpoint)]) -> Result<Checkpoint, BadLog> {
         // One state of the database, whatever other processes write meanwhile.
         let snapshot = self.database.unchecked_transaction().map_err(|error| self.fail(error))?;
-        let head = Check { ledger: self, counts: Counts::default() }.run(key, kept);
+        // Last: which entry was changed says more.
+        let head = Check { ledger: self, counts: Counts::default() }.run(key, kept)?;
+        schema::check(self)?;
         drop(snapshot);
-        head
+        Ok(head)
     }
 }
 

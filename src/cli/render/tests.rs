@@ -444,6 +444,7 @@ fn every_error() -> Vec<CliError> {
         BadLog::OtherKey { found: text(), expected: text() }.into(),
         BadLog::Table { index: 3, table: "grants" }.into(),
         BadLog::Surplus { table: "grants", rows: 1 }.into(),
+        BadLog::Structure(text()).into(),
         BadLog::Shorter { name: text(), size: 9, here: 3 }.into(),
         BadLog::Forked { name: text(), size: 9 }.into(),
         BadLog::Ledger(ledger_error()).into(),
