@@ -291,6 +291,27 @@ fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
     world.verify_log().ok();
 }
 
+/// A good signature of the same bytes is not yet that of this release; and the token makes none in place of one that is gone.
+#[test]
+fn a_signature_that_somebody_changed_in_the_ledger_is_not_released() {
+    let world = World::ready();
+    world.signed();
+    let (granted, build) = (world.grant_of("1.2.4", &[]), world.build(&[("foo.tar", &[7; 100_000])]));
+    world.attest(&granted, &build).ok();
+    world.sign(&granted, &build).ok();
+    fs::remove_dir_all(world.release(&granted)).expect("it is there");
+    let made = world.token_count();
+    let change = |change: &str| world.database().execute(change, []).expect("changed");
+    let first = "SELECT signature FROM signatures WHERE file = 'foo.tar' ORDER BY intent LIMIT 1";
+    let of_second = "file = 'foo.tar' AND intent = (SELECT max(intent) FROM signatures)";
+    assert_eq!(change(&format!("UPDATE signatures SET signature = ({first}) WHERE {of_second}")), 1);
+    world.sign(&granted, &build).stops(1, "the signature kept for `foo.tar` is not the one that was to be made");
+    assert_eq!(change(&format!("DELETE FROM signatures WHERE {of_second}")), 1);
+    world.sign(&granted, &build).stops(1, "the log says that `foo.tar` is signed, but its signature is not kept");
+    assert_eq!(world.token_count(), made);
+    assert!(!world.release(&granted).exists());
+}
+
 /// Whoever computes the hashes anew is found by a checkpoint alone, and the ledger says so.
 #[test]
 fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() {

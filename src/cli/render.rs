@@ -577,7 +577,10 @@ fn countersign(error: &CountersignError) -> Advice {
         }
         CountersignError::Revoked(..) => (Refused, None),
         CountersignError::Kept { .. } => {
-            hint(Trouble, "the ledger or the certificate changed; see `countersign log list`")
+            hint(Trouble, "the ledger or the certificate changed; see `countersign log verify`")
+        }
+        CountersignError::KeptOther(_) | CountersignError::KeptGone(_) => {
+            hint(Refused, "somebody changed the ledger: see `countersign log verify`, and sign nothing more")
         }
         CountersignError::Sign { fault, .. } => make(fault),
         CountersignError::Token(error) => token(error),

@@ -14,7 +14,9 @@ use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, real_path};
 use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
-use crate::openpgp::{BadSignature, DetachedSignature, HashState, MakeError, SignatureContent, make_release_signature};
+use crate::openpgp::{
+    BadSignature, DetachedSignature, HashState, MakeError, SignatureContent, Signed, make_release_signature,
+};
 use crate::token::{self, Batch, Interaction, LockedToken, Token, TokenError};
 
 /// A release that appeared, or was there already.
@@ -73,6 +75,14 @@ pub enum CountersignError {
         /// What is wrong with its signature.
         fault: BadSignature,
     },
+    /// A good signature of the file, but of another release of it.
+    #[error(
+        "the signature kept for `{0}` is not the one that was to be made: it names another grant, time or state of the log"
+    )]
+    KeptOther(String),
+    /// A signature that was kept and is not there any more.
+    #[error("the log says that `{0}` is signed, but its signature is not kept")]
+    KeptGone(String),
     /// Taken back while the run went on.
     #[error("grant {0} was revoked while it was signed under: `{1}` and what comes after it are not signed")]
     Revoked(String, String),
@@ -137,7 +147,13 @@ impl Plan {
 /// What an earlier run began with this build.
 fn journal(build: &VerifiedBuild, ledger: &Ledger) -> Result<Option<Journal>, CountersignError> {
     let journal = Journal::read(build.grant.id(), ledger)?;
-    journal.as_ref().map_or(Ok(()), |journal| check_intent(build, &journal.intent))?;
+    if let Some(Journal { intent, signed, missing, .. }) = &journal {
+        check_intent(build, intent)?;
+        // Somebody took it away: the token is not asked for it a second time.
+        if let Some(file) = missing.first().filter(|_| *signed) {
+            return Err(CountersignError::KeptGone(file.clone()));
+        }
+    }
     Ok(journal)
 }
 
@@ -305,11 +321,13 @@ impl Run<'_> {
         token: Option<&mut (dyn Token + 'static)>,
         interaction: &mut dyn Interaction,
     ) -> Result<(), CountersignError> {
+        let what = self.content(file);
         if let Some(kept) = self.ledger.signature(self.index, file)? {
             let fault = |fault| CountersignError::Kept { file: file.to_owned(), fault };
             let kept = DetachedSignature::parse(kept.as_bytes()).map_err(fault)?;
-            kept.check(&self.home.certificate, state, file, self.intent.created).map_err(fault)?;
-            return Ok(());
+            let signed = kept.check(&self.home.certificate, state, file, self.intent.created).map_err(fault)?;
+            let meant = Signed { key: self.intent.key, created: what.created, notations: what.notations };
+            return if signed == meant { Ok(()) } else { Err(CountersignError::KeptOther(file.to_owned())) };
         }
         let token = token.expect("the token was found, because a signature is missing");
         // Whoever takes a grant back does not wait for us.
@@ -317,14 +335,6 @@ impl Run<'_> {
             return Err(CountersignError::Revoked(self.intent.grant.short(), file.to_owned()));
         }
         self.ledger.reserve()?;
-        let domain = &self.intent.notation_domain;
-        let mut notations = vec![
-            (format!("grant@{domain}"), self.intent.grant.to_string()),
-            (format!("log@{domain}"), self.log.clone()),
-        ];
-        let form = self.build.sums.coverage().notation().filter(|_| file == SUMS);
-        notations.extend(form.map(|form| (format!("form@{domain}"), form.to_owned())));
-        let what = SignatureContent { created: self.intent.created, hash: self.intent.hash, notations };
         let (token_signatures, unsettled, card) = (&mut self.token_signatures, &mut self.unsettled, &mut self.card);
         let mut sign = |digest: &_| {
             *unsettled = Some(file.to_owned());
@@ -340,6 +350,18 @@ impl Run<'_> {
         self.ledger.keep_signature(self.index, file, &signature)?;
         self.unsettled = None;
         Ok(())
+    }
+
+    /// What the signature of a file says.
+    fn content(&self, file: &str) -> SignatureContent {
+        let domain = &self.intent.notation_domain;
+        let mut notations = vec![
+            (format!("grant@{domain}"), self.intent.grant.to_string()),
+            (format!("log@{domain}"), self.log.clone()),
+        ];
+        let form = self.build.sums.coverage().notation().filter(|_| file == SUMS);
+        notations.extend(form.map(|form| (format!("form@{domain}"), form.to_owned())));
+        SignatureContent { created: self.intent.created, hash: self.intent.hash, notations }
     }
 }
 

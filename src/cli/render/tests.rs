@@ -507,6 +507,8 @@ fn every_error() -> Vec<CliError> {
         GrantError::File(FileError::new(path(), FileFault::Exists)).into(),
         CountersignError::OtherKey { fingerprint: key() }.into(),
         CountersignError::OtherEvidence { before: digest("a"), now: digest("b") }.into(),
+        CountersignError::KeptOther(text()).into(),
+        CountersignError::KeptGone(text()).into(),
         CountersignError::Kept { file: text(), fault: BadSignature::Ends }.into(),
         CountersignError::Revoked(id().short(), text()).into(),
         CountersignError::OtherCoverage { began: Coverage::Each }.into(),
