@@ -51,8 +51,8 @@ pub enum NotLogged {
         /// What differs.
         what: &'static str,
     },
-    /// Its file.
-    #[error(transparent)]
+    /// Its file, whose path whoever tells of it names.
+    #[error("{}", .0.fault)]
     File(#[from] FileError),
 }
 
