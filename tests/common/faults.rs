@@ -30,6 +30,7 @@ pub(crate) fn can_disturb() -> bool {
     if !have(&["strace", "faketime", "cp"]) {
         return false;
     }
+    forget_dead_clocks();
     let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output().expect("strace");
     traced.status.success() || missing::<()>("ptrace, which this container forbids,").is_some()
 }
@@ -300,10 +301,21 @@ impl Trial<'_> {
     }
 }
 
+/// What libfaketime names after a process, which cannot begin where one of the same number left them.
+const CLOCKS: [&str; 2] = ["faketime_shm_", "sem.faketime_sem_"];
+
 /// Removes what libfaketime leaves behind in a process that is killed.
 pub(crate) fn forget_clock(process: u32) {
-    for name in ["faketime_shm_", "sem.faketime_sem_"] {
+    for name in CLOCKS {
         let _gone = fs::remove_file(format!("/dev/shm/{name}{process}"));
+    }
+}
+
+/// The same, of processes that nobody forgot: those of a test that was ended itself.
+fn forget_dead_clocks() {
+    for name in listing(Path::new("/dev/shm")) {
+        let process = CLOCKS.iter().find_map(|clock| name.strip_prefix(clock)?.parse::<u32>().ok());
+        process.filter(|process| !Path::new(&format!("/proc/{process}")).exists()).into_iter().for_each(forget_clock);
     }
 }
 
