@@ -99,6 +99,15 @@ impl Folder {
         InputFile::opened(openat(&self.handle, name, flags, Mode::empty()), self.path.join(name))
     }
 
+    /// Reads the regular file at `path` below this folder whole; refuses one with more than `limit` bytes. No part of the
+    /// path may be a link.
+    pub fn read_below(&self, path: &str, limit: u64) -> Result<Vec<u8>, FileError> {
+        match path.split_once('/') {
+            Some((folder, rest)) => self.subfolder(folder)?.read_below(rest, limit),
+            None => self.read(path, limit),
+        }
+    }
+
     /// Reads the regular file `name` whole; refuses one with more than `limit` bytes.
     pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, FileError> {
         self.file(name)?.read_whole(limit)
@@ -243,6 +252,11 @@ mod tests {
         }
         assert!(matches!(folder.file("none").map_err(|e| e.fault), Err(FileFault::Missing)));
         assert!(folder.subfolder("folder").is_ok());
+        fs::write(at("folder/below"), b"below").expect("written");
+        assert_eq!(folder.read_below("folder/below", 5).expect("read"), b"below");
+        assert_eq!(folder.read_below("file", 7).expect("read"), b"content");
+        let through_a_link = folder.read_below("folder-link/below", 5).map_err(|error| error.fault);
+        assert!(matches!(through_a_link, Err(FileFault::Kind { .. })));
         assert!(matches!(folder.subfolder("folder-link").map_err(|e| e.fault), Err(FileFault::Kind { .. })));
         assert_eq!(folder.names(10).expect("listed").len(), 6);
         assert!(matches!(folder.names(5).map_err(|e| e.fault), Err(FileFault::TooMany { limit: 5 })));

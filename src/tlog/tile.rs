@@ -1,10 +1,14 @@
 //! A log as files that any web server can serve (<https://c2sp.org/tlog-tiles>): the entries in bundles of 256, and the
 //! tree in tiles, each the 256 hashes of a level that is 8 higher than the one below.
 
+use super::tree::Hash;
+
 /// The largest entry that a bundle can hold, in bytes.
 pub const LARGEST_ENTRY: usize = u16::MAX as usize;
 /// How many entries, or hashes, a whole file has.
 pub const WIDTH: u64 = 256;
+/// The size of a hash, in bytes.
+const HASH: u64 = 32;
 /// The name of the checkpoint's file.
 pub const CHECKPOINT: &str = "checkpoint";
 
@@ -33,6 +37,17 @@ impl Tile {
         format!("tile/{level}/{number}{partial}")
     }
 
+    /// As a log of `size` entries has it; `index` must be one that such a log has.
+    pub fn of(level: Option<u8>, index: u64, size: u64) -> Self {
+        let here = size >> (8 * u32::from(level.unwrap_or(0)));
+        Self { level, index, width: (here - index * WIDTH).min(WIDTH) }
+    }
+
+    /// The most bytes that its file can have.
+    pub fn largest(&self) -> u64 {
+        self.width * if self.level.is_some() { HASH } else { LARGEST_ENTRY as u64 + 2 }
+    }
+
     /// The first of what it holds, and the end: of entries, or of hashes of its level.
     pub fn range(&self) -> std::ops::Range<u64> {
         self.index * WIDTH..self.index * WIDTH + self.width
@@ -59,9 +74,23 @@ pub fn bundle(bundle: &mut Vec<u8>, entry: &[u8]) {
     bundle.extend(entry);
 }
 
+/// Takes the first entry off a bundle; nothing if no whole one is left.
+pub fn first_entry<'a>(bundle: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = bundle.split_first_chunk()?;
+    let (entry, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    *bundle = rest;
+    Some(entry)
+}
+
+/// The hash at a place in a tile; nothing if it ends before.
+pub fn hash_at(tile: &[u8], place: usize) -> Option<Hash> {
+    tile.chunks_exact(HASH as usize).nth(place).map(|bytes| Hash(bytes.try_into().expect("it has so many")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn paths(old: u64, new: u64) -> Vec<String> {
         Tile::grown(old, new).map(|tile| tile.path()).collect()
@@ -105,5 +134,54 @@ mod tests {
         bundle(&mut bytes, b"abc");
         bundle(&mut bytes, &[7; 300]);
         assert_eq!((&bytes[..5], &bytes[5..7], bytes.len()), (&b"\0\x03abc"[..], &[1, 44][..], 307));
+    }
+    #[test]
+    fn each_file_of_a_log_is_the_one_that_its_place_says() {
+        for size in [1, 255, 256, 257, 512, 70_000] {
+            for tile in Tile::grown(0, size) {
+                assert_eq!(Tile::of(tile.level, tile.index, size), tile, "{size}");
+            }
+        }
+        // No size that a checkpoint can say is too large to ask for its first file.
+        assert_eq!(Tile::of(None, 0, i64::MAX as u64).path(), "tile/entries/000");
+        assert_eq!(Tile::of(Some(7), 0, i64::MAX as u64).path(), "tile/7/000.p/127");
+    }
+
+    #[test]
+    fn the_largest_files_are_those_that_can_be_written() {
+        let mut whole = Vec::new();
+        (0..3).for_each(|_| bundle(&mut whole, &[0; LARGEST_ENTRY]));
+        assert_eq!(Tile { level: None, index: 0, width: 3 }.largest(), whole.len() as u64);
+        assert_eq!(Tile { level: Some(1), index: 0, width: 256 }.largest(), 8192);
+    }
+
+    proptest! {
+        #[test]
+        fn a_bundle_reads_back_as_it_was_written(
+            entries in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..600), 0..20),
+            cut in 1_usize..600,
+        ) {
+            let mut bytes = Vec::new();
+            entries.iter().for_each(|entry| bundle(&mut bytes, entry));
+            let mut rest = &bytes[..];
+            for entry in &entries {
+                prop_assert_eq!(first_entry(&mut rest), Some(&entry[..]));
+            }
+            prop_assert_eq!((first_entry(&mut rest), rest), (None, &[][..]));
+            // Without its end, it has fewer, and something is left.
+            if let Some(last) = entries.last() {
+                let mut rest = &bytes[..bytes.len() - cut.min(last.len() + 1)];
+                let whole = std::iter::from_fn(|| first_entry(&mut rest)).count();
+                prop_assert_eq!((whole, rest.is_empty()), (entries.len() - 1, false));
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..2000), place in 0_usize..70) {
+            let mut rest = &bytes[..];
+            let taken: usize = std::iter::from_fn(|| first_entry(&mut rest)).map(|entry| entry.len() + 2).sum();
+            prop_assert_eq!(taken + rest.len(), bytes.len());
+            prop_assert_eq!(hash_at(&bytes, place).is_some(), (place + 1) * 32 <= bytes.len());
+        }
     }
 }
