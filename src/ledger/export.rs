@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Ledger, LedgerError, Result};
+use super::{BadLog, Ledger, LedgerError, Result};
 use crate::files::{FileError, FileFault, Folder, InputFile, hold_folder, parent, replace, sweep_files};
 use crate::tlog::checkpoint::{BadCheckpoint, Checkpoint};
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
@@ -57,6 +57,59 @@ pub enum ExportError {
     /// A file that should be there.
     #[error("`{}` is missing", .0.display())]
     Missing(PathBuf),
+    /// An entry with another hash than the tree has.
+    #[error("entry {index} is not what was logged: what `{}` has of it and its hash in `{}` differ", entries.display(), tile.display())]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// The file with the entry.
+        entries: PathBuf,
+        /// The file with the hash.
+        tile: PathBuf,
+    },
+    /// A file that ends too early.
+    #[error("entry {index} is missing: `{}` ends before the end of it", path.display())]
+    NoEntry {
+        /// The entry's index.
+        index: u64,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that goes on.
+    #[error("`{}` goes on after entry {last}, which is the last in it", path.display())]
+    Surplus {
+        /// The file.
+        path: PathBuf,
+        /// The index of the last entry that it may have.
+        last: u64,
+    },
+    /// A file of hashes that is too short or too long.
+    #[error("`{}` does not have the {hashes} hashes that the checkpoint speaks of", path.display())]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// How many it should have.
+        hashes: u64,
+    },
+    /// A hash that does not follow from the entries.
+    #[error("`{}` has another hash than follows from the entries up to entry {index}", path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// The entry that completes what it is the hash of.
+        index: u64,
+    },
+    /// A checkpoint of other entries.
+    #[error("`{}` has another root than the {size} entries beside it: they, or it, were changed", path.display())]
+    Root {
+        /// The checkpoint's file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// Entries that are no log of ours, or not the one that others know.
+    #[error(transparent)]
+    Log(#[from] BadLog),
     /// A file.
     #[error(transparent)]
     File(FileError),
@@ -119,16 +172,7 @@ impl Ledger {
         let checkpoint = self.own_checkpoint(root.file(CHECKPOINT)?, key, self.size()?)?;
         for tile in Tile::grown(0, checkpoint.size) {
             let (expected, path) = (self.tile(tile)?, tile.path());
-            let mut parts = path.split('/').peekable();
-            let mut at = root.again()?;
-            let found = loop {
-                let part = parts.next().expect("a path has a last part");
-                match parts.peek() {
-                    Some(_) => at = at.subfolder(part)?,
-                    None => break at.read(part, expected.len() as u64),
-                }
-            };
-            match found {
+            match root.read_below(&path, expected.len() as u64) {
                 Ok(found) if found == expected => {}
                 Ok(_) | Err(FileError { fault: FileFault::TooLarge { .. }, .. }) => {
                     return Err(ExportError::Altered(folder.join(path)));
@@ -142,11 +186,7 @@ impl Ledger {
     /// The checkpoint in a file, if it is one of this log.
     fn own_checkpoint(&self, file: InputFile, key: &VerifierKey, here: u64) -> Result<Checkpoint, ExportError> {
         let path = file.path().to_owned();
-        let note = file.read_whole(LARGEST_NOTE as u64)?;
-        let checkpoint = match Checkpoint::open(&note, key) {
-            Ok(checkpoint) => checkpoint,
-            Err(fault) => return Err(ExportError::Checkpoint { path, fault }),
-        };
+        let checkpoint = checkpoint_in(file, key)?;
         let size = checkpoint.size;
         match () {
             () if size > here => Err(ExportError::Longer { path, size, here }),
@@ -165,6 +205,13 @@ impl Ledger {
         }
         Ok(bytes)
     }
+}
+
+/// The checkpoint in a file, if it is by this key.
+pub(super) fn checkpoint_in(file: InputFile, key: &VerifierKey) -> Result<Checkpoint, ExportError> {
+    let path = file.path().to_owned();
+    let note = file.read_whole(LARGEST_NOTE as u64)?;
+    Checkpoint::open(&note, key).map_err(|fault| ExportError::Checkpoint { path, fault })
 }
 
 /// Makes a folder that everybody may read, and those above it, durable each.

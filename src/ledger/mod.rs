@@ -5,6 +5,8 @@
 //! the same transaction. This module knows what events say, and nothing of how they came about.
 
 mod export;
+mod exported;
+mod pass;
 mod schema;
 mod tree;
 mod verify;
@@ -28,6 +30,7 @@ use crate::tlog::tile::LARGEST_ENTRY;
 use crate::tlog::tree::{first_hash, leaf_hash};
 
 pub use export::{ExportError, Exported};
+pub use exported::ExportedLog;
 pub use verify::BadLog;
 
 const SCHEMA: u32 = 3;

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row, ToSql};
 
+use super::pass::Pass;
 use super::{Ledger, LedgerError, Result, digests_of, schema};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event, Intent, RunResult};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
-use crate::tlog::tree::{Growing, Hash, first_hash};
+use crate::tlog::tree::{Hash, first_hash};
 
 /// Why a ledger is not what it was.
 #[derive(Debug, thiserror::Error)]
@@ -51,11 +52,11 @@ pub enum BadLog {
     #[error("entry 0 does not say under which key the log was begun")]
     NotBegun,
     /// Begun under another key.
-    #[error("entry 0 says that the log was begun under key `{found}`, the configuration says `{expected}`")]
+    #[error("entry 0 says that the log was begun under key `{found}`, and not under `{expected}`")]
     OtherKey {
         /// What the entry says.
         found: String,
-        /// What the configuration says.
+        /// The key that the log should be under.
         expected: String,
     },
     /// A table that says something else than the entries.
@@ -88,7 +89,7 @@ pub enum BadLog {
         here: u64,
     },
     /// A checkpoint of another log.
-    #[error("checkpoint `{name}` has another root: among entries 0 to {} something was changed after it was made", size - 1)]
+    #[error("checkpoint `{name}` has another root: among entries 0 to {} something was changed after it was made", size.saturating_sub(1))]
     Forked {
         /// What the checkpoint is called.
         name: String,
@@ -140,14 +141,11 @@ impl Check<'_> {
         let mut entries = entries.query([]).map_err(fail)?;
         let mut hashes = database.prepare("SELECT number, hash FROM hashes ORDER BY number").map_err(fail)?;
         let mut hashes = hashes.query([]).map_err(fail)?;
-        let mut tree = Growing::default();
-        for (name, checkpoint) in kept.iter().filter(|(_, checkpoint)| checkpoint.size == 0) {
-            same_root(name, checkpoint, tree.root())?;
-        }
+        let mut pass = Pass::begin(key, kept)?;
         while let Some(row) = entries.next().map_err(fail)? {
-            let index = tree.size();
+            let index = pass.next();
             let text = text_at(row, index)?;
-            for (number, hash) in (first_hash(index)..).zip(tree.push(&text)) {
+            for (number, hash) in (first_hash(index)..).zip(pass.push(&text)) {
                 let found = hashes.next().map_err(fail)?.map(hash_of).transpose().map_err(fail)?;
                 match found {
                     Some(found) if found == (number, Some(hash)) => {}
@@ -156,31 +154,15 @@ impl Check<'_> {
                     Some(_) => return Err(BadLog::Hash { number, index }),
                 }
             }
-            let entry = serde_json::from_slice(&text).map_err(|error| error.to_string());
-            let unreadable = |reason| BadLog::Unreadable { index, reason };
-            let entry: Entry = entry.map_err(unreadable)?;
-            if entry.index != index {
-                return Err(unreadable(format!("it says that it is entry {}", entry.index)));
-            }
-            begun(&entry, key)?;
-            self.entry(&entry)?;
-            for (name, checkpoint) in kept.iter().filter(|(_, checkpoint)| checkpoint.size == tree.size()) {
-                same_root(name, checkpoint, tree.root())?;
-            }
+            self.entry(&pass.entry(&text)?)?;
         }
-        let here = tree.size();
         if hashes.next().map_err(fail)?.is_some() {
-            return Err(BadLog::CutOff(here));
+            return Err(BadLog::CutOff(pass.next()));
         }
-        if here == 0 {
-            return Err(BadLog::NotBegun);
-        }
-        if let Some((name, checkpoint)) = kept.iter().find(|(_, checkpoint)| checkpoint.size > here) {
-            return Err(BadLog::Shorter { name: name.clone(), size: checkpoint.size, here });
-        }
+        let head = pass.end()?;
         self.signatures()?;
         self.surplus()?;
-        Ok(Checkpoint { size: here, root: tree.root() })
+        Ok(head)
     }
 
     /// What the tables must say because of one entry.
@@ -352,22 +334,4 @@ fn hash_of(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Hash>)> {
     };
     // A number below 0 is never the next one.
     Ok((row.get::<_, i64>(0)?.try_into().unwrap_or(u64::MAX), bytes.map(Hash)))
-}
-
-fn begun(entry: &Entry, expected: &VerifierKey) -> Result<(), BadLog> {
-    match (&entry.event, entry.index) {
-        (Event::LogCreated { key, .. }, 0) if *key == expected.to_string() => Ok(()),
-        (Event::LogCreated { key, .. }, _) => {
-            Err(BadLog::OtherKey { found: key.clone(), expected: expected.to_string() })
-        }
-        (_, 0) => Err(BadLog::NotBegun),
-        _ => Ok(()),
-    }
-}
-
-fn same_root(name: &str, checkpoint: &Checkpoint, root: Hash) -> Result<(), BadLog> {
-    match checkpoint.root == root {
-        true => Ok(()),
-        false => Err(BadLog::Forked { name: name.to_owned(), size: checkpoint.size }),
-    }
 }

@@ -1,0 +1,153 @@
+//! The log from the files that an export wrote, without the ledger: on any machine, with the log's key alone.
+//!
+//! The files may come back from L. Nothing of them is believed before the last entry was read and the tree has the root
+//! that the log's key signed. Memory: one bundle of entries, and one file of hashes for each level of the tree.
+
+use std::path::{Path, PathBuf};
+
+use super::ExportError;
+use super::export::checkpoint_in;
+use super::pass::Pass;
+use crate::domain::event::Entry;
+use crate::files::{FileError, FileFault, Folder};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::VerifierKey;
+use crate::tlog::tile::{CHECKPOINT, Tile, WIDTH, first_entry, hash_at};
+use crate::tlog::tree::Hash;
+
+/// The log in a folder that an export wrote, or in a copy of one: what its checkpoint says, at the time it was opened.
+#[derive(Debug)]
+pub struct ExportedLog {
+    folder: Folder,
+    key: VerifierKey,
+    head: Checkpoint,
+}
+
+impl ExportedLog {
+    /// Opens the folder, whose checkpoint must be by the log's `key`. Nothing else of it is read yet.
+    pub fn open(folder: &Path, key: VerifierKey) -> Result<Self, ExportError> {
+        // The folder itself is the caller's word: one that is not there is no fault of the log.
+        let folder = Folder::open(folder).map_err(ExportError::File)?;
+        let head = checkpoint_in(folder.file(CHECKPOINT)?, &key)?;
+        Ok(Self { folder, key, head })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The key that it is under.
+    pub fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// Checks the whole of it: each entry, each hash, the roots of `kept`, checkpoints by its key with their names, and its
+    /// own. Returns what its checkpoint says.
+    pub fn verify(&self, kept: &[(String, Checkpoint)]) -> Result<&Checkpoint, ExportError> {
+        self.pass(kept, |_| Ok::<_, ExportError>(()))?;
+        Ok(&self.head)
+    }
+
+    /// Shows each entry to `see`, first to last, until it returns an error; checks as [`ExportedLog::verify`]
+    /// does. What was seen counts for nothing unless this ends well.
+    pub fn each<E: From<ExportError>>(&self, see: impl FnMut(Entry) -> Result<(), E>) -> Result<(), E> {
+        self.pass(&[], see)
+    }
+
+    fn pass<E: From<ExportError>>(
+        &self,
+        kept: &[(String, Checkpoint)],
+        mut see: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let fail = |error: super::BadLog| E::from(error.into());
+        let mut pass = Pass::begin(&self.key, kept).map_err(fail)?;
+        let mut tiles = Tiles { log: self, current: Vec::new() };
+        for number in 0..self.head.size.div_ceil(WIDTH) {
+            let tile = Tile::of(None, number, self.head.size);
+            let bundle = self.bundle(tile)?;
+            let mut rest = &bundle[..];
+            for index in tile.range() {
+                let cut_short = || ExportError::NoEntry { index, path: self.path_of(tile) };
+                let text = first_entry(&mut rest).ok_or_else(cut_short)?;
+                tiles.agree(index, &pass.push(text))?;
+                see(pass.entry(text).map_err(fail)?)?;
+            }
+            if !rest.is_empty() {
+                return Err(self.surplus(tile).into());
+            }
+        }
+        match pass.end().map_err(fail)? == self.head {
+            true => Ok(()),
+            false => {
+                let path = self.path().join(CHECKPOINT);
+                Err(ExportError::Root { path, size: self.head.size }.into())
+            }
+        }
+    }
+
+    fn bundle(&self, tile: Tile) -> Result<Vec<u8>, ExportError> {
+        self.folder.read_below(&tile.path(), tile.largest()).map_err(|error| match error.fault {
+            FileFault::TooLarge { .. } => self.surplus(tile),
+            _ => error.into(),
+        })
+    }
+
+    fn surplus(&self, tile: Tile) -> ExportError {
+        ExportError::Surplus { path: self.path_of(tile), last: tile.range().end - 1 }
+    }
+
+    fn hashes(&self, tile: Tile) -> Result<Vec<u8>, ExportError> {
+        match self.folder.read_below(&tile.path(), tile.largest()) {
+            Ok(hashes) if hashes.len() as u64 == tile.largest() => Ok(hashes),
+            Ok(_) | Err(FileError { fault: FileFault::TooLarge { .. }, .. }) => {
+                Err(ExportError::Size { path: self.path_of(tile), hashes: tile.width })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn path_of(&self, tile: Tile) -> PathBuf {
+        self.path().join(tile.path())
+    }
+}
+
+/// The files of hashes, one of each level at a time.
+struct Tiles<'a> {
+    log: &'a ExportedLog,
+    /// By level, the one that the next hash is in.
+    current: Vec<Vec<u8>>,
+}
+
+impl Tiles<'_> {
+    /// Whether the files have these hashes, which entry `index` adds to the tree. Every eighth is in one.
+    fn agree(&mut self, index: u64, hashes: &[Hash]) -> Result<(), ExportError> {
+        for (level, hash) in (0_u8..).zip(hashes.iter().step_by(8)) {
+            let of_level = index >> (8 * level);
+            let tile = Tile::of(Some(level), of_level / WIDTH, self.log.head.size);
+            let place = (of_level % WIDTH) as usize;
+            if place == 0 {
+                self.current.resize(self.current.len().max(level as usize + 1), Vec::new());
+                self.current[level as usize] = self.log.hashes(tile)?;
+            }
+            if hash_at(&self.current[level as usize], place) != Some(*hash) {
+                return Err(self.fault(index, tile));
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&self, index: u64, tile: Tile) -> ExportError {
+        let path = self.log.path_of(tile);
+        match tile.level {
+            Some(0) => {
+                let entries = Tile { level: None, ..tile };
+                ExportError::Entry { index, entries: self.log.path_of(entries), tile: path }
+            }
+            _ => ExportError::Hash { path, index },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

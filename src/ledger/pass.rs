@@ -1,0 +1,81 @@
+//! One pass over the entries of a log, first to last, wherever they come from: what each must be, whatever stands beside it.
+
+use super::BadLog;
+use crate::domain::event::{Entry, Event};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::VerifierKey;
+use crate::tlog::tree::{Growing, Hash};
+
+/// A pass: keeps one hash for each level of the tree, and no entry.
+pub(super) struct Pass<'a> {
+    tree: Growing,
+    key: &'a VerifierKey,
+    kept: &'a [(String, Checkpoint)],
+}
+
+impl<'a> Pass<'a> {
+    /// Begins before the first entry. `key` is the log's; `kept` are checkpoints by it, with their names.
+    pub(super) fn begin(key: &'a VerifierKey, kept: &'a [(String, Checkpoint)]) -> Result<Self, BadLog> {
+        let pass = Self { tree: Growing::default(), key, kept };
+        pass.goes_on_from_kept()?;
+        Ok(pass)
+    }
+
+    /// The index of the next entry.
+    pub(super) fn next(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// Takes the text of the next entry into the tree; returns the hashes that it adds.
+    pub(super) fn push(&mut self, text: &[u8]) -> Vec<Hash> {
+        self.tree.push(text)
+    }
+
+    /// The entry that was pushed last: of this place, of a log under this key, and with the roots that were kept.
+    pub(super) fn entry(&self, text: &[u8]) -> Result<Entry, BadLog> {
+        let index = self.tree.size() - 1;
+        let unreadable = |reason| BadLog::Unreadable { index, reason };
+        let entry: Entry = serde_json::from_slice(text).map_err(|error| unreadable(error.to_string()))?;
+        if entry.index != index {
+            return Err(unreadable(format!("it says that it is entry {}", entry.index)));
+        }
+        begun(&entry, self.key)?;
+        self.goes_on_from_kept()?;
+        Ok(entry)
+    }
+
+    /// Ends after the last entry; returns what a checkpoint says of the log.
+    pub(super) fn end(self) -> Result<Checkpoint, BadLog> {
+        let here = self.tree.size();
+        if here == 0 {
+            return Err(BadLog::NotBegun);
+        }
+        match self.kept.iter().find(|(_, checkpoint)| checkpoint.size > here) {
+            Some((name, checkpoint)) => Err(BadLog::Shorter { name: name.clone(), size: checkpoint.size, here }),
+            None => Ok(Checkpoint { size: here, root: self.tree.root() }),
+        }
+    }
+
+    fn goes_on_from_kept(&self) -> Result<(), BadLog> {
+        for (name, Checkpoint { size, root }) in self.kept {
+            if *size == self.tree.size() && *root != self.tree.root() {
+                return Err(BadLog::Forked { name: name.clone(), size: *size });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn begun(entry: &Entry, expected: &VerifierKey) -> Result<(), BadLog> {
+    match (&entry.event, entry.index) {
+        (Event::LogCreated { key, .. }, 0) if *key == expected.to_string() => Ok(()),
+        (Event::LogCreated { key, .. }, 0) => {
+            Err(BadLog::OtherKey { found: key.clone(), expected: expected.to_string() })
+        }
+        (Event::LogCreated { .. }, index) => {
+            Err(BadLog::Unreadable { index, reason: "it begins a log that was begun before it".to_owned() })
+        }
+        (_, 0) => Err(BadLog::NotBegun),
+        _ => Ok(()),
+    }
+}
