@@ -4,14 +4,16 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::path::PathBuf;
 
-use common::Run;
 use common::cards::{Slot, USER_PIN, VirtualCard};
 use common::gpg::{Gpg, Sharing};
 use common::started::Started;
 use common::tokens::write_secret;
 use common::world::{USER_ID, World};
+use common::{Arguments, Run, tree};
 use serde_json::{Value, json};
 
 const CARD: &str = "FFFE:00000001";
@@ -258,6 +260,155 @@ fn a_wrong_pin_hides_no_signature() {
     let gap = |after: u64| json!({ "what": "unlogged", "after": after, "before": after + 1, "signatures": 1 });
     alarms(&world, &json!([gap(refused[0]), gap(refused[1])]));
     drop(card);
+}
+
+// ---- From another machine ----
+
+/// The log, exported, its key, and the card: that is all another machine has.
+struct Elsewhere<'a> {
+    world: &'a World,
+    folder: PathBuf,
+    key: String,
+}
+
+impl<'a> Elsewhere<'a> {
+    fn of(world: &'a World) -> Self {
+        let key = world.logged("log-created")[0]["key"].as_str().expect("a key").to_owned();
+        let elsewhere = Self { world, folder: world.new_folder("exported"), key };
+        elsewhere.update();
+        elsewhere
+    }
+
+    /// Exports what is new.
+    fn update(&self) {
+        self.world.host(&[&"log", &"export", &self.folder]).ok();
+    }
+
+    fn reconcile(&self) -> Run<'a> {
+        let run = self.world.countersign(&[&"log", &"reconcile", &"--export", &self.folder, &"--log-key", &self.key]);
+        run.with(&[&"--token", &"card:"])
+    }
+}
+
+#[test]
+fn a_card_is_compared_with_an_exported_log() {
+    let (world, card) = card_or_skip!(&[]);
+    from_another_machine(&world, &card);
+}
+
+#[test]
+fn a_card_of_another_author_is_compared_with_an_exported_log() {
+    let (world, card) = second_card_or_skip!();
+    from_another_machine(&world, &card);
+}
+
+fn from_another_machine(world: &World, card: &VirtualCard) {
+    world.set_up();
+    world.signed();
+    let elsewhere = Elsewhere::of(world);
+    let (size, outcome) = (world.log().len(), last_outcome(world));
+    // The home is away, and nothing is written anywhere.
+    let away = world.at("nowhere");
+    fs::rename(world.home(), &away).expect("the home");
+    let files = tree(&elsewhere.folder);
+    let said = elsewhere.reconcile().ok().says("card FFFE:00000001 has made 7 signatures");
+    said.says(&format!("{size} entries; entry 1 begins with 0 signatures"))
+        .says("nothing was logged: the log was read from ")
+        .says("every signature of this card is in the log");
+    for more in [&[][..], &[&"--cert" as &dyn AsRef<OsStr>, &world.certificate()]] {
+        let report = elsewhere.reconcile().with(more).with(&[&"--json"]).ok().json();
+        let empty = json!([]);
+        for list in ["findings", "lost", "unfinished"] {
+            assert_eq!(report[list], empty, "{list}");
+        }
+        assert_eq!((&report["ledger_entry"], &report["counter"]), (&Value::Null, &json!(7)));
+    }
+
+    // One that nobody logged, and no other.
+    gpg_signs(world, 1);
+    let gap = format!("1 signature not in the log, after entry {outcome}");
+    let said = elsewhere.reconcile().stops(1, &format!("and the exported log do not agree: {gap}"));
+    said.says(&format!("ALARM      {gap}")).says("if something was signed since, export the log again");
+    let report = elsewhere.reconcile().with(&[&"--json"]).stops(1, "do not agree").json();
+    assert_eq!(report["findings"], json!([{ "what": "unlogged", "after": outcome, "signatures": 1 }]));
+    assert_eq!((card.signatures(), tree(&elsewhere.folder)), (8, files));
+
+    // Of a log that does not hold, nothing is told.
+    let entries = elsewhere.folder.join(format!("tile/entries/000.p/{size}"));
+    let whole = fs::read(&entries).expect("the entries");
+    fs::write(&entries, &whole[..whole.len() - 1]).expect("cut short");
+    let said = elsewhere.reconcile().stops(1, &format!("entry {} is missing", size - 1));
+    assert_eq!(said.stdout, "");
+    fs::write(&entries, whole).expect("as it was");
+    fs::rename(away, world.home()).expect("the home");
+
+    // What was acknowledged on the signing host is known here when the log is exported again.
+    world.host(&[&"log", &"reconcile", &"--acknowledge", &"tried the card with gpg"]).ok();
+    elsewhere.reconcile().stops(1, &gap);
+    elsewhere.update();
+    elsewhere.reconcile().ok().says("tried the card with gpg");
+}
+
+#[test]
+fn what_a_comparison_from_elsewhere_needs_is_said() {
+    let Some(world) = World::with_readers() else { return };
+    let (folder, key) = (world.at("exported"), "example.org/log+00000000+AA==");
+    let run = |more: Arguments<'_>| world.countersign(&[&"log", &"reconcile"]).with(more);
+    let with_export: Arguments<'_> = &[&"--export", &folder, &"--log-key", &key];
+    run(with_export).with(&[&"--token", &"card:", &"--acknowledge", &"why"]).stops(2, "cannot be used with");
+    run(&[&"--cert", &world.certificate()]).stops(2, "--export <DIR>");
+    run(with_export).stops(2, "is not of the kind Ed25519");
+    let Some(_card) = world.reader().insert(Slot::First, &[]) else { return };
+    world.set_up();
+    let elsewhere = Elsewhere::of(&world);
+    run(&[&"--export", &elsewhere.folder, &"--log-key", &elsewhere.key]).stops(2, "--export needs --token URI");
+}
+
+/// An export tells less than the journal: such a run explains one signature, until it tells itself what it has kept.
+#[test]
+fn an_unfinished_run_explains_one_signature_in_an_exported_log() {
+    let Some(world) = World::with_readers() else { return };
+    let touch = world.at("touch");
+    let on_touch = format!("file:{}", touch.display());
+    let Some(card) = world.reader().insert(Slot::First, &["--touch", &on_touch]) else { return };
+    world.set_up();
+    card.want_touch(true);
+    let (granted, build) = world.attested();
+    let mut run = Started::sign(&world, &granted, &build);
+    for number in ["1", "2"] {
+        run.until_it_says(&format!("touch the card now ({number} of 3)"));
+        fs::write(&touch, "").expect("a touch");
+    }
+    run.until_it_says("touch the card now (3 of 3)");
+    run.kill();
+    assert_eq!(card.signatures(), 4 + 2);
+    let intent = last(&world);
+    assert_eq!(world.log()[intent as usize]["kind"], "intent");
+
+    let elsewhere = Elsewhere::of(&world);
+    let gap = format!("1 signature not in the log, after entry {intent}");
+    let said = elsewhere.reconcile().stops(1, &gap);
+    said.says(&format!("unfinished the run of entry {intent} may explain up to 2 signatures"))
+        .says(&format!("the unfinished run of entry {intent} may explain some or all of it: finish it with `sign`"));
+    let report = elsewhere.reconcile().with(&[&"--json"]).stops(1, &gap).json();
+    assert_eq!(report["findings"], json!([{ "what": "unlogged", "after": intent, "signatures": 1 }]));
+    assert_eq!(report["lost"], json!([{ "runs": [intent], "signatures": 1 }]));
+    assert_eq!(report["unfinished"], json!([{ "intent": intent, "signatures": 2 }]));
+
+    // Finished, and exported again.
+    card.pull();
+    let Some(card) = world.reader().insert(Slot::First, &["--touch", "auto"]) else { return };
+    world.sign(&granted, &build).ok();
+    elsewhere.update();
+    let report = elsewhere.reconcile().with(&[&"--json"]).ok().json();
+    let told = |report: &Value| ["findings", "lost", "unfinished"].map(|list| report[list].clone());
+    assert_eq!((told(&report), card.signatures()), ([json!([]), json!([]), json!([])], 4 + 3));
+    // What comes now it does not explain.
+    let outcome = last_outcome(&world);
+    gpg_signs(&world, 1);
+    let report = elsewhere.reconcile().with(&[&"--json"]).stops(1, "if something was signed since").json();
+    let gap = json!([{ "what": "unlogged", "after": outcome, "signatures": 1 }]);
+    assert_eq!(told(&report), [gap, json!([]), json!([])]);
 }
 
 // ---- Keys that go and come ----

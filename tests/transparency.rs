@@ -468,6 +468,133 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
     check().refused(&forked);
 }
 
+/// Another machine has the folder, the log's key and what it kept. The signing host's home is nowhere.
+#[test]
+fn an_exported_log_is_verified_and_read_without_the_home() {
+    let world = World::ready();
+    world.signed();
+    let (folder, key) = (world.export_log(), world.log_key());
+    let vkey = world.at("log.vkey");
+    fs::write(&vkey, format!("{key}\n")).expect("a file");
+    let (all, kept) = (world.log(), world.checkpoint("kept"));
+    let first = world.host(&[&"log", &"show", &"0"]).ok().stdout;
+    let listed = world.host(&[&"log", &"list"]).ok().stdout;
+    let of_foo = world.host(&[&"log", &"list", &"--project", &"foo", &"--json"]).ok().stdout;
+    fs::rename(world.home(), world.at("nowhere")).expect("the home is away");
+    let reads = |arguments: common::Arguments<'_>| {
+        world.countersign(arguments).with(&[&"--export", &folder, &"--log-key", &vkey])
+    };
+
+    let said = reads(&[&"log", &"verify"]).ok().says(&format!("{} entries, each as it was logged", all.len()));
+    said.says("only a checkpoint kept elsewhere shows that");
+    let said = reads(&[&"log", &"verify", &"--checkpoint", &kept, &"--json"]).ok().json();
+    assert_eq!((&said["entries"], &said["log_key"]), (&all.len().into(), &key.as_str().into()));
+    assert_eq!(said["checkpoints"][0]["entries"], all.len());
+    // What the home tells, it tells: letter by letter.
+    assert_eq!(reads(&[&"log", &"list"]).ok().stdout, listed);
+    assert_eq!(reads(&[&"log", &"list", &"--json"]).ok().json()["entries"], Value::Array(all.clone()));
+    assert_eq!(reads(&[&"log", &"list", &"--project", &"foo", &"--json"]).ok().stdout, of_foo);
+    assert_eq!(reads(&[&"log", &"list", &"--kind", &"reconciled", &"--json"]).ok().stdout, "{\n  \"entries\": []\n}\n");
+    assert_eq!(reads(&[&"log", &"show", &"0"]).ok().stdout, first);
+    reads(&[&"log", &"show", &"1000"]).stops(2, "the log has no entry 1000");
+    // The key as it is written, too.
+    world.countersign(&[&"log", &"list", &"--export", &folder, &"--log-key", &key]).ok();
+
+    // Neither without the other; and `verify` compares with the home then.
+    for command in ["list", "show", "reconcile"] {
+        let index: common::Arguments<'_> = if command == "show" { &[&"0"] } else { &[] };
+        let run = |more: common::Arguments<'_>| world.countersign(&[&"log", &command]).with(index).with(more);
+        run(&[&"--export", &folder]).stops(2, "--log-key <KEY|FILE>");
+        run(&[&"--log-key", &vkey]).stops(2, "--export <DIR>");
+    }
+    world.countersign(&[&"log", &"verify", &"--log-key", &vkey]).stops(2, "--export <DIR>");
+    world.host(&[&"log", &"verify", &"--export", &folder]).stops(2, "there is no signing host's home at");
+    let named =
+        |folder: &Path, key: &str| world.countersign(&[&"log", &"verify", &"--export", &folder, &"--log-key", &key]);
+    named(&world.at("nothing"), &key).stops(2, "nothing` does not exist");
+    named(&folder, "not a key").stops(2, "is not a note's key");
+    named(&folder, &World::ready().log_key()).stops(1, "checkpoint` is not signed by `example.org/countersign-log`");
+}
+
+/// What is wrong is named, and nothing is told of a log that does not hold.
+#[test]
+fn each_change_to_an_exported_log_is_found_without_the_home() {
+    let world = World::ready();
+    world.signed();
+    let (folder, key, size) = (world.export_log(), world.log_key(), world.log().len());
+    let older = world.at("older");
+    copy_tree(&folder, &older);
+    let known = world.checkpoint("known");
+    world.sign_another();
+    let newer = world.checkpoint("newer");
+    let entries = folder.join(format!("tile/entries/000.p/{size}"));
+    let hashes = folder.join(format!("tile/0/000.p/{size}"));
+    let intent = world.logged("intent")[0]["index"].as_u64().expect("an index");
+    fs::rename(world.home(), world.at("nowhere")).expect("the home is away");
+    let read = |command: &str| {
+        let index: common::Arguments<'_> = if command == "show" { &[&"0"] } else { &[] };
+        world.countersign(&[&"log", &command]).with(index).with(&[&"--export", &folder, &"--log-key", &key])
+    };
+    let refused = |why: &str| {
+        for command in ["verify", "list", "show"] {
+            assert_eq!(read(command).stops(1, why).stdout, "", "`{command}` told something first");
+        }
+    };
+    let with = |file: &Path, change: &dyn Fn(&mut Vec<u8>), why: &str| {
+        let whole = fs::read(file).expect("a file");
+        let mut bytes = whole.clone();
+        change(&mut bytes);
+        assert_ne!(bytes, whole);
+        fs::write(file, bytes).expect("changed");
+        refused(why);
+        fs::write(file, whole).expect("as it was");
+    };
+    read("verify").ok();
+
+    let altered = |bytes: &mut Vec<u8>| {
+        let at = bytes.windows(15).position(|window| window == b"\"kind\":\"intent\"").expect("the intent");
+        bytes[at + 1] = b'K';
+    };
+    with(&entries, &altered, &format!("entry {intent} is not what was logged"));
+    let taken_off = |bytes: &[u8]| 2 + usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
+    with(&entries, &|bytes| drop(bytes.drain(..taken_off(bytes))), "entry 0 is not what was logged");
+    let swapped = |bytes: &mut Vec<u8>| {
+        let first = taken_off(bytes);
+        let second = taken_off(&bytes[first..]);
+        bytes[..first + second].rotate_left(first);
+    };
+    with(&entries, &swapped, "entry 0 is not what was logged");
+    let appended = |bytes: &mut Vec<u8>| bytes.extend_from_within(..taken_off(bytes));
+    with(&entries, &appended, &format!("000.p/{size}` goes on after entry {}", size - 1));
+    with(&entries, &|bytes| bytes.truncate(bytes.len() - 1), &format!("entry {} is missing", size - 1));
+    with(&hashes, &|bytes| bytes[32 * 3] ^= 1, "entry 3 is not what was logged");
+    with(&hashes, &|bytes| bytes.truncate(40), &format!("tile/0/000.p/{size}` does not have the {size} hashes"));
+    let checkpoint = folder.join("checkpoint");
+    with(&checkpoint, &|bytes| bytes[20] ^= 1, "checkpoint` ");
+    let larger = fs::read(&newer).expect("a note");
+    with(&checkpoint, &|bytes| bytes.clone_from(&larger), &format!("{}` is missing", first_missing(&larger)));
+    for file in [&entries, &hashes, &checkpoint] {
+        let aside = world.at("aside");
+        fs::rename(file, &aside).expect("moved");
+        refused(&format!("{}` is missing", file.file_name().expect("a name").to_string_lossy()));
+        std::os::unix::fs::symlink(&aside, file).expect("a link");
+        read("verify").stops(2, "is a symbolic link");
+        fs::remove_file(file).expect("the link");
+        fs::rename(&aside, file).expect("as it was");
+    }
+    // An older export: whole by itself, but others know more.
+    read("verify").ok();
+    read("verify").with(&[&"--checkpoint", &known]).ok().says("goes on from checkpoint");
+    let gone = format!("but there are {size}: entry {size} and what followed are gone");
+    read("verify").with(&[&"--checkpoint", &known, &"--checkpoint", &newer]).stops(1, &gone);
+}
+
+/// The first file of a longer log that a shorter one does not have.
+fn first_missing(note: &[u8]) -> String {
+    let size = String::from_utf8_lossy(note).lines().nth(1).expect("a size").to_owned();
+    format!("tile/entries/000.p/{size}")
+}
+
 #[test]
 fn a_proof_shows_that_a_signature_was_announced() {
     let world = World::ready();

@@ -133,7 +133,7 @@ fn dispatch(global: &Global, command: Command, output: &mut Output) -> Result<()
         Command::Admit(admit) => admit.run(output),
         Command::Verify(verify) => verify.run(output),
         #[cfg(feature = "host")]
-        Command::Log(log) => log.run(&home(global)?, output),
+        Command::Log(log) => log.run(|| home(global), output),
         #[cfg(feature = "host")]
         Command::Key(key) => key.run(&home(global)?, output),
         #[cfg(feature = "host")]

@@ -1,52 +1,107 @@
 //! `countersign log reconcile`
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::json;
 
+use super::log::FromExport;
 use super::prompt::Terminal;
+use super::read_certificate;
 use super::render::{CliError, Output};
 use crate::domain::event::Finding;
 use crate::domain::time::Timestamp;
 use crate::home::Home;
-use crate::steps::reconcile::{CardNow, Known, Lost, OtherCard, Report, look, reconcile};
+use crate::ledger::ExportedLog;
+use crate::steps::reconcile::{CardNow, Known, Lost, OtherCard, Report, Unfinished, compare_exported, look, reconcile};
 use crate::token::TokenUri;
 
 /// Compare a card's own count of signatures with the log, without a PIN
 ///
 /// Names each gap: between which entries, and how many signatures that are not in the log. The result is logged. A gap is
 /// an alarm, exit code 1, until it is acknowledged; then it is told every time as a known one.
+///
+/// With --export this is done on any machine, from a copy of the log, which is verified first. Nothing is logged there. What
+/// an unfinished run has signed is not known there either: it explains one signature, and more is an alarm until it is
+/// finished and the log exported again.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  countersign log reconcile --token card:0006:12345678")]
+#[command(after_help = "\
+Examples:
+  countersign log reconcile --token card:0006:12345678
+  countersign log reconcile --export /srv/log --log-key log.vkey --token card:")]
 pub(super) struct Reconcile {
-    /// The card [default: the token that config.toml names]
+    /// The card [default: the token that config.toml names; --export needs this]
     #[arg(long, value_name = "URI")]
     token: Option<String>,
     /// Note why what is found is no alarm any more
-    #[arg(long, value_name = "REASON", value_parser = reason)]
+    #[arg(long, value_name = "REASON", value_parser = reason, conflicts_with = "export")]
     acknowledge: Option<String>,
+    #[command(flatten)]
+    from: FromExport,
+    /// The release certificate, which names the key on the card [default: the home's; with --export, the card names its key]
+    #[arg(long, value_name = "FILE", requires = "export")]
+    cert: Option<PathBuf>,
     /// Wait while another program holds the card
     #[arg(long)]
     wait: bool,
 }
 
 impl Reconcile {
-    pub(super) fn run(self, home: &Home, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(
+        self,
+        home: impl FnOnce() -> Result<PathBuf, CliError>,
+        output: &mut Output,
+    ) -> Result<(), CliError> {
+        match self.from.open()? {
+            Some(log) => self.with_export(&log, output),
+            None => self.with_ledger(&Home::open(&home()?)?, output),
+        }
+    }
+
+    fn with_ledger(self, home: &Home, output: &mut Output) -> Result<(), CliError> {
         let uri = self.token.map(|uri| uri.parse::<TokenUri>()).transpose()?;
         let uri = uri.as_ref().unwrap_or(&home.config.token);
         // Nothing may be signed between the card's answer and the log's.
         let lock = home.lock()?;
-        let card = look(home, uri, &mut Terminal::new(self.wait))?;
+        let card = look(Some(&home.certificate), uri, &mut Terminal::new(self.wait))?;
         let (report, entry) = reconcile(home, &lock, &card, self.acknowledge, Timestamp::now())?;
-        show(&card, &report, entry, output);
-        match report.findings.as_slice() {
-            [] => Ok(()),
-            findings => Err(CliError::NotReconciled {
-                card: card.card,
-                findings: findings.iter().map(described).collect(),
-                other_key: findings.iter().any(|finding| matches!(finding, Finding::OtherKey { .. })),
-            }),
+        show(&card, &report, &Logged::As(entry), output);
+        if report.findings.is_empty() {
+            return Ok(());
         }
+        let (findings, other_key) = told(&report);
+        Err(CliError::NotReconciled { card: card.card, findings, other_key })
     }
+
+    fn with_export(self, log: &ExportedLog, output: &mut Output) -> Result<(), CliError> {
+        let unnamed = || CliError::Usage("--export needs --token URI: no configuration says which card".to_owned());
+        let uri = self.token.ok_or_else(unnamed)?.parse::<TokenUri>()?;
+        let certificate = self.cert.as_deref().map(read_certificate).transpose()?;
+        // The card first: reading a long log takes a while, in which more may be signed.
+        let card = look(certificate.as_ref(), &uri, &mut Terminal::new(self.wait))?;
+        let report = compare_exported(log, &card)?;
+        show(&card, &report, &Logged::Nothing { folder: log.path() }, output);
+        if report.findings.is_empty() {
+            return Ok(());
+        }
+        let (findings, other_key) = told(&report);
+        let unfinished = report.unfinished.iter().map(|run| run.intent).collect();
+        Err(CliError::ExportNotReconciled { card: card.card, findings, other_key, unfinished })
+    }
+}
+
+/// What is wrong, in words; and whether the card holds another key.
+fn told(report: &Report) -> (Vec<String>, bool) {
+    let other_key = report.findings.iter().any(|finding| matches!(finding, Finding::OtherKey { .. }));
+    (report.findings.iter().map(described).collect(), other_key)
+}
+
+/// Where a report is logged.
+enum Logged<'a> {
+    /// As this entry.
+    As(u64),
+    /// Nowhere: the log was read from a folder.
+    Nothing { folder: &'a Path },
 }
 
 fn reason(text: &str) -> Result<String, &'static str> {
@@ -54,8 +109,8 @@ fn reason(text: &str) -> Result<String, &'static str> {
     if fits { Ok(text.to_owned()) } else { Err("a reason is one line of at most 1000 bytes") }
 }
 
-fn show(card: &CardNow, report: &Report, entry: u64, output: &mut Output) {
-    let Report { entries, begins: (begins, first), findings, known, lost, others } = report;
+fn show(card: &CardNow, report: &Report, logged: &Logged<'_>, output: &mut Output) {
+    let Report { entries, begins: (begins, first), findings, known, lost, unfinished, others } = report;
     output.line(format!("card {} has made {}", card.card, signatures(card.counter.into())));
     output.line(format!("  log        {entries} entries; entry {begins} begins with {}", signatures((*first).into())));
     for Lost { runs, signatures: made } in lost {
@@ -71,6 +126,9 @@ fn show(card: &CardNow, report: &Report, entry: u64, output: &mut Output) {
     for finding in findings {
         output.line(format!("  ALARM      {}", described(finding)));
     }
+    for Unfinished { intent, signatures: most } in unfinished {
+        output.line(format!("  unfinished the run of entry {intent} may explain up to {}", signatures(*most)));
+    }
     for OtherCard { card, entry, counter, findings } in others {
         output.line(format!(
             "  other card {card}, with {} in entry {entry}, was not looked at",
@@ -78,7 +136,12 @@ fn show(card: &CardNow, report: &Report, entry: u64, output: &mut Output) {
         ));
         findings.iter().for_each(|finding| output.line(format!("             {}", described(finding))));
     }
-    output.line(format!("  ledger     entry {entry}"));
+    output.line(match logged {
+        Logged::As(entry) => format!("  ledger     entry {entry}"),
+        Logged::Nothing { folder } => {
+            format!("  ledger     nothing was logged: the log was read from {}", folder.display())
+        }
+    });
     if findings.is_empty() {
         output.line(match known.is_empty() {
             true => "every signature of this card is in the log",
@@ -94,8 +157,12 @@ fn show(card: &CardNow, report: &Report, entry: u64, output: &mut Output) {
         "findings": findings,
         "known": known,
         "lost": lost,
+        "unfinished": unfinished,
         "other_cards": others,
-        "ledger_entry": entry,
+        "ledger_entry": match logged {
+            Logged::As(entry) => Some(entry),
+            Logged::Nothing { .. } => None,
+        },
     }));
 }
 

@@ -1,6 +1,8 @@
 //! The one place where an outcome or an error becomes text, hint and exit code.
 
 use std::fmt::Write as _;
+#[cfg(feature = "host")]
+use std::io::BufWriter;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +50,8 @@ mod host {
 pub(super) enum CliError {
     #[error("{0}")]
     Usage(String),
+    #[error("standard output cannot be written: {0}")]
+    Unwritten(std::io::Error),
     #[error("certificate `{}` {fault}", path.display())]
     Certificate { path: PathBuf, fault: BadCertificate },
     #[error("build key `{}` {fault}", path.display())]
@@ -98,11 +102,14 @@ pub(super) enum CliError {
     #[error("`{0}` is neither a grant's file nor at least eight digits of its id")]
     NoGrant(String),
     #[cfg(feature = "host")]
-    #[error("the ledger has no entry {0}")]
+    #[error("the log has no entry {0}")]
     NoEntry(u64),
     #[cfg(feature = "host")]
     #[error("card `{card}` and the log do not agree: {}", findings.join("; "))]
     NotReconciled { card: String, findings: Vec<String>, other_key: bool },
+    #[cfg(feature = "host")]
+    #[error("card `{card}` and the exported log do not agree: {}", findings.join("; "))]
+    ExportNotReconciled { card: String, findings: Vec<String>, other_key: bool, unfinished: Vec<u64> },
     #[cfg(feature = "host")]
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
@@ -191,6 +198,7 @@ fn advice(error: &CliError) -> Advice {
         CliError::Release(error) => release(error),
         CliError::File(error) => file(error, Usage),
         CliError::Usage(_) => (Usage, None),
+        CliError::Unwritten(_) => (Trouble, None),
         CliError::BadGrant { .. } => hint(Refused, "give the grant file that `countersign grant` wrote"),
         CliError::Proof { fault: NotLogged::File(error), .. } => file(error, Usage),
         CliError::Proof { .. } => {
@@ -206,18 +214,13 @@ fn advice(error: &CliError) -> Advice {
             hint(Usage, "say which with `--entry INDEX`: each signature names its own, as `log@`")
         }
         #[cfg(feature = "host")]
-        CliError::BadLog(BadLog::Ledger(_)) | CliError::Export(ExportError::Ledger(_)) => ledger(),
+        CliError::BadLog(BadLog::Ledger(_)) => ledger(),
         #[cfg(feature = "host")]
         CliError::BadLog(_) => {
             hint(Refused, "sign nothing more; keep the ledger as it is, and find out who changed it")
         }
         #[cfg(feature = "host")]
-        CliError::Export(ExportError::File(error)) => file(error, Usage),
-        #[cfg(feature = "host")]
-        CliError::Export(_) => hint(
-            Refused,
-            "keep these files as they are, and find out whether they or the ledger were changed; then export to a new folder",
-        ),
+        CliError::Export(error) => export(error),
         #[cfg(feature = "host")]
         CliError::Nowhere => hint(Usage, "name it with `--home DIR` or in $COUNTERSIGN_HOME"),
         #[cfg(feature = "host")]
@@ -233,6 +236,10 @@ fn advice(error: &CliError) -> Advice {
             Refused,
             "find out what else signs with this card; when that is known, `--acknowledge REASON` notes it in the log",
         ),
+        #[cfg(feature = "host")]
+        CliError::ExportNotReconciled { other_key, unfinished, .. } => {
+            (Refused, Some(exported(*other_key, unfinished)))
+        }
         #[cfg(feature = "host")]
         CliError::Reconcile(error) => reconcile(error),
         #[cfg(feature = "host")]
@@ -626,6 +633,54 @@ fn key(error: &KeyError) -> Advice {
 }
 
 #[cfg(feature = "host")]
+fn export(error: &ExportError) -> Advice {
+    match error {
+        ExportError::Ledger(_) => ledger(),
+        ExportError::File(error) => file(error, Usage),
+        ExportError::Checkpoint { .. }
+        | ExportError::Forked { .. }
+        | ExportError::Longer { .. }
+        | ExportError::Altered(_) => hint(
+            Refused,
+            "keep these files as they are, and find out whether they or the ledger were changed; then export to a new folder",
+        ),
+        ExportError::Log(BadLog::Unreadable { .. }) => hint(
+            Refused,
+            "use a countersign as new as the signing host's; if this one is, keep these files as they are, and find out who made them",
+        ),
+        ExportError::Missing(_)
+        | ExportError::Entry { .. }
+        | ExportError::NoEntry { .. }
+        | ExportError::Surplus { .. }
+        | ExportError::Size { .. }
+        | ExportError::Hash { .. }
+        | ExportError::Root { .. }
+        | ExportError::Log(_) => hint(
+            Refused,
+            "keep these files as they are, and get the newest export; if that is no better, run `countersign log verify` on the signing host",
+        ),
+    }
+}
+
+/// What to do about a card that does not agree with a log that was exported.
+#[cfg(feature = "host")]
+fn exported(other_key: bool, unfinished: &[u64]) -> String {
+    let again = "export the log again, and compare again";
+    match unfinished {
+        _ if other_key => {
+            "insert the card with the release key; if this is it, name its certificate with `--cert`".into()
+        }
+        [] => format!("if something was signed since, {again}; else find out what else signs with this card"),
+        runs => {
+            let entries = runs.iter().map(u64::to_string).collect::<Vec<_>>().join(" and ");
+            format!(
+                "the unfinished run of entry {entries} may explain some or all of it: finish it with `sign`, {again}"
+            )
+        }
+    }
+}
+
+#[cfg(feature = "host")]
 fn reconcile(error: &ReconcileError) -> Advice {
     match error {
         // Not "done": whoever asked must not take it for an answer.
@@ -638,6 +693,7 @@ fn reconcile(error: &ReconcileError) -> Advice {
         ReconcileError::NothingToAcknowledge(_) => hint(Usage, "leave `--acknowledge` out"),
         ReconcileError::Token(error) => token(error),
         ReconcileError::Home(error) => home(error),
+        ReconcileError::Export(error) => export(error),
     }
 }
 
@@ -802,23 +858,69 @@ impl Output {
         let _closed = writeln!(std::io::stderr(), "{} {}", paint("warning:", "33"), clean(text));
     }
 
+    /// A list that is all of the result, and is printed as it comes.
+    #[cfg(feature = "host")]
+    pub(super) fn list(&self, name: &'static str) -> List {
+        List { json: self.json, name, items: 0, out: BufWriter::new(std::io::stdout()) }
+    }
+
     /// Prints what there is to print and ends the command.
     pub(super) fn end(self, result: Result<(), CliError>) -> ExitCode {
         let text = match &self.value {
             Some(value) if self.json => json_text(value),
             _ => self.text,
         };
-        let written = std::io::stdout().write_all(text.as_bytes());
-        match result {
-            Ok(()) if written.is_ok() => ExitCode::SUCCESS,
-            Ok(()) => ExitCode::from(Trouble as u8),
+        let written = std::io::stdout().write_all(text.as_bytes()).map_err(CliError::Unwritten);
+        match result.and(written) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let (code, _) = advice(&error);
-                let text = if self.json { error_json(&error) } else { error_text(&error) };
+                let text = match &error {
+                    // Whoever closed it has seen enough.
+                    CliError::Unwritten(error) if error.kind() == std::io::ErrorKind::BrokenPipe => String::new(),
+                    error if self.json => error_json(error),
+                    error => error_text(error),
+                };
                 let _closed = std::io::stderr().write_all(text.as_bytes());
                 ExitCode::from(code as u8)
             }
         }
+    }
+}
+
+/// A list on its way to standard output. One that breaks off is no JSON, so that nobody takes it for the whole.
+#[cfg(feature = "host")]
+pub(super) struct List {
+    json: bool,
+    name: &'static str,
+    items: u64,
+    out: BufWriter<std::io::Stdout>,
+}
+
+#[cfg(feature = "host")]
+impl List {
+    /// The next item: a line for people, or the value for programs.
+    pub(super) fn item(&mut self, line: impl AsRef<str>, value: &impl Serialize) -> Result<(), CliError> {
+        let text = if self.json {
+            let value = serde_json::to_value(value).expect("a result can be written as JSON");
+            let before = if self.items == 0 { format!("{{\n  \"{}\": [", self.name) } else { ",".to_owned() };
+            format!("{before}\n    {}", json_text(&value).trim_end().replace('\n', "\n    "))
+        } else {
+            clean(line.as_ref()) + "\n"
+        };
+        self.items += 1;
+        self.out.write_all(text.as_bytes()).map_err(CliError::Unwritten)
+    }
+
+    /// Ends it.
+    pub(super) fn end(mut self) -> Result<(), CliError> {
+        let end = match self.items {
+            _ if !self.json => String::new(),
+            0 => format!("{{\n  \"{}\": []\n}}\n", self.name),
+            _ => "\n  ]\n}\n".to_owned(),
+        };
+        let written = self.out.write_all(end.as_bytes()).and_then(|()| self.out.flush());
+        written.map_err(CliError::Unwritten)
     }
 }
 

@@ -88,7 +88,8 @@ impl Verify {
     }
 }
 
-fn read_log_key(text: &str) -> Result<VerifierKey, CliError> {
+/// The log's public key: as it is written, or in the file that is named.
+pub(super) fn read_log_key(text: &str) -> Result<VerifierKey, CliError> {
     let fail = |fault| CliError::LogKey { key: text.to_owned(), fault };
     match text.parse() {
         Ok(key) => Ok(key),

@@ -10,8 +10,8 @@
 //! - A run that ended tells how many answers of the card it had. If it stopped, one more can have been made, whose
 //!   answer never came.
 //! - A run that was cut off left no outcome. What it kept is told by `resumed` of the same intent, by its outcome, or by
-//!   the journal; one more can have been made. Where nobody tells what it kept, it explains at most the files
-//!   that were missing.
+//!   the journal; one more can have been made. An exported log has no journal: where nobody tells what a run kept, it
+//!   explains that one more, and the others are an alarm until the run is finished and the log is exported again.
 //! - The signatures of a certificate and of a self-test are not kept. Cut off, they explain at most what they announced.
 //! - A count that fell is explained by a key that the log says was to be made on that card, and by nothing else.
 
@@ -23,8 +23,8 @@ use crate::domain::event::{CardUse, Entry, Event, Finding, Intent, KeyPurpose, R
 use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::time::Timestamp;
 use crate::home::{Home, HomeError, HomeLock};
-use crate::ledger::LedgerError;
-use crate::openpgp::fingerprint_of;
+use crate::ledger::{ExportError, ExportedLog, LedgerError};
+use crate::openpgp::{Certificate, fingerprint_of};
 use crate::token::{self, Interaction, TokenDescription, TokenError, TokenUri};
 
 /// A card as it is now.
@@ -51,6 +51,8 @@ pub struct Report {
     pub known: Vec<Known>,
     /// What lost answers explain.
     pub lost: Vec<Lost>,
+    /// What may explain the findings when it is finished.
+    pub unfinished: Vec<Unfinished>,
     /// The other cards of the log.
     pub others: Vec<OtherCard>,
 }
@@ -74,6 +76,15 @@ pub struct Lost {
     /// The entries that began the use, or told its end.
     pub runs: Vec<u64>,
     /// How many.
+    pub signatures: u64,
+}
+
+/// A run of which nobody tells yet how many signatures it has kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unfinished {
+    /// The entry of its intent.
+    pub intent: u64,
+    /// How many more it may have made than it explains now, at most.
     pub signatures: u64,
 }
 
@@ -113,6 +124,9 @@ pub enum ReconcileError {
     /// H's home.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// The exported log.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 impl From<LedgerError> for ReconcileError {
@@ -124,8 +138,12 @@ impl From<LedgerError> for ReconcileError {
 /// The most findings that an entry lists, so that it is never too large.
 const MOST_FINDINGS: usize = 100;
 
-/// What a card tells now. Costs no PIN.
-pub fn look(home: &Home, uri: &TokenUri, interaction: &mut dyn Interaction) -> Result<CardNow, ReconcileError> {
+/// What a card tells now. Costs no PIN. Its key is named by the release certificate, or else by the card itself.
+pub fn look(
+    certificate: Option<&Certificate>,
+    uri: &TokenUri,
+    interaction: &mut dyn Interaction,
+) -> Result<CardNow, ReconcileError> {
     let (description, public) = match token::find(uri, interaction) {
         Ok(found) => (found.description().clone(), found.public().cloned()),
         // A card without its key counts all the same.
@@ -140,7 +158,10 @@ pub fn look(home: &Home, uri: &TokenUri, interaction: &mut dyn Interaction) -> R
     };
     let uncounted = || ReconcileError::Uncounted(description.label.clone());
     let counter = description.counter().ok_or_else(uncounted)?;
-    let key = public.and_then(|public| home.certificate.key_with(&public).or_else(|| named(&description, &public)));
+    let key = public.and_then(|public| {
+        let certified = certificate.and_then(|certificate| certificate.key_with(&public));
+        certified.or_else(|| named(&description, &public))
+    });
     Ok(CardNow { counter: counter.signatures.ok_or_else(uncounted)?, card: counter.card, key })
 }
 
@@ -194,6 +215,19 @@ pub fn reconcile(
     Ok((report, entry))
 }
 
+/// Compares a card with a log that was exported. Nothing is logged, and what a run that is unfinished has kept is not known.
+pub fn compare_exported(log: &ExportedLog, card: &CardNow) -> Result<Report, ReconcileError> {
+    let mut replay = Replay::default();
+    log.each::<ExportError>(|entry| {
+        replay.see(&entry);
+        Ok(())
+    })?;
+    replay.compare(card, &BTreeMap::new())
+}
+
+/// How many signatures a run that was cut off has kept, by the entries of its intent and of its beginning.
+type Kept = BTreeMap<(u64, u64), u64>;
+
 /// What the entries so far say of cards.
 #[derive(Debug, Default)]
 pub struct Replay {
@@ -205,8 +239,7 @@ pub struct Replay {
     runs: BTreeMap<u64, Run>,
     /// Uses for other than releases that have not ended.
     key_uses: BTreeMap<u64, KeyUse>,
-    /// How many signatures a run that was cut off has kept, by the entries of its intent and of its beginning.
-    kept: BTreeMap<(u64, u64), u64>,
+    kept: Kept,
     /// The card of the use that has just ended.
     ended: Option<String>,
 }
@@ -339,7 +372,7 @@ impl Replay {
             }
             return;
         };
-        let most = if signed { *token_signatures } else { token_signatures + 1 };
+        let most = token_signatures.saturating_add(u64::from(!signed));
         let asked = Asked::Between { entry: index, least: *token_signatures, most };
         self.end(card, index, asked, |asked| matches!(asked, Asked::CutOff { start: of, .. } if *of == start));
     }
@@ -444,33 +477,47 @@ impl Replay {
         if other_key.is_none() {
             card.spans.push(Span { last, entry: None, counter: now.counter, replacing: card.replacing });
         }
-        let (mut findings, known, lost) = card.judge(&self.kept);
+        let Verdict { mut findings, known, lost, unfinished } = card.judge(&self.kept);
         findings.extend(other_key);
         let others = self.cards.into_iter().filter_map(|(name, card)| {
-            let (findings, ..) = card.judge(&self.kept);
+            let Verdict { findings, .. } = card.judge(&self.kept);
             let Last { entry, counter, .. } = card.last?;
             Some(OtherCard { card: name, entry, counter, findings })
         });
-        Ok(Report { entries: self.entries, begins, findings, known, lost, others: others.collect() })
+        Ok(Report { entries: self.entries, begins, findings, known, lost, unfinished, others: others.collect() })
     }
 }
 
+/// What is to say of all the spans of a card.
+#[derive(Debug, Default)]
+struct Verdict {
+    findings: Vec<Finding>,
+    known: Vec<Known>,
+    lost: Vec<Lost>,
+    unfinished: Vec<Unfinished>,
+}
+
 impl Card {
-    fn judge(&self, kept: &BTreeMap<(u64, u64), u64>) -> (Vec<Finding>, Vec<Known>, Vec<Lost>) {
-        let (mut findings, mut known, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+    fn judge(&self, kept: &Kept) -> Verdict {
+        let mut verdict = Verdict::default();
         for span in &self.spans {
             let Judgement { finding, lost } = span.judge(kept);
-            losses.extend(lost);
+            verdict.lost.extend(lost);
             let acknowledged = self.acknowledged.iter().find(|(entry, _)| span.entry.is_some_and(|it| it <= *entry));
             match (finding, acknowledged) {
                 (Some(finding), Some((entry, reason))) => {
-                    known.push(Known { finding, entry: *entry, reason: reason.clone() });
+                    verdict.known.push(Known { finding, entry: *entry, reason: reason.clone() });
                 }
-                (Some(finding), None) => findings.push(finding),
+                (Some(finding), None) => {
+                    if matches!(finding, Finding::Unlogged { .. }) {
+                        verdict.unfinished.extend(span.last.asked.iter().filter_map(|asked| asked.unfinished(kept)));
+                    }
+                    verdict.findings.push(finding);
+                }
                 (None, _) => {}
             }
         }
-        (findings, known, losses)
+        verdict
     }
 }
 
@@ -481,10 +528,11 @@ struct Judgement {
 }
 
 impl Span {
-    fn judge(&self, kept: &BTreeMap<(u64, u64), u64>) -> Judgement {
+    fn judge(&self, kept: &Kept) -> Judgement {
         let (after, before) = (self.last.entry, self.entry);
         let ranges = self.last.asked.iter().map(|asked| asked.range(kept));
-        let (least, most) = ranges.fold((0, 0), |(least, most), (low, high)| (least + low, most + high));
+        let (least, most) = ranges
+            .fold((0_u64, 0_u64), |(least, most), (low, high)| (least.saturating_add(low), most.saturating_add(high)));
         let made = i64::from(self.counter) - i64::from(self.last.counter);
         let Some(made) = u64::try_from(made).ok().filter(|made| *made >= least) else {
             let finding = match self.replacing {
@@ -492,7 +540,7 @@ impl Span {
                 Some(_) if self.counter == 0 => None,
                 Some(intended) => Some(Finding::Unlogged { after: intended, before, signatures: self.counter.into() }),
                 None => {
-                    let from = u64::from(self.last.counter) + least;
+                    let from = least.saturating_add(self.last.counter.into());
                     Some(Finding::Fell { after, before, from, to: self.counter })
                 }
             };
@@ -510,18 +558,28 @@ impl Span {
 
 impl Asked {
     /// How many signatures the card has made for this, at least and at most.
-    fn range(&self, kept: &BTreeMap<(u64, u64), u64>) -> (u64, u64) {
+    fn range(&self, kept: &Kept) -> (u64, u64) {
         match self {
             Self::Between { least, most, .. } => (*least, *most),
-            Self::CutOff { intent, start, missing } => match kept.get(&(*intent, *start)) {
+            Self::CutOff { intent, start, missing } => {
+                let kept = kept.get(&(*intent, *start)).copied().unwrap_or(0);
                 // It was kept when its answer came; of one more the answer can have been lost.
-                Some(kept) => (*kept, (*kept + 1).min(*missing)),
-                None => (0, *missing),
-            },
+                (kept, kept.saturating_add(1).min(*missing).max(kept))
+            }
         }
     }
 
-    fn is_open(&self, kept: &BTreeMap<(u64, u64), u64>) -> bool {
+    /// The run that this is, if nobody tells what it has kept, and it could have made more than is taken for lost.
+    fn unfinished(&self, kept: &Kept) -> Option<Unfinished> {
+        match self {
+            Self::CutOff { intent, start, missing } if !kept.contains_key(&(*intent, *start)) && *missing > 1 => {
+                Some(Unfinished { intent: *intent, signatures: missing - 1 })
+            }
+            Self::CutOff { .. } | Self::Between { .. } => None,
+        }
+    }
+
+    fn is_open(&self, kept: &Kept) -> bool {
         let (least, most) = self.range(kept);
         least < most
     }

@@ -1,22 +1,40 @@
 //! `countersign log list`
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 
+use super::source::FromExport;
 use super::words::summary;
 use crate::cli::render::{CliError, Output};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::ProjectName;
 use crate::domain::time::{Period, Timestamp};
-use crate::ledger::Ledger;
+
+/// List the entries, one line each: all of them, or those that fit every filter
+///
+/// Entries are printed as they are read, however many there are. A log that was exported is read twice: nothing of it is
+/// printed before the whole was found to hold, and it is checked again on the way.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign log list
+  countersign log list --project foo --since 14d-ago
+  countersign log list --export /srv/log --log-key log.vkey")]
+pub(super) struct List {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    from: FromExport,
+}
 
 /// Which entries are listed.
 #[derive(Debug, Args)]
-pub(super) struct Filter {
+struct Filter {
     /// Of this time or later: `2026-11-22T16:00:00Z`, or so long ago: `14d-ago`
     #[arg(long, value_name = "TIME|PERIOD-ago", value_parser = since)]
     since: Option<Since>,
@@ -62,28 +80,46 @@ fn kinds() -> impl TypedValueParser<Value = &'static str> {
     PossibleValuesParser::new(Event::KINDS).map(named)
 }
 
-impl Filter {
-    pub(super) fn run(self, ledger: &Ledger, output: &mut Output) -> Result<(), CliError> {
-        let since = self.since.map(|since| match since {
+impl List {
+    pub(super) fn run(
+        self,
+        home: impl FnOnce() -> Result<PathBuf, CliError>,
+        output: &mut Output,
+    ) -> Result<(), CliError> {
+        let log = self.from.source(home)?;
+        log.check()?;
+        let mut fitting = Fitting::new(self.filter);
+        let mut list = output.list("entries");
+        log.each(|entry| if fitting.has(&entry) { list.item(line(&entry), &entry) } else { Ok(()) })?;
+        list.end()
+    }
+}
+
+/// The entries that fit every filter, asked for one by one and in their order.
+struct Fitting {
+    since: Option<Timestamp>,
+    project: Option<OfProject>,
+    kind: Option<&'static str>,
+    texts: Vec<String>,
+}
+
+impl Fitting {
+    fn new(filter: Filter) -> Self {
+        let since = filter.since.map(|since| match since {
             Since::Time(time) => time,
             Since::Ago(period) => Timestamp::now().back(period),
         });
-        let project = self.project.map(|project| OfProject::new(ledger, project)).transpose()?;
-        let texts: Vec<String> = self.digest.iter().map(ToString::to_string).chain(self.key).collect();
-        let mut entries = Vec::new();
-        ledger.each::<CliError>(|entry| {
-            let fits = since.is_none_or(|since| entry.at >= since)
-                && project.as_ref().is_none_or(|project| project.has(&entry.event))
-                && self.kind.is_none_or(|kind| kind == entry.event.kind())
-                && texts.iter().all(|text| mentions(&json!(entry), text));
-            if fits {
-                output.line(line(&entry));
-                entries.push(entry);
-            }
-            Ok(())
-        })?;
-        output.value(json!({ "entries": entries }));
-        Ok(())
+        let texts = filter.digest.iter().map(ToString::to_string).chain(filter.key).collect();
+        Self { since, project: filter.project.map(OfProject::new), kind: filter.kind, texts }
+    }
+
+    fn has(&mut self, entry: &Entry) -> bool {
+        // This one sees every entry.
+        let of_project = self.project.as_mut().is_none_or(|project| project.has(entry));
+        of_project
+            && self.since.is_none_or(|since| entry.at >= since)
+            && self.kind.is_none_or(|kind| kind == entry.event.kind())
+            && self.texts.iter().all(|text| mentions(&json!(entry), text))
     }
 }
 
@@ -105,21 +141,28 @@ fn mentions(value: &Value, text: &str) -> bool {
     }
 }
 
-/// What belongs to a project: its grants, and what follows their intents.
+/// What belongs to a project: its grants, and what follows their intents. Both are known from the entries before.
 struct OfProject {
+    project: ProjectName,
     grants: BTreeSet<GrantId>,
     intents: BTreeSet<u64>,
 }
 
 impl OfProject {
-    fn new(ledger: &Ledger, project: ProjectName) -> Result<Self, CliError> {
-        let records = ledger.grants_of(&project)?;
-        let intents = records.iter().filter_map(|record| record.intent).collect();
-        Ok(Self { grants: records.iter().map(|record| record.grant).collect(), intents })
+    fn new(project: ProjectName) -> Self {
+        Self { project, grants: BTreeSet::new(), intents: BTreeSet::new() }
     }
 
-    fn has(&self, event: &Event) -> bool {
-        match event {
+    fn has(&mut self, entry: &Entry) -> bool {
+        match &entry.event {
+            Event::GrantIssued { grant, project, .. } if *project == self.project => {
+                self.grants.insert(*grant);
+                true
+            }
+            Event::Intent(intent) if self.grants.contains(&intent.grant) => {
+                self.intents.insert(entry.index);
+                true
+            }
             Event::Resumed { intent, .. } | Event::Outcome { intent, .. } | Event::Released { intent, .. } => {
                 self.intents.contains(intent)
             }

@@ -27,6 +27,10 @@ fn path() -> PathBuf {
     "path".into()
 }
 
+fn exported_not_reconciled(other_key: bool, unfinished: &[u64]) -> CliError {
+    CliError::ExportNotReconciled { card: text(), findings: vec![text()], other_key, unfinished: unfinished.to_vec() }
+}
+
 fn text() -> String {
     "text".to_owned()
 }
@@ -453,6 +457,14 @@ fn every_error() -> Vec<CliError> {
         ExportError::Longer { path: path(), size: 9, here: 3 }.into(),
         ExportError::Altered(path()).into(),
         ExportError::Missing(path()).into(),
+        ExportError::Entry { index: 3, entries: path(), tile: path() }.into(),
+        ExportError::NoEntry { index: 3, path: path() }.into(),
+        ExportError::Surplus { path: path(), last: 3 }.into(),
+        ExportError::Size { path: path(), hashes: 7 }.into(),
+        ExportError::Hash { path: path(), index: 3 }.into(),
+        ExportError::Root { path: path(), size: 9 }.into(),
+        ExportError::Log(BadLog::Unreadable { index: 3, reason: text() }).into(),
+        ExportError::Log(BadLog::Shorter { name: text(), size: 9, here: 3 }).into(),
         ExportError::File(file()).into(),
         ExportError::Ledger(ledger_error()).into(),
         CliError::Signer { program: "ssh-keygen".into(), reason: text() },
@@ -541,12 +553,18 @@ fn every_error() -> Vec<CliError> {
         CliError::Uri(uri),
         CliError::NotReconciled { card: text(), findings: vec![text(), text()], other_key: false },
         CliError::NotReconciled { card: text(), findings: vec![text()], other_key: true },
+        exported_not_reconciled(false, &[]),
+        exported_not_reconciled(false, &[7]),
+        exported_not_reconciled(false, &[7, 11]),
+        exported_not_reconciled(true, &[7]),
         ReconcileError::Uncounted(text()).into(),
         ReconcileError::UnknownCard { card: text(), known: vec![text(), text()] }.into(),
         ReconcileError::UnknownCard { card: text(), known: vec![] }.into(),
         ReconcileError::NothingToAcknowledge(text()).into(),
         ReconcileError::Token(TokenError::SlotEmpty { token: text() }).into(),
         ReconcileError::Home(HomeError::Busy(path())).into(),
+        ReconcileError::Export(ExportError::Missing(path())).into(),
+        CliError::Unwritten(std::io::Error::other("disk full")),
     ];
     let certificates = [
         BadCertificate::Malformed(text()),

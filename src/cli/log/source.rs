@@ -1,0 +1,99 @@
+//! Where the commands of `countersign log` read the log: in the home's ledger, or in a folder that was exported.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::render::CliError;
+use crate::cli::verify::read_log_key;
+use crate::domain::event::Entry;
+use crate::files::InputFile;
+use crate::home::Home;
+use crate::ledger::{ExportError, ExportedLog, Ledger};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
+
+/// A log that was exported, in place of the home's.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct FromExport {
+    /// Read the log from a folder that `log export` wrote, or a copy of one, and need no home
+    #[arg(long, value_name = "DIR", requires = "log_key")]
+    export: Option<PathBuf>,
+    /// The key of that log: `NAME+ID+BASE64`, or a file with it
+    #[arg(long, value_name = "KEY|FILE", requires = "export")]
+    log_key: Option<String>,
+}
+
+impl FromExport {
+    /// The log that was named, if one was; its checkpoint was checked, and nothing else.
+    pub(in crate::cli) fn open(&self) -> Result<Option<ExportedLog>, CliError> {
+        let named = self.export.as_deref().zip(self.log_key.as_deref());
+        named.map(|(folder, key)| open_exported(folder, key)).transpose()
+    }
+
+    /// Where to read: in what was named, or else in the home.
+    pub(super) fn source(&self, home: impl FnOnce() -> Result<PathBuf, CliError>) -> Result<Source, CliError> {
+        match self.open()? {
+            Some(log) => Ok(Source::Exported(log)),
+            None => Ok(Source::Ledger(Home::open(&home()?)?.ledger()?)),
+        }
+    }
+}
+
+/// A log to read.
+pub(super) enum Source {
+    Ledger(Ledger),
+    Exported(ExportedLog),
+}
+
+impl Source {
+    /// Makes sure that the whole of what was exported holds, before anything of it is told. The home's ledger is believed:
+    /// `log verify` is there for it.
+    pub(super) fn check(&self) -> Result<(), ExportError> {
+        match self {
+            Self::Ledger(_) => Ok(()),
+            Self::Exported(log) => log.verify(&[]).map(|_| ()),
+        }
+    }
+
+    /// Shows each entry to `see`, first to last. Of what was exported, the whole is checked on the way.
+    pub(super) fn each(&self, see: impl FnMut(Entry) -> Result<(), CliError>) -> Result<(), CliError> {
+        match self {
+            Self::Ledger(ledger) => ledger.each(see),
+            Self::Exported(log) => log.each(see),
+        }
+    }
+
+    /// The entry at `index`, if there is one.
+    pub(super) fn entry(&self, index: u64) -> Result<Option<Entry>, CliError> {
+        match self {
+            Self::Ledger(ledger) => Ok(ledger.entry(index)?),
+            Self::Exported(log) => {
+                let mut found = None;
+                log.each::<CliError>(|entry| {
+                    if entry.index == index {
+                        found = Some(entry);
+                    }
+                    Ok(())
+                })?;
+                Ok(found)
+            }
+        }
+    }
+}
+
+/// The log in a folder, under the key that is written or in the file that is named.
+pub(super) fn open_exported(folder: &Path, key: &str) -> Result<ExportedLog, CliError> {
+    Ok(ExportedLog::open(folder, read_log_key(key)?)?)
+}
+
+/// Checkpoints that were kept in files, by the log's key.
+pub(super) fn read_kept(paths: &[PathBuf], key: &VerifierKey) -> Result<Vec<(String, Checkpoint)>, CliError> {
+    let read = |path: &PathBuf| {
+        let note = InputFile::open_named(path)?.read_whole(LARGEST_NOTE as u64)?;
+        let checkpoint = Checkpoint::open(&note, key);
+        let checkpoint = checkpoint.map_err(|fault| CliError::Checkpoint { path: path.clone(), fault })?;
+        Ok((path.display().to_string(), checkpoint))
+    };
+    paths.iter().map(read).collect()
+}
