@@ -80,7 +80,7 @@ fn admits_a_release() {
     fs::create_dir(&releases).expect("a folder");
     let admit: Arguments<'_> = &[&"admit", &"--cert", &data().join("release.pgp"), &inbox, &releases];
     countersign(&folder, admit).refused("foo-1.2.4: refused, the folder is called").says("foo-1.2.3: admitted");
-    assert_eq!(listing(&inbox), ["foo-1.2.4", "foo-1.2.4.refused"]);
+    assert_eq!(listing(&inbox), ["foo-1.2.3.admitted", "foo-1.2.4", "foo-1.2.4.refused"]);
     assert_eq!(public(&releases), ["foo-1.2.3"]);
     assert_eq!(tree(&releases.join("foo-1.2.3")), tree(&data().join("foo-1.2.3")));
 }

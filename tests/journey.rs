@@ -109,7 +109,7 @@ fn from_grant_to_release(world: &World) {
 
     // L: verifies again with the certificate alone, and makes it public.
     world.admit().ok().says("foo-1.2.3: admitted, signed by");
-    assert_eq!(listing(&world.inbox()), [""; 0]);
+    assert_eq!(listing(&world.inbox()), ["foo-1.2.3.admitted"]);
     let public = world.releases().join("foo-1.2.3");
     assert_eq!(tree(&public), signed);
 
@@ -902,7 +902,10 @@ fn a_refused_submission_stays_until_it_is_mended() {
 
     fs::write(release.join("foo.txt.asc"), signature).expect("mended");
     world.admit().ok();
-    assert_eq!((listing(&world.inbox()), world.public()), (vec![], vec!["foo-1.2.3".to_owned()]));
+    assert_eq!(
+        (listing(&world.inbox()), world.public()),
+        (vec!["foo-1.2.3.admitted".to_owned()], vec!["foo-1.2.3".to_owned()])
+    );
 }
 
 #[test]
@@ -915,7 +918,7 @@ fn a_release_that_comes_twice_is_admitted_once() {
     let public = tree(&world.releases());
     fs::rename(again, &release).expect("pushed again");
     world.admit().ok().says("was admitted already");
-    assert_eq!((listing(&world.inbox()), tree(&world.releases())), (vec![], public));
+    assert_eq!((listing(&world.inbox()), tree(&world.releases())), (vec!["foo-1.2.3.admitted".to_owned()], public));
 }
 
 #[test]

@@ -850,7 +850,7 @@ fn change_refused_at_the_location(change: impl Fn(&World, &Path), reason: &str) 
     world.verify(&release).ok();
     world.admit().ok();
     assert_eq!(world.public(), ["foo-1.2.3"]);
-    assert_eq!(listing(&world.inbox()), [""; 0], "the note of the refusal is gone too");
+    assert_eq!(listing(&world.inbox()), ["foo-1.2.3.admitted"], "the note of the refusal is gone too");
 }
 
 #[test]
@@ -1124,7 +1124,7 @@ fn other_release_under_a_name_that_was_admitted_before() {
     world.attest(&granted, &build).ok();
     signed(&world, &granted, &build);
     world.admit().refused("another release `foo-1.2.3` was admitted before");
-    assert_eq!(listing(&world.inbox()), ["foo-1.2.3", "foo-1.2.3.refused"]);
+    assert_eq!(listing(&world.inbox()), ["foo-1.2.3", "foo-1.2.3.admitted", "foo-1.2.3.refused"]);
     assert_eq!(tree(&world.releases()), public, "what is public stays as it is");
 }
 
@@ -1135,7 +1135,7 @@ fn one_bad_submission_does_not_hold_up_the_good_one() {
     fs::create_dir(world.inbox().join("bad-1")).expect("made");
     world.admit().refused("bad-1: refused, `SHA256SUMS` is missing").says("foo-1.2.3: admitted");
     assert_eq!(world.public(), ["foo-1.2.3"]);
-    assert_eq!(listing(&world.inbox()), ["bad-1", "bad-1.refused"]);
+    assert_eq!(listing(&world.inbox()), ["bad-1", "bad-1.refused", "foo-1.2.3.admitted"]);
 }
 
 #[test]

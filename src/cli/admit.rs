@@ -14,8 +14,8 @@ use crate::steps;
 
 /// Verify each release in an inbox and move those that hold among the public ones (at the location)
 ///
-/// Needs the release certificate and nothing else. A release appears complete or not at all; one that is refused stays
-/// in the inbox, with the reason beside it in NAME.refused.
+/// Needs the release certificate and nothing else. A release appears complete or not at all, and a report of it is left in
+/// the inbox, NAME.admitted; one that is refused stays in the inbox, with the reason beside it in NAME.refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign admit --cert release.pgp /srv/inbox /srv/releases")]
 pub(super) struct Admit {
@@ -53,10 +53,13 @@ impl Admit {
                         grant.short(),
                         if sums_only { ", as a whole: only SHA256SUMS carries a signature" } else { "" }
                     ));
+                    if !admitted.reported {
+                        output.line(format!("{name}: a report of that could not be left in the inbox"));
+                    }
                     if !admitted.removed {
                         output.line(format!("{name}: its submission cannot be removed from the inbox"));
                     }
-                    values.push(json!({ "name": name, "admitted": true, "new": admitted.new, "grant": grant, "key": signed.key, "sums_only": sums_only }));
+                    values.push(json!({ "name": name, "admitted": true, "new": admitted.new, "grant": grant, "key": signed.key, "sums_only": sums_only, "reported": admitted.reported }));
                 }
                 Err(error) if error.is_trouble() => {
                     values

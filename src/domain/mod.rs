@@ -3,6 +3,7 @@
 //! Everything that M, L or a file could have written is parsed here once, into a value that cannot be wrong any more.
 //! This module knows no OpenPGP, no token, no file system, and imports nothing of the crate above itself.
 
+pub mod admission;
 pub mod artifact;
 pub mod build_key;
 pub mod digest;

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, fsync, openat};
 
 use zeroize::Zeroizing;
 
@@ -90,6 +90,11 @@ impl Folder {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Makes durable which names it has by now.
+    pub fn sync(&self) -> Result<(), FileError> {
+        fsync(&self.handle).map_err(|error| FileError::io(&self.path)(error.into()))
     }
 
     /// Opens the regular file `name` in this folder. Anything else, a link to a regular file too, is refused.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Progress;
 use super::verify::{ReleaseError, ReleaseReport, verify_release};
+use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::Sha256;
 use crate::domain::name::{ArtifactName, BadName};
 use crate::domain::release::{LARGEST_SUMS, SUMS, folder_name};
@@ -31,6 +32,8 @@ pub struct Admitted {
     pub report: ReleaseReport,
     /// Whether it is new; otherwise the same release was there.
     pub new: bool,
+    /// Whether a report of that could be left in the inbox: something of that name may be in the way.
+    pub reported: bool,
     /// Whether its submission is gone from the inbox; whoever pushed it may have made that impossible.
     pub removed: bool,
 }
@@ -142,7 +145,7 @@ fn admit_one(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<Admitted, AdmitError> {
-    name.parse::<ArtifactName>()?;
+    let release = name.parse::<ArtifactName>()?;
     let staged = releases.stage(name)?;
     let submission = inbox.submission(name).map_err(ReleaseError::File)?;
     let mut report = verify_release(&submission, certificate, Some(&staged), now, progress)?;
@@ -166,6 +169,9 @@ fn admit_one(
         Err(FileError { fault: FileFault::Exists, .. }) => return Err(AdmitError::Occupied(expected)),
         Err(error) => return Err(error.into()),
     };
+    let told = AdmissionReport::new(release, report.sums, report.list.key, now);
+    // Before the submission goes: a run that is cut off in between finds it, and reports again.
+    let reported = inbox.report(name, &told.to_text()).is_ok();
     let removed = inbox.remove(name).is_ok();
-    Ok(Admitted { report, new, removed })
+    Ok(Admitted { report, new, reported, removed })
 }

@@ -1,0 +1,102 @@
+//! The report that L leaves in its inbox when it has admitted a release: `NAME.admitted`, for H to read.
+//!
+//! Whoever may write to the inbox can write one. It says what L, or somebody in its place, wants H to note, and proves
+//! nothing: that a release is public is seen where it is public.
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Sha256;
+use super::json;
+use super::key::Fingerprint;
+use super::name::ArtifactName;
+use super::time::Timestamp;
+
+/// The largest report that is read, in bytes.
+pub const LARGEST_REPORT: u64 = 4 << 10;
+
+const FORMAT: &str = "countersign-admission/1";
+
+/// What L says of a release that it admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdmissionReport {
+    format: String,
+    /// What its folder is called.
+    pub release: ArtifactName,
+    /// SHA-256 of its list, which says which release it is.
+    pub sums: Sha256,
+    /// Who signed it.
+    pub key: Fingerprint,
+    /// When it was made public, by L's clock.
+    pub at: Timestamp,
+}
+
+/// A file that is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum BadReport {
+    /// Its format is another.
+    #[error("is of format `{0}`, not `{FORMAT}`")]
+    Format(String),
+    /// Not the JSON that it must be.
+    #[error("cannot be read: {0}")]
+    Malformed(String),
+}
+
+impl AdmissionReport {
+    /// A report of a release.
+    pub fn new(release: ArtifactName, sums: Sha256, key: Fingerprint, at: Timestamp) -> Self {
+        Self { format: FORMAT.to_owned(), release, sums, key, at }
+    }
+
+    /// Reads a report.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadReport> {
+        let report: Self = json::parse(bytes).map_err(BadReport::Malformed)?;
+        match report.format == FORMAT {
+            true => Ok(report),
+            false => Err(BadReport::Format(report.format.chars().take(80).collect())),
+        }
+    }
+
+    /// The text of its file.
+    pub fn to_text(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("names and digests can be written as JSON");
+        format!("{text}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VECTOR: &str = include_str!("../../tests/data/foo-1.2.3.admitted");
+
+    #[test]
+    fn a_report_has_one_spelling() {
+        let report = AdmissionReport::new(
+            "foo-1.2.3".parse().expect("a name"),
+            Sha256::of(b"list"),
+            "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
+            "2026-11-25T10:00:00Z".parse().expect("a time"),
+        );
+        assert_eq!(report.to_text(), VECTOR);
+        assert_eq!(AdmissionReport::parse(VECTOR.as_bytes()).expect("a report"), report);
+        assert!(include_str!("../../docs/reference/repository.md").contains(VECTOR));
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused() {
+        for (was, is, reason) in [
+            ("countersign-admission/1", "countersign-admission/2", "is of format `countersign-admission/2`"),
+            ("\"at\"", "\"when\"", "unknown field `when`"),
+            ("\"at\"", "\"sums\"", "duplicate field `sums`"),
+            ("foo-1.2.3", "../foo", "path separator"),
+            ("10:00:00Z", "10:00:00+01:00", "is not a time"),
+            ("}", "} {}", "trailing characters"),
+            ("\"A1B2", "\"a1b2", "is not the fingerprint"),
+        ] {
+            assert!(VECTOR.contains(was), "{was}");
+            let error = AdmissionReport::parse(VECTOR.replace(was, is).as_bytes()).expect_err(is).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}
