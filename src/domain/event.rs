@@ -172,6 +172,23 @@ pub enum Event {
         sums: Sha256,
         /// The folder that it was written to first, on this signing host.
         folder: String,
+        /// The inbox that it is to be pushed to, where the configuration named one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inbox: Option<String>,
+    },
+    /// The release stands complete in its location's inbox, too.
+    Pushed {
+        /// The index of its intent.
+        intent: u64,
+        /// The folder in the inbox, as this signing host sees it.
+        folder: String,
+    },
+    /// A report lay in the inbox of what the location did with a release. Whoever may write there can have written it.
+    Admission {
+        /// The index of its intent.
+        intent: u64,
+        /// What it says.
+        result: Verdict,
     },
     /// A card's own count of signatures was compared with everything that was logged before.
     Reconciled {
@@ -315,9 +332,25 @@ pub enum RunResult {
     },
 }
 
+/// What a location says that it did with a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It held, and is public.
+    Admitted {
+        /// When, by the location's clock.
+        at: Timestamp,
+    },
+    /// It did not hold.
+    Refused {
+        /// Why, in the location's words.
+        reason: String,
+    },
+}
+
 impl Event {
     /// Every kind there is.
-    pub const KINDS: [&'static str; 15] = [
+    pub const KINDS: [&'static str; 17] = [
         "log-created",
         "key-intended",
         "key-outcome",
@@ -330,8 +363,10 @@ impl Event {
         "artifacts",
         "intent",
         "resumed",
-        "released",
         "outcome",
+        "released",
+        "pushed",
+        "admission",
         "reconciled",
     ];
 
@@ -352,6 +387,8 @@ impl Event {
             Self::Resumed { .. } => "resumed",
             Self::Outcome { .. } => "outcome",
             Self::Released { .. } => "released",
+            Self::Pushed { .. } => "pushed",
+            Self::Admission { .. } => "admission",
             Self::Reconciled { .. } => "reconciled",
         }
     }
@@ -373,7 +410,21 @@ impl Event {
             | Self::Resumed { .. }
             | Self::Outcome { .. }
             | Self::Released { .. }
+            | Self::Pushed { .. }
+            | Self::Admission { .. }
             | Self::Reconciled { .. } => None,
+        }
+    }
+
+    /// The index of the intent that it follows, and names in place of the grant.
+    pub fn follows(&self) -> Option<u64> {
+        match self {
+            Self::Resumed { intent, .. }
+            | Self::Outcome { intent, .. }
+            | Self::Released { intent, .. }
+            | Self::Pushed { intent, .. }
+            | Self::Admission { intent, .. } => Some(*intent),
+            _ => None,
         }
     }
 }

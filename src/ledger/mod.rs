@@ -33,7 +33,7 @@ pub use export::{ExportError, Exported};
 pub use exported::ExportedLog;
 pub use verify::BadLog;
 
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
 /// How much of an intent's entry its artifacts may take, in bytes, before they get entries of their own. What else is in an
 /// entry has room in the rest.
@@ -52,7 +52,7 @@ const TABLES: &str = "
     CREATE TRIGGER hashes_stay BEFORE UPDATE ON hashes BEGIN SELECT raise(ABORT, 'hashes are never changed'); END;
     CREATE TRIGGER hashes_last BEFORE DELETE ON hashes BEGIN SELECT raise(ABORT, 'hashes are never removed'); END;
     CREATE TABLE grants (grant_id TEXT PRIMARY KEY, project TEXT NOT NULL, issued INTEGER NOT NULL, accepted INTEGER,
-        intent INTEGER, signed INTEGER, released INTEGER, revoked INTEGER);
+        intent INTEGER, signed INTEGER, released INTEGER, pushed INTEGER, revoked INTEGER);
     CREATE INDEX grants_of_project ON grants (project);
     CREATE INDEX grants_of_intent ON grants (intent);
     CREATE TABLE grant_entries (grant_id TEXT, idx INTEGER, PRIMARY KEY (grant_id, idx)) WITHOUT ROWID;
@@ -93,6 +93,8 @@ pub struct GrantRecord {
     pub signed: Option<u64>,
     /// When its release appeared.
     pub released: Option<u64>,
+    /// When its release appeared in the location's inbox.
+    pub pushed: Option<u64>,
     /// When it was taken back.
     pub revoked: Option<u64>,
 }
@@ -302,22 +304,20 @@ impl Ledger {
     }
 
     fn records(&self, which: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
-        let query = format!(
-            "SELECT issued, accepted, intent, signed, released, revoked FROM grants WHERE {which} ORDER BY issued"
-        );
+        let columns = "issued, accepted, intent, signed, released, pushed, revoked";
+        let query = format!("SELECT {columns} FROM grants WHERE {which} ORDER BY issued");
         let read = || {
             let mut statement = self.database.prepare(&query)?;
             let rows = statement.query_map([value], |row| {
-                Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?]))
+                Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?]))
             })?;
-            rows.collect::<rusqlite::Result<Vec<(u64, [Option<u64>; 5])>>>()
+            rows.collect::<rusqlite::Result<Vec<(u64, [Option<u64>; 6])>>>()
         };
         let rows = read().map_err(|error| self.fail(error))?;
-        let record = |(issued, [accepted, intent, signed, released, revoked]): (u64, [Option<u64>; 5])| match self
-            .known(issued)?
-        {
+        let record = |(issued, columns): (u64, [Option<u64>; 6])| match self.known(issued)? {
             Entry { event: Event::GrantIssued { grant, .. }, .. } => {
-                Ok(GrantRecord { grant, issued, accepted, intent, signed, released, revoked })
+                let [accepted, intent, signed, released, pushed, revoked] = columns;
+                Ok(GrantRecord { grant, issued, accepted, intent, signed, released, pushed, revoked })
             }
             other => Err(self.misplaced(&other)),
         };
@@ -513,8 +513,7 @@ fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<
         let values = params![grant.hex(), index];
         transaction.execute("INSERT INTO grant_entries (grant_id, idx) VALUES (?1, ?2)", values)?;
     }
-    if let Event::Resumed { intent, .. } | Event::Outcome { intent, .. } | Event::Released { intent, .. } = &entry.event
-    {
+    if let Some(intent) = entry.event.follows() {
         let of_intent = "SELECT grant_id, ?2 FROM grants WHERE intent = ?1";
         let insert = format!("INSERT INTO grant_entries (grant_id, idx) {of_intent}");
         transaction.execute(&insert, params![intent, index])?;
@@ -524,6 +523,9 @@ fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<
     }
     if let Event::Released { intent, .. } = &entry.event {
         transaction.execute("UPDATE grants SET released = ?1 WHERE intent = ?2", params![index, intent])?;
+    }
+    if let Event::Pushed { intent, .. } = &entry.event {
+        transaction.execute("UPDATE grants SET pushed = ?1 WHERE intent = ?2", params![index, intent])?;
     }
     Ok(index)
 }
@@ -680,6 +682,7 @@ mod tests {
             intent: None,
             signed: None,
             released: None,
+            pushed: None,
             revoked: Some(2),
         };
         assert_eq!(ledger.grants_of(&project).expect("asked"), std::slice::from_ref(&record));

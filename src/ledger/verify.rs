@@ -123,6 +123,7 @@ struct Counts {
     intents: i64,
     signed: i64,
     released: i64,
+    pushed: i64,
     revoked: i64,
     grant_entries: i64,
     digests: i64,
@@ -168,11 +169,9 @@ impl Check<'_> {
     /// What the tables must say because of one entry.
     fn entry(&mut self, entry: &Entry) -> Result<(), BadLog> {
         let index = entry.index;
-        let grant = match &entry.event {
-            Event::Resumed { intent, .. } | Event::Outcome { intent, .. } | Event::Released { intent, .. } => {
-                self.intent(*intent)?.map(|it| it.grant)
-            }
-            event => event.grant(),
+        let grant = match entry.event.follows() {
+            Some(intent) => self.intent(intent)?.map(|it| it.grant),
+            None => entry.event.grant(),
         };
         if let Some(grant) = grant {
             self.must(index, "grant_entries", "grant_id = ?1 AND idx = ?2", &[&grant.hex(), &index])?;
@@ -206,6 +205,10 @@ impl Check<'_> {
                 self.must(index, "grants", "intent = ?1 AND released = ?2", &[intent, &index])?;
                 self.counts.released += 1;
             }
+            Event::Pushed { intent, .. } => {
+                self.must(index, "grants", "intent = ?1 AND pushed = ?2", &[intent, &index])?;
+                self.counts.pushed += 1;
+            }
             Event::LogCreated { .. }
             | Event::KeyIntended { .. }
             | Event::KeyOutcome { .. }
@@ -215,6 +218,7 @@ impl Check<'_> {
             | Event::Artifacts { .. }
             | Event::Resumed { .. }
             | Event::Outcome { .. }
+            | Event::Admission { .. }
             | Event::Reconciled { .. } => {}
         }
         for digest in digests_of(&entry.event) {
@@ -273,6 +277,7 @@ impl Check<'_> {
             ("grants", "SELECT count(intent) FROM grants", counts.intents),
             ("grants", "SELECT count(signed) FROM grants", counts.signed),
             ("grants", "SELECT count(released) FROM grants", counts.released),
+            ("grants", "SELECT count(pushed) FROM grants", counts.pushed),
             ("grants", "SELECT count(revoked) FROM grants", counts.revoked),
             ("grant_entries", "SELECT count(*) FROM grant_entries", counts.grant_entries),
             ("digests", "SELECT count(*) FROM digests", counts.digests),

@@ -339,6 +339,8 @@ impl Replay {
             }
             Event::LogCreated { .. }
             | Event::Released { .. }
+            | Event::Pushed { .. }
+            | Event::Admission { .. }
             | Event::GrantIssued { .. }
             | Event::GrantApproved { .. }
             | Event::GrantRevoked { .. }

@@ -163,10 +163,10 @@ impl OfProject {
                 self.intents.insert(entry.index);
                 true
             }
-            Event::Resumed { intent, .. } | Event::Outcome { intent, .. } | Event::Released { intent, .. } => {
-                self.intents.contains(intent)
-            }
-            event => event.grant().is_some_and(|grant| self.grants.contains(&grant)),
+            event => match event.follows() {
+                Some(intent) => self.intents.contains(&intent),
+                None => event.grant().is_some_and(|grant| self.grants.contains(&grant)),
+            },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a line of `countersign log list` says of an event.
 
 use crate::cli::reconcile::described;
-use crate::domain::event::{CardUse, Event, Finding, Intent, KeyPurpose, RunResult};
+use crate::domain::event::{CardUse, Event, Finding, Intent, KeyPurpose, RunResult, Verdict};
 
 /// What happened, in a few words.
 pub(super) fn summary(event: &Event) -> String {
@@ -58,6 +58,13 @@ pub(super) fn summary(event: &Event) -> String {
             )
         }
         Event::Released { intent, folder, .. } => format!("entry {intent}: released as {folder}"),
+        Event::Pushed { intent, folder } => format!("entry {intent}: pushed to {folder}"),
+        Event::Admission { intent, result: Verdict::Admitted { at } } => {
+            format!("entry {intent}: the location says that it admitted the release at {at}")
+        }
+        Event::Admission { intent, result: Verdict::Refused { reason } } => {
+            format!("entry {intent}: the location says that it refused the release: {reason}")
+        }
         Event::Reconciled { card, counter, findings, acknowledged } => {
             let counter = counter.map(|counter| format!(" counted {counter}")).unwrap_or_default();
             let acknowledged = acknowledged.as_ref().map(|reason| format!("; acknowledged: {reason}"));
