@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat, renameat_with};
+use rustix::io::Errno;
 
 use super::{FileError, FileFault};
 
@@ -87,13 +88,13 @@ impl StagedFolder {
         let aside = self.aside.path();
         publicly(aside, 0o755)?;
         sync_folders(aside)?;
-        match renameat_with(CWD, aside, CWD, &self.target, RenameFlags::NOREPLACE) {
+        match rename_new(aside, &self.target) {
             Ok(()) => {
                 let _gone = self.aside.keep();
                 sync_folder(parent(&self.target))?;
                 Ok(true)
             }
-            Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => {
+            Err(Errno::EXIST | Errno::NOTEMPTY) => {
                 if same_tree(aside, &self.target).map_err(FileError::io(&self.target))? {
                     // It appeared in a run that may have been cut off before this.
                     sync_folder(parent(&self.target))?;
@@ -116,6 +117,18 @@ impl StagedFile {
     /// Makes it durable.
     pub fn finish(self) -> Result<(), FileError> {
         self.file.sync_all().map_err(FileError::io(&self.path))
+    }
+}
+
+/// Gives a folder a name that nothing bears yet. NFS, for one, cannot be asked to replace nothing; there a folder replaces what
+/// it can: an empty folder.
+fn rename_new(from: &Path, to: &Path) -> rustix::io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => match renameat(CWD, from, CWD, to) {
+            Err(Errno::NOTDIR) => Err(Errno::EXIST),
+            done => done,
+        },
+        done => done,
     }
 }
 
