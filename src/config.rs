@@ -41,9 +41,24 @@ pub struct Config {
     /// The least time between the approval of a grant and signing under it.
     #[serde(default)]
     pub embargo: Option<Period>,
+    /// L, as far as it can be reached from here.
+    #[serde(default)]
+    pub repository: Repository,
     /// Who may approve.
     #[serde(default)]
     pub approver: Vec<ApproverKeys>,
+}
+
+/// Folders of L that are there on H: on a mount or a shared disk. A relative path counts from the home.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    /// Where each release is pushed to.
+    #[serde(default)]
+    pub inbox: Option<PathBuf>,
+    /// Where the log is exported to after each release.
+    #[serde(default)]
+    pub log: Option<PathBuf>,
 }
 
 /// Somebody who may approve grants, and their keys.
@@ -60,7 +75,7 @@ pub struct ApproverKeys {
     pub ssh: Vec<String>,
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "token",
     "signing_key",
     "notation_domain",
@@ -71,8 +86,12 @@ const KEYS: [&str; 11] = [
     "max_bytes",
     "approvals",
     "embargo",
+    "repository",
     "approver",
 ];
+
+/// The keys below `repository`.
+const REPOSITORY_KEYS: [&str; 2] = ["inbox", "log"];
 
 fn default_digest() -> HashAlgorithm {
     HashAlgorithm::Sha256
@@ -109,7 +128,15 @@ pub enum ConfigFault {
         /// The key.
         key: String,
         /// The known key that is most like it.
-        nearest: &'static str,
+        nearest: String,
+    },
+    /// A place of L's that is the home, or in it: what stands in the home is for its owner alone.
+    #[error("has a `repository.{key}` in the home itself: `{}`", path.display())]
+    InHome {
+        /// Which place.
+        key: &'static str,
+        /// The folder.
+        path: PathBuf,
     },
     /// Not a domain.
     #[error("has a `notation_domain` that is not a domain name: `{0}`")]
@@ -155,10 +182,9 @@ impl Config {
             fail(ConfigFault::Malformed { line, reason: error.message().to_owned() })
         };
         let table: toml::Table = text.parse().map_err(malformed)?;
-        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            let likeness = |known: &&&str| (strsim::jaro_winkler(known, key) * 1000.0) as u32;
-            let nearest = KEYS.iter().max_by_key(likeness).expect("there are keys");
-            return Err(fail(ConfigFault::UnknownKey { key: key.clone(), nearest }));
+        check_keys(&table, "", &KEYS).map_err(fail)?;
+        if let Some(repository) = table.get("repository").and_then(toml::Value::as_table) {
+            check_keys(repository, "repository.", &REPOSITORY_KEYS).map_err(fail)?;
         }
         let config: Self = toml::from_str(text).map_err(malformed)?;
         if !is_domain(&config.notation_domain) {
@@ -194,6 +220,14 @@ impl Config {
     }
 }
 
+/// Refuses a key that is none of those known, which stand below `above`.
+fn check_keys(table: &toml::Table, above: &str, known: &[&str]) -> Result<(), ConfigFault> {
+    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let likeness = |known: &&&str| (strsim::jaro_winkler(known, key) * 1000.0) as u32;
+    let nearest = known.iter().max_by_key(likeness).expect("there are keys");
+    Err(ConfigFault::UnknownKey { key: format!("{above}{key}"), nearest: format!("{above}{nearest}") })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,7 +249,7 @@ mod tests {
         let config = parse(&template()).expect("a configuration");
         assert_eq!((config.notation_domain.as_str(), config.signing_key.to_string().as_str()), ("example.org", KEY));
         // Uncommenting the defaults changes nothing.
-        let is_setting = |rest: &&str| !rest.starts_with(' ') && (rest.contains(" = ") || rest.starts_with("[["));
+        let is_setting = |rest: &&str| !rest.starts_with(' ') && (rest.contains(" = ") || rest.starts_with('['));
         let uncommented: String = template()
             .lines()
             .map(|line| format!("{}\n", line.strip_prefix("#").filter(is_setting).unwrap_or(line)))
@@ -224,12 +258,16 @@ mod tests {
         assert_eq!((spelled_out.approvals, spelled_out.approver.len()), (config.approvals, 1));
         // These have no default, and show an example.
         assert_eq!((config.embargo, config.approver.len()), (None, 0));
+        assert_eq!((&config.repository.inbox, &config.repository.log), (&None, &None));
+        let repository = spelled_out.repository;
+        assert!(repository.inbox.is_some_and(|path| path.is_absolute()) && repository.log.is_some());
         assert_eq!(
             (spelled_out.digest, spelled_out.valid_for, spelled_out.max_count, spelled_out.max_bytes),
             (config.digest, config.valid_for, config.max_count, config.max_bytes),
         );
-        for key in KEYS {
-            let named = |line: &str| line.starts_with(&format!("{key} = ")) || line == format!("[[{key}]]");
+        for key in KEYS.into_iter().chain(REPOSITORY_KEYS) {
+            let titles = [format!("[{key}]"), format!("[[{key}]]")];
+            let named = |line: &str| line.starts_with(&format!("{key} = ")) || titles.iter().any(|title| title == line);
             assert!(uncommented.lines().any(named), "{key}");
         }
     }
@@ -247,6 +285,8 @@ mod tests {
     fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         let error = parse(&format!("{}\nvalid_fro = \"1h\"\n", template())).expect_err("refused");
         assert_eq!(error, "configuration `config.toml` has an unknown key `valid_fro`; did you mean `valid_for`?");
+        let error = parse(&format!("{}\n[repository]\ninbx = \"in\"\n", template())).expect_err("refused");
+        assert!(error.ends_with("has an unknown key `repository.inbx`; did you mean `repository.inbox`?"), "{error}");
     }
 
     #[test]

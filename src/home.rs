@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::config::{Config, ConfigError, ConfigFault};
 use crate::domain::digest::GrantId;
@@ -187,12 +187,23 @@ impl Home {
         let certificate =
             Certificate::parse(&bytes).map_err(|fault| HomeError::Certificate { path: certificate, fault })?;
         let approvers = approvers(path, &config)?;
+        check_repository(path, &config)?;
         Ok(Self { path: path.to_owned(), config, certificate, approvers })
     }
 
     /// Who may approve grants.
     pub fn approvers(&self) -> &[Approver] {
         &self.approvers
+    }
+
+    /// L's inbox, where releases are pushed to it.
+    pub fn inbox(&self) -> Option<PathBuf> {
+        self.config.repository.inbox.as_ref().map(|place| from_home(&self.path, place))
+    }
+
+    /// The folder that the log is exported to after each release, where there is one.
+    pub fn exported_log(&self) -> Option<PathBuf> {
+        self.config.repository.log.as_ref().map(|place| from_home(&self.path, place))
     }
 
     /// Where it is.
@@ -439,6 +450,30 @@ fn approvers(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
         return Err(fail(ConfigFault::ApproverTwice(one.name.clone())).into());
     }
     Ok(approvers)
+}
+
+/// What is pushed is for everybody to read: in the home it would make the home one that is refused.
+fn check_repository(home: &Path, config: &Config) -> Result<(), ConfigError> {
+    let repository = &config.repository;
+    for (key, place) in [("inbox", &repository.inbox), ("log", &repository.log)] {
+        let place = place.as_ref().map(|place| from_home(home, place));
+        if let Some(path) = place.filter(|place| place.starts_with(home)) {
+            return Err(ConfigError { path: home.join(CONFIG), fault: ConfigFault::InHome { key, path } });
+        }
+    }
+    Ok(())
+}
+
+/// Where a place is that the configuration names: its path without `..`, by the text alone, since a mount may take long to
+/// answer.
+fn from_home(home: &Path, place: &Path) -> PathBuf {
+    home.join(place).components().fold(PathBuf::new(), |mut way, part| {
+        match part {
+            Component::ParentDir => drop(way.pop()),
+            part => way.push(part),
+        }
+        way
+    })
 }
 
 fn lock(home: &Path) -> Result<HomeLock, HomeError> {

@@ -9,7 +9,8 @@
 //!    [`VerifiedBuild`](steps::build::VerifiedBuild).
 //! 4. [`steps::countersign`] takes that value, and nothing else, to the token; the signatures are finished from the hash
 //!    states of that one read.
-//! 5. [`steps::admit`] and [`steps::verify`] check the release with the certificate alone.
+//! 5. [`steps::push`] brings the release to the location, where it can be reached from the signing host.
+//! 6. [`steps::admit`] and [`steps::verify`] check the release with the certificate alone.
 //!
 //! # The map
 //!

@@ -179,6 +179,7 @@ pages_run! {
     a_token_is_set_up_as_told: "docs/how-to/pkcs11-token.md", ["softhsm2-util", "pkcs11-tool", "gpgsm", "openssl"];
     a_home_is_restored_as_told: "docs/how-to/restore.md", ["softhsm2-util", "gpg"];
     a_build_is_attested_by_hand_as_told: "docs/how-to/build-without-countersign.md", ["softhsm2-util", "gpg", "openssl", "basenc"];
+    releases_are_published_as_told: "docs/how-to/publish.md", ["softhsm2-util"];
     builders_agree_as_told: "docs/how-to/quorum.md", ["softhsm2-util", "diff"];
     a_grant_is_approved_as_told: "docs/how-to/approve.md", ["softhsm2-util", "gpg", "ssh-keygen"];
     a_release_is_checked_by_hand_as_told: "docs/reference/release.md", ["softhsm2-util", "gpgv", "sqv", "gpg", "ssh-keygen"];

@@ -21,6 +21,8 @@ mod progress;
 #[cfg(feature = "host")]
 mod prompt;
 #[cfg(feature = "host")]
+mod push;
+#[cfg(feature = "host")]
 mod reconcile;
 mod render;
 #[cfg(feature = "host")]
@@ -94,6 +96,8 @@ enum Command {
     #[cfg(feature = "host")]
     Sign(sign::Sign),
     #[cfg(feature = "host")]
+    Push(push::Push),
+    #[cfg(feature = "host")]
     Status(status::Status),
     Admit(admit::Admit),
     Verify(verify::Verify),
@@ -128,6 +132,8 @@ fn dispatch(global: &Global, command: Command, output: &mut Output) -> Result<()
         Command::Attest(attest) => attest.run(output),
         #[cfg(feature = "host")]
         Command::Sign(sign) => sign.run(&home(global)?, output),
+        #[cfg(feature = "host")]
+        Command::Push(push) => push.run(&home(global)?, output),
         #[cfg(feature = "host")]
         Command::Status(status) => status.run(&home(global)?, output),
         Command::Admit(admit) => admit.run(output),

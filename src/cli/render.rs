@@ -38,6 +38,7 @@ mod host {
     pub(super) use crate::steps::evidence::EvidenceError;
     pub(super) use crate::steps::grant::GrantError;
     pub(super) use crate::steps::policy::PolicyError;
+    pub(super) use crate::steps::push::PushError;
     pub(super) use crate::steps::reconcile::ReconcileError;
     pub(super) use crate::steps::release_key::KeyError;
     pub(super) use crate::steps::revoke::RevokeError;
@@ -146,6 +147,15 @@ pub(super) enum CliError {
     #[cfg(feature = "host")]
     #[error(transparent)]
     Countersign(#[from] CountersignError),
+    #[cfg(feature = "host")]
+    #[error("the release is signed and in `{}`, but was not pushed: {fault}", folder.display())]
+    NotPushed { folder: PathBuf, fault: Box<PushError> },
+    #[cfg(feature = "host")]
+    #[error("the log was not exported: {0}")]
+    NotExported(PushError),
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Push(#[from] PushError),
     #[cfg(feature = "host")]
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -270,6 +280,10 @@ fn advice(error: &CliError) -> Advice {
         CliError::Build(error) => build(error),
         #[cfg(feature = "host")]
         CliError::Countersign(error) => countersign(error),
+        #[cfg(feature = "host")]
+        CliError::NotPushed { fault, .. } => push(fault),
+        #[cfg(feature = "host")]
+        CliError::NotExported(fault) | CliError::Push(fault) => push(fault),
         #[cfg(feature = "host")]
         CliError::Key(error) => key(error),
         #[cfg(feature = "host")]
@@ -595,6 +609,36 @@ fn countersign(error: &CountersignError) -> Advice {
         CountersignError::File(error) => file(error, Trouble),
         CountersignError::Home(error) => home(error),
         CountersignError::Ledger(_) => ledger(),
+    }
+}
+
+#[cfg(feature = "host")]
+fn push(error: &PushError) -> Advice {
+    match error {
+        PushError::NoInbox => hint(Usage, "name it in config.toml: `inbox`, below `[repository]`"),
+        PushError::NotAnInbox(_) => {
+            hint(Usage, "name in config.toml the folder that is pushed to, then run `countersign push`")
+        }
+        PushError::NotOurs(_) => hint(Refused, "finish it, or make it again, with `sign`: what was signed is kept"),
+        PushError::Revoked(_) => hint(Refused, "issue a new grant if this build is right after all"),
+        PushError::Occupied(_) => {
+            hint(Usage, "remove it there if it is not wanted, then run `countersign push`: the token is not needed")
+        }
+        PushError::Release(ReleaseError::File(FileError { fault: FileFault::Missing, .. })) => {
+            hint(Usage, "if it was moved, name its folder: `countersign push FOLDER`; else make it again with `sign`")
+        }
+        PushError::Release(ReleaseError::Copy(_) | ReleaseError::File(FileError { fault: FileFault::Io(_), .. }))
+        | PushError::File(_)
+        | PushError::Export(ExportError::File(_)) => {
+            hint(Trouble, "when this is mended, run `countersign push`: the token is not needed")
+        }
+        PushError::Release(_) | PushError::Exchanged(_) => hint(
+            Refused,
+            "it was changed after it was signed: make it again with the same `sign` and another `-o`, without the token",
+        ),
+        PushError::Home(error) => home(error),
+        PushError::Ledger(_) => ledger(),
+        PushError::Export(error) => export(error),
     }
 }
 

@@ -3,27 +3,32 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::grants::show_differences;
 use super::progress::Bar;
 use super::prompt::Terminal;
+use super::push::{export, told};
 use super::read_grant;
 use super::render::{CliError, Output};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
+use crate::domain::digest::GrantId;
 use crate::domain::grant::{Builder, Terms};
 use crate::domain::release::{Coverage, folder_name};
 use crate::domain::time::Timestamp;
 use crate::files::Folder;
-use crate::home::Home;
+use crate::home::{Home, HomeLock};
+use crate::ledger::Ledger;
 use crate::steps::build::{self, Agreement, BuildRequest, VerifiedBuild};
 use crate::steps::countersign::{Countersigned, Plan, check_token, countersign, log_refusal, plan};
+use crate::steps::push::{self, PushError, Release};
 use crate::token::{self, Interaction, TokenUri};
 
 /// Verify a build under its grant, then sign it with the release key
 ///
 /// Every artifact is verified before the token makes its first signature. The release appears complete or not at all;
-/// the same command again finishes what was interrupted, and asks the token only for what is not kept yet.
+/// the same command again finishes what was interrupted, and asks the token only for what is not kept yet. If the configuration
+/// names an inbox, the release is pushed there; if it names a folder for the log, the log is exported.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ -o inbox/foo-1.2.3")]
 pub(super) struct Sign {
@@ -109,8 +114,7 @@ impl Sign {
         }
         output.line(format!("  ledger     entry {}", done.intent));
         output.line(format!("  release    {}", release.display()));
-        output.line("next: push the folder to the location's inbox, and there run");
-        output.line("  countersign admit --cert CERT INBOX RELEASES");
+        let hand_over = hand_over(id, &release, &home, &lock, &mut ledger, now, output)?;
         output.value(json!({
             "grant": id,
             "release": release.to_string_lossy(),
@@ -124,9 +128,79 @@ impl Sign {
             "convinces_host_alone": terms.scheme.convinces_host_alone(),
             "attested_by": agreement.artifacts,
             "artifacts": artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
+            "pushed": hand_over.pushed,
+            "log": hand_over.log,
         }));
-        Ok(())
+        hand_over.result
     }
+}
+
+/// What became of a release at its location, as far as the configuration names one.
+struct HandOver {
+    pushed: Option<PathBuf>,
+    log: Value,
+    result: Result<(), CliError>,
+}
+
+/// Pushes the release and exports the log, each where the configuration says. Whatever fails here, the release is signed.
+fn hand_over(
+    grant: GrantId,
+    folder: &Path,
+    home: &Home,
+    lock: &HomeLock,
+    ledger: &mut Ledger,
+    now: Timestamp,
+    output: &mut Output,
+) -> Result<HandOver, CliError> {
+    let mut result = Ok(());
+    let mut pushed = None;
+    if home.inbox().is_some() {
+        let release = push::release_under(grant, ledger)?.expect("it was released just now").standing_in(folder)?;
+        match deliver(&release, home, lock, ledger, now, output) {
+            Ok(folder) => pushed = Some(folder),
+            Err(fault) => result = Err(CliError::NotPushed { folder: release.folder, fault: Box::new(fault) }),
+        }
+    }
+    let log = export(home, lock, ledger, output, "  log        ").unwrap_or_else(|error| {
+        // What failed first matters more.
+        if result.is_ok() {
+            result = Err(error);
+        }
+        Value::Null
+    });
+    match (&pushed, &result) {
+        (Some(_), _) => output.line("next: at the location run"),
+        (None, Ok(())) => output.line("next: push the folder to the location's inbox, and there run"),
+        (None, Err(_)) => return Ok(HandOver { pushed, log, result }),
+    }
+    output.line("  countersign admit --cert CERT INBOX RELEASES");
+    Ok(HandOver { pushed, log, result })
+}
+
+/// Brings the release to the inbox, unless that was done before, and notes what the location says of it by now.
+fn deliver(
+    release: &Release,
+    home: &Home,
+    lock: &HomeLock,
+    ledger: &mut Ledger,
+    now: Timestamp,
+    output: &mut Output,
+) -> Result<PathBuf, PushError> {
+    let folder = match release.pushed(ledger)? {
+        Some((index, folder)) => {
+            output.line(format!("  pushed     {} (before, entry {index})", folder.display()));
+            folder
+        }
+        None => {
+            let pushed = push::push(release, home, lock, ledger, now, &mut Bar::new())?;
+            output.line(format!("  pushed     {}", pushed.folder.display()));
+            pushed.folder
+        }
+    };
+    for heard in push::hear(release, home, lock, ledger, now)? {
+        output.line(format!("  location   {}", told(&heard)));
+    }
+    Ok(folder)
 }
 
 fn made(done: &Countersigned) -> String {

@@ -7,27 +7,47 @@ use serde_json::{Value, json};
 
 use super::render::{CliError, Output};
 use crate::home::Home;
+use crate::steps::push::{Release, waiting};
 use crate::steps::status::{Left, Unfinished, unfinished};
 
 /// Show the signing runs that are unfinished, and what each needs
 ///
 /// A build was accepted, and its release has not appeared: a run stopped, was cut off, or is going on now. The same `sign`
-/// again finishes it, and asks the token only for what is not kept yet.
+/// again finishes it, and asks the token only for what is not kept yet. Or its release is signed and was to be pushed, and is
+/// not in the location's inbox: `countersign push` finishes that.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign status")]
 pub(super) struct Status {}
 
 impl Status {
     pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let ledger = Home::open(home)?.ledger()?;
+        let home = Home::open(home)?;
+        let ledger = home.ledger()?;
         let runs = unfinished(&ledger)?;
+        let releases = if home.inbox().is_some() { waiting(&ledger)? } else { Vec::new() };
         if runs.is_empty() {
             output.line("every signing run is finished");
         }
         runs.iter().for_each(|run| show(run, output));
-        output.value(json!({ "unfinished": runs.iter().map(value).collect::<Vec<_>>() }));
+        releases.iter().for_each(|release| show_waiting(release, output));
+        output.value(json!({
+            "unfinished": runs.iter().map(value).collect::<Vec<_>>(),
+            "not_pushed": releases.iter().map(|it| json!({
+                "grant": it.grant, "project": it.project, "version": it.version, "release": it.folder, "next": PUSH,
+            })).collect::<Vec<_>>(),
+        }));
         Ok(())
     }
+}
+
+/// What brings every release that is waiting to the inbox.
+const PUSH: &str = "countersign push";
+
+fn show_waiting(release: &Release, output: &mut Output) {
+    output.line(format!("{} {}, grant {}", release.project, release.version, release.grant.short()));
+    output.line(format!("  signed     every file, in {}", release.folder.display()));
+    output.line("  needs      no token: the release is to be pushed");
+    output.line(format!("  next       {PUSH}"));
 }
 
 fn show(run: &Unfinished, output: &mut Output) {

@@ -248,7 +248,8 @@ pub fn countersign(
     if !released_before {
         // A run that was cut off just before this finds its release there, and logs it now.
         let folder = real_path(&folder)?.to_string_lossy().into_owned();
-        ledger.append(now, Event::Released { intent: index, sums: intent.sums, folder, inbox: None })?;
+        let inbox = home.inbox().map(|inbox| inbox.to_string_lossy().into_owned());
+        ledger.append(now, Event::Released { intent: index, sums: intent.sums, folder, inbox })?;
     }
     Ok(Countersigned { token_signatures, signatures: intent.signed_files().count(), new, intent: index })
 }

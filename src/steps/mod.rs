@@ -26,6 +26,8 @@ pub mod logged;
 #[cfg(feature = "host")]
 pub mod policy;
 #[cfg(feature = "host")]
+pub mod push;
+#[cfg(feature = "host")]
 pub mod reconcile;
 #[cfg(feature = "host")]
 pub mod release_key;

@@ -133,7 +133,8 @@ fn token_errors() -> Vec<TokenError> {
 
 fn home_errors() -> Vec<HomeError> {
     let ssh_key = |fault| ConfigFault::SshKey { approver: approver(), fault };
-    let config = ConfigFault::UnknownKey { key: "tokn".into(), nearest: "token" };
+    let in_home = ConfigFault::InHome { key: "inbox", path: path() };
+    let config = ConfigFault::UnknownKey { key: "tokn".into(), nearest: "token".into() };
     vec![
         HomeError::Missing(path()),
         HomeError::Exists(path()),
@@ -143,6 +144,7 @@ fn home_errors() -> Vec<HomeError> {
         HomeError::NoSuchGrant(text()),
         HomeError::AmbiguousGrant(text()),
         HomeError::Config(ConfigError { path: path(), fault: config }),
+        HomeError::Config(ConfigError { path: path(), fault: in_home }),
         HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Domain("a b".into()) }),
         HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Malformed { line: 3, reason: text() } }),
         HomeError::Config(ConfigError {
@@ -399,6 +401,10 @@ fn release_errors() -> Vec<ReleaseError> {
     errors
 }
 
+fn not_pushed(fault: impl Into<PushError>) -> CliError {
+    CliError::NotPushed { folder: path(), fault: Box::new(fault.into()) }
+}
+
 fn every_error() -> Vec<CliError> {
     let period: Period = "200y".parse().expect("a period");
     let bad_name = || "a/b".parse::<ArtifactName>().expect_err("refused");
@@ -536,6 +542,21 @@ fn every_error() -> Vec<CliError> {
         CountersignError::Occupied(path()).into(),
         CountersignError::File(file()).into(),
         CountersignError::Ledger(ledger_error()).into(),
+        not_pushed(file()),
+        not_pushed(PushError::Occupied(path())),
+        not_pushed(PushError::NotAnInbox(path())),
+        not_pushed(PushError::Exchanged(path())),
+        not_pushed(ReleaseError::File(file())),
+        not_pushed(ReleaseError::Missing(text())),
+        not_pushed(ReleaseError::Copy(file())),
+        not_pushed(ledger_error()),
+        CliError::NotExported(file().into()),
+        CliError::NotExported(ExportError::Forked { path: path(), size: 9 }.into()),
+        CliError::NotExported(ExportError::File(file()).into()),
+        PushError::NoInbox.into(),
+        PushError::NotOurs(path()).into(),
+        PushError::Revoked(id().short()).into(),
+        PushError::Home(HomeError::Busy(path())).into(),
         KeyError::UserId(text()).into(),
         KeyError::NoDomain.into(),
         KeyError::Domain(text()).into(),

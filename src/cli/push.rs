@@ -1,0 +1,167 @@
+//! `countersign push`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::progress::Bar;
+use super::render::{CliError, Output};
+use crate::domain::event::Verdict;
+use crate::domain::time::Timestamp;
+use crate::home::{Home, HomeLock};
+use crate::ledger::Ledger;
+use crate::steps::push::{self, Heard, PushError, Release};
+
+/// Bring signed releases to the location's inbox, and hear what became of those before
+///
+/// Each release that `sign` was to push and that did not get there, as `countersign status` shows, is verified and copied. What
+/// the location says of releases that were pushed is noted in the log, and the log is exported, each if the configuration says
+/// so. Needs no token. Again, it does only what is left to do.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign push
+  countersign push /srv/signed/foo-1.2.3")]
+pub(super) struct Push {
+    /// The folder of a release to push in their place: one that was moved, was signed before there was an inbox, or is to be
+    /// pushed again
+    #[arg(value_name = "RELEASE")]
+    releases: Vec<PathBuf>,
+}
+
+/// What there is to tell of a run.
+#[derive(Default)]
+struct Told {
+    pushed: Vec<Value>,
+    not_pushed: Vec<Value>,
+    reports: Vec<Value>,
+    /// What failed first.
+    failed: Option<CliError>,
+}
+
+impl Push {
+    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
+        let now = Timestamp::now();
+        let home = Home::open(home)?;
+        let lock = home.lock()?;
+        let mut ledger = home.ledger()?;
+        let has_inbox = home.inbox().is_some();
+        if !has_inbox && (home.exported_log().is_none() || !self.releases.is_empty()) {
+            return Err(PushError::NoInbox.into());
+        }
+        let mut told = Told::default();
+        if has_inbox {
+            for release in self.releases(&ledger)? {
+                told.push(&release, &home, &lock, &mut ledger, now, output);
+            }
+            if let Err(error) = told.hear(&home, &lock, &mut ledger, now, output) {
+                told.failed.get_or_insert(error.into());
+            }
+        }
+        let log = export(&home, &lock, &ledger, output, "log: ").unwrap_or_else(|error| {
+            told.failed.get_or_insert(error);
+            Value::Null
+        });
+        let Told { pushed, not_pushed, reports, failed } = told;
+        output.value(json!({ "pushed": pushed, "not_pushed": not_pushed, "reports": reports, "log": log }));
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn releases(&self, ledger: &Ledger) -> Result<Vec<Release>, PushError> {
+        match self.releases.is_empty() {
+            true => Ok(push::waiting(ledger)?),
+            false => self.releases.iter().map(|folder| push::release_in(folder, ledger)).collect(),
+        }
+    }
+}
+
+impl Told {
+    fn push(
+        &mut self,
+        release: &Release,
+        home: &Home,
+        lock: &HomeLock,
+        ledger: &mut Ledger,
+        now: Timestamp,
+        output: &mut Output,
+    ) {
+        let (name, folder) = (release.name(), &release.folder);
+        match push::push(release, home, lock, ledger, now, &mut Bar::new()) {
+            Ok(pushed) => {
+                let word = if pushed.new { "pushed to" } else { "was there already:" };
+                output.line(format!("{name}: {word} {}", pushed.folder.display()));
+                self.pushed.push(json!({
+                    "grant": release.grant, "release": folder, "folder": pushed.folder, "new": pushed.new,
+                }));
+            }
+            Err(fault) => {
+                output.line(format!("{name}: not pushed, {fault}"));
+                self.not_pushed.push(json!({ "grant": release.grant, "release": folder, "reason": fault.to_string() }));
+                self.failed.get_or_insert(CliError::NotPushed { folder: folder.clone(), fault: Box::new(fault) });
+            }
+        }
+    }
+
+    fn hear(
+        &mut self,
+        home: &Home,
+        lock: &HomeLock,
+        ledger: &mut Ledger,
+        now: Timestamp,
+        output: &mut Output,
+    ) -> Result<(), PushError> {
+        let waiting = push::unanswered(ledger)?;
+        if waiting.is_empty() && self.pushed.is_empty() && self.not_pushed.is_empty() {
+            output.line("nothing waits to be pushed, and the location has told of each release");
+        }
+        for release in waiting {
+            let said = push::hear(&release, home, lock, ledger, now)?;
+            if said.is_empty() {
+                output.line(format!("{}: nothing new from the location", release.name()));
+            }
+            for heard in said {
+                output.line(format!("{}: {}", release.name(), told(&heard)));
+                self.reports.push(value(&release, &heard));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a location says of a release. It is no more than that.
+pub(super) fn told(heard: &Heard) -> String {
+    match heard {
+        Heard::Logged(index, Verdict::Admitted { at }) => {
+            format!("admitted at {at}, says the location (entry {index})")
+        }
+        Heard::Logged(index, Verdict::Refused { reason }) => {
+            format!("refused, says the location (entry {index}): {reason}")
+        }
+        Heard::Dubious { file, fault } => format!("`{file}` {fault}; it was not logged"),
+    }
+}
+
+fn value(release: &Release, heard: &Heard) -> Value {
+    match heard {
+        Heard::Logged(index, verdict) => {
+            json!({ "grant": release.grant, "ledger_entry": index, "result": verdict })
+        }
+        Heard::Dubious { file, fault } => json!({ "grant": release.grant, "file": file, "fault": fault }),
+    }
+}
+
+/// Exports the log where the configuration says, and tells of it behind `title`.
+pub(super) fn export(
+    home: &Home,
+    lock: &HomeLock,
+    ledger: &Ledger,
+    output: &mut Output,
+    title: &str,
+) -> Result<Value, CliError> {
+    let Some((folder, done)) = push::export_log(home, lock, ledger).map_err(CliError::NotExported)? else {
+        return Ok(Value::Null);
+    };
+    output.line(format!("{title}{} entries in {}", done.size, folder.display()));
+    Ok(json!({ "folder": folder, "entries": done.size }))
+}
