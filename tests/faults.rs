@@ -8,14 +8,15 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::clean_environment;
 use common::faults::{Fault, How, Prepared, can_disturb, forget_clock};
 use common::world::World;
+use common::{clean_environment, copy_tree, tree};
 use countersign::domain::event::Event;
 
 /// The system calls with which a run changes something, or finds something out, on the disk.
@@ -43,7 +44,7 @@ const CALLS: [&str; 20] = [
 ];
 
 /// Of so many faults, one is tried when not all are.
-const SELECTION: usize = 13;
+const SELECTION: usize = 20;
 
 fn all() -> bool {
     std::env::var_os("COUNTERSIGN_FAULTS").is_some_and(|value| value == "all")
@@ -105,6 +106,7 @@ fn a_run_survives_every_system_call_that_fails_or_kills_it() {
         Prepared::new("begun anew", "openpgp", 3),
         Prepared::new("cut off before", "openpgp", 3).cut_off(),
         Prepared::new("with a nonce to wipe", "hmac", 1),
+        Prepared::with_location("on to its location", 1),
     ];
     let report = Mutex::new(Report::default());
     match all() {
@@ -211,6 +213,41 @@ fn what_a_killed_run_left_is_removed() {
     assert_eq!(trial.violations().0, [""; 0]);
 }
 
+/// As on NFS: a rename cannot be asked to replace nothing.
+#[test]
+fn a_release_appears_where_a_rename_cannot_be_asked_to_replace_nothing() {
+    if !can_disturb() {
+        return;
+    }
+    let scenario = Prepared::with_location("on a network disk", 1);
+    let trial = scenario.trial();
+    let output = trial.always("renameat2", "EINVAL");
+    assert!(output.status.success(), "{output:?}");
+    let seen = trial.look();
+    assert_eq!(seen.invariants(&scenario, scenario.before()), [""; 0]);
+    assert_eq!(seen.finished(&scenario, scenario.before()), [""; 0]);
+
+    // What is there is not replaced for that.
+    let put: [fn(&Path); 2] = [
+        |place| fs::write(place, "a file").expect("a file"),
+        |place| {
+            fs::create_dir(place).expect("a folder");
+            fs::write(place.join("file"), "x").expect("a file");
+        },
+    ];
+    for put in put {
+        let trial = scenario.trial();
+        let place = trial.folder().join("inbox/foo-1.2.3");
+        trial.sign().output().expect("sign");
+        fs::remove_dir_all(&place).expect("removed");
+        put(&place);
+        let before = tree(&trial.folder().join("inbox"));
+        let output = trial.always("renameat2", "EINVAL");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("is there already"), "{output:?}");
+        assert_eq!(tree(&trial.folder().join("inbox")), before);
+    }
+}
+
 // ---- Killed at any moment ----
 
 /// Numbers that look like chance and are the same for the same seed (SplitMix64).
@@ -256,7 +293,7 @@ fn a_run_survives_being_killed_at_any_moment() {
         return;
     }
     let runs = if all() { 1000 } else { 30 };
-    let scenario = Prepared::new("twenty artifacts", "openpgp", 20);
+    let scenario = Prepared::with_location("twenty artifacts", 20);
     let (usual, mut dice) = (duration(&scenario), Dice::new());
     let moments: Vec<Duration> = (0..runs).map(|_| dice.within(usual)).collect();
     let report = Mutex::new(Report::default());
@@ -434,6 +471,12 @@ impl Disk {
                 if to.ends_with("inbox/foo-1.2.3") {
                     self.is_logged(r#"\"status\":\"signed\""#, "the release appears");
                 }
+                if to.ends_with("location/foo-1.2.3") {
+                    self.is_logged(r#"\"kind\":\"released\""#, "the release is pushed");
+                }
+                if to.ends_with("log/checkpoint") {
+                    self.is_logged(r#"\"kind\":\"pushed\""#, "the log is exported");
+                }
                 self.names.remove(&from);
                 self.names.insert(to);
             }
@@ -465,9 +508,11 @@ impl Disk {
     }
 
     fn before_it_is_logged(&mut self) {
-        let inbox = self.folder.join("inbox");
-        if self.pending.contains(r#"\"kind\":\"released\""#) && self.names.iter().any(|name| name.starts_with(&inbox)) {
-            self.faults.push("the release is logged before its name is on the disk".to_owned());
+        for (kind, place) in [("released", "inbox"), ("pushed", "location")] {
+            let (entry, place) = (format!(r#"\"kind\":\"{kind}\""#), self.folder.join(place));
+            if self.pending.contains(&entry) && self.names.iter().any(|name| name.starts_with(&place)) {
+                self.faults.push(format!("the release is {kind} in the log before its name is on the disk"));
+            }
         }
     }
 
@@ -501,7 +546,8 @@ fn each_step_is_on_the_disk_before_the_next_relies_on_it() {
     }
     let scenario = Prepared::new("openpgp", "openpgp", 3);
     let nonce = Prepared::new("hmac", "hmac", 1);
-    for scenario in [&scenario, &nonce] {
+    let location = Prepared::with_location("on to its location", 2);
+    for scenario in [&scenario, &nonce, &location] {
         let trial = scenario.trial();
         let trace = trial.traced(&CHANGES);
         let folder = trial.folder();
@@ -517,4 +563,16 @@ fn each_step_is_on_the_disk_before_the_next_relies_on_it() {
         let synced = trace.lines().any(|line| line.contains("fsync(") && line.contains(&inbox));
         assert!(synced, "the name of a release that was there is not made durable");
     }
+
+    // And one that is in the location's inbox already.
+    let trial = location.trial();
+    assert!(trial.disturbed(&Fault { call: "renameat2".into(), how: How::Kill, when: 2 }).hit);
+    let (release, place) = (trial.folder().join("inbox/foo-1.2.3"), trial.folder().join("location"));
+    copy_tree(&release, &place.join("foo-1.2.3"));
+    let trace = trial.traced(&CHANGES);
+    let place = format!("<{}>", place.display());
+    let found: Vec<&str> = trace.lines().filter(|line| line.contains(&place) || line.contains("pushed")).collect();
+    let synced = found.iter().position(|line| line.contains("fsync(") && line.contains(&place));
+    let logged = found.iter().position(|line| line.contains(r#"\"kind\":\"pushed\""#));
+    assert!(synced.is_some() && synced < logged, "{found:?}");
 }

@@ -24,6 +24,11 @@ use super::{clean_environment, have, listing, tree};
 
 /// Where `sign` writes in a trial.
 const RELEASE: &str = "inbox/foo-1.2.3";
+/// The location's inbox and the folder for the log, where the configuration names them.
+const LOCATION: &str = "location";
+const LOG: &str = "log";
+/// Where the release goes then.
+const SUBMISSION: &str = "location/foo-1.2.3";
 
 /// Whether `sign` can be disturbed here; see [`missing`].
 pub(crate) fn can_disturb() -> bool {
@@ -48,12 +53,30 @@ pub(crate) struct Prepared {
     pub(crate) files: Vec<String>,
     /// The release that an undisturbed run makes.
     release: BTreeMap<String, Vec<u8>>,
+    /// Whether the configuration names a location.
+    goes_on: bool,
 }
 
 impl Prepared {
     /// A build with so many artifacts, under a grant of this scheme.
     pub(crate) fn new(name: &'static str, scheme: &str, artifacts: usize) -> Self {
+        Self::of(name, World::ready(), scheme, artifacts)
+    }
+
+    /// As [`Prepared::new`], with an inbox that the release is pushed to, and a folder that the log is exported to.
+    pub(crate) fn with_location(name: &'static str, artifacts: usize) -> Self {
         let world = World::ready();
+        for folder in [LOCATION, LOG] {
+            fs::create_dir(world.at(folder)).expect("a folder");
+        }
+        let path = world.home().join("config.toml");
+        let config = fs::read_to_string(&path).expect("the configuration");
+        let location = format!("[repository]\ninbox = \"../{LOCATION}\"\nlog = \"../{LOG}\"\n");
+        fs::write(&path, format!("{config}\n{location}")).expect("the configuration");
+        Self::of(name, world, "openpgp", artifacts)
+    }
+
+    fn of(name: &'static str, world: World, scheme: &str, artifacts: usize) -> Self {
         let granted = world.grant_with(&[&"--scheme", &scheme]);
         let names: Vec<String> = (1..=artifacts).map(|number| format!("foo-{number:02}.tar")).collect();
         let contents: Vec<Vec<u8>> = (1..=artifacts).map(|number| vec![b'x'; 1000 * number]).collect();
@@ -89,7 +112,8 @@ impl Prepared {
         let made = before.made;
         let before = Seen { made: 0, ..before };
         assert!(made >= 4, "the token has made the certificate");
-        Self { name, world, grant, from, preload, clock, before, files, release: BTreeMap::new() }
+        let goes_on = world.at(LOCATION).exists();
+        Self { name, world, grant, from, preload, clock, before, files, release: BTreeMap::new(), goes_on }
     }
 
     /// The same build after a run that was killed when the token had answered for the third file: two signatures are kept.
@@ -239,6 +263,12 @@ impl Trial<'_> {
         Disturbed { hit, output }
     }
 
+    /// `sign` where every system call of this kind ends in this error.
+    pub(crate) fn always(&self, call: &str, error: &str) -> Output {
+        let log = self.folder.path().join("trace");
+        self.strace(&log, &["-e", &format!("trace={call}"), "-e", &format!("inject={call}:error={error}")])
+    }
+
     /// What strace writes of an undisturbed run.
     pub(crate) fn traced(&self, options: &[&str]) -> String {
         let log = self.folder.path().join("trace");
@@ -329,7 +359,11 @@ pub(crate) struct Seen {
     pub(crate) made: u64,
     /// What stands under the release's name.
     pub(crate) release: Option<BTreeMap<String, Vec<u8>>>,
-    /// Other names in the inbox, the home and the folder of nonces that no run is to leave.
+    /// What stands under its name in the location's inbox.
+    submission: Option<BTreeMap<String, Vec<u8>>>,
+    /// How many entries the exported log has, or what is wrong with it; nothing as long as it has no checkpoint.
+    exported: Option<Result<u64, String>>,
+    /// Other names in the inboxes, the home and the folder of nonces that no run is to leave.
     pub(crate) left_behind: Vec<String>,
     /// What is left to do, as `status` says.
     left: Vec<Left>,
@@ -352,6 +386,11 @@ impl Seen {
         let home = Home::open(&folder.join("home")).expect("the home opens");
         let verified = ledger.verify(&home.config.log_key, &[]).map_err(|error| error.to_string());
         let left = unfinished(&ledger).expect("status").into_iter().map(|run| run.left).collect();
+        let log = folder.join(LOG);
+        let exported = log.join("checkpoint").exists().then(|| {
+            let checkpoint = ledger.check_export(&log, &home.config.log_key);
+            checkpoint.map(|checkpoint| checkpoint.size).map_err(|error| error.to_string())
+        });
         drop(ledger);
         let database = rusqlite::Connection::open(&path).expect("the database");
         let integrity = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a check");
@@ -359,15 +398,18 @@ impl Seen {
         let kept = query.query_map([], |row| row.get(0)).expect("signatures").map(|file| file.expect("a file"));
         let kept = kept.collect();
         let count = fs::read_to_string(folder.join("token.pem.count")).expect("the token's count");
-        let release = folder.join(RELEASE);
-        let inbox = listing(&folder.join("inbox")).into_iter().filter(|name| !release.ends_with(name));
+        let (release, submission) = (folder.join(RELEASE), folder.join(SUBMISSION));
+        let inboxes = [listing(&folder.join("inbox")), listing(&folder.join(LOCATION))];
+        let inboxes = inboxes.into_iter().flatten().filter(|name| !release.ends_with(name));
         let home = listing(&folder.join("home")).into_iter().filter(|name| name.starts_with('.'));
         Self {
             entries,
             kept,
             made: count.trim_end().parse::<u64>().expect("a number") - base,
             release: release.exists().then(|| tree(&release)),
-            left_behind: inbox.chain(home).chain(listing(&folder.join("home/nonces"))).collect(),
+            submission: submission.exists().then(|| tree(&submission)),
+            exported,
+            left_behind: inboxes.chain(home).chain(listing(&folder.join("home/nonces"))).collect(),
             left,
             integrity,
             verified,
@@ -391,7 +433,9 @@ impl Seen {
     pub(crate) fn phase(&self) -> &'static str {
         let is = |kind| !self.of_kind(kind).is_empty();
         match () {
-            () if is("released") => "5 finished",
+            () if is("pushed") => "7 pushed",
+            () if self.submission.is_some() => "6 pushed, not logged",
+            () if is("released") => "5 released, and logged",
             () if self.release.is_some() => "4 released, not logged",
             () if is("outcome") => "3 signed, not released",
             () if is("intent") => "2 between intent and outcome",
@@ -430,6 +474,17 @@ impl Seen {
             broken.unless(same, || format!("not the release of an undisturbed run: {:?}", release.keys()));
         }
         broken.unless(released == 0 || self.release.is_some(), || "a release is logged that is not there".into());
+        let pushed = self.of_kind("pushed").len();
+        broken.unless(pushed <= released, || format!("{released} times released, {pushed} times pushed"));
+        broken.unless(pushed == 0 || self.submission.is_some(), || "a push is logged that did not get there".into());
+        if self.submission.is_some() {
+            broken.unless(released == 1, || "a release was pushed that was not logged".into());
+            let same = self.submission == self.release;
+            broken.unless(same, || format!("not the release that was signed: {:?}", self.submission));
+        }
+        if let Some(Err(fault)) = &self.exported {
+            broken.unless(false, || format!("the exported log does not hold: {fault}"));
+        }
         broken.0
     }
 
@@ -443,6 +498,11 @@ impl Seen {
         let signed = self.of_kind("outcome").iter().filter(signed).count();
         let released = self.of_kind("released").len();
         broken.unless((signed, released) == (1, 1), || format!("{signed} times signed, {released} times released"));
+        if prepared.goes_on {
+            broken.unless(self.of_kind("pushed").len() == 1, || "it is not pushed, or twice".into());
+            let whole = self.exported == Some(Ok(self.entries.len() as u64));
+            broken.unless(whole, || format!("the log is not exported whole: {:?}", self.exported));
+        }
         // The token was asked once for each file without a kept signature, and for no other.
         let (asked, missing) = (self.made - disturbed.made, &prepared.files[disturbed.kept.len()..]);
         broken.unless(asked == missing.len() as u64, || format!("asked {asked} times for {} files", missing.len()));
