@@ -58,6 +58,16 @@ fn signed_while_the_inbox_was_away(world: &World) -> (Granted, Build) {
     attested
 }
 
+/// A report that somebody else than the location left, of the release that was signed.
+fn forge_report(world: &World) {
+    let intent = world.logged("intent").remove(0);
+    let report = format!(
+        r#"{{"format":"countersign-admission/1","release":"{NAME}","sums":{},"key":{},"at":"2026-11-25T10:00:00Z"}}"#,
+        intent["sums"], intent["key"]
+    );
+    fs::write(world.inbox().join("foo-1.2.3.admitted"), report).expect("a report");
+}
+
 /// The kinds of the newest entries.
 fn newest(world: &World, count: usize) -> Vec<String> {
     let log = world.log();
@@ -108,6 +118,8 @@ fn a_release_goes_to_its_location_and_the_report_comes_back() {
     assert_eq!((world.log().len(), world.token_count()), (log.len(), made));
     assert_eq!(listing(&world.inbox()), [format!("{NAME}.admitted")]);
     world.host(&[&"log", &"verify"]).ok();
+    fs::rename(world.inbox(), world.at("away")).expect("moved away");
+    sign(&world, &attested).ok().says("(before, entry");
 }
 
 #[test]
@@ -157,8 +169,12 @@ fn the_same_sign_pushes_what_was_not_pushed() {
     let world = with_a_location();
     let attested = signed_while_the_inbox_was_away(&world);
     let made = world.token_count();
-    sign(&world, &attested).ok().says("signed already").says("pushed     ");
+    // And notes at once what is said of it.
+    forge_report(&world);
+    let said = sign(&world, &attested).ok().says("signed already").says("pushed     ");
+    said.says("location   admitted at 2026-11-25T10:00:00Z, says the location");
     assert_eq!((world.logged("pushed").len(), world.token_count()), (1, made));
+    assert_eq!(newest(&world, 2), ["pushed", "admission"]);
     world.admit().ok();
 }
 
@@ -471,12 +487,7 @@ fn a_forged_report_changes_nothing_but_the_log() {
     let world = with_a_location();
     let attested = world.attested();
     sign(&world, &attested).ok();
-    let intent = world.logged("intent").remove(0);
-    let report = format!(
-        r#"{{"format":"countersign-admission/1","release":"{NAME}","sums":{},"key":{},"at":"2026-11-25T10:00:00Z"}}"#,
-        intent["sums"], intent["key"]
-    );
-    fs::write(world.inbox().join("foo-1.2.3.admitted"), report).expect("a report");
+    forge_report(&world);
     push(&world).ok().says("admitted at 2026-11-25T10:00:00Z, says the location");
     sign(&world, &attested).ok();
     assert_eq!(world.public(), [""; 0]);

@@ -177,7 +177,7 @@ fn hand_over(
     Ok(HandOver { pushed, log, result })
 }
 
-/// Brings the release to the inbox, unless that was done before, and notes what the location says of it by now.
+/// Brings the release to the inbox, and notes what the location says of it by now; unless that was done before.
 fn deliver(
     release: &Release,
     home: &Home,
@@ -186,21 +186,18 @@ fn deliver(
     now: Timestamp,
     output: &mut Output,
 ) -> Result<PathBuf, PushError> {
-    let folder = match release.pushed(ledger)? {
-        Some((index, folder)) => {
-            output.line(format!("  pushed     {} (before, entry {index})", folder.display()));
-            folder
-        }
-        None => {
-            let pushed = push::push(release, home, lock, ledger, now, &mut Bar::new())?;
-            output.line(format!("  pushed     {}", pushed.folder.display()));
-            pushed.folder
-        }
-    };
-    for heard in push::hear(release, home, lock, ledger, now)? {
-        output.line(format!("  location   {}", told(&heard)));
+    if let Some((index, folder)) = release.pushed(ledger)? {
+        output.line(format!("  pushed     {} (before, entry {index})", folder.display()));
+        return Ok(folder);
     }
-    Ok(folder)
+    let pushed = push::push(release, home, lock, ledger, now, &mut Bar::new())?;
+    output.line(format!("  pushed     {}", pushed.folder.display()));
+    match push::hear(release, home, lock, ledger, now) {
+        Ok(said) => said.iter().for_each(|heard| output.line(format!("  location   {}", told(heard)))),
+        // The next `push` asks again.
+        Err(fault) => output.warn(&format!("what the location says of it was not noted: {fault}")),
+    }
+    Ok(pushed.folder)
 }
 
 fn made(done: &Countersigned) -> String {
