@@ -55,14 +55,14 @@ enum LogCommand {
     /// Write a proof that the intent to sign a file is in the log (C2SP tlog-proof)
     ///
     /// `countersign verify --proof` checks it, with the log's public key.
-    #[command(after_help = "Example:\n  countersign log prove foo-1.2.3/foo.tar.xz -o foo.tar.xz.tlog-proof")]
+    #[command(after_help = "Example:\n  countersign log prove foo-1.2.3/foo.tar.xz")]
     Prove {
         /// An artifact of a release, its SHA256SUMS, or a signature
         file: PathBuf,
         /// Which entry is to be proved, if several speak of the file
         #[arg(long, value_name = "INDEX")]
         entry: Option<u64>,
-        /// Where the proof goes [default: FILE.tlog-proof]
+        /// Where the proof goes [default: the file's name with `.tlog-proof`, in the current folder]
         #[arg(short, long, value_name = "PROOF")]
         output: Option<PathBuf>,
     },
@@ -142,8 +142,9 @@ fn prove(
         _ => return Err(CliError::SeveralEntries { file: file.to_owned(), entries: found }),
     };
     let (head, note) = signed_head(home, &ledger)?;
+    // Not beside the file: in a release it would be a file too many.
     let proof = proof.unwrap_or_else(|| {
-        let mut name = file.as_os_str().to_owned();
+        let mut name = file.file_name().unwrap_or_default().to_owned();
         name.push(PROOF_SUFFIX);
         name.into()
     });
