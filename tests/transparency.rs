@@ -200,8 +200,40 @@ fn each_change_to_an_entry_is_found_and_named() {
     // Nothing is added to a log that somebody else has added to.
     with(&append).stops(1, "the tree has no hash of it");
     let (granted, _) = world.host(&[&"grant", &"foo", &"9.9", &"-o", &world.new_folder("grant")]).run();
-    assert_eq!(granted.code, 3, "{granted:?}");
+    assert_eq!(granted.code, 1, "{granted:?}");
     assert!(granted.stderr.contains("has other entries than countersign wrote"), "{granted:?}");
+}
+
+/// What stands of a grant beside the entries is what they say, or the token is not asked.
+#[test]
+fn a_grant_whose_row_was_changed_is_not_signed_under() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    world.sign(&granted, &build).ok();
+    let (revoked, its_build) = (world.grant_of("1.2.4", &[]), world.build(&[("foo.txt", b"other\n")]));
+    world.attest(&revoked, &its_build).ok();
+    world.host(&[&"grants", &"revoke", &revoked.grant]).ok();
+    fs::remove_dir_all(world.release(&granted)).expect("the release is away");
+    let (uses, ledger) = (world.token_count(), world.home().join("ledger.sqlite"));
+    let whole = fs::read(&ledger).expect("the ledger");
+    for (change, granted, build) in [
+        ("accepted = NULL, intent = NULL, signed = NULL, released = NULL, pushed = NULL", &granted, &build),
+        ("intent = NULL", &granted, &build),
+        ("signed = NULL", &granted, &build),
+        ("released = NULL", &granted, &build),
+        ("issued = issued + 1", &granted, &build),
+        ("pushed = 1", &granted, &build),
+        ("revoked = NULL", &revoked, &its_build),
+    ] {
+        world.tamper(|database| database.execute(&format!("UPDATE grants SET {change}"), []).expect("changed"));
+        let (ended, _) = world.sign(granted, build).run();
+        assert_eq!(ended.code, 1, "{change}: {ended:?}");
+        assert!(ended.stderr.contains("what its entries say") || change.starts_with("issued"), "{change}: {ended:?}");
+        assert_eq!(listing(&world.inbox()), [""; 0], "{change}");
+        fs::write(&ledger, &whole).expect("as it was");
+    }
+    assert_eq!(world.token_count(), uses);
+    world.verify_log().ok();
 }
 
 /// What could let a query lie later, or undo what is written.
@@ -258,7 +290,7 @@ fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
     let with = |change: &str, commands: &[&str], why: &str| {
         world.tamper(|database| database.execute_batch(change).expect("changed"));
         for (_, arguments) in refused.iter().filter(|(command, _)| commands.contains(command)) {
-            world.host(arguments).trouble(why);
+            world.host(arguments).refused(why);
         }
         assert!(!proof.exists() && !folder.join("checkpoint").exists());
     };
@@ -269,7 +301,7 @@ fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
         &["export", "prove"],
         &format!("has an entry {intent} that cannot be read: it is not what was logged"),
     );
-    world.sign(&granted, &build).trouble("it is not what was logged");
+    world.sign(&granted, &build).refused("it is not what was logged");
     restore();
     // A log that is shorter than its tree: a checkpoint of it would belie the ones before.
     let all = ["checkpoint", "export", "prove"];
@@ -361,6 +393,35 @@ fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() 
     world.grant_of("1.2.5", &[]);
     world.verify_log().with(&[&"--checkpoint", &early]).ok();
     world.verify_log().with(&kept).stops(1, "has another root");
+}
+
+/// An entry is written in one way: what says the same in other words was not written by countersign.
+#[test]
+fn an_entry_in_other_words_is_refused_under_any_hashes() {
+    let world = World::ready();
+    world.signed();
+    let ledger = world.home().join("ledger.sqlite");
+    let whole = fs::read(&ledger).expect("the ledger");
+    for (was, is) in [
+        ("{\"index\":", "{ \"index\":"),
+        ("\"kind\":\"grant-issued\"", "\"kind\":\"grant-issued\",\"more\":1"),
+        ("\"quorum\":1", "\"quorum\":1,\"allow_older\":false"),
+        ("\"builders\":{", "\"builders\":{\"m1\":\"x\","),
+    ] {
+        let index = world.logged("grant-issued")[0]["index"].as_u64().expect("an index");
+        world.tamper(|database| {
+            let other = text(database, index).replacen(was, is, 1);
+            let changed =
+                database.execute("UPDATE entries SET entry = ?1 WHERE idx = ?2 AND entry <> ?1", params![other, index]);
+            assert_eq!(changed.expect("changed"), 1, "{was}");
+            rehash(database);
+        });
+        world
+            .verify_log()
+            .stops(1, &format!("entry {index} cannot be read: it is not written as countersign writes it"));
+        fs::write(&ledger, &whole).expect("as it was");
+    }
+    world.verify_log().ok();
 }
 
 #[test]
@@ -617,11 +678,12 @@ fn a_proof_shows_that_a_signature_was_announced() {
         world.host(&[&"log", &"prove", &release.join(name), &"-o", &proof]).ok();
         verify(&file, &proof, &key).ok().says(&good);
     }
-    // Beside the file, unless it is said where.
+    // In the current folder, unless it is said where: in its release it would be a file too many.
+    world.host(&[&"log", &"prove", &release.join("foo.txt")]).ok();
+    assert!(world.at("foo.txt.tlog-proof").is_file());
+    world.verify(&release).ok();
     let lone = world.at("foo.txt");
     copy(&release.join("foo.txt"), &lone);
-    world.host(&[&"log", &"prove", &lone]).ok();
-    assert!(world.at("foo.txt.tlog-proof").is_file());
     // Nothing but a proof is written over.
     world.host(&[&"log", &"prove", &lone, &"-o", &lone]).usage("exists already");
     assert_eq!(fs::read(&lone).expect("it is there"), b"text\n");

@@ -29,7 +29,7 @@ mod host {
     pub(super) use crate::domain::digest::Sha256;
     pub(super) use crate::domain::release::Coverage;
     pub(super) use crate::home::HomeError;
-    pub(super) use crate::ledger::{BadLog, ExportError, LedgerError};
+    pub(super) use crate::ledger::{BadLog, ExportError, LedgerError, LedgerFault};
     pub(super) use crate::openpgp::{KeyTrouble, MakeError};
     pub(super) use crate::ssh::BadSshSignature;
     pub(super) use crate::steps::approve::{ApproveError, BadApproval};
@@ -224,11 +224,9 @@ fn advice(error: &CliError) -> Advice {
             hint(Usage, "say which with `--entry INDEX`: each signature names its own, as `log@`")
         }
         #[cfg(feature = "host")]
-        CliError::BadLog(BadLog::Ledger(_)) => ledger(),
+        CliError::BadLog(BadLog::Ledger(error)) => ledger(error),
         #[cfg(feature = "host")]
-        CliError::BadLog(_) => {
-            hint(Refused, "sign nothing more; keep the ledger as it is, and find out who changed it")
-        }
+        CliError::BadLog(_) => hint(Refused, LEDGER_CHANGED),
         #[cfg(feature = "host")]
         CliError::Export(error) => export(error),
         #[cfg(feature = "host")]
@@ -293,7 +291,7 @@ fn advice(error: &CliError) -> Advice {
         #[cfg(feature = "host")]
         CliError::Home(error) => home(error),
         #[cfg(feature = "host")]
-        CliError::Ledger(_) => ledger(),
+        CliError::Ledger(error) => ledger(error),
     }
 }
 
@@ -417,8 +415,25 @@ fn release(error: &ReleaseError) -> Advice {
 }
 
 #[cfg(feature = "host")]
-fn ledger() -> Advice {
-    hint(Trouble, "check the disk, then run the same command again; never delete the ledger")
+const LEDGER_CHANGED: &str = "sign nothing more; keep the ledger as it is, and find out who changed it";
+
+#[cfg(feature = "host")]
+fn ledger(error: &LedgerError) -> Advice {
+    match error.fault {
+        LedgerFault::Entry { .. } | LedgerFault::NotOurs | LedgerFault::NoHash(_) | LedgerFault::Row(_) => {
+            hint(Refused, LEDGER_CHANGED)
+        }
+        LedgerFault::Revoked(_) => (Refused, None),
+        LedgerFault::Schema(_) => hint(Usage, "use the version of countersign that made it"),
+        LedgerFault::Missing
+        | LedgerFault::TooLarge { .. }
+        | LedgerFault::UnknownGrant(_)
+        | LedgerFault::Database(_)
+        | LedgerFault::Reserve(_)
+        | LedgerFault::Io(_) => {
+            hint(Trouble, "check the disk, then run the same command again; never delete the ledger")
+        }
+    }
 }
 
 #[cfg(feature = "host")]
@@ -442,7 +457,7 @@ fn home(error: &HomeError) -> Advice {
             "restore the file from a backup; a log that goes on under another key cannot be told from a forged one",
         ),
         HomeError::Grant { .. } => (Usage, None),
-        HomeError::Ledger(_) => ledger(),
+        HomeError::Ledger(error) => ledger(error),
         HomeError::File(error) => file(error, Usage),
     }
 }
@@ -468,7 +483,7 @@ fn grant(error: &GrantError) -> Advice {
         GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
         GrantError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
         GrantError::Home(error) => home(error),
-        GrantError::Ledger(_) => ledger(),
+        GrantError::Ledger(error) => ledger(error),
         GrantError::File(error) => file(error, Usage),
     }
 }
@@ -608,7 +623,7 @@ fn countersign(error: &CountersignError) -> Advice {
         CountersignError::Occupied(_) => hint(Usage, "move it away, or name another place with `-o`"),
         CountersignError::File(error) => file(error, Trouble),
         CountersignError::Home(error) => home(error),
-        CountersignError::Ledger(_) => ledger(),
+        CountersignError::Ledger(error) => ledger(error),
     }
 }
 
@@ -637,7 +652,7 @@ fn push(error: &PushError) -> Advice {
             "it was changed after it was signed: make it again with the same `sign` and another `-o`, without the token",
         ),
         PushError::Home(error) => home(error),
-        PushError::Ledger(_) => ledger(),
+        PushError::Ledger(error) => ledger(error),
         PushError::Export(error) => export(error),
     }
 }
@@ -672,14 +687,14 @@ fn key(error: &KeyError) -> Advice {
         KeyError::Make(error) => make(error),
         KeyError::Token(error) => token(error),
         KeyError::Home(error) => home(error),
-        KeyError::Ledger(_) => ledger(),
+        KeyError::Ledger(error) => ledger(error),
     }
 }
 
 #[cfg(feature = "host")]
 fn export(error: &ExportError) -> Advice {
     match error {
-        ExportError::Ledger(_) => ledger(),
+        ExportError::Ledger(error) => ledger(error),
         ExportError::File(error) => file(error, Usage),
         ExportError::Checkpoint { .. }
         | ExportError::Forked { .. }

@@ -99,6 +99,20 @@ pub struct GrantRecord {
     pub revoked: Option<u64>,
 }
 
+impl GrantRecord {
+    /// Whether the entries about the grant say the same.
+    fn is_told_by(&self, history: &[Entry]) -> bool {
+        let last = |is: fn(&Event) -> bool| history.iter().rfind(|entry| is(&entry.event)).map(|entry| entry.index);
+        last(|event| matches!(event, Event::GrantIssued { .. })) == Some(self.issued)
+            && last(|event| matches!(event, Event::EvidenceAccepted { .. })) == self.accepted
+            && last(|event| matches!(event, Event::Intent(_))) == self.intent
+            && last(|event| matches!(event, Event::Outcome { result: RunResult::Signed { .. }, .. })) == self.signed
+            && last(|event| matches!(event, Event::Released { .. })) == self.released
+            && last(|event| matches!(event, Event::Pushed { .. })) == self.pushed
+            && last(|event| matches!(event, Event::GrantRevoked { .. })) == self.revoked
+    }
+}
+
 /// What is wrong with a ledger.
 #[derive(Debug, thiserror::Error)]
 #[error("ledger `{}` {fault}", path.display())]
@@ -140,6 +154,9 @@ pub enum LedgerFault {
     /// Its tree has a gap.
     #[error("has lost hash {0} of its tree; see `countersign log verify`")]
     NoHash(u64),
+    /// The row of a grant was changed.
+    #[error("does not say of grant {} what its entries say; see `countersign log verify`", .0.short())]
+    Row(GrantId),
     /// It was asked for what it does not know.
     #[error("does not know grant {0}")]
     UnknownGrant(GrantId),
@@ -283,9 +300,17 @@ impl Ledger {
         })
     }
 
-    /// Where the grant stands; nothing if it was not issued here.
+    /// Where the grant stands, which the row and the entries about it must agree on; nothing if it was not issued here.
     pub fn grant(&self, grant: GrantId) -> Result<Option<GrantRecord>> {
-        Ok(self.records("grant_id = ?1", &grant.hex())?.pop())
+        // One state of the database: another process may revoke it meanwhile.
+        let snapshot = self.database.unchecked_transaction().map_err(|error| self.fail(error))?;
+        let record = self.records("grant_id = ?1", &grant.hex())?.pop();
+        let history = self.history(grant)?;
+        drop(snapshot);
+        match record.as_ref().is_none_or(|record| record.is_told_by(&history)) {
+            true => Ok(record),
+            false => Err(self.with(LedgerFault::Row(grant))),
+        }
     }
 
     /// Where each grant of a project stands, first to last.

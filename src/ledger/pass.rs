@@ -39,6 +39,10 @@ impl<'a> Pass<'a> {
         if entry.index != index {
             return Err(unreadable(format!("it says that it is entry {}", entry.index)));
         }
+        // Two texts that say the same are two entries: one could say more to somebody else.
+        if serde_json::to_vec(&entry).expect("an entry can be written as JSON") != text {
+            return Err(unreadable("it is not written as countersign writes it".to_owned()));
+        }
         begun(&entry, self.key)?;
         self.goes_on_from_kept()?;
         Ok(entry)

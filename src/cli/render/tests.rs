@@ -165,6 +165,9 @@ fn home_errors() -> Vec<HomeError> {
         HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::TooLarge { bytes: 70_000 } }),
         HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::NotOurs }),
         HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::NoHash(7) }),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Row(id()) }),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Schema(3) }),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Revoked(id()) }),
         HomeError::File(file()),
     ]
 }
