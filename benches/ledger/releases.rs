@@ -81,7 +81,7 @@ impl<'a> Releases<'a> {
         let result = RunResult::Signed { token_signatures: 3 };
         self.ledger.append(now, Event::Outcome { intent: index, result, card: None })?;
         let folder = format!("/srv/inbox/project-{n}");
-        self.ledger.append(now, Event::Released { intent: index, sums: intent.sums, folder })?;
+        self.ledger.append(now, Event::Released { intent: index, sums: intent.sums, folder, inbox: None })?;
         self.count += 1;
         Ok(())
     }
