@@ -9,8 +9,13 @@ use std::path::{Path, PathBuf};
 
 use common::world::World;
 use common::{copy, copy_tree, listing, tool, tool_refuses, tree};
+use countersign::domain::key::HashAlgorithm;
+use countersign::home::Home;
+use countersign::openpgp::{HashState, SignatureContent, make_release_signature};
 use countersign::tlog::tree::{Growing, Hash, first_hash};
+use countersign::token::{self, Interaction, PinRequest};
 use rusqlite::{Connection, params};
+use secrecy::SecretString;
 use serde_json::Value;
 
 impl World {
@@ -50,6 +55,33 @@ impl World {
         done
     }
 
+    /// As [`World::tamper`], by somebody who knows how a ledger is made: one text of an entry is another, and every hash anew.
+    fn rewrite(&self, index: u64, from: &str, to: &str) {
+        self.tamper(|database| {
+            let altered = text(database, index).replace(from, to);
+            assert_ne!(altered, text(database, index));
+            database.execute("UPDATE entries SET entry = ?1 WHERE idx = ?2", params![altered, index]).expect("changed");
+            rehash(database);
+        });
+    }
+
+    /// The ledger as it is now, in a folder of its own.
+    fn copy_of_ledger(&self) -> PathBuf {
+        let folder = self.new_folder("ledger");
+        self.files_of_ledger().for_each(|name| copy(&self.home().join(&name), &folder.join(&name)));
+        folder
+    }
+
+    /// Puts such a copy in the place of the ledger.
+    fn restore_ledger(&self, folder: &Path) {
+        self.files_of_ledger().for_each(|name| fs::remove_file(self.home().join(name)).expect("the ledger"));
+        listing(folder).iter().for_each(|name| copy(&folder.join(name), &self.home().join(name)));
+    }
+
+    fn files_of_ledger(&self) -> impl Iterator<Item = String> {
+        listing(&self.home()).into_iter().filter(|name| name.starts_with("ledger.sqlite"))
+    }
+
     fn database(&self) -> Connection {
         Connection::open(self.home().join("ledger.sqlite")).expect("the ledger")
     }
@@ -84,7 +116,7 @@ fn the_log_begins_with_its_key_and_verifies_as_it_grows() {
     assert_eq!(fs::metadata(&key).expect("the key").permissions().mode() & 0o777, 0o600);
     assert!(fs::read_to_string(&key).expect("the key").starts_with("PRIVATE+KEY+example.org/countersign-log+"));
 
-    let before = world.verify_log().ok().says("only a checkpoint kept elsewhere shows that");
+    let before = world.verify_log().ok().says("only a checkpoint or a release kept elsewhere shows that");
     let kept = world.checkpoint("kept");
     world.signed();
     let said = world.host(&[&"log", &"verify", &"--json", &"--checkpoint", &kept]).ok().json();
@@ -349,10 +381,7 @@ fn a_signature_that_somebody_changed_in_the_ledger_is_not_released() {
 fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() {
     let world = World::ready();
     let early = world.checkpoint("early");
-    let older = world.new_folder("older");
-    for name in listing(&world.home()).iter().filter(|name| name.starts_with("ledger.sqlite")) {
-        copy(&world.home().join(name), &older.join(name));
-    }
+    let older = world.copy_of_ledger();
     world.signed();
     let late = world.checkpoint("late");
     let kept: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"--checkpoint", &early, &"--checkpoint", &late];
@@ -370,18 +399,13 @@ fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() 
         });
     };
     change(&altered);
-    world.verify_log().ok().says("only a checkpoint kept elsewhere shows that");
+    world.verify_log().ok().says("only a checkpoint or a release kept elsewhere shows that");
     world.verify_log().with(&[&"--checkpoint", &early]).ok();
     world.verify_log().with(&kept).stops(1, &format!("has another root: among entries 0 to {}", size - 1));
     change(&original);
     world.verify_log().with(&kept).ok();
 
-    for name in listing(&world.home()).iter().filter(|name| name.starts_with("ledger.sqlite")) {
-        fs::remove_file(world.home().join(name)).expect("the ledger");
-    }
-    for name in listing(&older) {
-        copy(&older.join(&name), &world.home().join(&name));
-    }
+    world.restore_ledger(&older);
     world.verify_log().ok();
     let there = world.log().len();
     world
@@ -422,6 +446,172 @@ fn an_entry_in_other_words_is_refused_under_any_hashes() {
         fs::write(&ledger, &whole).expect("as it was");
     }
     world.verify_log().ok();
+}
+
+/// Nobody kept a checkpoint, but somebody has a release.
+#[test]
+fn a_rewritten_log_is_found_by_a_release_alone() {
+    let world = World::ready();
+    let (first, second) = (world.signed(), world.sign_another());
+    let index = |kind: &str| -> Vec<u64> {
+        world.logged(kind).iter().map(|entry| entry["index"].as_u64().expect("an index")).collect()
+    };
+    let (granted, intents) = (index("grant-issued"), index("intent"));
+    let with = |releases: &[&PathBuf]| {
+        releases.iter().fold(world.verify_log(), |run, release| run.with(&[&"--release", release]))
+    };
+    let said = with(&[&first, &second]).ok();
+    said.says(&format!("goes on from release {}, announced in entry {}", first.display(), intents[0])).says(&format!(
+        "goes on from release {}, announced in entry {}",
+        second.display(),
+        intents[1]
+    ));
+    let said = with(&[&first, &second]).with(&[&"--json"]).ok().json();
+    let entries = |number: usize| said["releases"][number]["entries"].as_u64().expect("a size");
+    assert_eq!([entries(0), entries(1)], [intents[0] + 1, intents[1] + 1]);
+
+    // Between the two: the later one tells.
+    world.rewrite(granted[1], "\"version\":\"1.2.4\"", "\"version\":\"1.2.5\"");
+    world.verify_log().ok().says("only a checkpoint or a release kept elsewhere shows that");
+    with(&[&first]).ok();
+    let found = |release: &Path, intent: u64| {
+        format!("checkpoint `{}` has another root: among entries 0 to {intent} something", release.display())
+    };
+    with(&[&second]).stops(1, &found(&second, intents[1]));
+    with(&[&first, &second]).stops(1, &found(&second, intents[1]));
+    // Before both: each tells, and so they do of what the changed log was exported as.
+    world.rewrite(granted[0], "\"version\":\"1.2.3\"", "\"version\":\"1.2.2\"");
+    world.verify_log().ok();
+    with(&[&first]).stops(1, &found(&first, intents[0]));
+    with(&[&second]).stops(1, &found(&second, intents[1]));
+    let (folder, key) = (world.export_log(), world.log_key());
+    fs::rename(world.home(), world.at("nowhere")).expect("the home is away");
+    let read = || world.countersign(&[&"log", &"verify", &"--export", &folder, &"--log-key", &key]);
+    read().ok().says("only a checkpoint or a release kept elsewhere shows that");
+    let cert = world.certificate();
+    for (release, intent) in [(&first, intents[0]), (&second, intents[1])] {
+        read().with(&[&"--release", release, &"--cert", &cert]).stops(1, &found(release, intent));
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_log_is_found_by_a_release_alone() {
+    let world = World::ready();
+    let first = world.signed();
+    let (older, exported) = (world.copy_of_ledger(), world.export_log());
+    let second = world.sign_another();
+    let intent = world.logged("intent")[1]["index"].as_u64().expect("an index");
+    world.restore_ledger(&older);
+    let there = world.log().len();
+    world.verify_log().with(&[&"--release", &first]).ok();
+    let gone =
+        format!("counts {} entries, but there are {there}: entry {there} and what followed are gone", intent + 1);
+    world.verify_log().with(&[&"--release", &first, &"--release", &second]).stops(1, &gone);
+    // The folder that L has, or that somebody put back there.
+    let (cert, key) = (world.certificate(), world.log_key());
+    let read = || world.countersign(&[&"log", &"verify", &"--export", &exported, &"--log-key", &key, &"--cert", &cert]);
+    read().with(&[&"--release", &first]).ok().says("goes on from release");
+    read().with(&[&"--release", &second]).stops(1, &gone);
+    // Other entries in the place of those that are gone do not make it whole.
+    for version in ["1.2.5", "1.2.6", "1.2.7", "1.2.8"] {
+        world.grant_of(version, &[]);
+    }
+    world.verify_log().with(&[&"--release", &first]).ok();
+    world.verify_log().with(&[&"--release", &second]).stops(1, "has another root");
+}
+
+#[test]
+fn a_release_that_says_nothing_of_this_log_is_refused() {
+    let (world, other) = (World::ready(), World::ready());
+    let (release, stranger) = (world.signed(), other.signed());
+    let with = |release: &Path| world.verify_log().with(&[&"--release", &release]);
+    with(&release).ok();
+    // Of another release key; and with that key's certificate, of another log.
+    with(&stranger).refused("does not hold: signature `SHA256SUMS.asc` is by key").says("another release key");
+    with(&stranger).with(&[&"--cert", &other.certificate()]).stops(1, "has another root");
+    // Without a home nothing says which key it must be.
+    let (folder, key) = (world.export_log(), world.log_key());
+    let read = || {
+        let run = world.countersign(&[&"log", &"verify", &"--export", &folder, &"--log-key", &key]);
+        run.with(&[&"--release", &release])
+    };
+    read().stops(2, "--release needs the release certificate: `--cert FILE`");
+    read().with(&[&"--cert", &world.certificate()]).ok();
+    read().with(&[&"--cert", &other.certificate()]).stops(1, "does not hold: signature `SHA256SUMS.asc` is by key");
+    world.verify_log().with(&[&"--cert", &world.certificate()]).stops(2, "--release <DIR>");
+    // No release, or not as it was signed.
+    with(&world.at("nothing")).usage("nothing` does not exist");
+    with(&world.inbox()).refused("does not hold: `SHA256SUMS` is missing");
+    let changed = world.at("changed");
+    copy_tree(&release, &changed);
+    fs::write(changed.join("foo.txt"), "other\n").expect("changed");
+    with(&changed).refused("does not hold: `foo.txt` has SHA-256");
+}
+
+/// Somebody had the token sign a release behind this host's back, and let the signature name what he liked.
+#[test]
+fn a_release_that_the_log_does_not_announce_is_refused() {
+    let world = World::ready();
+    let release = world.signed();
+    let intent = world.logged("intent")[0]["index"].as_u64().expect("an index");
+    let named = |index: u64| format!("{index} {}", world.root_after(index));
+    let (folder, key, cert) = (world.export_log(), world.log_key(), world.certificate());
+    let cases = [
+        (None, "does not say what the log was"),
+        (Some(intent.to_string()), "does not say what the log was"),
+        (Some(format!("{intent} {}", &world.root_after(intent).to_string()[1..])), "does not say what the log was"),
+        (Some(named(intent - 1)), &*format!("was not announced: entry {}, which", intent - 1)),
+        (Some(named(0)), "was not announced: entry 0, which"),
+        (Some(format!("{intent} {}", world.root_after(intent - 1))), "has another root"),
+    ];
+    for (log, why) in cases {
+        world.sign_list_again(&release, log.as_deref());
+        world.verify(&release).ok();
+        world.verify_log().with(&[&"--release", &release]).stops(1, why);
+        world
+            .countersign(&[&"log", &"verify", &"--export", &folder, &"--log-key", &key])
+            .with(&[&"--release", &release, &"--cert", &cert])
+            .stops(1, why);
+    }
+    // At its own time, and with what it must name, it is the one that was announced.
+    world.sign_list_again(&release, Some(&named(intent)));
+    world.verify_log().with(&[&"--release", &release]).ok();
+}
+
+impl World {
+    /// The root of the log as it ends with this entry.
+    fn root_after(&self, index: u64) -> Hash {
+        let (database, mut tree) = (self.database(), Growing::default());
+        (0..=index).for_each(|index| _ = tree.push(text(&database, index).as_bytes()));
+        tree.root()
+    }
+
+    /// Signs the list of a release once more with the release key, for the same time and grant, and lets it say this of the
+    /// log.
+    fn sign_list_again(&self, release: &Path, log: Option<&str>) {
+        struct Nobody;
+        impl Interaction for Nobody {
+            fn pin(&mut self, _: &PinRequest) -> Option<SecretString> {
+                None
+            }
+            fn final_try(&mut self, _: &PinRequest) -> bool {
+                false
+            }
+        }
+        let home = Home::open(&self.home()).expect("a home");
+        let intent = &self.logged("intent")[0];
+        let said = |field: &str| intent[field].as_str().expect("a text").to_owned();
+        let created = said("created").parse().expect("a time");
+        let key = home.certificate.signing_key(home.config.signing_key, created).expect("a key");
+        let mut notations = vec![("grant@example.org".to_owned(), said("grant"))];
+        notations.extend(log.map(|log| ("log@example.org".to_owned(), log.to_owned())));
+        let what = SignatureContent { created, hash: HashAlgorithm::Sha256, notations };
+        let list = HashState::of(&fs::read(release.join("SHA256SUMS")).expect("the list"), what.hash);
+        let token = token::find(&home.config.token, &mut Nobody).expect("the token");
+        let mut token = token.unlock(&mut Nobody).expect("no PIN");
+        let made = make_release_signature(&key, &list, &what, &mut |digest| token.sign(digest));
+        fs::write(release.join("SHA256SUMS.asc"), made.expect("a signature")).expect("its file");
+    }
 }
 
 #[test]
@@ -547,7 +737,7 @@ fn an_exported_log_is_verified_and_read_without_the_home() {
     };
 
     let said = reads(&[&"log", &"verify"]).ok().says(&format!("{} entries, each as it was logged", all.len()));
-    said.says("only a checkpoint kept elsewhere shows that");
+    said.says("only a checkpoint or a release kept elsewhere shows that");
     let said = reads(&[&"log", &"verify", &"--checkpoint", &kept, &"--json"]).ok().json();
     assert_eq!((&said["entries"], &said["log_key"]), (&all.len().into(), &key.as_str().into()));
     assert_eq!(said["checkpoints"][0]["entries"], all.len());
@@ -743,12 +933,7 @@ fn each_release_signature_names_the_index_and_the_root_of_its_intent() {
     let world = World::ready();
     let release = world.signed();
     world.sign_another();
-    let database = world.database();
     let intent = world.logged("intent")[0]["index"].as_u64().expect("an index");
-    let mut tree = Growing::default();
-    for index in 0..=intent {
-        tree.push(text(&database, index).as_bytes());
-    }
     for file in ["foo.txt", "foo.tar", "SHA256SUMS"] {
         let (file, signature) = (release.join(file), release.join(format!("{file}.asc")));
         let gpgv: [&dyn AsRef<std::ffi::OsStr>; 6] =
@@ -759,7 +944,7 @@ fn each_release_signature_names_the_index_and_the_root_of_its_intent() {
         let lines = lines.filter_map(|line| line.strip_prefix("[GNUPG:] NOTATION_DATA "));
         // In a status line a space is written out.
         let value = lines.collect::<String>().replace("%20", " ");
-        assert_eq!(value, format!("{intent} {}", tree.root()));
+        assert_eq!(value, format!("{intent} {}", world.root_after(intent)));
     }
 }
 

@@ -37,6 +37,7 @@ mod host {
     pub(super) use crate::steps::countersign::CountersignError;
     pub(super) use crate::steps::evidence::EvidenceError;
     pub(super) use crate::steps::grant::GrantError;
+    pub(super) use crate::steps::kept::NotKept;
     pub(super) use crate::steps::policy::PolicyError;
     pub(super) use crate::steps::push::PushError;
     pub(super) use crate::steps::reconcile::ReconcileError;
@@ -82,6 +83,9 @@ pub(super) enum CliError {
     #[cfg(feature = "host")]
     #[error("checkpoint `{}` {fault}", path.display())]
     Checkpoint { path: PathBuf, fault: BadCheckpoint },
+    #[cfg(feature = "host")]
+    #[error("release `{}` {fault}", path.display())]
+    KeptRelease { path: PathBuf, fault: Box<NotKept> },
     #[cfg(feature = "host")]
     #[error("the log has no intent to sign `{}`, SHA-256 {digest}", file.display())]
     NotLogged { file: PathBuf, digest: Sha256 },
@@ -217,6 +221,8 @@ fn advice(error: &CliError) -> Advice {
         CliError::LogKey { .. } => hint(Usage, "give the key as `countersign log export` prints it"),
         #[cfg(feature = "host")]
         CliError::Checkpoint { .. } => hint(Refused, "it says nothing about this log: find out where it comes from"),
+        #[cfg(feature = "host")]
+        CliError::KeptRelease { fault, .. } => kept(fault),
         #[cfg(feature = "host")]
         CliError::NotLogged { .. } => hint(Refused, "if it is not a file of a release of this host, nothing is wrong"),
         #[cfg(feature = "host")]
@@ -411,6 +417,23 @@ fn release(error: &ReleaseError) -> Advice {
         | ReleaseError::Quorum(_)
         | ReleaseError::NotABuilder { .. }
         | ReleaseError::NotAttested => (Refused, None),
+    }
+}
+
+#[cfg(feature = "host")]
+fn kept(error: &NotKept) -> Advice {
+    match error {
+        NotKept::Release(ReleaseError::Signature { .. }) => {
+            hint(Refused, "one of another release key says nothing about this log; name an earlier key's with `--cert`")
+        }
+        NotKept::Release(error) => release(error),
+        NotKept::NoRoot => {
+            hint(Refused, "it says nothing about this log: compare it with another release, or a checkpoint")
+        }
+        NotKept::NotAnnounced { .. } => hint(
+            Refused,
+            "the release key signed what the log does not have: sign nothing more, and find out who could use the token",
+        ),
     }
 }
 

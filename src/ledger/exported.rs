@@ -42,20 +42,27 @@ impl ExportedLog {
         &self.key
     }
 
+    /// What its checkpoint says, by the word of its key.
+    pub fn head(&self) -> &Checkpoint {
+        &self.head
+    }
+
     /// Checks the whole of it: each entry, each hash, the roots of `kept`, checkpoints by its key with their names, and its
     /// own. Returns what its checkpoint says.
     pub fn verify(&self, kept: &[(String, Checkpoint)]) -> Result<&Checkpoint, ExportError> {
-        self.pass(kept, |_| Ok::<_, ExportError>(()))?;
+        self.each_going_on_from(kept, |_| Ok::<_, ExportError>(()))?;
         Ok(&self.head)
     }
 
     /// Shows each entry to `see`, first to last, until it returns an error; checks as [`ExportedLog::verify`]
     /// does. What was seen counts for nothing unless this ends well.
     pub fn each<E: From<ExportError>>(&self, see: impl FnMut(Entry) -> Result<(), E>) -> Result<(), E> {
-        self.pass(&[], see)
+        self.each_going_on_from(&[], see)
     }
 
-    fn pass<E: From<ExportError>>(
+    /// As [`ExportedLog::each`], with `kept` compared as [`ExportedLog::verify`] does. An entry is shown after the root that
+    /// ends with it was compared.
+    pub fn each_going_on_from<E: From<ExportError>>(
         &self,
         kept: &[(String, Checkpoint)],
         mut see: impl FnMut(Entry) -> Result<(), E>,

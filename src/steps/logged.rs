@@ -82,7 +82,13 @@ pub fn check_logged(path: &Path, key: &VerifierKey, signed: &Signed, digest: Sha
     Ok(Logged { entry, checkpoint })
 }
 
-fn speaks_of(entry: &Entry, digest: Sha256, signed: &Signed, checkpoint: &Checkpoint) -> Result<(), NotLogged> {
+/// Whether the entry announces this signature of a file with this digest; `checkpoint` is of a log that has the entry.
+pub(super) fn speaks_of(
+    entry: &Entry,
+    digest: Sha256,
+    signed: &Signed,
+    checkpoint: &Checkpoint,
+) -> Result<(), NotLogged> {
     let index = entry.index;
     let other = |what| Err(NotLogged::OtherSignature { index, what });
     let named = noted(signed, "log@").unwrap_or_default();

@@ -22,6 +22,8 @@ pub mod evidence;
 pub mod grant;
 #[cfg(feature = "host")]
 pub mod journal;
+#[cfg(feature = "host")]
+pub mod kept;
 pub mod logged;
 #[cfg(feature = "host")]
 pub mod policy;

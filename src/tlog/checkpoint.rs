@@ -54,6 +54,13 @@ impl Checkpoint {
         }
     }
 
+    /// The checkpoint of a log that ends with an entry, in the words of a release signature: the entry's index, a space, and
+    /// the root hash.
+    pub fn ending_with(text: &str) -> Option<Self> {
+        let (index, root) = text.split_once(' ')?;
+        Some(Self { size: number(index)?.checked_add(1)?, root: parse_hash(root)? })
+    }
+
     /// The note that says it.
     pub fn sign(&self, key: &SignerKey) -> String {
         key.sign(&format!("{}\n{}\n{}\n", key.public().name(), self.size, self.root))
@@ -115,6 +122,31 @@ mod tests {
         ] {
             let text = EXAMPLE.replace(good, bad);
             assert_eq!(open(&text), Err(BadCheckpoint::Form), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_entry_and_the_root_after_it_are_a_checkpoint() {
+        let root = leaf_hash(b"root");
+        for (index, size) in [(0, 1), (7, 8), (i64::MAX as u64, 1 << 63)] {
+            let ending = Checkpoint::ending_with(&format!("{index} {root}"));
+            assert_eq!(ending, Some(Checkpoint { size, root }));
+        }
+        let largest = u64::MAX;
+        for wrong in [
+            String::new(),
+            "7".to_owned(),
+            "7 ".to_owned(),
+            root.to_string(),
+            format!(" {root}"),
+            format!("07 {root}"),
+            format!("-1 {root}"),
+            format!("7  {root}"),
+            format!("7 {root} "),
+            format!("{largest} {root}"),
+            "7 AAAA".to_owned(),
+        ] {
+            assert_eq!(Checkpoint::ending_with(&wrong), None, "{wrong:?}");
         }
     }
 

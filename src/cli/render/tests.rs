@@ -31,6 +31,10 @@ fn exported_not_reconciled(other_key: bool, unfinished: &[u64]) -> CliError {
     CliError::ExportNotReconciled { card: text(), findings: vec![text()], other_key, unfinished: unfinished.to_vec() }
 }
 
+fn kept_release(fault: NotKept) -> CliError {
+    CliError::KeptRelease { path: path(), fault: fault.into() }
+}
+
 fn text() -> String {
     "text".to_owned()
 }
@@ -444,6 +448,10 @@ fn every_error() -> Vec<CliError> {
             path: path(),
             fault: BadCheckpoint::Origin { found: text(), expected: "example.org/log".into() },
         },
+        kept_release(NotKept::Release(ReleaseError::Missing(text()))),
+        kept_release(NotKept::Release(ReleaseError::Signature { file: text(), fault: BadSignature::Mismatch(text()) })),
+        kept_release(NotKept::NoRoot),
+        kept_release(NotKept::NotAnnounced { index: 7 }),
         CliError::NotLogged { file: path(), digest: digest("a") },
         CliError::SeveralEntries { file: path(), entries: vec![3, 9] },
         BadLog::Missing(3).into(),
