@@ -62,3 +62,152 @@ impl Journal {
         self.intent.signed_files().count() - self.missing.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::digest::Sha256;
+    use crate::domain::evidence::{EvidenceForm, Scheme};
+    use crate::domain::key::HashAlgorithm;
+    use crate::domain::time::Timestamp;
+
+    /// What is signed, in the order of the token.
+    const FILES: [&str; 3] = ["a", "b", "SHA256SUMS"];
+
+    /// How a run ended that did not sign everything.
+    #[derive(Debug, Clone, Copy)]
+    enum End {
+        /// While an answer of the token was waited for, or not.
+        Stopped { asked: bool },
+        /// Without a word.
+        Killed,
+    }
+
+    /// How many files a run signed, and how it ended.
+    type RunOf = (usize, End);
+
+    fn time() -> Timestamp {
+        Timestamp::from_unix(0)
+    }
+
+    /// A build on its way, as a signing host logs it.
+    struct Build<'a> {
+        ledger: &'a mut Ledger,
+        grant: GrantId,
+        index: u64,
+        kept: usize,
+    }
+
+    impl<'a> Build<'a> {
+        /// Granted, accepted and announced.
+        fn begin(ledger: &'a mut Ledger, grant: GrantId) -> Self {
+            let (project, version) = ("foo".parse().expect("a name"), "1".parse().expect("a version"));
+            let event = Event::GrantIssued {
+                grant,
+                project,
+                version,
+                expires: time(),
+                scheme: Scheme::OpenPgp,
+                evidence: EvidenceForm::Manifest,
+                quorum: 1,
+                builders: [].into(),
+                allow_older: false,
+            };
+            ledger.issue(time(), grant, &"foo".parse().expect("a name"), event).expect("issued");
+            ledger.accept(time(), grant, Scheme::OpenPgp, [].into(), Sha256::of(b"m")).expect("accepted");
+            assert_eq!(Journal::read(grant, ledger).expect("read"), None, "the token was not to be used yet");
+            let artifact = |name: &str| (name.parse().expect("a name"), Sha256::of(name.as_bytes()));
+            let intent = Intent {
+                grant,
+                key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
+                hash: HashAlgorithm::Sha256,
+                created: time(),
+                notation_domain: "example.org".to_owned(),
+                artifacts: [artifact("a"), artifact("b")].into(),
+                artifacts_from: None,
+                sums: Sha256::of(b"s"),
+                sums_only: false,
+                card: None,
+            };
+            let index = ledger.intend(time(), intent).expect("intended");
+            Self { ledger, grant, index, kept: 0 }
+        }
+
+        fn journal(&self) -> Journal {
+            Journal::read(self.grant, self.ledger).expect("read").expect("there is an intent")
+        }
+
+        fn log(&mut self, event: Event) {
+            self.ledger.append(time(), event).expect("appended");
+        }
+
+        fn resume(&mut self) {
+            let (intent, kept, unsettled) = (self.index, self.kept as u64, self.journal().unsettled);
+            self.log(Event::Resumed { intent, kept, unsettled, card: None });
+        }
+
+        fn sign(&mut self, files: usize) {
+            for file in FILES.iter().skip(self.kept).take(files) {
+                self.ledger.keep_signature(self.index, file, &format!("{} {file}", self.grant)).expect("kept");
+                self.kept += 1;
+            }
+        }
+
+        fn end(&mut self, result: RunResult) {
+            self.log(Event::Outcome { intent: self.index, result, card: None });
+        }
+
+        fn missing(&self) -> Option<String> {
+            FILES.get(self.kept).map(|file| (*file).to_owned())
+        }
+
+        /// One run to its end; what must be known of it, then: whether it told how it ended, and which file it may have lost.
+        fn run(&mut self, (files, end): RunOf) -> (bool, Option<String>) {
+            self.sign(files);
+            let lost = self.missing().filter(|_| !matches!(end, End::Stopped { asked: false }));
+            match end {
+                End::Killed => (false, lost),
+                End::Stopped { .. } => {
+                    let (token_signatures, reason) = (files as u64, "no PIN".to_owned());
+                    self.end(RunResult::Stopped { token_signatures, unsettled: lost.clone(), reason });
+                    (true, lost)
+                }
+            }
+        }
+    }
+
+    /// Whatever runs came before, the last one alone tells whether a signature may be lost, and which: the next run says so
+    /// in the log, and a card's count is compared with it.
+    #[test]
+    fn the_last_run_tells_which_signature_may_be_lost() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(&temp.path().join("ledger.sqlite")).expect("made");
+        let ends = [End::Stopped { asked: true }, End::Stopped { asked: false }, End::Killed];
+        let each_run = || [0, 1].into_iter().flat_map(|files| ends.map(|end| (files, end)));
+        let three = each_run().flat_map(|a| each_run().flat_map(move |b| each_run().map(move |c| [a, b, c])));
+        let mut tried = 0;
+        for runs in three {
+            tried += 1;
+            let mut build = Build::begin(&mut ledger, GrantId::of(format!("{runs:?}").as_bytes()));
+            for (number, run) in runs.into_iter().enumerate() {
+                if number > 0 {
+                    build.resume();
+                }
+                let (ended, unsettled) = build.run(run);
+                let journal = build.journal();
+                assert_eq!((journal.ended, journal.unsettled), (ended, unsettled), "after {:?}", &runs[..=number]);
+                assert_eq!((&journal.missing[..], journal.signed), (&FILES.map(str::to_owned)[build.kept..], false));
+            }
+            build.resume();
+            build.sign(FILES.len());
+            build.end(RunResult::Signed { token_signatures: 0 });
+            let journal = build.journal();
+            assert_eq!((journal.ended, &journal.unsettled, journal.signed), (true, &None, true), "after {runs:?}");
+            assert_eq!((&journal.missing[..], journal.kept(), journal.released), (&[][..], 3, false));
+            let (intent, folder) = (build.index, "f".to_owned());
+            build.log(Event::Released { intent, sums: Sha256::of(b"s"), folder, inbox: None });
+            assert!(build.journal().released);
+        }
+        assert_eq!(tried, 216);
+    }
+}
