@@ -908,6 +908,12 @@ fn a_proof_shows_that_a_signature_was_announced() {
     }
     fs::write(&proof, &whole).expect("as it was");
     world.verify(&release).with(&[&"--proof", &proof, &"--log-key", &key]).usage("--proof is about one file");
+    // With several, one would pass for proved because another is; a file and its signature are one.
+    for other in [release.join("foo.txt"), release.join("SHA256SUMS"), release.clone()] {
+        let said = verify(&file, &proof, &key).with(&[&other]).usage("--proof is about one file");
+        assert_eq!(said.stdout, "", "something was told first");
+    }
+    verify(&file, &proof, &key).with(&[&release.join("foo.tar.asc")]).ok().says(&good);
     let unknown = world.at("unknown");
     fs::write(&unknown, "unknown").expect("a file");
     world.host(&[&"log", &"prove", &unknown]).refused("the log has no intent to sign");
