@@ -715,12 +715,63 @@ mod wrong_answers {
         }
     }
 
+    /// A token that shows these keys before and after the PIN, whatever it signs with.
+    struct Impostor {
+        locked: Option<Box<dyn LockedToken>>,
+        token: Option<Box<dyn Token>>,
+        before: Option<PublicKey>,
+        after: PublicKey,
+    }
+
+    impl LockedToken for Impostor {
+        fn public(&self) -> Option<&PublicKey> {
+            self.before.as_ref()
+        }
+
+        fn description(&self) -> &TokenDescription {
+            self.locked.as_ref().expect("locked").description()
+        }
+
+        fn unlock(mut self: Box<Self>, interaction: &mut dyn Interaction) -> Result<Box<dyn Token>, TokenError> {
+            self.token = Some(self.locked.take().expect("locked").unlock(interaction)?);
+            Ok(self)
+        }
+    }
+
+    impl Token for Impostor {
+        fn public(&self) -> &PublicKey {
+            &self.after
+        }
+
+        fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError> {
+            self.token.as_deref_mut().expect("unlocked").sign(digest)
+        }
+    }
+
+    /// The public half of a world's release key.
+    fn release_key(world: &World) -> PublicKey {
+        let home = Home::open(&world.home()).expect("a home");
+        let key = home.certificate.signing_key(home.config.signing_key, Timestamp::now()).expect("a key");
+        key.public().clone()
+    }
+
     fn sign_with_a_liar(
         world: &World,
         granted: &Granted,
         build: &Build,
         lie: Lie,
         honest: u32,
+    ) -> Result<Countersigned, CountersignError> {
+        let disguised = &mut |locked| Box::new(Liar { locked: Some(locked), token: None, lie, honest }) as Box<_>;
+        sign_with(world, granted, build, disguised)
+    }
+
+    /// Signs with what `disguised` makes of the token.
+    fn sign_with(
+        world: &World,
+        granted: &Granted,
+        build: &Build,
+        disguised: &mut dyn FnMut(Box<dyn LockedToken>) -> Box<dyn LockedToken>,
     ) -> Result<Countersigned, CountersignError> {
         let home = Home::open(&world.home()).expect("a home");
         let lock = home.lock().expect("nobody else works there");
@@ -730,10 +781,7 @@ mod wrong_answers {
         let (release, now) = (world.release(granted), Timestamp::now());
         let request = BuildRequest { grant, from: &from, release: &release, allow_older: false };
         let build = build::verify(request, &home, &ledger, now, &mut Unwatched).expect("a good build");
-        let mut find = |_: &mut dyn Interaction| {
-            let locked = Some(token::find(&home.config.token, &mut Nobody)?);
-            Ok(Box::new(Liar { locked, token: None, lie, honest }) as Box<dyn LockedToken>)
-        };
+        let mut find = |_: &mut dyn Interaction| token::find(&home.config.token, &mut Nobody).map(&mut *disguised);
         countersign(build, &home, &lock, &mut ledger, &mut find, &mut Nobody, now)
     }
 
@@ -784,6 +832,57 @@ mod wrong_answers {
             let other = MessageDigest { algorithm: digest.algorithm, bytes: vec![0; digest.bytes.len()] };
             token.sign(&other).expect("a signature")
         });
+    }
+
+    /// Before the PIN it shows the release key, or none; what it shows after the PIN is another.
+    #[test]
+    fn token_shows_another_key_after_the_pin() {
+        let (world, other) = (World::ready(), World::ready());
+        let (right, wrong) = (release_key(&world), release_key(&other));
+        let (granted, build) = world.attested();
+        let made = world.token_count();
+        let with = |before: Option<&PublicKey>, after: &PublicKey| {
+            sign_with(&world, &granted, &build, &mut |locked| {
+                let (before, after) = (before.cloned(), after.clone());
+                Box::new(Impostor { locked: Some(locked), token: None, before, after })
+            })
+        };
+        let refused = |before: Option<&PublicKey>, after: &PublicKey| {
+            let error = with(before, after).expect_err("another key");
+            assert!(matches!(error, CountersignError::OtherKey { .. }), "{error}");
+            assert_eq!((world.token_count(), listing(&world.inbox()).len()), (made, 0));
+        };
+        // Shown at once, it costs neither a PIN nor an intent.
+        refused(Some(&wrong), &right);
+        assert_eq!(world.logged("intent").len(), 0);
+        for (number, before) in [Some(&right), None].into_iter().enumerate() {
+            refused(before, &wrong);
+            let outcomes = world.logged("outcome");
+            assert_eq!(outcomes.len(), number + 1);
+            let result = &outcomes[number]["result"];
+            assert_eq!((&result["status"], &result["token_signatures"]), (&"stopped".into(), &0.into()));
+            assert_eq!(result["unsettled"], serde_json::Value::Null, "nothing was asked of it");
+        }
+        // One that shows its key after the PIN alone is as good as any, if it is the right one.
+        assert_eq!(with(None, &right).expect("the release key").token_signatures, 3);
+        world.verify(&world.release(&granted)).ok();
+    }
+
+    /// What is in the place of the release is seen before the token is looked for.
+    #[test]
+    fn token_is_not_looked_for_when_the_place_is_taken() {
+        let world = World::ready();
+        let (granted, build) = world.attested();
+        let release = world.release(&granted);
+        let taken = || sign_with(&world, &granted, &build, &mut |_| panic!("the token was looked for"));
+        for make in [|path: &Path| fs::create_dir(path), |path: &Path| fs::write(path, "precious")] {
+            make(&release).expect("something in its place");
+            let error = taken().expect_err("the place is taken");
+            assert!(matches!(&error, CountersignError::Occupied(path) if *path == release), "{error}");
+            assert_eq!((world.logged("intent").len(), world.logged("resumed").len()), (0, 0));
+            fs::remove_dir(&release).or_else(|_| fs::remove_file(&release)).expect("removed");
+        }
+        world.sign(&granted, &build).ok();
     }
 
     /// Nothing of a run that is going on is signed after its grant was taken back.
