@@ -104,7 +104,7 @@ fn checkpoint(home: &Home, output: &mut Output) -> Result<(), CliError> {
     let (head, note) = signed_head(home, &home.ledger()?)?;
     note.lines().for_each(|line| output.line(line));
     output.value(json!({
-        "log_key": home.config.log_key, "size": head.size, "root": head.root.to_string(), "note": note,
+        "log_key": home.config.log_key, "entries": head.size, "root": head.root.to_string(), "note": note,
     }));
     Ok(())
 }
@@ -159,7 +159,7 @@ fn prove(
     output.line(format!("  proof   {}", proof.display()));
     output.line(format!("  log key {}", home.config.log_key));
     output.value(json!({
-        "entry": index, "digest": digest, "size": head.size, "proof": proof.to_string_lossy(),
+        "entry": index, "digest": digest, "entries": head.size, "proof": proof.to_string_lossy(),
         "log_key": home.config.log_key,
     }));
     Ok(())
