@@ -106,6 +106,9 @@ pub enum HomeError {
         /// Whose it is.
         owner: u32,
     },
+    /// A place for others to read that leads into it.
+    #[error("`{}` leads into the home, where everything is for its owner alone", .0.display())]
+    Within(PathBuf),
     /// Another process changes it.
     #[error("another countersign process works in the home at `{}`", .0.display())]
     Busy(PathBuf),
@@ -204,6 +207,15 @@ impl Home {
     /// The folder that the log is exported to after each release, where there is one.
     pub fn exported_log(&self) -> Option<PathBuf> {
         self.config.repository.log.as_ref().map(|place| from_home(&self.path, place))
+    }
+
+    /// Refuses a folder that is the home or stands in it. What is written for others to read would make the home one that is
+    /// refused; and whoever may write at L can put a link to it there.
+    pub fn refuse_within(&self, folder: &Folder) -> Result<(), HomeError> {
+        match folder.is_within(&Folder::open(&self.path)?)? {
+            true => Err(HomeError::Within(folder.path().to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// Where it is.

@@ -427,7 +427,12 @@ impl Disk {
         let opened = |text: &str| {
             text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| PathBuf::from(path))
         };
-        let quoted = |which: usize| self.folder.join(arguments.split('"').nth(2 * which + 1).expect("a path"));
+        // Each path counts from the folder before it, which strace tells in angle brackets.
+        let quoted = |which: usize| {
+            let mut parts = arguments.split('"').skip(2 * which);
+            let (before, path) = (parts.next().expect("a place"), parts.next().expect("a path"));
+            opened(before).unwrap_or_else(|| self.folder.clone()).join(path)
+        };
         match call {
             "openat" if arguments.contains("O_CREAT") => {
                 let path = opened(result).expect("strace tells paths");

@@ -361,6 +361,44 @@ fn a_configuration_that_cannot_be_meant_is_refused() {
     sign(&world, &attested).stops(2, "is no inbox");
 }
 
+/// Whoever can write at the location can put links there, and this host follows them.
+#[test]
+fn a_link_to_the_home_is_not_written_through() {
+    let world = with_a_location();
+    signed_while_the_inbox_was_away(&world);
+    let home = tree(&world.home());
+    let refused = |place: &Path, code: i32, reason: &str| {
+        let away = world.at("out-of-the-way");
+        let was_there = place.exists();
+        if was_there {
+            fs::rename(place, &away).expect("moved away");
+        }
+        fs::create_dir_all(place.parent().expect("a folder above")).expect("a folder");
+        symlink(world.home(), place).expect("a link");
+        push(&world).stops(code, reason);
+        fs::remove_file(place).expect("removed");
+        if was_there {
+            fs::rename(&away, place).expect("back again");
+        }
+        let now: Vec<_> = tree(&world.home()).into_keys().collect();
+        assert_eq!(now, home.keys().cloned().collect::<Vec<_>>(), "{}", place.display());
+        world.host(&[&"status"]).ok();
+    };
+    refused(&world.inbox(), 2, "leads into the home, where everything is for its owner alone");
+    refused(&world.at("log"), 2, "leads into the home, where everything is for its owner alone");
+    fs::remove_dir_all(world.at("log")).expect("removed");
+    for part in ["tile", "tile/entries", "tile/0"] {
+        refused(&world.at("log").join(part), 3, "is a file or a link, not a folder");
+    }
+    // By a slip of its owner's, too.
+    world.host(&[&"log", &"export", &world.home().join("log")]).usage("leads into the home");
+    world.host(&[&"status"]).ok();
+    fs::remove_dir_all(world.at("log")).expect("removed");
+    fs::create_dir(world.at("log")).expect("a folder");
+    push(&world).ok();
+    log_is_exported_whole(&world);
+}
+
 // ---- What the location says ----
 
 #[test]

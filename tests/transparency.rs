@@ -658,7 +658,8 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
     world.export_log();
     world.host(&[&"log", &"export", &folder]).ok().says("0 files written");
     // One at a time: of two, the older checkpoint could come last.
-    let held = countersign::files::hold_folder(&folder).expect("nobody has it");
+    let held = countersign::files::Folder::open(&folder).and_then(|folder| countersign::files::hold_folder(&folder));
+    let held = held.expect("nobody has it");
     world.host(&[&"log", &"export", &folder]).trouble("is held by another countersign process");
     drop(held);
     // What an export that was killed was writing is not left to the public.

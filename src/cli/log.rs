@@ -16,7 +16,7 @@ use serde_json::json;
 use super::reconcile::Reconcile;
 use super::render::{CliError, Output};
 use crate::domain::event::Event;
-use crate::files::{FileError, FileFault, InputFile, replace};
+use crate::files::{FileError, FileFault, InputFile, make_public, nearest, replace};
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::steps::logged::digest_of;
@@ -112,7 +112,8 @@ fn checkpoint(home: &Home, output: &mut Output) -> Result<(), CliError> {
 fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliError> {
     let ledger = home.ledger()?;
     let (head, note) = signed_head(home, &ledger)?;
-    let done = ledger.export(&folder, &home.config.log_key, &head, &note)?;
+    home.refuse_within(&nearest(&folder)?)?;
+    let done = ledger.export(&make_public(&folder)?, &home.config.log_key, &head, &note)?;
     output.line(format!("{} entries in {}", done.size, folder.display()));
     match done.before {
         Some(before) => output.line(format!("  {before} were there; {} files written", done.files)),

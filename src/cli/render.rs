@@ -464,6 +464,9 @@ fn home(error: &HomeError) -> Advice {
     match error {
         HomeError::Missing(_) => hint(Usage, "set it up with `countersign init`, or name it with `--home`"),
         HomeError::Exists(_) => hint(Usage, "name another one with `--home`, or use this one as it is"),
+        HomeError::Within(_) => {
+            hint(Usage, "name a folder outside of the home; if you did, somebody put a link to the home in its place")
+        }
         HomeError::Open { path, wanted, .. } => hint(Usage, format!("run `chmod {wanted:03o} {}`", path.display())),
         HomeError::Owner { .. } => hint(Usage, "run this as the home's owner"),
         HomeError::Busy(_) => hint(Trouble, "run the same command again when it is done"),

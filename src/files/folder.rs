@@ -2,16 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, fsync, openat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, fsync, mkdirat, openat, renameat,
+    renameat_with, unlinkat,
+};
+use rustix::io::Errno;
 
 use zeroize::Zeroizing;
 
-use super::{FileError, FileFault};
+use super::{ASIDE, FileError, FileFault};
 
 /// 64 KiB: larger buffers made SHA-256 slower, by about 40 % at 256 KiB.
 const BUFFER: usize = 64 << 10;
@@ -39,7 +43,8 @@ impl Folder {
     }
 
     /// Opens the folder `name` in this one, which must not be a link.
-    pub fn subfolder(&self, name: &str) -> Result<Self, FileError> {
+    pub fn subfolder(&self, name: impl AsRef<OsStr>) -> Result<Self, FileError> {
+        let name = name.as_ref();
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Self::opened(openat(&self.handle, name, flags, Mode::empty()), self.path.join(name))
     }
@@ -53,7 +58,7 @@ impl Folder {
     fn opened(handle: rustix::io::Result<OwnedFd>, path: PathBuf) -> Result<Self, FileError> {
         match handle {
             Ok(handle) => Ok(Self { handle, path }),
-            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+            Err(Errno::NOTDIR | Errno::LOOP) => {
                 Err(FileError::new(path, FileFault::Kind { found: "a file or a link", wanted: "a folder" }))
             }
             Err(error) => Err(FileError::io(&path)(error.into())),
@@ -63,6 +68,11 @@ impl Folder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The lock on it, not taken yet.
+    pub(super) fn lockable(&self) -> Result<File, FileError> {
+        self.handle.try_clone().map(File::from).map_err(FileError::io(&self.path))
     }
 
     /// Whether this and `other` are the same folder, by whatever path.
@@ -92,13 +102,102 @@ impl Folder {
         Ok(names)
     }
 
+    /// Whether this folder is `other` or stands in it, by whatever links it was reached.
+    pub fn is_within(&self, other: &Self) -> Result<bool, FileError> {
+        let mut here = self.again()?;
+        loop {
+            if here.is_same_as(other)? {
+                return Ok(true);
+            }
+            // Only to look at: what is above need not be readable for us.
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let above = Self::opened(openat(&here.handle, "..", flags, Mode::empty()), here.path.join(".."))?;
+            if above.is_same_as(&here)? {
+                return Ok(false);
+            }
+            here = above;
+        }
+    }
+
     /// Makes durable which names it has by now.
     pub fn sync(&self) -> Result<(), FileError> {
         fsync(&self.handle).map_err(|error| FileError::io(&self.path)(error.into()))
     }
 
+    /// Lets everybody read it.
+    pub fn publish(&self) -> Result<(), FileError> {
+        fchmod(&self.handle, Mode::from_raw_mode(0o755)).map_err(|error| FileError::io(&self.path)(error.into()))
+    }
+
+    /// Opens the folder `name` in this one, which must not be a link; makes it where it is missing, durably and for everybody to
+    /// read.
+    pub fn public_subfolder(&self, name: impl AsRef<OsStr>) -> Result<Self, FileError> {
+        let name = name.as_ref();
+        match self.subfolder(name) {
+            Err(FileError { fault: FileFault::Missing, .. }) => {}
+            there => return there,
+        }
+        let path = self.path.join(name);
+        mkdirat(&self.handle, name, Mode::RWXU).map_err(|error| FileError::io(&path)(error.into()))?;
+        let made = self.subfolder(name)?;
+        made.publish()?;
+        self.sync()?;
+        Ok(made)
+    }
+
+    /// Begins the file `name`, which must not be there, with these permission bits.
+    pub fn create(&self, name: &str, mode: u32) -> Result<File, FileError> {
+        let (path, mode) = (self.path.join(name), Mode::from_raw_mode(mode));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.handle, name, flags, mode);
+        // Whatever the umask says.
+        let file = file.and_then(|file| fchmod(&file, mode).map(|()| file));
+        file.map(File::from).map_err(|error| FileError::io(&path)(error.into()))
+    }
+
+    /// Gives the folder that is called `from` in this one a name that nothing bears yet. NFS, for one, cannot be asked to replace
+    /// nothing; there a folder replaces what it can: an empty folder.
+    pub(super) fn rename_new(&self, from: &OsStr, to: &OsStr) -> rustix::io::Result<()> {
+        match renameat_with(&self.handle, from, &self.handle, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => match renameat(&self.handle, from, &self.handle, to) {
+                Err(Errno::NOTDIR) => Err(Errno::EXIST),
+                done => done,
+            },
+            done => done,
+        }
+    }
+
+    /// Writes the file `name` in place of whatever file or link is there, with these permission bits; the old or the new, never
+    /// a mixture.
+    pub fn replace(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).expect("the operating system has random bytes");
+        let aside = format!("{ASIDE}{:016x}", u64::from_ne_bytes(random));
+        let mut file = self.create(&aside, mode)?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        let renamed = written.and_then(|()| Ok(renameat(&self.handle, &aside, &self.handle, name)?));
+        renamed.map_err(|error| {
+            // What went wrong first matters more.
+            let _ = unlinkat(&self.handle, &aside, AtFlags::empty());
+            FileError::io(&self.path.join(name))(error)
+        })?;
+        self.sync()
+    }
+
+    /// Removes what runs that were killed left of files that were to appear in it. Nobody may be writing one now.
+    pub fn sweep(&self) -> Result<(), FileError> {
+        for name in self.names(usize::MAX)? {
+            if name.as_bytes().starts_with(ASIDE.as_bytes()) {
+                // Somebody else's, if it stays.
+                let _ = unlinkat(&self.handle, &name, AtFlags::empty());
+            }
+        }
+        Ok(())
+    }
+
     /// Opens the regular file `name` in this folder. Anything else, a link to a regular file too, is refused.
-    pub fn file(&self, name: &str) -> Result<InputFile, FileError> {
+    pub fn file(&self, name: impl AsRef<OsStr>) -> Result<InputFile, FileError> {
+        let name = name.as_ref();
         // Without NONBLOCK, opening a FIFO would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         InputFile::opened(openat(&self.handle, name, flags, Mode::empty()), self.path.join(name))
@@ -136,8 +235,8 @@ impl InputFile {
         let refuse = |found| FileFault::Kind { found, wanted: "a regular file" };
         let handle = match handle {
             Ok(handle) => handle,
-            Err(rustix::io::Errno::LOOP) => return Err(FileError::new(path, refuse("a symbolic link"))),
-            Err(rustix::io::Errno::NXIO) => return Err(FileError::new(path, refuse("a socket"))),
+            Err(Errno::LOOP) => return Err(FileError::new(path, refuse("a symbolic link"))),
+            Err(Errno::NXIO) => return Err(FileError::new(path, refuse("a socket"))),
             Err(error) => return Err(FileError::io(&path)(error.into())),
         };
         let status = fstat(&handle).map_err(|error| FileError::io(&path)(error.into()))?;
@@ -193,6 +292,19 @@ impl InputFile {
                 return Err(FileError::new(self.path, FileFault::TooLarge { limit }).into());
             }
             sink(&buffer[..count])?;
+        }
+    }
+
+    /// Whether it has the very bytes of another.
+    pub fn has_bytes_of(self, other: Self) -> Result<bool, FileError> {
+        let next = |bytes: &mut io::Bytes<BufReader<File>>, path| bytes.next().transpose().map_err(FileError::io(path));
+        let (mut ours, mut theirs) = (BufReader::new(self.file).bytes(), BufReader::new(other.file).bytes());
+        loop {
+            match (next(&mut ours, &self.path)?, next(&mut theirs, &other.path)?) {
+                (None, None) => return Ok(true),
+                (one, other) if one == other => {}
+                _ => return Ok(false),
+            }
         }
     }
 
@@ -265,5 +377,41 @@ mod tests {
         assert!(matches!(folder.subfolder("folder-link").map_err(|e| e.fault), Err(FileFault::Kind { .. })));
         assert_eq!(folder.names(10).expect("listed").len(), 6);
         assert!(matches!(folder.names(5).map_err(|e| e.fault), Err(FileFault::TooMany { limit: 5 })));
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| temp.path().join(name);
+        fs::create_dir_all(at("private/below")).expect("made");
+        fs::write(at("private/file"), b"1").expect("written");
+        fs::create_dir(at("public")).expect("made");
+        for name in ["private", "private/file", "private/none"] {
+            symlink(at(name), at("public").join(name.replace('/', "-"))).expect("linked");
+        }
+        let public = Folder::open(&at("public")).expect("opened");
+        assert!(matches!(public.public_subfolder("private").map_err(|e| e.fault), Err(FileFault::Kind { .. })));
+        assert!(matches!(public.create("private-none", 0o644).map_err(|e| e.fault), Err(FileFault::Exists)));
+        public.replace("private-file", b"2", 0o644).expect("replaced");
+        let read = |name| fs::read(at(name)).expect("read");
+        assert_eq!((read("private/file"), read("public/private-file")), (b"1".to_vec(), b"2".to_vec()));
+
+        let private = Folder::open(&at("private")).expect("opened");
+        for (name, within) in [("private", true), ("private/below", true), ("public/private", true), ("public", false)]
+        {
+            assert_eq!(Folder::open(&at(name)).and_then(|it| it.is_within(&private)).expect("told"), within, "{name}");
+        }
+        assert!(!Folder::open(Path::new("/")).and_then(|it| it.is_within(&private)).expect("told"));
+    }
+
+    #[test]
+    fn what_was_left_of_files_is_removed_and_what_cannot_be_is_left() {
+        let temp = tempfile::tempdir().expect("a folder");
+        fs::create_dir(temp.path().join(".countersign-folder")).expect("made");
+        fs::write(temp.path().join(".countersign-file"), b"").expect("written");
+        let folder = Folder::open(temp.path()).expect("opened");
+        folder.replace("file", b"1", 0o644).expect("written");
+        folder.sweep().expect("swept");
+        assert_eq!(folder.names(9).expect("listed"), [".countersign-folder", "file"]);
     }
 }

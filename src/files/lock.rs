@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{FileError, FileFault};
+use super::{FileError, FileFault, Folder};
 
 /// A lock that ends when it is dropped, or with the process.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub fn hold(path: &Path) -> Result<FileLock, FileError> {
     take(file.map_err(FileError::io(path))?, path)
 }
 
-/// Takes the lock of the folder at `path`. [`FileFault::Busy`] when another process has it.
-pub fn hold_folder(path: &Path) -> Result<FileLock, FileError> {
-    take(File::open(path).map_err(FileError::io(path))?, path)
+/// Takes the lock of a folder, which lasts until the folder is closed too. [`FileFault::Busy`] when another process has it.
+pub fn hold_folder(folder: &Folder) -> Result<FileLock, FileError> {
+    take(folder.lockable()?, folder.path())
 }
 
 fn take(file: File, path: &Path) -> Result<FileLock, FileError> {

@@ -1,7 +1,8 @@
 //! Files that others wrote, and files that others will read.
 //!
 //! [`Folder`] reads what is hostile: no link is followed, nothing but regular files is opened, nothing is read without a
-//! bound. [`StagedFolder`] and [`write_new`] write what must appear complete or not at all. This module knows no formats.
+//! bound, and writes beside what is hostile. [`StagedFolder`] and [`write_new`] write what must appear complete or not at all.
+//! This module knows no formats.
 
 mod folder;
 mod lock;
@@ -12,7 +13,12 @@ use std::path::{Path, PathBuf};
 
 pub use folder::{Folder, InputFile, read_secret};
 pub use lock::{FileLock, hold, hold_folder};
-pub use staging::{StagedFile, StagedFolder, make_private, parent, replace, sweep_files, wipe, write_new};
+pub use staging::{
+    StagedFile, StagedFolder, make_private, make_public, nearest, parent, replace, sweep_files, wipe, write_new,
+};
+
+/// What the names of folders and files begin with that are still being written.
+const ASIDE: &str = ".countersign-";
 
 /// Where something that is there is, from the root on, without links.
 pub fn real_path(path: &Path) -> Result<PathBuf, FileError> {

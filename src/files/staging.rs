@@ -1,25 +1,26 @@
 //! Output that appears complete or not at all: written aside, made durable, then renamed into place.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat, renameat_with};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::{FileError, FileFault};
-
-/// What the names of folders and files begin with that are still being written.
-const ASIDE: &str = ".countersign-";
-const TRY: FlockOperation = FlockOperation::NonBlockingLockExclusive;
+use super::{ASIDE, FileError, FileFault, FileLock, Folder, hold_folder};
 
 /// A folder that is filled aside and then appears under its name in one step. Dropped before that, it leaves nothing.
+///
+/// Whoever may write beside it can put something else in its place: it is held open, and nothing is written by its path.
 #[derive(Debug)]
 pub struct StagedFolder {
     aside: tempfile::TempDir,
+    above: Folder,
+    folder: Folder,
     /// Locked while the folder is in use: what can be locked was left behind.
-    _held: File,
+    _held: FileLock,
     target: PathBuf,
 }
 
@@ -34,16 +35,23 @@ impl StagedFolder {
     /// Begins a folder that will be called `target`; the folder above it must exist. Until it appears, nobody else sees
     /// into it. What runs that were killed left there is removed.
     pub fn new(target: &Path) -> Result<Self, FileError> {
-        let parent = parent(target);
-        sweep(parent)?;
+        let name = target.file_name().ok_or_else(|| FileError::new(target, FileFault::Exists))?;
+        let staged = Self::new_in(&Folder::open(parent(target))?, name)?;
+        Ok(Self { target: target.to_owned(), ..staged })
+    }
+
+    /// The same in a folder that is open.
+    pub fn new_in(above: &Folder, name: impl AsRef<OsStr>) -> Result<Self, FileError> {
+        let path = above.path();
+        sweep(path)?;
         let aside = tempfile::Builder::new()
             .prefix(ASIDE)
             .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(parent)
-            .map_err(FileError::io(parent))?;
-        let held = File::open(aside.path()).and_then(|folder| Ok(flock(&folder, TRY).map(|()| folder)?));
-        let held = held.map_err(FileError::io(aside.path()))?;
-        Ok(Self { aside, _held: held, target: target.to_owned() })
+            .tempdir_in(path)
+            .map_err(FileError::io(path))?;
+        let folder = above.subfolder(aside.path().file_name().expect("it was named here"))?;
+        let held = hold_folder(&folder)?;
+        Ok(Self { aside, folder, _held: held, above: above.again()?, target: path.join(name.as_ref()) })
     }
 
     /// What it will be called.
@@ -58,21 +66,12 @@ impl StagedFolder {
 
     /// Begins the file `path` in it, readable for all; folders before it are made.
     pub fn file(&self, path: &str) -> Result<StagedFile, FileError> {
-        let (root, mut folder) = (self.aside.path(), self.aside.path().to_owned());
-        let mut parts = Path::new(path).components().peekable();
-        while let Some(part) = parts.next() {
-            folder.push(part);
-            if parts.peek().is_some() && !folder.is_dir() {
-                fs::create_dir(&folder).map_err(FileError::io(&folder))?;
-                publicly(&folder, 0o755)?;
-            }
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut into = self.folder.again()?;
+        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+            into = into.public_subfolder(folder)?;
         }
-        let path = folder;
-        debug_assert!(path.starts_with(root), "names of files have been checked");
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
-        let file = file.map_err(FileError::io(&path))?;
-        publicly(&path, 0o644)?;
-        Ok(StagedFile { file, path })
+        Ok(StagedFile { file: into.create(name, 0o644)?, path: into.path().join(name) })
     }
 
     /// Writes the file `path` in it.
@@ -85,19 +84,21 @@ impl StagedFolder {
     /// Makes it appear. A folder that is there already is left alone: the same content is success (`false`),
     /// another content an error.
     pub fn publish(self) -> Result<bool, FileError> {
-        let aside = self.aside.path();
-        publicly(aside, 0o755)?;
-        sync_folders(aside)?;
-        match rename_new(aside, &self.target) {
+        self.folder.publish()?;
+        sync_folders(&self.folder)?;
+        let from = self.aside.path().file_name().expect("it was named here");
+        let name = self.target.file_name().expect("it was given a name");
+        match self.above.rename_new(from, name) {
             Ok(()) => {
                 let _gone = self.aside.keep();
-                sync_folder(parent(&self.target))?;
+                self.above.sync()?;
                 Ok(true)
             }
             Err(Errno::EXIST | Errno::NOTEMPTY) => {
-                if same_tree(aside, &self.target).map_err(FileError::io(&self.target))? {
+                let there = below(&self.above, name)?;
+                if there.map_or(Ok(false), |there| same_tree(&self.folder, &there))? {
                     // It appeared in a run that may have been cut off before this.
-                    sync_folder(parent(&self.target))?;
+                    self.above.sync()?;
                     Ok(false)
                 } else {
                     Err(FileError::new(&self.target, FileFault::Exists))
@@ -117,18 +118,6 @@ impl StagedFile {
     /// Makes it durable.
     pub fn finish(self) -> Result<(), FileError> {
         self.file.sync_all().map_err(FileError::io(&self.path))
-    }
-}
-
-/// Gives a folder a name that nothing bears yet. NFS, for one, cannot be asked to replace nothing; there a folder replaces what
-/// it can: an empty folder.
-fn rename_new(from: &Path, to: &Path) -> rustix::io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS) => match renameat(CWD, from, CWD, to) {
-            Err(Errno::NOTDIR) => Err(Errno::EXIST),
-            done => done,
-        },
-        done => done,
     }
 }
 
@@ -184,6 +173,28 @@ pub fn sweep_files(folder: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// The folder at a path, or the nearest above it that is there.
+pub fn nearest(path: &Path) -> Result<Folder, FileError> {
+    match Folder::open(path) {
+        Err(FileError { fault: FileFault::Missing, .. }) => nearest(parent(path)),
+        there => there,
+    }
+}
+
+/// Makes a folder that everybody may read, and those above it that are missing; leaves alone one that is there.
+pub fn make_public(folder: &Path) -> Result<Folder, FileError> {
+    match Folder::open(folder) {
+        Err(FileError { fault: FileFault::Missing, .. }) => {}
+        there => return there,
+    }
+    let above = make_public(parent(folder))?;
+    match folder.file_name() {
+        Some(name) => above.public_subfolder(name),
+        // It ends with `..`, and is there by now.
+        None => Folder::open(folder),
+    }
+}
+
 fn is_aside(entry: &fs::DirEntry) -> bool {
     entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes())
 }
@@ -207,17 +218,12 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A release is public, whatever the umask of whoever made it.
-fn publicly(path: &Path, mode: u32) -> Result<(), FileError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(FileError::io(path))
-}
-
 /// Removes the folders aside that no process holds.
 fn sweep(parent: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(parent).map_err(FileError::io(parent))? {
         let entry = entry.map_err(FileError::io(parent))?;
         if is_aside(&entry) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let left_behind = File::open(entry.path()).is_ok_and(|folder| flock(&folder, TRY).is_ok());
+            let left_behind = Folder::open(&entry.path()).and_then(|folder| hold_folder(&folder)).is_ok();
             if left_behind {
                 // Somebody else's, if it stays.
                 let _ = fs::remove_dir_all(entry.path());
@@ -231,37 +237,28 @@ fn sync_folder(path: &Path) -> Result<(), FileError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(FileError::io(path))
 }
 
-fn sync_folders(path: &Path) -> Result<(), FileError> {
-    for entry in fs::read_dir(path).map_err(FileError::io(path))? {
-        let entry = entry.map_err(FileError::io(path))?;
-        if entry.file_type().map_err(FileError::io(path))?.is_dir() {
-            sync_folders(&entry.path())?;
+fn sync_folders(folder: &Folder) -> Result<(), FileError> {
+    for name in folder.names(usize::MAX)? {
+        if let Some(below) = below(folder, &name)? {
+            sync_folders(&below)?;
         }
     }
-    sync_folder(path)
+    folder.sync()
 }
 
 /// Whether two folders hold the same files with the same bytes.
-fn same_tree(ours: &Path, other: &Path) -> io::Result<bool> {
-    let names = |path: &Path| -> io::Result<Vec<_>> {
-        let mut names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
-        names.sort();
-        Ok(names)
-    };
-    if !fs::symlink_metadata(other)?.is_dir() {
-        return Ok(false);
+fn same_tree(ours: &Folder, other: &Folder) -> Result<bool, FileError> {
+    let names = ours.names(usize::MAX)?;
+    match other.names(names.len()) {
+        Ok(others) if others == names => {}
+        Ok(_) | Err(FileError { fault: FileFault::TooMany { .. }, .. }) => return Ok(false),
+        Err(error) => return Err(error),
     }
-    let ours_in_order = names(ours)?;
-    if ours_in_order != names(other)? {
-        return Ok(false);
-    }
-    for name in ours_in_order {
-        let (left, right) = (ours.join(&name), other.join(&name));
-        let (left_is, right_is) = (fs::symlink_metadata(&left)?, fs::symlink_metadata(&right)?);
-        let same = if left_is.is_dir() {
-            same_tree(&left, &right)?
-        } else {
-            right_is.is_file() && left_is.len() == right_is.len() && same_bytes(&left, &right)?
+    for name in names {
+        let same = match (below(ours, &name)?, below(other, &name)?) {
+            (Some(ours), Some(other)) => same_tree(&ours, &other)?,
+            (None, None) => same_bytes(ours, other, &name)?,
+            _ => false,
         };
         if !same {
             return Ok(false);
@@ -270,16 +267,23 @@ fn same_tree(ours: &Path, other: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn same_bytes(left: &Path, right: &Path) -> io::Result<bool> {
-    let mut left = io::BufReader::new(File::open(left)?).bytes();
-    let mut right = io::BufReader::new(File::open(right)?).bytes();
-    loop {
-        match (left.next().transpose()?, right.next().transpose()?) {
-            (None, None) => return Ok(true),
-            (one, other) if one == other => {}
-            _ => return Ok(false),
-        }
+/// The folder `name` in another; nothing where that is no folder.
+fn below(folder: &Folder, name: &OsStr) -> Result<Option<Folder>, FileError> {
+    match folder.subfolder(name) {
+        Ok(below) => Ok(Some(below)),
+        Err(FileError { fault: FileFault::Kind { .. }, .. }) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+fn same_bytes(ours: &Folder, other: &Folder, name: &OsStr) -> Result<bool, FileError> {
+    let ours = ours.file(name)?;
+    let other = match other.file(name) {
+        Ok(other) if other.size() == ours.size() => other,
+        Ok(_) | Err(FileError { fault: FileFault::Kind { .. }, .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    ours.has_bytes_of(other)
 }
 
 #[cfg(test)]
@@ -318,6 +322,55 @@ mod tests {
         let modes = ["one", "one/file", "one/deep", "one/deep/er"]
             .map(|path| fs::metadata(temp.path().join(path)).expect("there").permissions().mode() & 0o777);
         assert_eq!(modes, [0o755, 0o644, 0o755, 0o755]);
+    }
+
+    #[test]
+    fn what_is_put_in_the_place_of_a_folder_is_not_written_to() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let (private, stolen, target) =
+            (temp.path().join("private"), temp.path().join("stolen"), temp.path().join("one"));
+        make_private(&private).expect("made");
+        let folder = staged(&target, b"1");
+        fs::rename(folder.aside.path(), &stolen).expect("taken away");
+        std::os::unix::fs::symlink(&private, folder.aside.path()).expect("linked");
+        folder.write("after", b"2").expect("written");
+        folder.write("deep/after", b"2").expect("written");
+        // Whoever can do that can give its name to what he likes.
+        folder.publish().expect("renamed");
+        assert_eq!(fs::read_link(&target).expect("the link"), private);
+        assert_eq!(fs::read_dir(&private).expect("read").count(), 0);
+        assert_eq!(fs::metadata(&private).expect("there").permissions().mode() & 0o777, 0o700);
+        assert!(stolen.join("after").exists() && stolen.join("deep/after").exists());
+    }
+
+    #[test]
+    fn only_the_same_files_are_the_same_folder() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let target = temp.path().join("release");
+        let there = |change: &dyn Fn(&Path)| {
+            staged(&target, b"1").publish().expect("new");
+            change(&target);
+            let again = staged(&target, b"1").publish();
+            fs::remove_dir_all(&target).or_else(|_| fs::remove_file(&target)).expect("removed");
+            again.map_err(|error| error.fault)
+        };
+        assert!(matches!(there(&|_| {}), Ok(false)));
+        let changes: [&dyn Fn(&Path); 5] = [
+            &|path| fs::write(path.join("file"), b"2").expect("written"),
+            &|path| fs::write(path.join("more"), b"").expect("written"),
+            &|path| fs::remove_dir_all(path.join("deep/er")).expect("removed"),
+            &|path| {
+                fs::rename(path.join("file"), temp.path().join("moved")).expect("moved");
+                std::os::unix::fs::symlink("../moved", path.join("file")).expect("linked");
+            },
+            &|path| {
+                fs::rename(path, temp.path().join("elsewhere")).expect("moved");
+                std::os::unix::fs::symlink("elsewhere", path).expect("linked");
+            },
+        ];
+        for change in changes {
+            assert!(matches!(there(change), Err(FileFault::Exists)));
+        }
     }
 
     #[test]

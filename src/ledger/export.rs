@@ -1,11 +1,9 @@
 //! The log as files for any web server, and the check of such files, which may come back from L.
 
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{BadLog, Ledger, LedgerError, Result};
-use crate::files::{FileError, FileFault, Folder, InputFile, hold_folder, parent, replace, sweep_files};
+use crate::files::{FileError, FileFault, Folder, InputFile, hold_folder};
 use crate::tlog::checkpoint::{BadCheckpoint, Checkpoint};
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
 use crate::tlog::tile::{CHECKPOINT, Tile, bundle};
@@ -133,15 +131,13 @@ impl Ledger {
     /// was writing when it was killed are removed.
     pub fn export(
         &self,
-        folder: &Path,
+        folder: &Folder,
         key: &VerifierKey,
         head: &Checkpoint,
         note: &str,
     ) -> Result<Exported, ExportError> {
-        let path = folder.join(CHECKPOINT);
-        public_folder(folder)?;
         let _held = hold_folder(folder)?;
-        let before = match InputFile::open(&path) {
+        let before = match folder.file(CHECKPOINT) {
             Ok(file) => Some(self.own_checkpoint(file, key, self.size()?)?.size),
             Err(FileError { fault: FileFault::Missing, .. }) => None,
             Err(error) => return Err(error.into()),
@@ -150,19 +146,20 @@ impl Ledger {
         if let Some(size) = before.filter(|before| *before > head.size) {
             return Ok(Exported { before, size, files: 0 });
         }
-        sweep_files(folder)?;
-        let (mut files, mut into) = (0, folder.to_owned());
+        folder.sweep()?;
+        let (mut files, mut into, mut at) = (0, folder.again()?, String::new());
         for tile in Tile::grown(before.unwrap_or(0), head.size) {
-            let path = folder.join(tile.path());
-            if parent(&path) != into {
-                into = parent(&path).to_owned();
-                public_folder(&into)?;
-                sweep_files(&into)?;
+            let path = tile.path();
+            let (above, name) = path.rsplit_once('/').expect("every file is below `tile`");
+            if above != at {
+                into = above.split('/').try_fold(folder.again()?, |folder, name| folder.public_subfolder(name))?;
+                into.sweep()?;
+                at = above.to_owned();
             }
-            replace(&path, &self.tile(tile)?, 0o644)?;
+            into.replace(name, &self.tile(tile)?, 0o644)?;
             files += 1;
         }
-        replace(&path, note.as_bytes(), 0o644)?;
+        folder.replace(CHECKPOINT, note.as_bytes(), 0o644)?;
         Ok(Exported { before, size: head.size, files })
     }
 
@@ -212,19 +209,4 @@ pub(super) fn checkpoint_in(file: InputFile, key: &VerifierKey) -> Result<Checkp
     let path = file.path().to_owned();
     let note = file.read_whole(LARGEST_NOTE as u64)?;
     Checkpoint::open(&note, key).map_err(|fault| ExportError::Checkpoint { path, fault })
-}
-
-/// Makes a folder that everybody may read, and those above it, durable each.
-fn public_folder(path: &Path) -> Result<(), FileError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let above = parent(path);
-    public_folder(above)?;
-    let make = || {
-        fs::create_dir(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-        File::open(above)?.sync_all()
-    };
-    make().map_err(FileError::io(path))
 }

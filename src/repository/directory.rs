@@ -44,9 +44,9 @@ impl Inbox {
         self.folder.is_same_as(&Folder::open(releases)?)
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
+    /// Its folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// Whether it is something else than an inbox: releases, or one release.
@@ -72,7 +72,7 @@ impl Inbox {
 
     /// Begins a submission called `name`: it appears when it is published.
     pub fn stage(&self, name: &str) -> Result<StagedFolder, FileError> {
-        StagedFolder::new(&self.folder.path().join(name))
+        StagedFolder::new_in(&self.folder, name)
     }
 
     /// The list of the submission `name`, which says which release it is; nothing where there is no submission.

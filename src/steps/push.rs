@@ -208,7 +208,7 @@ pub fn push(
     }
     let inbox = open_inbox(home)?;
     let name = release.name();
-    let folder = real_path(inbox.path())?.join(&name);
+    let folder = real_path(inbox.folder().path())?.join(&name);
     let new = match inbox.list(&name) {
         Ok(Some(list)) if Sha256::of(&list) == release.sums => false,
         Ok(None) => copy(release, &inbox, home, now, progress)?,
@@ -230,6 +230,7 @@ fn open_inbox(home: &Home) -> Result<Inbox, PushError> {
     let path = home.inbox().ok_or(PushError::NoInbox)?;
     let inbox = Inbox::open(&path)?;
     if inbox.is_mistaken() { Err(PushError::NotAnInbox(path)) } else { Ok(inbox) }
+    home.refuse_within(inbox.folder())?;
 }
 
 /// Copies a release, each file in the read that verifies it. Returns whether it is new: another run may have been faster.
@@ -366,9 +367,10 @@ fn reason(bytes: &[u8]) -> String {
 pub fn export_log(home: &Home, lock: &HomeLock, ledger: &Ledger) -> Result<Option<(PathBuf, Exported)>, PushError> {
     let _held: &HomeLock = lock;
     let Some(folder) = home.exported_log() else { return Ok(None) };
-    Folder::open(&folder)?;
+    let open = Folder::open(&folder)?;
+    home.refuse_within(&open)?;
     let head = ledger.head()?;
     let note = head.sign(&home.log_key()?);
-    let done = ledger.export(&folder, &home.config.log_key, &head, &note)?;
+    let done = ledger.export(&open, &home.config.log_key, &head, &note)?;
     Ok(Some((folder, done)))
 }

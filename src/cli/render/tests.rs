@@ -144,6 +144,7 @@ fn home_errors() -> Vec<HomeError> {
         HomeError::Exists(path()),
         HomeError::Open { path: path(), mode: 0o755, wanted: 0o700 },
         HomeError::Owner { path: path(), owner: 1000 },
+        HomeError::Within(path()),
         HomeError::Busy(path()),
         HomeError::NoSuchGrant(text()),
         HomeError::AmbiguousGrant(text()),

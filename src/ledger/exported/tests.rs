@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
+use crate::files::make_public;
 use crate::ledger::Ledger;
 use crate::tlog::note::SignerKey;
 use crate::tlog::tile::bundle;
@@ -159,12 +160,13 @@ fn what_the_ledger_exports_is_read() {
     let at = Timestamp::from_unix(0);
     ledger.begin(at, &key.public()).expect("begun");
     let folder = temp.path().join("exported");
+    let open = make_public(&folder).expect("made");
     for size in [1, 3] {
         while ledger.size().expect("a size") < size {
             ledger.append(at, Event::GrantRevoked { grant: GrantId::of(b"g"), reason: None }).expect("appended");
         }
         let head = ledger.head().expect("its head");
-        ledger.export(&folder, &key.public(), &head, &head.sign(&key)).expect("exported");
+        ledger.export(&open, &key.public(), &head, &head.sign(&key)).expect("exported");
         assert_eq!(ExportedLog::open(&folder, key.public()).expect("a log").verify(&[]).expect("whole"), &head);
     }
 }
