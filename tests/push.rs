@@ -438,11 +438,17 @@ fn a_refusal_cannot_fill_the_log_or_steer_the_terminal() {
     fs::write(&note, vec![b'x'; 70_000]).expect("a note");
     push(&world).ok().says("`foo-1.2.3.refused` is larger than").says("it was not logged");
     // Another reason each time.
-    for number in 0..100 {
+    for number in 0..99 {
         fs::write(&note, format!("reason {number}")).expect("a note");
         push(&world).ok();
     }
+    fs::write(&note, "one more").expect("a note");
+    push(&world).ok().says("`foo-1.2.3.refused` gives yet another reason, after 100; it was not logged");
     assert_eq!(verdicts(&world).len(), 100);
+    // Nor can it hide that the release was admitted in the end.
+    world.admit().ok();
+    push(&world).ok().says("admitted at");
+    assert_eq!(verdicts(&world).len(), 101);
 }
 
 /// A note on what somebody else put there under the same name.

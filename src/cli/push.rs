@@ -115,8 +115,17 @@ impl Told {
         if waiting.is_empty() && self.pushed.is_empty() && self.not_pushed.is_empty() {
             output.line("nothing waits to be pushed, and the location has told of each release");
         }
+        let inbox = push::open_inbox(home)?;
         for release in waiting {
-            let said = push::hear(&release, home, lock, ledger, now)?;
+            let said = match push::hear(&release, &inbox, lock, ledger, now) {
+                Ok(said) => said,
+                // What is wrong with one keeps none of the others waiting.
+                Err(error) => {
+                    output.line(format!("{}: what the location says is not known, {error}", release.name()));
+                    self.failed.get_or_insert(error.into());
+                    continue;
+                }
+            };
             if said.is_empty() {
                 output.line(format!("{}: nothing new from the location", release.name()));
             }

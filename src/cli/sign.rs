@@ -192,7 +192,7 @@ fn deliver(
     }
     let pushed = push::push(release, home, lock, ledger, now, &mut Bar::new())?;
     output.line(format!("  pushed     {}", pushed.folder.display()));
-    match push::hear(release, home, lock, ledger, now) {
+    match push::open_inbox(home).and_then(|inbox| push::hear(release, &inbox, lock, ledger, now)) {
         Ok(said) => said.iter().for_each(|heard| output.line(format!("  location   {}", told(heard)))),
         // The next `push` asks again.
         Err(fault) => output.warn(&format!("what the location says of it was not noted: {fault}")),

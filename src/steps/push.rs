@@ -226,11 +226,12 @@ pub fn push(
     Ok(Pushed { folder, new })
 }
 
-fn open_inbox(home: &Home) -> Result<Inbox, PushError> {
+/// Opens the inbox that the configuration names.
+pub fn open_inbox(home: &Home) -> Result<Inbox, PushError> {
     let path = home.inbox().ok_or(PushError::NoInbox)?;
     let inbox = Inbox::open(&path)?;
-    if inbox.is_mistaken() { Err(PushError::NotAnInbox(path)) } else { Ok(inbox) }
     home.refuse_within(inbox.folder())?;
+    if inbox.is_mistaken() { Err(PushError::NotAnInbox(path)) } else { Ok(inbox) }
 }
 
 /// Copies a release, each file in the read that verifies it. Returns whether it is new: another run may have been faster.
@@ -265,16 +266,15 @@ fn copy(
 /// Logs what L says of a release, unless that was logged before.
 pub fn hear(
     release: &Release,
-    home: &Home,
+    inbox: &Inbox,
     lock: &HomeLock,
     ledger: &mut Ledger,
     now: Timestamp,
 ) -> Result<Vec<Heard>, PushError> {
     let _held: &HomeLock = lock;
-    let inbox = open_inbox(home)?;
     let mut known = verdicts(release, ledger)?;
     let mut heard = Vec::new();
-    for said in [admission(release, &inbox)?, refusal(release, &inbox)?].into_iter().flatten() {
+    for said in [admission(release, inbox)?, refusal(release, inbox)?].into_iter().flatten() {
         let verdict = match said {
             Ok(verdict) => verdict,
             Err(dubious) => {
@@ -282,11 +282,18 @@ pub fn hear(
                 continue;
             }
         };
-        if known.len() < MOST_VERDICTS && !known.iter().any(|known| is_same(known, &verdict)) {
-            known.push(verdict.clone());
-            let index = ledger.append(now, Event::Admission { intent: release.intent, result: verdict.clone() })?;
-            heard.push(Heard::Logged(index, verdict));
+        if known.iter().any(|known| is_same(known, &verdict)) {
+            continue;
         }
+        // That it was admitted is logged once at the most.
+        if known.len() >= MOST_VERDICTS && matches!(verdict, Verdict::Refused { .. }) {
+            let fault = format!("gives yet another reason, after {MOST_VERDICTS}");
+            heard.push(Heard::Dubious { file: format!("{}.refused", release.name()), fault });
+            continue;
+        }
+        known.push(verdict.clone());
+        let index = ledger.append(now, Event::Admission { intent: release.intent, result: verdict.clone() })?;
+        heard.push(Heard::Logged(index, verdict));
     }
     Ok(heard)
 }
