@@ -30,7 +30,7 @@ mod host {
     pub(super) use crate::domain::release::Coverage;
     pub(super) use crate::home::HomeError;
     pub(super) use crate::ledger::{BadLog, ExportError, LedgerError, LedgerFault};
-    pub(super) use crate::openpgp::{KeyTrouble, MakeError};
+    pub(super) use crate::openpgp::{BadSignature, KeyTrouble, MakeError};
     pub(super) use crate::ssh::BadSshSignature;
     pub(super) use crate::steps::approve::{ApproveError, BadApproval};
     pub(super) use crate::steps::build::BuildError;
@@ -670,9 +670,16 @@ fn push(error: &PushError) -> Advice {
         }
         PushError::Release(ReleaseError::Copy(_) | ReleaseError::File(FileError { fault: FileFault::Io(_), .. }))
         | PushError::File(_)
-        | PushError::Export(ExportError::File(_)) => {
+        | PushError::Export(ExportError::File(_) | ExportError::Strange(_)) => {
             hint(Trouble, "when this is mended, run `countersign push`: the token is not needed")
         }
+        PushError::Release(ReleaseError::Signature { fault: BadSignature::Future { .. }, .. }) => {
+            hint(Trouble, "set the clock of this host, then run `countersign push`: the token is not needed")
+        }
+        PushError::Release(ReleaseError::Signature { fault: BadSignature::Key(_), .. }) => hint(
+            Refused,
+            "the location would not admit it either; `countersign key extend` helps if the key has expired and was not revoked",
+        ),
         PushError::Release(_) | PushError::Exchanged(_) => hint(
             Refused,
             "it was changed after it was signed: make it again with the same `sign` and another `-o`, without the token",
@@ -722,6 +729,9 @@ fn export(error: &ExportError) -> Advice {
     match error {
         ExportError::Ledger(error) => ledger(error),
         ExportError::File(error) => file(error, Usage),
+        ExportError::Strange(_) => {
+            hint(Usage, "find out who put that there; then get another copy, or remove it and export the log again")
+        }
         ExportError::Checkpoint { .. }
         | ExportError::Forked { .. }
         | ExportError::Longer { .. }

@@ -173,13 +173,15 @@ impl Folder {
         let mut random = [0; 8];
         getrandom::fill(&mut random).expect("the operating system has random bytes");
         let aside = format!("{ASIDE}{:016x}", u64::from_ne_bytes(random));
-        let mut file = self.create(&aside, mode)?;
+        let path = self.path.join(name);
+        // Its name is nothing that anybody could look for.
+        let mut file = self.create(&aside, mode).map_err(|error| FileError::new(&path, error.fault))?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         let renamed = written.and_then(|()| Ok(renameat(&self.handle, &aside, &self.handle, name)?));
         renamed.map_err(|error| {
             // What went wrong first matters more.
             let _ = unlinkat(&self.handle, &aside, AtFlags::empty());
-            FileError::io(&self.path.join(name))(error)
+            FileError::io(&path)(error)
         })?;
         self.sync()
     }

@@ -105,6 +105,9 @@ pub enum ExportError {
         /// Its size.
         size: u64,
     },
+    /// Something else where a file or a folder of it should be.
+    #[error(transparent)]
+    Strange(FileError),
     /// Entries that are no log of ours, or not the one that others know.
     #[error(transparent)]
     Log(#[from] BadLog),
@@ -120,6 +123,7 @@ impl From<FileError> for ExportError {
     fn from(error: FileError) -> Self {
         match error.fault {
             FileFault::Missing => Self::Missing(error.path),
+            FileFault::Kind { .. } => Self::Strange(error),
             _ => Self::File(error),
         }
     }
