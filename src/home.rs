@@ -177,8 +177,11 @@ pub enum HomeError {
 impl Home {
     /// Opens the home at `path`; refuses one that others than its owner could read or change.
     pub fn open(path: &Path) -> Result<Self, HomeError> {
-        if !path.join(CONFIG).exists() {
-            return Err(HomeError::Missing(path.to_owned()));
+        match path.join(CONFIG).try_exists() {
+            Ok(true) => {}
+            // Somebody else's home shows nothing: whose it is, or where the way to it ends, is told below.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            Ok(false) | Err(_) => return Err(HomeError::Missing(path.to_owned())),
         }
         let path = &fs::canonicalize(path).map_err(FileError::io(path))?;
         check_private(path)?;

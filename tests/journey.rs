@@ -4,12 +4,12 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
 use common::tokens::{PIN, write_secret};
 use common::world::{USER_ID, World, write_private};
-use common::{can_travel, copy, copy_tree, have, listing, openpgp, tool, tree};
+use common::{Arguments, can_travel, copy, copy_tree, have, listing, openpgp, tool, tool_refuses, tree};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o7777
@@ -882,6 +882,37 @@ fn the_release_key_is_looked_at() {
         let armoured = world.host(&[&"key", &"export"]).ok().stdout;
         assert!(armoured.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----"), "{armoured}");
     }
+}
+
+/// Who runs the program as the wrong user is not told to set up what is there.
+#[test]
+fn a_home_that_may_not_be_looked_into_is_not_missing() {
+    let world = World::ready();
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root && !have(&["setpriv"]) {
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_countersign");
+    // Root may look into every folder, unless that is taken from it.
+    let (starter, before): (_, Arguments<'_>) = match is_root {
+        true => ("setpriv", &[&"--bounding-set=-all", &"--inh-caps=-all", &program]),
+        false => (program, &[]),
+    };
+    let outer = world.at("outer");
+    let home = outer.join("home");
+    fs::create_dir(&outer).expect("made");
+    copy_tree(&world.home(), &home);
+    let status = || tool_refuses(starter, &[before, &[&"--home", &home, &"status"]].concat(), &world.at(""));
+    if is_root {
+        chown(&home, Some(65534), None).expect("given away");
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).expect("closed");
+        let said = status();
+        assert!(said.code == 2 && said.stderr.contains("belongs to user 65534"), "{said:?}");
+    }
+    fs::set_permissions(&outer, fs::Permissions::from_mode(0o000)).expect("closed");
+    let said = status();
+    fs::set_permissions(&outer, fs::Permissions::from_mode(0o700)).expect("opened");
+    assert!(said.code == 2 && said.stderr.contains("Permission denied"), "{said:?}");
 }
 
 // ---- The location ----
