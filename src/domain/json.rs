@@ -31,8 +31,12 @@ pub fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Resul
     Ok(items.into_iter().map(|Object(item)| item).collect())
 }
 
-/// Reads bytes that hold one object and nothing else.
+/// Reads bytes that hold one object and nothing else. What stands there in the place of an object is not repeated: it may be a
+/// PIN, whose file was named by mistake.
 pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err("there is no JSON object in it".to_owned());
+    }
     serde_json::from_slice(bytes).map(|Object(value)| value).map_err(said)
 }
 
@@ -75,6 +79,14 @@ mod tests {
             ["[1]", "[1,[]]", r#"{"a":1,"more":[[2]]}"#, r#"{"a":1,"a":1}"#, r#"{"a":1,"b":1}"#, r#"{"a":1} 2"#, ""]
         {
             assert!(parse::<Pair>(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_an_object_is_not_repeated() {
+        for pin in ["13572468", "\"13572468\"", " 13572468\n"] {
+            let said = parse::<Pair>(pin.as_bytes()).expect_err("no object");
+            assert!(!said.contains("1357"), "{said}");
         }
     }
 
