@@ -884,6 +884,17 @@ fn the_release_key_is_looked_at() {
     }
 }
 
+#[test]
+fn a_certificate_is_written_over_by_its_next_export_and_nothing_else_is() {
+    let world = World::ready();
+    let export = |name| world.host(&[&"key", &"export", &"--binary", &"-o", &world.at(name)]);
+    export("release.pgp").ok();
+    export("release.pgp").ok();
+    write_private(&world.at("pin"), b"13572468\n");
+    export("pin").usage("exists already");
+    assert_eq!(fs::read(world.at("pin")).expect("still there"), b"13572468\n");
+}
+
 /// Who runs the program as the wrong user is not told to set up what is there.
 #[test]
 fn a_home_that_may_not_be_looked_into_is_not_missing() {

@@ -8,10 +8,11 @@ use serde_json::json;
 
 use super::init::{Validity, validity};
 use super::prompt::Terminal;
+use super::read_certificate;
 use super::render::{CliError, Output};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, replace};
+use crate::files::{FileError, FileFault, replace};
 use crate::home::{Home, HomeError};
 use crate::openpgp::SigningKey;
 use crate::steps::release_key;
@@ -228,7 +229,14 @@ fn export(binary: bool, file: Option<PathBuf>, home: &Home) -> Result<(), CliErr
         false => home.certificate.armored().into_bytes(),
     };
     match file {
-        Some(path) => Ok(replace(&path, &bytes, 0o644)?),
+        Some(path) => {
+            // It may be exported anew when it was extended; nothing else is written over.
+            match read_certificate(&path) {
+                Ok(_) | Err(CliError::File(FileError { fault: FileFault::Missing, .. })) => {}
+                Err(_) => return Err(FileError { path, fault: FileFault::Exists }.into()),
+            }
+            Ok(replace(&path, &bytes, 0o644)?)
+        }
         None if binary && std::io::stdout().is_terminal() => {
             Err(CliError::Usage("binary data is not for a terminal: name a file with `-o`".to_owned()))
         }
