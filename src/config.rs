@@ -130,6 +130,14 @@ pub enum ConfigFault {
         /// The known key that is most like it.
         nearest: String,
     },
+    /// A key of the top level that stands in a table.
+    #[error("has `{key}` below `{title}`, where it does not belong: move it up, before the first table")]
+    Misplaced {
+        /// The key.
+        key: String,
+        /// The table's title.
+        title: &'static str,
+    },
     /// A place of L's that is the home, or in it: what stands in the home is for its owner alone.
     #[error("has a `repository.{key}` in the home itself: `{}`", path.display())]
     InHome {
@@ -183,6 +191,7 @@ impl Config {
         };
         let table: toml::Table = text.parse().map_err(malformed)?;
         check_keys(&table, "", &KEYS).map_err(fail)?;
+        check_places(&table).map_err(fail)?;
         if let Some(repository) = table.get("repository").and_then(toml::Value::as_table) {
             check_keys(repository, "repository.", &REPOSITORY_KEYS).map_err(fail)?;
         }
@@ -226,6 +235,19 @@ fn check_keys(table: &toml::Table, above: &str, known: &[&str]) -> Result<(), Co
     let likeness = |known: &&&str| (strsim::jaro_winkler(known, key) * 1000.0) as u32;
     let nearest = known.iter().max_by_key(likeness).expect("there are keys");
     Err(ConfigFault::UnknownKey { key: format!("{above}{key}"), nearest: format!("{above}{nearest}") })
+}
+
+/// Refuses a key of the top level in one of the tables, which stand at the end: whoever appends it has put it there.
+fn check_places(table: &toml::Table) -> Result<(), ConfigFault> {
+    let repository = table.get("repository").and_then(toml::Value::as_table);
+    let approvers = table.get("approver").and_then(toml::Value::as_array).into_iter().flatten();
+    let approvers = approvers.filter_map(toml::Value::as_table).map(|table| ("[[approver]]", table));
+    for (title, table) in repository.map(|table| ("[repository]", table)).into_iter().chain(approvers) {
+        if let Some(key) = table.keys().find(|key| KEYS.contains(&key.as_str())) {
+            return Err(ConfigFault::Misplaced { key: key.clone(), title });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -287,6 +309,15 @@ mod tests {
         assert_eq!(error, "configuration `config.toml` has an unknown key `valid_fro`; did you mean `valid_for`?");
         let error = parse(&format!("{}\n[repository]\ninbx = \"in\"\n", template())).expect_err("refused");
         assert!(error.ends_with("has an unknown key `repository.inbx`; did you mean `repository.inbox`?"), "{error}");
+    }
+
+    #[test]
+    fn a_key_of_the_top_level_that_was_appended_to_a_table_is_refused_with_its_place() {
+        let alice = "[[approver]]\nname = \"alice\"\nopenpgp = [\"alice.asc\"]\n";
+        for (table, title) in [("[repository]\ninbox = \"/in\"\n", "[repository]"), (alice, "[[approver]]")] {
+            let error = parse(&format!("{}\n{table}approvals = 1\n", template())).expect_err("refused");
+            assert!(error.contains(&format!("has `approvals` below `{title}`")), "{error}");
+        }
     }
 
     #[test]
