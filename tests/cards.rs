@@ -409,7 +409,7 @@ fn the_log_counts_what_failed() {
 #[test]
 fn one_card_must_fit() {
     let Some(world) = World::with_readers() else { return };
-    world.host(&[&"key", &"list"]).ok().says("no key is visible");
+    world.host(&[&"key", &"list"]).ok().says("no token in reach shows a key");
     world.init().stops(3, "no token fits `card:`; present: none").says("insert the card");
 
     let Some(first) = world.reader().insert(Slot::First, &["--serial", "00000001"]) else { return };

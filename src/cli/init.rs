@@ -31,7 +31,7 @@ Examples:
       --token 'pkcs11:token=release?module-path=/PATH/TO/module.so'")]
 pub(super) struct Init {
     /// The token: `card:`, `card:MANUFACTURER:SERIAL`, or a PKCS#11 URI (RFC 7512); `pin-source=` in it says where the
-    /// PIN comes from [default: the terminal]
+    /// PIN comes from; without it, the terminal is asked
     #[arg(long, value_name = "URI")]
     token: String,
     /// Make a key pair of this kind on the token

@@ -133,7 +133,7 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
         }));
     }
     if values.is_empty() {
-        output.line("no key is visible there without a PIN");
+        output.line("no token in reach shows a key without a PIN");
     }
     output.value(json!({ "keys": values }));
     Ok(())

@@ -104,7 +104,7 @@ pub(super) enum CliError {
     #[error("neither $HOME nor $XDG_DATA_HOME says where the signing host's home is")]
     Nowhere,
     #[cfg(feature = "host")]
-    #[error("`{0}` is neither a grant's file nor at least eight digits of its id")]
+    #[error("`{0}` is neither a file that is there nor at least eight digits of a grant's id")]
     NoGrant(String),
     #[cfg(feature = "host")]
     #[error("the log has no entry {0}")]
@@ -311,7 +311,7 @@ fn file(error: &FileError, missing: Code) -> Advice {
         FileFault::Missing | FileFault::Kind { .. } | FileFault::TooLarge { .. } | FileFault::TooMany { .. } => {
             (missing, None)
         }
-        FileFault::Exists => hint(Usage, "move it away, or name another place with `-o`"),
+        FileFault::Exists => hint(Usage, "move it away, or name another place"),
         FileFault::Busy => hint(Trouble, "run the same command again when it is done"),
         FileFault::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
             hint(Trouble, "make room and run the same command again: nothing is lost")
@@ -453,9 +453,10 @@ fn ledger(error: &LedgerError) -> Advice {
         | LedgerFault::UnknownGrant(_)
         | LedgerFault::Database(_)
         | LedgerFault::Reserve(_)
-        | LedgerFault::Io(_) => {
-            hint(Trouble, "check the disk, then run the same command again; never delete the ledger")
-        }
+        | LedgerFault::Io(_) => hint(
+            Trouble,
+            "check the disk, and that it is not full; then run the same command again; never delete the ledger",
+        ),
     }
 }
 
@@ -566,7 +567,7 @@ fn evidence(error: &EvidenceError) -> Advice {
             "wait for more builders, or compare what each built with `countersign grants diff GRANT --from DIR`",
         ),
         EvidenceError::Digest { .. } => {
-            hint(Refused, "fetch the build again; if it stays so, it was changed after M attested it")
+            hint(Refused, "fetch the build again; if it stays so, it was changed after the builder attested it")
         }
         EvidenceError::ByOther { .. } => hint(Refused, "put what each builder made into the folder of its own name"),
         EvidenceError::List(BadList::Empty) | EvidenceError::Name { .. } => hint(
