@@ -277,7 +277,7 @@ fn advice(error: &CliError) -> Advice {
         #[cfg(feature = "host")]
         CliError::Make(error) => make(error),
         #[cfg(feature = "host")]
-        CliError::Demo(_) => (Trouble, None),
+        CliError::Demo(status) => (if status.code() == Some(2) { Usage } else { Trouble }, None),
         #[cfg(feature = "host")]
         CliError::Grant(error) => grant(error),
         #[cfg(feature = "host")]
