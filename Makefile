@@ -46,7 +46,7 @@ faults: cargo ## every fault, kill and race that a signing run must survive; tel
 	COUNTERSIGN_FAULTS=all cargo test --locked --test faults -- --nocapture --test-threads=1
 
 # The ledger grows in memory: by 9 GB for the ten million.
-bench: cargo ## what the log costs as it grows to ENTRIES (ten million, some 40 minutes); draws PLOT, docs/explanation/scale.svg
+bench: cargo ## what the log costs as it grows to ENTRIES (ten million, some 20 minutes); draws PLOT, docs/explanation/scale.svg
 	cargo bench --locked --profile $(PROFILE) --bench ledger -- --entries $(ENTRIES) --plot $(PLOT)
 
 lint: export RUSTDOCFLAGS := -D warnings
