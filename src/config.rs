@@ -146,6 +146,9 @@ pub enum ConfigFault {
         /// The folder.
         path: PathBuf,
     },
+    /// L's inbox and the folder of the log are one, or one stands in the other: each has names that mean something else there.
+    #[error("has `repository.inbox` and `repository.log` in one another: each needs a folder of its own")]
+    Nested,
     /// Not a domain.
     #[error("has a `notation_domain` that is not a domain name: `{0}`")]
     Domain(String),

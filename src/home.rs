@@ -469,14 +469,20 @@ fn approvers(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
 
 /// What is pushed is for everybody to read: in the home it would make the home one that is refused.
 fn check_repository(home: &Path, config: &Config) -> Result<(), ConfigError> {
-    let repository = &config.repository;
-    for (key, place) in [("inbox", &repository.inbox), ("log", &repository.log)] {
-        let place = place.as_ref().map(|place| from_home(home, place));
-        if let Some(path) = place.filter(|place| place.starts_with(home)) {
-            return Err(ConfigError { path: home.join(CONFIG), fault: ConfigFault::InHome { key, path } });
+    let fail = |fault| ConfigError { path: home.join(CONFIG), fault };
+    let place = |place: &Option<PathBuf>| place.as_ref().map(|place| from_home(home, place));
+    let (inbox, log) = (place(&config.repository.inbox), place(&config.repository.log));
+    for (key, place) in [("inbox", &inbox), ("log", &log)] {
+        if let Some(path) = place.as_ref().filter(|place| place.starts_with(home)) {
+            return Err(fail(ConfigFault::InHome { key, path: path.clone() }));
         }
     }
-    Ok(())
+    match (inbox, log) {
+        (Some(inbox), Some(log)) if inbox.starts_with(&log) || log.starts_with(&inbox) => {
+            Err(fail(ConfigFault::Nested))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where a place is that the configuration names: its path without `..`, by the text alone, since a mount may take long to

@@ -8,9 +8,10 @@ mod common;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use common::world::{PROJECT, VERSION, World};
+use common::world::{PROJECT, VERSION, World, write_private};
 use common::{Arguments, Said, have, listing};
 use countersign::domain::time::Timestamp;
 use insta::assert_snapshot;
@@ -239,6 +240,16 @@ fn paths_need_not_be_text() {
     world.host(&[&"log", &"export", &odd("exported")]).ok();
     world.host(&[&"log", &"prove", &release.join("foo.txt"), &"-o", &odd("proof")]).ok();
     world.countersign(&[&"build-key", &"-o", &odd("enrolled")]).ok();
+    // The location's inbox is a link to such a place.
+    fs::create_dir(odd("inbox")).expect("a folder");
+    symlink(odd("inbox"), world.at("link")).expect("linked");
+    let config = world.home().join("config.toml");
+    let text = fs::read_to_string(&config).expect("the configuration");
+    write_private(&config, format!("{text}\n[repository]\ninbox = \"../link\"\n").as_bytes());
+    let said = world.host(&[&"push", &release, &"--json"]).ok().json();
+    assert!(said["pushed"][0]["folder"].as_str().expect("a text").contains("inbox\u{fffd}/"), "{said}");
+    fs::remove_file(world.at("link")).expect("removed");
+    world.host(&[&"push", &release, &"--json"]).trouble("does not exist").says("release\u{fffd}");
 }
 
 #[test]

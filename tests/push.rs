@@ -314,6 +314,23 @@ fn a_release_that_was_moved_is_pushed_by_its_folder() {
     assert_eq!(world.logged("pushed").len(), 1);
 }
 
+/// Many releases may wait for a location that reports on none.
+#[test]
+fn of_what_the_location_says_nothing_there_is_one_line() {
+    let world = with_a_location();
+    for version in ["1", "2", "3"] {
+        let granted = world.grant_of(version, &[]);
+        let build = world.build(&[("foo.txt", b"text\n")]);
+        world.attest(&granted, &build).ok();
+        let release = world.at("signed").join(version);
+        world.host(&[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release]).ok();
+    }
+    let said = push(&world).ok().says("3 releases, up to foo-3: nothing new from the location");
+    assert_eq!(said.stdout.lines().count(), 2, "{said:?}");
+    world.admit().ok();
+    push(&world).ok().says("foo-1: admitted").says("foo-2: admitted").says("foo-3: admitted");
+}
+
 #[test]
 fn what_is_no_release_of_this_host_is_not_pushed() {
     let (world, other) = (with_a_location(), World::ready());
@@ -347,6 +364,9 @@ fn a_configuration_that_cannot_be_meant_is_refused() {
         ("[repository]\ninbox = \"inbox\"\n", "has a `repository.inbox` in the home itself"),
         ("[repository]\nlog = \"../home/../home/log\"\n", "has a `repository.log` in the home itself"),
         ("[repository]\nlog = \".\"\n", "has a `repository.log` in the home itself"),
+        ("[repository]\ninbox = \"../l\"\nlog = \"../l\"\n", "in one another"),
+        ("[repository]\ninbox = \"../l\"\nlog = \"../x/../l/log\"\n", "in one another"),
+        ("[repository]\ninbox = \"../l/inbox\"\nlog = \"../l\"\n", "in one another"),
         ("[repository]\nlogs = \"../log\"\n", "unknown key `repository.logs`; did you mean `repository.log`?"),
     ] {
         configure(&world, text);

@@ -92,12 +92,17 @@ impl Told {
                 let word = if pushed.new { "pushed to" } else { "was there already:" };
                 output.line(format!("{name}: {word} {}", pushed.folder.display()));
                 self.pushed.push(json!({
-                    "grant": release.grant, "release": folder, "folder": pushed.folder, "new": pushed.new,
+                    "grant": release.grant,
+                    "release": folder.to_string_lossy(),
+                    "folder": pushed.folder.to_string_lossy(),
+                    "new": pushed.new,
                 }));
             }
             Err(fault) => {
                 output.line(format!("{name}: not pushed, {fault}"));
-                self.not_pushed.push(json!({ "grant": release.grant, "release": folder, "reason": fault.to_string() }));
+                self.not_pushed.push(json!({
+                    "grant": release.grant, "release": folder.to_string_lossy(), "reason": fault.to_string(),
+                }));
                 self.failed.get_or_insert(CliError::NotPushed { folder: folder.clone(), fault: Box::new(fault) });
             }
         }
@@ -116,8 +121,9 @@ impl Told {
             output.line("nothing waits to be pushed, and the location has told of each release");
         }
         let inbox = push::open_inbox(home)?;
-        for release in waiting {
-            let said = match push::hear(&release, &inbox, lock, ledger, now) {
+        let mut silent = Vec::new();
+        for release in &waiting {
+            let said = match push::hear(release, &inbox, lock, ledger, now) {
                 Ok(said) => said,
                 // What is wrong with one keeps none of the others waiting.
                 Err(error) => {
@@ -127,11 +133,18 @@ impl Told {
                 }
             };
             if said.is_empty() {
-                output.line(format!("{}: nothing new from the location", release.name()));
+                silent.push(release.name());
             }
             for heard in said {
                 output.line(format!("{}: {}", release.name(), told(&heard)));
-                self.reports.push(value(&release, &heard));
+                self.reports.push(value(release, &heard));
+            }
+        }
+        match silent.as_slice() {
+            [] => {}
+            [one] => output.line(format!("{one}: nothing new from the location")),
+            [.., last] => {
+                output.line(format!("{} releases, up to {last}: nothing new from the location", silent.len()))
             }
         }
         Ok(())
@@ -172,5 +185,5 @@ pub(super) fn export(
         return Ok(Value::Null);
     };
     output.line(format!("{title}{} entries in {}", done.size, folder.display()));
-    Ok(json!({ "folder": folder, "entries": done.size }))
+    Ok(json!({ "folder": folder.to_string_lossy(), "entries": done.size }))
 }

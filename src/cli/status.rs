@@ -33,7 +33,11 @@ impl Status {
         output.value(json!({
             "unfinished": runs.iter().map(value).collect::<Vec<_>>(),
             "not_pushed": releases.iter().map(|it| json!({
-                "grant": it.grant, "project": it.project, "version": it.version, "release": it.folder, "next": PUSH,
+                "grant": it.grant,
+                "project": it.project,
+                "version": it.version,
+                "release": it.folder.to_string_lossy(),
+                "next": PUSH,
             })).collect::<Vec<_>>(),
         }));
         Ok(())

@@ -318,6 +318,16 @@ impl Ledger {
         self.records("project = ?1", project.as_str())
     }
 
+    /// Where each grant stands whose release has appeared and was not pushed, first to last.
+    pub fn not_pushed(&self) -> Result<Vec<GrantRecord>> {
+        self.records("?1 = '' AND released IS NOT NULL AND pushed IS NULL", "")
+    }
+
+    /// Where each grant stands whose release was pushed, first to last.
+    pub fn pushed(&self) -> Result<Vec<GrantRecord>> {
+        self.records("?1 = '' AND pushed IS NOT NULL", "")
+    }
+
     /// Where each grant stands, first to last.
     pub fn grants(&self) -> Result<Vec<GrantRecord>> {
         self.records("?1 = ''", "")

@@ -171,13 +171,15 @@ pub fn release_in(folder: &Path, ledger: &Ledger) -> Result<Release, PushError> 
 /// The releases that are to be pushed, first granted to last: those that were signed when there was an inbox to push to, but
 /// for what was taken back since.
 pub fn waiting(ledger: &Ledger) -> Result<Vec<Release>, LedgerError> {
-    finished(ledger, |release| release.pushed.is_none() && release.wanted && !release.revoked)
+    let mut releases = finished(&ledger.not_pushed()?, ledger)?;
+    releases.retain(|release| release.wanted && !release.revoked);
+    Ok(releases)
 }
 
 /// The releases that were pushed and that L does not say that it admitted.
 pub fn unanswered(ledger: &Ledger) -> Result<Vec<Release>, LedgerError> {
     let mut found = Vec::new();
-    for release in finished(ledger, |release| release.pushed.is_some())? {
+    for release in finished(&ledger.pushed()?, ledger)? {
         if !verdicts(&release, ledger)?.iter().any(|verdict| matches!(verdict, Verdict::Admitted { .. })) {
             found.push(release);
         }
@@ -185,11 +187,8 @@ pub fn unanswered(ledger: &Ledger) -> Result<Vec<Release>, LedgerError> {
     Ok(found)
 }
 
-fn finished(ledger: &Ledger, wanted: impl Fn(&Release) -> bool) -> Result<Vec<Release>, LedgerError> {
-    let releases = ledger.grants()?.into_iter().map(|record| Release::read(&record, ledger));
-    let mut releases = releases.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect::<Vec<_>>();
-    releases.retain(wanted);
-    Ok(releases)
+fn finished(records: &[GrantRecord], ledger: &Ledger) -> Result<Vec<Release>, LedgerError> {
+    records.iter().filter_map(|record| Release::read(record, ledger).transpose()).collect()
 }
 
 /// Brings a release to the inbox, where it appears complete or not at all. That it did is logged once for each release; if it

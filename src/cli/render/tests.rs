@@ -139,6 +139,7 @@ fn home_errors() -> Vec<HomeError> {
     let ssh_key = |fault| ConfigFault::SshKey { approver: approver(), fault };
     let in_home = ConfigFault::InHome { key: "inbox", path: path() };
     let config = ConfigFault::UnknownKey { key: "tokn".into(), nearest: "token".into() };
+    let nested = ConfigFault::Nested;
     let misplaced = ConfigFault::Misplaced { key: "approvals".into(), title: "[repository]" };
     vec![
         HomeError::Missing(path()),
@@ -152,6 +153,7 @@ fn home_errors() -> Vec<HomeError> {
         HomeError::Config(ConfigError { path: path(), fault: config }),
         HomeError::Config(ConfigError { path: path(), fault: misplaced }),
         HomeError::Config(ConfigError { path: path(), fault: in_home }),
+        HomeError::Config(ConfigError { path: path(), fault: nested }),
         HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Domain("a b".into()) }),
         HomeError::Config(ConfigError { path: path(), fault: ConfigFault::Malformed { line: 3, reason: text() } }),
         HomeError::Config(ConfigError {
