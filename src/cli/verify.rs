@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::files::{FileError, Folder, InputFile};
 use crate::openpgp::{Certificate, Signed};
 use crate::steps::logged::{Logged, check_logged};
-use crate::steps::verify::{ReleaseError, granted_by, verify_file, verify_release};
+use crate::steps::verify::{ReleaseError, examine_release, verify_file};
 use crate::tlog::note::VerifierKey;
 
 /// The largest file with a log's public key that is read, in bytes.
@@ -129,14 +129,14 @@ impl Tally {
             Ok(signed) if coverage == Coverage::ListOnly => {
                 output.line(format!("good  {name}"));
                 output.line("      as SHA256SUMS says");
-                let grant = granted_by(signed);
+                let grant = signed.grant();
                 self.values.push(json!({
                     "name": name, "good": true, "listed": true,
                     "key": signed.key, "created": signed.created, "grant": grant,
                 }));
             }
             Ok(signed) => {
-                let grant = granted_by(signed);
+                let grant = signed.grant();
                 let under = grant.map_or_else(|| "no grant".to_owned(), |id| format!("grant {id}"));
                 output.line(format!("good  {name}"));
                 output.line(format!("      signed by {} at {} under {under}", signed.key, signed.created));
@@ -161,7 +161,7 @@ fn folder(
     tally: &mut Tally,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let report = match verify_release(&Folder::open(path)?, certificate, None, now, &mut Bar::new()) {
+    let report = match examine_release(&Folder::open(path)?, certificate, None, now, &mut Bar::new()) {
         Ok(report) => report,
         Err(error) => {
             tally.file(&path.to_string_lossy(), &Err(error), Coverage::Each, output);

@@ -1,4 +1,5 @@
-//! The report that L leaves in its inbox when it has admitted a release: `NAME.admitted`, for H to read.
+//! The report that L leaves in its inbox when it has admitted a release: `NAME.admitted`, for H to read. Of one that it refused
+//! there is a note, `NAME.refused`.
 //!
 //! Whoever may write to the inbox can write one. It says what L, or somebody in its place, wants H to note, and proves
 //! nothing: that a release is public is seen where it is public.
@@ -11,6 +12,10 @@ use super::key::Fingerprint;
 use super::name::ArtifactName;
 use super::time::Timestamp;
 
+/// What a report's name ends in, behind that of the release.
+pub const ADMITTED: &str = ".admitted";
+/// What the name of a note ends in that says why a submission was refused.
+pub const REFUSED: &str = ".refused";
 /// The largest report that is read, in bytes.
 pub const LARGEST_REPORT: u64 = 4 << 10;
 

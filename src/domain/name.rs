@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
+use super::admission::{ADMITTED, REFUSED};
 use super::digest::as_text;
 
 /// The longest name, in bytes: with our endings it still fits every file system.
@@ -80,8 +81,8 @@ fn restricted(name: &str) -> Result<(), NameFault> {
     match name {
         _ if name.len() > LONGEST_PART => Err(NameFault::TooLong(LONGEST_PART)),
         _ if !name.bytes().all(allowed) => Err(NameFault::Restricted),
-        // A note beside a release that was refused.
-        _ if name.ends_with(".refused") => Err(NameFault::Reserved),
+        // What stands in the inbox of such a name is no submission.
+        _ if name.ends_with(REFUSED) || name.ends_with(ADMITTED) => Err(NameFault::Reserved),
         _ => Ok(()),
     }
 }
@@ -100,7 +101,7 @@ fn unreserved(name: &str) -> Result<(), NameFault> {
     let ours = folded.starts_with("sha256sums")
         || folded.starts_with("build.")
         || folded == "evidence"
-        || [".asc", ".sig", ".mac", ".refused"].iter().any(|ending| folded.ends_with(ending));
+        || [".asc", ".sig", ".mac", REFUSED, ADMITTED].iter().any(|ending| folded.ends_with(ending));
     if ours { Err(NameFault::Reserved) } else { Ok(()) }
 }
 
@@ -286,6 +287,8 @@ mod tests {
             ("tool.tar.xz.asc", NameFault::Reserved),
             ("tool.SIG", NameFault::Reserved),
             ("tool.mac", NameFault::Reserved),
+            ("tool.refused", NameFault::Reserved),
+            ("tool.Admitted", NameFault::Reserved),
             ("build.manifest", NameFault::Reserved),
             ("Evidence", NameFault::Reserved),
         ] {
@@ -293,6 +296,7 @@ mod tests {
         }
         assert_eq!("x".repeat(81).parse::<Version>().map_err(|bad| bad.fault), Err(NameFault::TooLong(80)));
         assert_eq!("1.refused".parse::<Version>().map_err(|bad| bad.fault), Err(NameFault::Reserved));
+        assert_eq!("1.admitted".parse::<Version>().map_err(|bad| bad.fault), Err(NameFault::Reserved));
         assert_eq!("grant.json".parse::<BuilderName>().map_err(|bad| bad.fault), Err(NameFault::Reserved));
         assert_eq!("my project".parse::<ProjectName>().map_err(|bad| bad.fault), Err(NameFault::Restricted));
     }

@@ -40,6 +40,18 @@ pub struct Signed {
     pub notations: Vec<(String, String)>,
 }
 
+impl Signed {
+    /// The grant that it names, as text, if it names one.
+    pub fn grant(&self) -> Option<&str> {
+        self.noted("grant@")
+    }
+
+    /// The value of the first notation whose name begins so: what comes after is the domain of whoever defined it.
+    pub fn noted(&self, name: &str) -> Option<&str> {
+        self.notations.iter().find(|(found, _)| found.starts_with(name)).map(|(_, value)| value.as_str())
+    }
+}
+
 /// Why a signature does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::domain::admission::LARGEST_REPORT;
+use crate::domain::admission::{ADMITTED, LARGEST_REPORT, REFUSED};
 use crate::domain::release::{LARGEST_SUMS, SUMS};
 use crate::files::{FileError, FileFault, FileLock, Folder, StagedFolder, hold, replace};
 
@@ -11,10 +11,6 @@ use crate::files::{FileError, FileFault, FileLock, Folder, StagedFolder, hold, r
 const MOST_SUBMISSIONS: usize = 10_000;
 /// The most entries that an inbox is read with. Hidden ones count here alone.
 const MOST_ENTRIES: usize = 1_000_000;
-/// What L leaves beside a submission that it refused: why.
-const REFUSED: &str = ".refused";
-/// What L leaves in place of one that it admitted: a report.
-const ADMITTED: &str = ".admitted";
 /// The largest note on a refusal that is read, in bytes.
 const LARGEST_NOTE: u64 = 64 << 10;
 /// In the releases and not in the inbox: who may push must not be able to hold it.

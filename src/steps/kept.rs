@@ -3,7 +3,7 @@
 
 use super::Progress;
 use super::logged::speaks_of;
-use super::verify::{ReleaseError, noted, verify_release};
+use super::verify::{ReleaseError, verify_release};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event};
 use crate::domain::time::Timestamp;
@@ -46,8 +46,7 @@ impl KeptRelease {
         progress: &mut dyn Progress,
     ) -> Result<Self, NotKept> {
         let report = verify_release(folder, certificate, None, now, progress)?;
-        report.files.into_iter().try_for_each(|file| file.result.map(|_| ()))?;
-        let checkpoint = noted(&report.list, "log@").and_then(Checkpoint::ending_with).ok_or(NotKept::NoRoot)?;
+        let checkpoint = report.list.noted("log@").and_then(Checkpoint::ending_with).ok_or(NotKept::NoRoot)?;
         Ok(Self { checkpoint, list: report.list, sums: report.sums })
     }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::verify::{granted_by, noted};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event};
 use crate::domain::key::HashAlgorithm;
@@ -91,7 +90,7 @@ pub(super) fn speaks_of(
 ) -> Result<(), NotLogged> {
     let index = entry.index;
     let other = |what| Err(NotLogged::OtherSignature { index, what });
-    let named = noted(signed, "log@").unwrap_or_default();
+    let named = signed.noted("log@").unwrap_or_default();
     let (named_index, named_root) = named.split_once(' ').unwrap_or((named, ""));
     let grant = match &entry.event {
         Event::Intent(intent) if intent.sums == digest || intent.artifacts.values().any(|it| *it == digest) => {
@@ -120,7 +119,7 @@ pub(super) fn speaks_of(
         }
         _ => return Err(NotLogged::OtherFile { index, digest }),
     };
-    if granted_by(signed) == Some(&grant.to_string()) { Ok(()) } else { other("grant") }
+    if signed.grant() == Some(&grant.to_string()) { Ok(()) } else { other("grant") }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Progress;
 use super::verify::{ReleaseError, verify_release};
-use crate::domain::admission::AdmissionReport;
+use crate::domain::admission::{ADMITTED, AdmissionReport, REFUSED};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event, Intent, Verdict};
 use crate::domain::key::Fingerprint;
@@ -247,10 +247,7 @@ fn copy(
         return Err(PushError::Occupied(staged.target().to_owned()));
     }
     let from = Folder::open(&release.folder).map_err(ReleaseError::File)?;
-    let mut report = verify_release(&from, &home.certificate, Some(&staged), now, progress)?;
-    if let Some(bad) = report.files.iter().position(|file| file.result.is_err()) {
-        return Err(report.files.swap_remove(bad).result.expect_err("it did not hold").into());
-    }
+    let report = verify_release(&from, &home.certificate, Some(&staged), now, progress)?;
     if report.sums != release.sums {
         return Err(PushError::Exchanged(release.folder.clone()));
     }
@@ -287,7 +284,7 @@ pub fn hear(
         // That it was admitted is logged once at the most.
         if known.len() >= MOST_VERDICTS && matches!(verdict, Verdict::Refused { .. }) {
             let fault = format!("gives yet another reason, after {MOST_VERDICTS}");
-            heard.push(Heard::Dubious { file: format!("{}.refused", release.name()), fault });
+            heard.push(Heard::Dubious { file: format!("{}{REFUSED}", release.name()), fault });
             continue;
         }
         known.push(verdict.clone());
@@ -319,7 +316,7 @@ type Said = Option<Result<Verdict, Heard>>;
 
 fn admission(release: &Release, inbox: &Inbox) -> Result<Said, PushError> {
     let name = release.name();
-    let dubious = |fault: String| Heard::Dubious { file: format!("{name}.admitted"), fault };
+    let dubious = |fault: String| Heard::Dubious { file: format!("{name}{ADMITTED}"), fault };
     let Some(bytes) = readable(inbox.admission(&name))? else { return Ok(None) };
     let said = bytes.map_err(|fault| dubious(fault.to_string())).and_then(|bytes| {
         let report = AdmissionReport::parse(&bytes).map_err(|fault| dubious(fault.to_string()))?;
@@ -334,7 +331,7 @@ fn admission(release: &Release, inbox: &Inbox) -> Result<Said, PushError> {
 
 fn refusal(release: &Release, inbox: &Inbox) -> Result<Said, PushError> {
     let name = release.name();
-    let dubious = |fault: String| Heard::Dubious { file: format!("{name}.refused"), fault };
+    let dubious = |fault: String| Heard::Dubious { file: format!("{name}{REFUSED}"), fault };
     let Some(bytes) = readable(inbox.refusal(&name))? else { return Ok(None) };
     let bytes = match bytes {
         Ok(bytes) => bytes,

@@ -149,9 +149,24 @@ pub enum ReleaseError {
     Copy(FileError),
 }
 
-/// Checks the release in `folder`: the list's signature, what must be there and what must not, the evidence, then each
-/// artifact in one read, which `copy` receives too.
+/// Checks the release in `folder` as [`examine_release`] does, and refuses it if anything of it does not hold.
 pub fn verify_release(
+    folder: &Folder,
+    certificate: &Certificate,
+    copy: Option<&StagedFolder>,
+    now: Timestamp,
+    progress: &mut dyn Progress,
+) -> Result<ReleaseReport, ReleaseError> {
+    let mut report = examine_release(folder, certificate, copy, now, progress)?;
+    match report.files.iter().position(|file| file.result.is_err()) {
+        Some(bad) => Err(report.files.swap_remove(bad).result.expect_err("it does not hold")),
+        None => Ok(report),
+    }
+}
+
+/// Checks the release in `folder`: the list's signature, what must be there and what must not, the evidence, then each
+/// artifact in one read, which `copy` receives too. Returns what holds of each file, also where that is nothing.
+pub fn examine_release(
     folder: &Folder,
     certificate: &Certificate,
     copy: Option<&StagedFolder>,
@@ -222,7 +237,7 @@ pub fn verify_file(
 
 /// Refuses a good signature that was not made for a list of this form: an artifact can have the bytes of any list.
 fn check_form(signed: &Signed, coverage: Coverage, file: &str) -> Result<(), ReleaseError> {
-    match noted(signed, "form@") == coverage.notation() {
+    match signed.noted("form@") == coverage.notation() {
         true => Ok(()),
         false => Err(ReleaseError::OtherForm(file.to_owned())),
     }
@@ -232,16 +247,6 @@ fn check_form(signed: &Signed, coverage: Coverage, file: &str) -> Result<(), Rel
 fn list_beside_claims_to_stand_for(path: &Path) -> bool {
     let list = InputFile::open_named(&path.with_file_name(SUMS)).and_then(|file| file.read_whole(LARGEST_SUMS));
     list.is_ok_and(|bytes| Sums::claims_list_only(&bytes))
-}
-
-/// The grant that a signature of a release names in its notation.
-pub fn granted_by(signed: &Signed) -> Option<&str> {
-    noted(signed, "grant@")
-}
-
-/// The text of the first notation whose name begins so.
-pub(super) fn noted<'a>(signed: &'a Signed, name: &str) -> Option<&'a str> {
-    signed.notations.iter().find(|(found, _)| found.starts_with(name)).map(|(_, value)| value.as_str())
 }
 
 fn check_artifact(
@@ -304,7 +309,7 @@ fn read_listed(
 
 /// A signature of another release over the same bytes is a good signature, and not one of this release.
 fn check_names_its_grant(signed: &Signed, grant: &Grant, file: String) -> Result<(), ReleaseError> {
-    let found = granted_by(signed);
+    let found = signed.grant();
     if found != Some(grant.id().to_string().as_str()) {
         let found = found.map(|id| id.chars().take(80).collect());
         return Err(ReleaseError::OtherGrant { file, found, expected: grant.id() });
