@@ -501,7 +501,8 @@ fn unfinished_runs_are_shown_with_what_finishes_them() {
     fs::write(&counter, b"spoilt").expect("a token that cannot sign");
     world.sign(&granted, &build).with(&[&"--sums-only"]).trouble("is not signed");
     fs::write(&counter, count).expect("the token is well again");
-    let said = status().says("signed     0 of 1 files, under entry").says("needs      the token, for 1 more file");
+    let said =
+        status().says("signed     0 of 1 signatures, under entry").says("needs      the token, for 1 more signature");
     said.says("unsettled  `SHA256SUMS`: the token may have signed it").says("--from DIR --sums-only");
     let shown = world.host(&[&"status", &"--json"]).ok().json();
     let [run] = shown["unfinished"].as_array().expect("a list").as_slice() else { panic!("{shown}") };

@@ -17,7 +17,7 @@ use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use serde_json::{Value, json};
 
 use common::world::{Build, Granted, World, entry, write_private};
-use common::{can_travel, listing, openpgp};
+use common::{can_travel, have, listing, openpgp, tool, tree};
 
 const ARTIFACTS: [(&str, &[u8]); 2] = [("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])];
 
@@ -636,8 +636,42 @@ fn signatures_swapped_between_two_names() {
     fs::write(build.at("foo-amd64.deb.sig"), &signatures[0]).expect("back");
     fs::write(build.at("foo-arm64.deb.sig"), &signatures[1]).expect("back");
     world.sign(&granted, &build).ok();
-    // The same bytes signed twice are found by one digest.
+}
+
+/// Nothing in a second signature of the same bytes could differ from the first.
+#[test]
+fn equal_artifacts_are_signed_once() {
+    if !have(&["gpgv"]) {
+        return;
+    }
+    let world = World::ready();
+    let granted = world.grant();
+    let build = world.build(&[("foo-a", b"same\n"), ("foo-b", b"other\n"), ("foo-c", b"same\n"), ("foo-d", b"same\n")]);
+    world.attest(&granted, &build).ok();
+    let made = world.token_count();
+    world.sign(&granted, &build).with(&[&"--dry-run"]).ok().says("3 signatures");
+    let said = world.sign(&granted, &build).ok();
+    said.says("signatures 3 for 5 files, equal ones share one (all made by the token now)");
+    assert_eq!(world.token_count() - made, 3);
+    let release = world.release(&granted);
+    let signature = |name: &str| fs::read(release.join(name)).expect("a signature");
+    assert_eq!(signature("foo-a.asc"), signature("foo-c.asc"));
+    assert_eq!(signature("foo-a.asc"), signature("foo-d.asc"));
+    assert_ne!(signature("foo-a.asc"), signature("foo-b.asc"));
+    for name in ["foo-a", "foo-b", "foo-c", "foo-d", "SHA256SUMS"] {
+        let signature = format!("{name}.asc");
+        tool("gpgv", &[&"--keyring", &world.certificate(), &signature, &name], &release);
+    }
+    world.verify(&release).ok();
     world.host(&[&"log", &"verify"]).ok();
+    let kept = tree(&release);
+    fs::remove_dir_all(&release).expect("removed");
+    world
+        .sign(&granted, &build)
+        .ok()
+        .says("signatures 3 for 5 files, equal ones share one (all kept from an earlier run; the token was not used)");
+    assert_eq!((tree(&release), world.token_count() - made), (kept, 3));
+    world.admit().ok();
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Sign {
             output.line(HOST_ALONE);
         }
         output.line(format!("  by         {key}"));
-        output.line(format!("  signatures {} ({})", done.signatures, made(&done)));
+        output.line(format!("  signatures {}", made(&done)));
         if self.sums_only {
             output.line("  signed     as a whole: only SHA256SUMS carries a signature");
         }
@@ -201,11 +201,14 @@ fn deliver(
 }
 
 fn made(done: &Countersigned) -> String {
-    match done.token_signatures {
+    let Countersigned { token_signatures, signatures, files, .. } = *done;
+    let equal = if signatures < files { format!(" for {files} files, equal ones share one") } else { String::new() };
+    let made = match token_signatures {
         0 => "all kept from an earlier run; the token was not used".to_owned(),
-        made if made == done.signatures as u64 => "all made by the token now".to_owned(),
+        made if made == signatures as u64 => "all made by the token now".to_owned(),
         made => format!("{made} made by the token now, the others kept from an earlier run"),
-    }
+    };
+    format!("{signatures}{equal} ({made})")
 }
 
 fn describe(build: &VerifiedBuild) -> String {

@@ -25,7 +25,7 @@ impl Status {
         let ledger = home.ledger()?;
         let runs = unfinished(&ledger)?;
         let releases = if home.inbox().is_some() { waiting(&ledger)? } else { Vec::new() };
-        if runs.is_empty() {
+        if runs.is_empty() && releases.is_empty() {
             output.line("every signing run is finished");
         }
         runs.iter().for_each(|run| show(run, output));
@@ -59,8 +59,8 @@ fn show(run: &Unfinished, output: &mut Output) {
     match &run.left {
         Left::All => output.line("  signed     nothing yet"),
         Left::Signatures(journal) => {
-            let (kept, all) = (journal.kept(), journal.intent.signed_files().count());
-            output.line(format!("  signed     {kept} of {all} files, under entry {}", journal.index));
+            let (kept, all) = (journal.kept(), journal.intent.asked_files().count());
+            output.line(format!("  signed     {kept} of {all} signatures, under entry {}", journal.index));
         }
         Left::Release(journal) => {
             output.line(format!("  signed     every file, under entry {}", journal.index));
@@ -84,8 +84,8 @@ fn unsettled(run: &Unfinished) -> Option<&str> {
 fn needs(run: &Unfinished) -> String {
     match &run.left {
         Left::All => "the token, for every file".to_owned(),
-        Left::Signatures(journal) if journal.missing.len() == 1 => "the token, for 1 more file".to_owned(),
-        Left::Signatures(journal) => format!("the token, for {} more files", journal.missing.len()),
+        Left::Signatures(journal) if journal.missing.len() == 1 => "the token, for 1 more signature".to_owned(),
+        Left::Signatures(journal) => format!("the token, for {} more signatures", journal.missing.len()),
         Left::Release(_) => "no token: the release is to be written".to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Events hold digests and public material only, never a PIN, a nonce of a build key or a secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -304,10 +304,17 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// The names of the files that the token signs, in its order: the list last.
-    pub fn signed_files(&self) -> impl Iterator<Item = &str> {
-        let artifacts = self.artifacts.keys().filter(|_| !self.sums_only);
-        artifacts.map(ArtifactName::as_str).chain([SUMS])
+    /// The names of the files that get a signature, the list last, each with the file whose signature it is: artifacts of
+    /// the same bytes have that of the first, because nothing in it could differ.
+    pub fn signed_files(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut first = HashMap::new();
+        let artifacts = self.artifacts.iter().filter(|_| !self.sums_only).map(|(name, digest)| (name.as_str(), digest));
+        artifacts.map(move |(name, digest)| (name, *first.entry(digest).or_insert(name))).chain([(SUMS, SUMS)])
+    }
+
+    /// The names of the files that the token is asked to sign, in its order: the list last.
+    pub fn asked_files(&self) -> impl Iterator<Item = &str> {
+        self.signed_files().filter(|(file, asked)| file == asked).map(|(file, _)| file)
     }
 }
 

@@ -230,7 +230,7 @@ impl Check<'_> {
 
     /// A run that ended well has every signature.
     fn all_signed(&self, index: u64, intent: u64) -> Result<(), BadLog> {
-        let wanted = self.intent(intent)?.map_or(0, |intent| intent.signed_files().count());
+        let wanted = self.intent(intent)?.map_or(0, |intent| intent.asked_files().count());
         let query = "SELECT count(*) FROM signatures WHERE intent = ?1";
         match self.count(query, &[&intent])? == i64::try_from(wanted).expect("few files") {
             true => Ok(()),
@@ -252,7 +252,7 @@ impl Check<'_> {
             if current.as_ref().is_none_or(|(of, _)| *of != index) {
                 let files = self
                     .intent(index)?
-                    .map(|intent| intent.signed_files().map(str::to_owned).collect())
+                    .map(|intent| intent.asked_files().map(str::to_owned).collect())
                     .unwrap_or_default();
                 current = Some((index, files));
                 self.counts.digests += std::mem::take(&mut digests).len() as i64;

@@ -12,7 +12,7 @@
 //! What comes out is a [`VerifiedBuild`]. Nothing else makes one, nothing but one can be signed, and nothing in it depends on
 //! the scheme of the evidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -642,9 +642,13 @@ impl VerifiedBuild {
         self.sums.artifacts()
     }
 
-    /// How many signatures its release has.
+    /// How many signatures the token makes for its release: one for all artifacts of the same bytes.
     pub fn signatures(&self) -> usize {
-        self.sums.signed_files().count()
+        let artifacts = match self.sums.coverage() {
+            Coverage::Each => self.artifacts().iter().map(|artifact| artifact.digest).collect::<BTreeSet<_>>().len(),
+            Coverage::ListOnly => 0,
+        };
+        artifacts + 1
     }
 
     /// The same build, for a release of which this will be signed.

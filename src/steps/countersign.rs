@@ -24,8 +24,10 @@ use crate::token::{self, Batch, Interaction, LockedToken, Token, TokenError};
 pub struct Countersigned {
     /// How many signatures the token made for it in this run; the others were kept from earlier ones.
     pub token_signatures: u64,
-    /// How many signatures it has.
+    /// How many signatures it has. Artifacts of the same bytes share one.
     pub signatures: usize,
+    /// How many of its files have a signature beside them.
+    pub files: usize,
     /// Whether it is new; otherwise the same release was there.
     pub new: bool,
     /// The index of its intent in the ledger.
@@ -239,8 +241,8 @@ pub fn countersign(
     logged?;
 
     build.staged.write(SUMS, sums.as_bytes())?;
-    for file in intent.signed_files() {
-        let signature = ledger.signature(index, file)?.expect("each signature was kept");
+    for (file, asked) in intent.signed_files() {
+        let signature = ledger.signature(index, asked)?.expect("each signature was kept");
         build.staged.write(&signature_name(file), signature.as_bytes())?;
     }
     let folder = build.staged.target().to_owned();
@@ -251,7 +253,8 @@ pub fn countersign(
         let inbox = home.inbox().map(|inbox| inbox.to_string_lossy().into_owned());
         ledger.append(now, Event::Released { intent: index, sums: intent.sums, folder, inbox })?;
     }
-    Ok(Countersigned { token_signatures, signatures: intent.signed_files().count(), new, intent: index })
+    let (signatures, files) = (intent.asked_files().count(), intent.signed_files().count());
+    Ok(Countersigned { token_signatures, signatures, files, new, intent: index })
 }
 
 /// What the token is to be asked for.
@@ -307,23 +310,25 @@ impl Run<'_> {
         let list = HashState::of(sums.as_bytes(), self.intent.hash);
         let artifacts: BTreeMap<_, _> =
             self.build.artifacts.iter().map(|(name, state)| (name.as_str(), state)).collect();
-        let files: Vec<_> = self.intent.signed_files().map(str::to_owned).collect();
-        for file in &files {
+        let files = self.intent.signed_files().map(|(file, asked)| (file.to_owned(), asked.to_owned()));
+        for (file, asked) in files.collect::<Vec<_>>() {
             let state = artifacts.get(file.as_str()).copied().unwrap_or(&list);
-            self.sign_one(file, state, token.as_deref_mut(), interaction)?;
+            self.sign_one(&file, &asked, state, token.as_deref_mut(), interaction)?;
         }
         Ok(())
     }
 
+    /// Has `file` signed, unless there is a signature: its own, or that of `asked`, which has the same bytes and came first.
     fn sign_one(
         &mut self,
         file: &str,
+        asked: &str,
         state: &HashState,
         token: Option<&mut (dyn Token + 'static)>,
         interaction: &mut dyn Interaction,
     ) -> Result<(), CountersignError> {
         let what = self.content(file);
-        if let Some(kept) = self.ledger.signature(self.index, file)? {
+        if let Some(kept) = self.ledger.signature(self.index, asked)? {
             let fault = |fault| CountersignError::Kept { file: file.to_owned(), fault };
             let kept = DetachedSignature::parse(kept.as_bytes()).map_err(fault)?;
             let signed = kept.check(&self.home.certificate, state, file, self.intent.created).map_err(fault)?;

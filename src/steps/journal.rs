@@ -31,7 +31,7 @@ impl Journal {
             return Ok(None);
         };
         let mut missing = Vec::new();
-        for file in intent.signed_files() {
+        for file in intent.asked_files() {
             if ledger.signature(index, file)?.is_none() {
                 missing.push(file.to_owned());
             }
@@ -59,7 +59,7 @@ impl Journal {
 
     /// How many signatures are kept.
     pub fn kept(&self) -> usize {
-        self.intent.signed_files().count() - self.missing.len()
+        self.intent.asked_files().count() - self.missing.len()
     }
 }
 

@@ -15,10 +15,11 @@
 //! - The signatures of a certificate and of a self-test are not kept. Cut off, they explain at most what they announced.
 //! - A count that fell is explained by a key that the log says was to be made on that card, and by nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::domain::digest::Sha256;
 use crate::domain::event::{CardUse, Entry, Event, Finding, Intent, KeyPurpose, RunResult};
 use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::time::Timestamp;
@@ -234,7 +235,7 @@ pub struct Replay {
     entries: u64,
     cards: BTreeMap<String, Card>,
     /// How many artifacts of the intent that follows stand in entries of their own.
-    listed: u64,
+    listed: BTreeSet<Sha256>,
     /// Intents whose release is not signed yet.
     runs: BTreeMap<u64, Run>,
     /// Uses for other than releases that have not ended.
@@ -319,7 +320,7 @@ impl Replay {
                     card.key = Some(*key);
                 }
             }
-            Event::Artifacts { artifacts, .. } => self.listed += artifacts.len() as u64,
+            Event::Artifacts { artifacts, .. } => self.listed.extend(artifacts.values()),
             Event::Intent(intent) => self.intend(intent, index),
             Event::Resumed { intent, kept, card, .. } => {
                 let Some(run) = self.runs.get_mut(intent) else { return };
@@ -350,8 +351,9 @@ impl Replay {
     }
 
     fn intend(&mut self, intent: &Intent, index: u64) {
-        let listed = std::mem::take(&mut self.listed);
-        let files = if intent.sums_only { 1 } else { listed + intent.artifacts.len() as u64 + 1 };
+        let mut artifacts = std::mem::take(&mut self.listed);
+        artifacts.extend(intent.artifacts.values());
+        let files = if intent.sums_only { 1 } else { artifacts.len() as u64 + 1 };
         self.runs.insert(index, Run { files, start: index, kept: 0 });
         self.begin(intent.card.as_ref(), index, Asked::CutOff { intent: index, start: index, missing: files });
         if let Some(card) = intent.card.as_ref().and_then(|card| self.cards.get_mut(&card.card)) {

@@ -126,7 +126,7 @@ impl Host {
     /// The index of its intent.
     fn release(&mut self, artifacts: u8, end: End) -> u64 {
         let index = self.entries.len() as u64;
-        let names = (0..artifacts).map(|number| (format!("a{number}").parse().expect("a name"), Sha256::of(b"a")));
+        let names = (0..artifacts).map(|number| (format!("a{number}").parse().expect("a name"), Sha256::of(&[number])));
         self.log(Event::Intent(Intent {
             grant: GrantId::of(b"g"),
             key: key(self.key),
@@ -374,6 +374,20 @@ fn a_run_that_says_it_kept_more_than_there_was_explains_no_more_than_that() {
     let Event::Resumed { kept, .. } = &mut host.entries[intent as usize + 1].event else { panic!("resumed") };
     *kept = 4;
     assert_eq!(host.report().findings[0], unlogged(intent, intent + 1, 1));
+}
+
+/// The token signs the same bytes once.
+#[test]
+fn equal_artifacts_explain_one_signature() {
+    let mut host = Host::new();
+    host.release(4, End::CutOff(0, false));
+    let (intent, last) = (host.last(), host.entries.last_mut().expect("an entry"));
+    let Event::Intent(equal) = &mut last.event else { panic!("an intent") };
+    equal.artifacts.values_mut().for_each(|digest| *digest = Sha256::of(b"same"));
+    host.signs(4);
+    let report = host.exported();
+    let (run, made) = (Unfinished { intent, signatures: 1 }, unlogged(intent, None, 3));
+    assert_eq!((report.findings, report.unfinished), (vec![made], vec![run]));
 }
 
 /// An intent of very many artifacts has them in entries before it.
