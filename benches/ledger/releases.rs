@@ -75,7 +75,7 @@ impl<'a> Releases<'a> {
             card: None,
         };
         let index = self.ledger.intend(now, intent.clone())?;
-        for file in intent.signed_files() {
+        for file in intent.asked_files() {
             self.ledger.keep_signature(index, file, &format!("{file} {n:0>SIGNATURE$}"))?;
         }
         let result = RunResult::Signed { token_signatures: 3 };
