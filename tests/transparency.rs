@@ -46,7 +46,7 @@ impl World {
         let mut triggers = database.prepare("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").expect("SQL");
         let triggers = triggers.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("triggers");
         let triggers: Vec<(String, String)> = triggers.collect::<Result<_, _>>().expect("names and texts");
-        assert_eq!(triggers.len(), 4);
+        assert_eq!(triggers.len(), 6);
         for (name, _) in &triggers {
             database.execute_batch(&format!("DROP TRIGGER {name}")).expect("it is there");
         }
@@ -277,6 +277,11 @@ fn a_database_of_another_structure_is_found() {
     let whole = fs::read(&ledger).expect("the ledger");
     for (change, what) in [
         ("DROP TRIGGER entries_stay", "trigger entries_stay"),
+        ("DROP TRIGGER entries_last", "trigger entries_last"),
+        ("DROP TRIGGER entries_once", "trigger entries_once"),
+        ("DROP TRIGGER hashes_stay", "trigger hashes_stay"),
+        ("DROP TRIGGER hashes_last", "trigger hashes_last"),
+        ("DROP TRIGGER hashes_once", "trigger hashes_once"),
         (
             "CREATE TRIGGER undo AFTER UPDATE OF revoked ON grants
                 BEGIN UPDATE grants SET revoked = NULL WHERE grant_id = NEW.grant_id; END",

@@ -33,7 +33,7 @@ pub use export::{ExportError, Exported};
 pub use exported::ExportedLog;
 pub use verify::BadLog;
 
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 
 /// How much of an intent's entry its artifacts may take, in bytes, before they get entries of their own. What else is in an
 /// entry has room in the rest.
@@ -48,9 +48,13 @@ const TABLES: &str = "
     CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
     CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
     CREATE TRIGGER entries_last BEFORE DELETE ON entries BEGIN SELECT raise(ABORT, 'entries are never removed'); END;
+    CREATE TRIGGER entries_once BEFORE INSERT ON entries WHEN EXISTS (SELECT 1 FROM entries WHERE idx = NEW.idx)
+        BEGIN SELECT raise(ABORT, 'entries are never replaced'); END;
     CREATE TABLE hashes (number INTEGER PRIMARY KEY, hash BLOB NOT NULL);
     CREATE TRIGGER hashes_stay BEFORE UPDATE ON hashes BEGIN SELECT raise(ABORT, 'hashes are never changed'); END;
     CREATE TRIGGER hashes_last BEFORE DELETE ON hashes BEGIN SELECT raise(ABORT, 'hashes are never removed'); END;
+    CREATE TRIGGER hashes_once BEFORE INSERT ON hashes WHEN EXISTS (SELECT 1 FROM hashes WHERE number = NEW.number)
+        BEGIN SELECT raise(ABORT, 'hashes are never replaced'); END;
     CREATE TABLE grants (grant_id TEXT PRIMARY KEY, project TEXT NOT NULL, issued INTEGER NOT NULL, accepted INTEGER,
         intent INTEGER, signed INTEGER, released INTEGER, pushed INTEGER, revoked INTEGER);
     CREATE INDEX grants_of_project ON grants (project);
@@ -740,14 +744,28 @@ mod tests {
         assert_eq!(ledger.size().expect("asked"), 2, "nothing of it is logged");
     }
 
+    /// By nothing that does not mean to: whoever drops the triggers first is found by `log verify`.
     #[test]
-    fn entries_are_neither_changed_nor_removed() {
+    fn entries_and_hashes_are_neither_changed_nor_removed_nor_replaced() {
         let temp = tempfile::tempdir().expect("a folder");
-        let mut ledger = Ledger::open_or_create(&temp.path().join("ledger.sqlite")).expect("made");
-        issue(&mut ledger, GrantId::of(b"g"));
-        assert!(ledger.database.execute("UPDATE entries SET entry = ''", []).is_err());
-        assert!(ledger.database.execute("DELETE FROM entries", []).is_err());
-        assert!(ledger.entry(0).expect("asked").is_some() && ledger.entry(1).expect("asked").is_none());
+        let path = temp.path().join("ledger.sqlite");
+        let mut ledger = Ledger::open_or_create(&path).expect("made");
+        let key = crate::tlog::note::SignerKey::generate("example.org/log").expect("a key").public();
+        ledger.begin(time(), &key).expect("begun");
+        // As any other program that opens the file.
+        let other = Connection::open(&path).expect("opened");
+        for (change, why) in [
+            ("UPDATE entries SET entry = ''", "entries are never changed"),
+            ("DELETE FROM entries", "entries are never removed"),
+            ("INSERT OR REPLACE INTO entries SELECT idx, '' FROM entries", "entries are never replaced"),
+            ("UPDATE hashes SET hash = zeroblob(32)", "hashes are never changed"),
+            ("DELETE FROM hashes", "hashes are never removed"),
+            ("INSERT OR REPLACE INTO hashes SELECT number, zeroblob(32) FROM hashes", "hashes are never replaced"),
+        ] {
+            let said = other.execute(change, []).expect_err(change).to_string();
+            assert_eq!(said, why, "{change}");
+        }
+        ledger.verify(&key, &[]).expect("as it was logged");
     }
 
     fn intent(grant: GrantId) -> Intent {
