@@ -1,19 +1,18 @@
 //! `countersign log`
 
 mod list;
+mod reconcile;
 mod source;
 mod verify;
 mod words;
 
-pub(super) use source::FromExport;
-use source::Source;
+use source::{FromExport, Source};
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::reconcile::Reconcile;
 use super::render::{CliError, Output};
 use crate::domain::event::Event;
 use crate::files::{FileError, FileFault, InputFile, make_public, nearest, replace};
@@ -66,7 +65,7 @@ enum LogCommand {
         #[arg(short, long, value_name = "PROOF")]
         output: Option<PathBuf>,
     },
-    Reconcile(Reconcile),
+    Reconcile(reconcile::Reconcile),
 }
 
 impl Log {

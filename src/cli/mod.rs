@@ -22,8 +22,6 @@ mod progress;
 mod prompt;
 #[cfg(feature = "host")]
 mod push;
-#[cfg(feature = "host")]
-mod reconcile;
 mod render;
 #[cfg(feature = "host")]
 mod sign;

@@ -15,7 +15,7 @@ use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
 
 /// A log that was exported, in place of the home's.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct FromExport {
+pub(super) struct FromExport {
     /// Read the log from a folder that `log export` wrote, or a copy of one, and need no home
     #[arg(long, value_name = "DIR", requires = "log_key")]
     export: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub(in crate::cli) struct FromExport {
 
 impl FromExport {
     /// The log that was named, if one was; its checkpoint was checked, and nothing else.
-    pub(in crate::cli) fn open(&self) -> Result<Option<ExportedLog>, CliError> {
+    pub(super) fn open(&self) -> Result<Option<ExportedLog>, CliError> {
         let named = self.export.as_deref().zip(self.log_key.as_deref());
         named.map(|(folder, key)| open_exported(folder, key)).transpose()
     }

@@ -1,6 +1,6 @@
 //! What a line of `countersign log list` says of an event.
 
-use crate::cli::reconcile::described;
+use super::reconcile::described;
 use crate::domain::event::{CardUse, Event, Finding, Intent, KeyPurpose, RunResult, Verdict};
 
 /// What happened, in a few words.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::log::FromExport;
-use super::prompt::Terminal;
-use super::read_certificate;
-use super::render::{CliError, Output};
+use super::source::FromExport;
+use crate::cli::prompt::Terminal;
+use crate::cli::read_certificate;
+use crate::cli::render::{CliError, Output};
 use crate::domain::event::Finding;
 use crate::domain::time::Timestamp;
 use crate::home::Home;
