@@ -1,7 +1,7 @@
-//! The arrows between modules run one way. This reads the sources and fails when one runs another way, or when a library
-//! is named outside the one module that may know it.
+//! The arrows between modules run one way, and those between the files of one module make no circle. This reads the sources
+//! and fails when it is otherwise, or when a library is named outside the one module that may know it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -59,6 +59,9 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("main", &[]),
 ];
 
+/// The modules in whose files no arrows make a circle.
+const WITHOUT_CIRCLES: [&str; 5] = ["dsse", "files", "openpgp", "repository", "tlog"];
+
 /// The places, files or folders below `src`, where alone each of these libraries may be named.
 const LIBRARIES: [(&str, &[&str]); 21] = [
     ("card_backend", &["token/card"]),
@@ -109,7 +112,17 @@ fn every_rule_is_about_something_that_is_there() {
         let used = sources.iter().any(|(path, text)| is_in(path, place) && names(&tokens(text), library));
         assert!(used, "{library} is not used in {place} any more");
     }
+    for module in WITHOUT_CIRCLES {
+        assert!(modules.contains(module), "there is no module {module}");
+    }
     assert!(sources.iter().any(|(path, text)| path == UNSAFE && tokens(text).contains(&"unsafe".to_owned())));
+}
+
+#[test]
+fn no_arrows_between_the_files_of_a_module_make_a_circle() {
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "");
+    let found: Vec<_> = WITHOUT_CIRCLES.iter().flat_map(|module| circles(module, &sources)).collect();
+    assert_eq!(found, [""; 0], "\n{}\n", found.join("\n"));
 }
 
 /// The checker sees what it is there for, and nothing where there is nothing.
@@ -158,6 +171,53 @@ fn what_runs_the_wrong_way_is_seen() {
         ("main.rs", "fn main() { countersign::cli::run() }"),
     ] {
         assert_eq!(violations(path, source), [""; 0], "{path}: {source}");
+    }
+}
+
+#[test]
+fn circles_of_files_are_seen() {
+    let owned = |sources: &[(&str, &str)]| -> Vec<(String, String)> {
+        sources.iter().map(|(path, source)| ((*path).to_owned(), (*source).to_owned())).collect()
+    };
+    for (sources, seen) in [
+        (&[("m/a.rs", "use super::b::B;"), ("m/b.rs", "use super::a::A;")][..], "m::a -> m::b -> m::a"),
+        (&[("m/a.rs", "fn f() { crate::m::b::g() }"), ("m/b.rs", "fn f(_: super::a::A) {}")], "m::a -> m::b -> m::a"),
+        (
+            &[("m/a.rs", "use crate::m::{b::B, d};"), ("m/b.rs", "use super::{d::D, c};"), ("m/c.rs", "use super::a;")],
+            "m::a -> m::b -> m::c -> m::a",
+        ),
+        // A name that another file only has there is that other file's.
+        (
+            &[("m/mod.rs", "pub use a::A;"), ("m/a.rs", "use super::b;"), ("m/b.rs", "use super::A;")],
+            "m::a -> m::b -> m::a",
+        ),
+        (&[("m/mod.rs", "mod a; fn f() { a::g() }"), ("m/a.rs", "use super::{c, f};")], "m -> m::a -> m"),
+        (&[("m.rs", "use a::A;"), ("m/a.rs", "type B = super::C;")], "m -> m::a -> m"),
+        (&[("m/a.rs", "mod i { use super::super::b; }"), ("m/b.rs", "use super::a;")], "m::a -> m::b -> m::a"),
+        (&[("m/a.rs", "pub(super) use super::b::B;"), ("m/b.rs", "use super::a::f;")], "m::a -> m::b -> m::a"),
+        (
+            &[("m/a/mod.rs", "use crate::m::b;"), ("m/b.rs", "use super::a::c;"), ("m/a/c.rs", "use super::X;")],
+            "-> m::b ->",
+        ),
+    ] {
+        let found = circles("m", &owned(sources));
+        assert!(found.len() == 1 && found[0].contains(seen), "{sources:?}\nfound {found:?}");
+    }
+    let two = owned(&[("m/a.rs", "use super::{b, c};"), ("m/b.rs", "use super::a;"), ("m/c.rs", "use super::a;")]);
+    assert_eq!(circles("m", &two), ["m::a -> m::b -> m::a", "m::a -> m::c -> m::a"]);
+    for sources in [
+        &[("m/a.rs", "use super::b::B;"), ("m/b.rs", "use super::c;"), ("m/c.rs", "fn f() {}")][..],
+        &[("m/a.rs", "use super::b;"), ("m/b.rs", "//! As super::a says.\nconst A: &str = \"super::a\";")],
+        &[("m/a.rs", "use super::b;"), ("m/b.rs", "#[cfg(test)] mod tests { use crate::m::a; }")],
+        &[("m/a.rs", "use super::b;"), ("m/b.rs", "#[cfg(test)] mod t;"), ("m/b/t.rs", "use crate::m::a;")],
+        &[("m/a.rs", "use super::b;"), ("m/b.rs", "#[cfg(test)] use super::a::{A, B}; fn f() {}")],
+        &[("m/mod.rs", "mod a; pub use a::{A, B}; fn f() {}"), ("m/a.rs", "use super::f;")],
+        &[("m/a.rs", "use super::b;"), ("m/b.rs", "use crate::n::a; use super::super::o::a; fn f(a: u8) { a; }")],
+        &[("m/a.rs", "mod i { use super::*; } fn f() { i::g() }")],
+        &[("m/mod.rs", "fn f() { a::g() }"), ("m/a.rs", "pub(in crate::m) fn g() {} pub(super) fn h() {}")],
+        &[("n/a.rs", "use super::b;"), ("n/b.rs", "use super::a;")],
+    ] {
+        assert_eq!(circles("m", &owned(sources)), [""; 0], "{sources:?}");
     }
 }
 
@@ -262,6 +322,213 @@ fn first_names(tokens: &[String], named: &mut BTreeSet<String>) {
         }
         _ => {}
     }
+}
+
+/// The circles that the files of a top-level module make by naming each other, as module paths.
+fn circles(top: &str, sources: &[(String, String)]) -> Vec<String> {
+    let files = Files::of(sources.iter().filter(|(path, _)| module(path) == top));
+    let mut arrows: BTreeMap<_, _> = files.0.keys().map(|file| (file.clone(), files.arrows(file))).collect();
+    let mut found = Vec::new();
+    loop {
+        // What names none that is left is in no circle.
+        while let Some(end) = arrows.iter().find(|(_, named)| named.is_empty()).map(|(file, _)| file.clone()) {
+            arrows.remove(&end);
+            arrows.values_mut().for_each(|named| _ = named.remove(&end));
+        }
+        // Every file that is left names another that is left, so this way comes back to where it was.
+        let Some((mut at, _)) = arrows.first_key_value() else { return found };
+        let mut way = Vec::new();
+        while !way.contains(at) {
+            way.push(at.clone());
+            at = arrows[at].first().expect("a file that names none was removed");
+        }
+        let circle = &way[way.iter().position(|file| file == at).expect("the way was here")..];
+        let (last, first) = (&circle[circle.len() - 1], at.clone());
+        found.push(circle.iter().chain([&first]).map(|file| file.join("::")).collect::<Vec<_>>().join(" -> "));
+        arrows.get_mut(last).expect("it is on the way").remove(&first);
+    }
+}
+
+/// A module's path: `["domain", "grant"]`.
+type ModulePath = Vec<String>;
+
+/// A path in a source.
+struct Named {
+    path: Vec<String>,
+    /// The module where it stands.
+    from: ModulePath,
+    way: Way,
+}
+
+/// How a path stands in a source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In a `pub use`, for others as well.
+    Shown,
+    /// In a `use`.
+    Used,
+    /// Anywhere else.
+    Written,
+}
+
+/// The files of a top-level module, and the tokens of each, without tests.
+struct Files(BTreeMap<ModulePath, Vec<String>>);
+
+impl Files {
+    fn of<'a>(sources: impl Iterator<Item = &'a (String, String)>) -> Self {
+        let (mut files, mut tests) = (BTreeMap::new(), Vec::new());
+        for (path, source) in sources {
+            let path = path.trim_end_matches(".rs").trim_end_matches("/mod").split('/').map(str::to_owned);
+            let path: ModulePath = path.collect();
+            let (tokens, names) = without_tests(&tokens(source));
+            tests.extend(names.into_iter().map(|name| [&path[..], &[name]].concat()));
+            files.insert(path, tokens);
+        }
+        files.retain(|path, _| !tests.iter().any(|test| path.starts_with(test)));
+        Self(files)
+    }
+
+    /// The other files that a file names.
+    fn arrows(&self, file: &ModulePath) -> BTreeSet<ModulePath> {
+        // What a module shows of a child, it does not need itself.
+        let of_a_child = |named: &Named| self.has(&[&named.from[..], &named.path[..1]].concat());
+        let named = self.named(file).into_iter().filter(|named| !(named.way == Way::Shown && of_a_child(named)));
+        named.filter_map(|named| self.file_of(&named.from, &named.path)).filter(|named| named != file).collect()
+    }
+
+    /// Every path in a file.
+    fn named(&self, file: &ModulePath) -> Vec<Named> {
+        let tokens = &self.0[file];
+        let (mut found, mut from, mut depths) = (Vec::new(), file.clone(), Vec::new());
+        let (mut at, mut depth) = (0, 0);
+        while at < tokens.len() {
+            let of_a_path = at > 0 && tokens[at - 1] == "::";
+            let before = at.checked_sub(2).map(|before| tokens[before].as_str());
+            match tokens[at].as_str() {
+                "{" => depth += 1,
+                "}" => {
+                    depth -= 1;
+                    if depths.last() == Some(&depth) {
+                        depths.pop();
+                        from.pop();
+                    }
+                }
+                "mod" if tokens.get(at + 2).is_some_and(|token| token == "{") => {
+                    from.push(tokens[at + 1].clone());
+                    depths.push(depth);
+                }
+                // `pub(in crate::cli)` says who may name something, and names nothing.
+                "crate" if at > 1 && tokens[at - 1] == "in" && tokens[at - 2] == "(" => {}
+                name if is_name(name) && !of_a_path => {
+                    let way = match (at > 0 && tokens[at - 1] == "use", before) {
+                        (true, Some("pub" | ")")) => Way::Shown,
+                        (true, _) => Way::Used,
+                        (false, _) => Way::Written,
+                    };
+                    let (all, length) = paths(&tokens[at..], &[]);
+                    let all = all.into_iter().filter(|path| way != Way::Written || path.len() > 1);
+                    found.extend(all.map(|path| Named { path, from: from.clone(), way }));
+                    at += length - 1;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        found
+    }
+
+    /// The file where the thing stands that a path, read in the module `from`, leads to; nothing outside of these files.
+    fn file_of(&self, from: &[String], path: &[String]) -> Option<ModulePath> {
+        let mut at = match path[0].as_str() {
+            "crate" | "countersign" => Vec::new(),
+            "self" | "super" => from.to_vec(),
+            child => self.has(&[from, &[child.to_owned()]].concat()).then(|| from.to_vec())?,
+        };
+        for name in path {
+            let next = [&at[..], std::slice::from_ref(name)].concat();
+            match name.as_str() {
+                "crate" | "countersign" | "self" => {}
+                "super" => _ = at.pop(),
+                _ if self.has(&next) => at = next,
+                _ => {
+                    // It may be there only because it is used there.
+                    let file = self.file_at(&at)?;
+                    let fits = |named: &Named| named.from == at && named.path.last() == Some(name);
+                    let used = self.named(&file).into_iter().find(|named| named.way != Way::Written && fits(named));
+                    return Some(used.and_then(|used| self.file_of(&used.from, &used.path)).unwrap_or(file));
+                }
+            }
+        }
+        self.file_at(&at)
+    }
+
+    /// Whether there is a module of this path that is a file, or has files.
+    fn has(&self, path: &[String]) -> bool {
+        self.0.keys().any(|file| file.starts_with(path))
+    }
+
+    /// The file in which a module stands.
+    fn file_at(&self, module: &[String]) -> Option<ModulePath> {
+        (1..=module.len()).rev().map(|length| module[..length].to_vec()).find(|path| self.0.contains_key(path))
+    }
+}
+
+/// The paths that a text begins with, each behind the names `before`, and over how many tokens they go. There is one, but
+/// for a `use` with braces.
+fn paths(tokens: &[String], before: &[String]) -> (Vec<Vec<String>>, usize) {
+    let (mut path, mut at) = (before.to_vec(), 0);
+    loop {
+        match tokens.get(at).map(String::as_str) {
+            Some("{") => {
+                let mut found = Vec::new();
+                at += 1;
+                while tokens.get(at).is_some_and(|token| token != "}") {
+                    let (inside, length) = paths(&tokens[at..], &path);
+                    found.extend(inside.into_iter().filter(|inside| inside.len() > path.len()));
+                    at += length.max(1);
+                }
+                return (found, at + 1);
+            }
+            Some(name) if is_name(name) => path.push(name.to_owned()),
+            _ => break,
+        }
+        at += 1;
+        if tokens.get(at).is_none_or(|token| token != "::") {
+            break;
+        }
+        at += 1;
+    }
+    if tokens.get(at).is_some_and(|token| token == "as") {
+        at += 2;
+    }
+    (vec![path], at)
+}
+
+/// The tokens without what is for tests alone, and the names of the modules in files of their own that are.
+fn without_tests(tokens: &[String]) -> (Vec<String>, Vec<String>) {
+    const TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let (mut kept, mut files, mut rest) = (Vec::new(), Vec::new(), tokens);
+    while let [first, others @ ..] = rest {
+        if !rest.starts_with(&TEST.map(str::to_owned)) {
+            kept.push(first.clone());
+            rest = others;
+            continue;
+        }
+        let item = &rest[TEST.len()..];
+        let mut depth = 0;
+        let end = item.iter().position(|token| {
+            depth += i32::from(token == "{") - i32::from(token == "}");
+            depth == 0 && matches!(token.as_str(), ";" | "}")
+        });
+        let length = end.map_or(item.len(), |end| end + 1);
+        if let [.., name, semicolon] = &item[..length]
+            && semicolon == ";"
+        {
+            files.push(name.clone());
+        }
+        rest = &item[length..];
+    }
+    (kept, files)
 }
 
 fn is_name(token: &str) -> bool {
