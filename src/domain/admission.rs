@@ -12,10 +12,6 @@ use super::key::Fingerprint;
 use super::name::ArtifactName;
 use super::time::Timestamp;
 
-/// What a report's name ends in, behind that of the release.
-pub const ADMITTED: &str = ".admitted";
-/// What the name of a note ends in that says why a submission was refused.
-pub const REFUSED: &str = ".refused";
 /// The largest report that is read, in bytes.
 pub const LARGEST_REPORT: u64 = 4 << 10;
 

@@ -10,7 +10,7 @@ use super::digest::{GrantId, Sha256};
 use super::evidence::{Differences, EvidenceForm, Scheme};
 use super::key::{Fingerprint, HashAlgorithm};
 use super::name::{ApproverName, ArtifactName, BuilderName, ProjectName, Version};
-use super::release::SUMS;
+use super::reserved::SUMS;
 use super::time::Timestamp;
 
 /// An event with its place and time in the log.

@@ -7,15 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::sum_line;
 use super::digest::Sha256;
-use super::manifest::{LARGEST_MANIFEST, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE};
 use super::name::{ArtifactName, BuilderName};
-use super::statement::{ENVELOPE, LARGEST_ENVELOPE};
+use super::reserved::{BUILD_KEY, BUILD_KEY_PEM, ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE};
 
-/// The file name of a builder's OpenPGP key in its evidence, as a binary keyring that gpgv reads.
-pub const BUILD_KEY: &str = "build-key.pgp";
-/// The file name of a builder's Ed25519 key in its evidence, as `openssl pkey -pubin` reads it.
-pub const BUILD_KEY_PEM: &str = "build-key.pem";
-
+/// The largest manifest that is read, in bytes.
+const LARGEST_MANIFEST: u64 = 4 << 20;
+/// The largest envelope that is read, in bytes.
+const LARGEST_ENVELOPE: u64 = 8 << 20;
 /// The largest signature or MAC that evidence may have, in bytes.
 const LARGEST_PROOF: u64 = 64 << 10;
 /// The same where each artifact has one: there may be many.
@@ -149,10 +147,10 @@ impl EvidenceKind {
             Self::SignedManifest => {
                 EvidenceFiles::Named(&[(MANIFEST, LARGEST_MANIFEST), (MANIFEST_SIGNATURE, LARGEST_PROOF)])
             }
-            Self::Signatures => EvidenceFiles::Each { suffix: ".sig", limit: LARGEST_PROOF_EACH },
+            Self::Signatures => EvidenceFiles::Each { suffix: SIGNATURE, limit: LARGEST_PROOF_EACH },
             Self::Envelope => EvidenceFiles::Named(&[(ENVELOPE, LARGEST_ENVELOPE)]),
             Self::ManifestMac => EvidenceFiles::Named(&[(MANIFEST, LARGEST_MANIFEST), (MANIFEST_MAC, LARGEST_PROOF)]),
-            Self::Macs => EvidenceFiles::Each { suffix: ".mac", limit: LARGEST_PROOF_EACH },
+            Self::Macs => EvidenceFiles::Each { suffix: MAC, limit: LARGEST_PROOF_EACH },
         }
     }
 
@@ -181,8 +179,8 @@ pub type Differences = BTreeMap<ArtifactName, BTreeMap<BuilderName, Option<Sha25
 pub fn is_evidence_file(name: &str) -> bool {
     let each = |suffix| name.strip_suffix(suffix).is_some_and(|artifact| artifact.parse::<ArtifactName>().is_ok());
     [BUILD_KEY, BUILD_KEY_PEM, MANIFEST, MANIFEST_SIGNATURE, MANIFEST_MAC, ENVELOPE].contains(&name)
-        || each(".sig")
-        || each(".mac")
+        || each(SIGNATURE)
+        || each(MAC)
 }
 
 /// The digest of several files together: of the lines that `sha256sum` writes of them, sorted by name.

@@ -18,8 +18,6 @@ use super::time::Timestamp;
 
 /// The largest grant that is read, in bytes.
 pub const LARGEST_GRANT: u64 = 1 << 20;
-/// The file name of a grant in a release's evidence.
-pub const GRANT: &str = "grant.json";
 
 const FORMAT: &str = "countersign-grant/1";
 const MOST_BUILDERS: usize = 64;

@@ -4,15 +4,6 @@ use super::artifact::{Artifact, ArtifactList, BadList, BadText, parse_sum_line, 
 use super::digest::{GrantId, NotADigest};
 use super::name::{ArtifactName, BadName, BuilderName, ProjectName, Version};
 
-/// The file name of a manifest beside its artifacts.
-pub const MANIFEST: &str = "build.manifest";
-/// The file name of its signature.
-pub const MANIFEST_SIGNATURE: &str = "build.manifest.sig";
-/// The file name of its MAC.
-pub const MANIFEST_MAC: &str = "build.manifest.mac";
-/// The largest manifest that is read, in bytes.
-pub const LARGEST_MANIFEST: u64 = 4 << 20;
-
 const FORMAT: &str = "# countersign-manifest/1";
 
 /// The list of a build's artifacts with their digests, made by one builder under one grant.

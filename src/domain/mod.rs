@@ -15,6 +15,7 @@ pub mod key;
 pub mod manifest;
 pub mod name;
 pub mod release;
+pub mod reserved;
 pub mod statement;
 pub mod text;
 pub mod time;

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::admission::{ADMITTED, REFUSED};
 use super::digest::as_text;
+use super::reserved::{ADMITTED, APPROVALS, BUILD, EVIDENCE, GRANT, MAC, REFUSED, RELEASE_SIGNATURE, SIGNATURE, SUMS};
 
 /// The longest name, in bytes: with our endings it still fits every file system.
 const LONGEST: usize = 200;
@@ -90,18 +90,21 @@ fn restricted(name: &str) -> Result<(), NameFault> {
 /// A builder's evidence is in a folder of its name, beside the grant and the approvals.
 fn builder(name: &str) -> Result<(), NameFault> {
     restricted(name)?;
-    let ours = [super::grant::GRANT, super::release::APPROVALS];
-    if ours.iter().any(|ours| name.eq_ignore_ascii_case(ours)) { Err(NameFault::Reserved) } else { Ok(()) }
+    if [GRANT, APPROVALS].iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+        Err(NameFault::Reserved)
+    } else {
+        Ok(())
+    }
 }
 
 /// Names that we write ourselves beside artifacts, or that other tools read beside them.
 fn unreserved(name: &str) -> Result<(), NameFault> {
     harmless(name)?;
     let folded = name.to_ascii_lowercase();
-    let ours = folded.starts_with("sha256sums")
-        || folded.starts_with("build.")
-        || folded == "evidence"
-        || [".asc", ".sig", ".mac", REFUSED, ADMITTED].iter().any(|ending| folded.ends_with(ending));
+    let ours = folded.starts_with(&SUMS.to_ascii_lowercase())
+        || folded.starts_with(BUILD)
+        || folded == EVIDENCE
+        || [RELEASE_SIGNATURE, SIGNATURE, MAC, REFUSED, ADMITTED].iter().any(|ending| folded.ends_with(ending));
     if ours { Err(NameFault::Reserved) } else { Ok(()) }
 }
 

@@ -13,19 +13,11 @@ use std::collections::BTreeMap;
 use super::artifact::{Artifact, ArtifactList, BadList, BadText, parse_sum_line, strict_lines, sum_line};
 use super::digest::Sha256;
 use super::evidence::is_evidence_file;
-use super::grant::GRANT;
 use super::name::{ApproverName, ArtifactName, BadName, BuilderName, ProjectName, Version};
+use super::reserved::{APPROVALS, EVIDENCE, GRANT, RELEASE_SIGNATURE, SIGNATURE, SSH_SIGNATURE, SUMS};
 
-/// The file name of the signed list.
-pub const SUMS: &str = "SHA256SUMS";
-/// The folder of the evidence.
-pub const EVIDENCE: &str = "evidence";
-/// The folder of the approvals in the evidence.
-pub const APPROVALS: &str = "approvals";
 /// The most approvals that a release carries.
 pub const MOST_APPROVALS: usize = 1000;
-/// What a detached signature's file name ends in.
-pub const SIGNATURE_SUFFIX: &str = ".asc";
 /// The largest signature file that is read, in bytes.
 pub const LARGEST_SIGNATURE: u64 = 64 << 10;
 /// The largest list that is read, in bytes.
@@ -61,7 +53,7 @@ pub fn folder_name(project: &ProjectName, version: &Version) -> String {
 
 /// The signature's file name for `name`.
 pub fn signature_name(name: &str) -> String {
-    format!("{name}{SIGNATURE_SUFFIX}")
+    format!("{name}{RELEASE_SIGNATURE}")
 }
 
 /// The content of `SHA256SUMS`: every artifact and every file of the evidence.
@@ -246,13 +238,13 @@ pub enum ApprovalForm {
 /// The file name of an approval among those of a grant.
 pub fn approval_name(approver: &ApproverName, form: ApprovalForm) -> String {
     match form {
-        ApprovalForm::OpenPgp => format!("{approver}.sig"),
-        ApprovalForm::Ssh => format!("{approver}.sshsig"),
+        ApprovalForm::OpenPgp => format!("{approver}{SIGNATURE}"),
+        ApprovalForm::Ssh => format!("{approver}{SSH_SIGNATURE}"),
     }
 }
 
 fn is_approval_file(name: &str) -> bool {
-    let approver = name.strip_suffix(".sig").or_else(|| name.strip_suffix(".sshsig"));
+    let approver = name.strip_suffix(SIGNATURE).or_else(|| name.strip_suffix(SSH_SIGNATURE));
     approver.is_some_and(|approver| approver.parse::<ApproverName>().is_ok())
 }
 

@@ -18,10 +18,6 @@ use super::json;
 use super::name::{ArtifactName, BadName};
 use super::time::Timestamp;
 
-/// The file name of the envelope with a statement.
-pub const ENVELOPE: &str = "build.dsse.json";
-/// The largest envelope that is read, in bytes.
-pub const LARGEST_ENVELOPE: u64 = 8 << 20;
 /// The predicate that is written where none is given.
 pub const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 

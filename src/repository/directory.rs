@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::domain::admission::{ADMITTED, LARGEST_REPORT, REFUSED};
-use crate::domain::release::{LARGEST_SUMS, SUMS};
+use crate::domain::admission::LARGEST_REPORT;
+use crate::domain::release::LARGEST_SUMS;
+use crate::domain::reserved::{ADMITTED, REFUSED, SUMS};
 use crate::files::{FileError, FileFault, FileLock, Folder, StagedFolder, hold, replace};
 
 /// The most submissions that one run takes; the others wait for the next.

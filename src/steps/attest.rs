@@ -10,9 +10,10 @@ use crate::domain::artifact::{Artifact, ArtifactList, BadList, sum_line};
 use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
 use crate::domain::key::HashAlgorithm;
-use crate::domain::manifest::{MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, Manifest};
+use crate::domain::manifest::Manifest;
 use crate::domain::name::BadName;
-use crate::domain::statement::{ENVELOPE, SLSA_PROVENANCE, Statement, provenance};
+use crate::domain::reserved::{ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE};
+use crate::domain::statement::{SLSA_PROVENANCE, Statement, provenance};
 use crate::domain::time::Timestamp;
 use crate::dsse::seal;
 use crate::files::{FileError, FileFault, InputFile, replace};
@@ -204,12 +205,12 @@ fn one_proof(
     let name = &artifact.name;
     if let Secret::Nonce(nonce) = secret {
         let line = sum_line(&artifact.digest, name.as_str());
-        return Ok((format!("{name}.mac"), nonce.tag(line.as_bytes()).into_bytes()));
+        return Ok((format!("{name}{MAC}"), nonce.tag(line.as_bytes()).into_bytes()));
     }
     let domain = label.domain.as_ref().expect("a key for such signatures says their domain");
     let notations =
         [(format!("artifact@{domain}"), name.to_string()), (format!("grant@{domain}"), label.grant.to_string())];
-    Ok((format!("{name}.sig"), secret.sign(state, &notations, now)?))
+    Ok((format!("{name}{SIGNATURE}"), secret.sign(state, &notations, now)?))
 }
 
 fn read_one(

@@ -8,9 +8,10 @@ use crate::domain::digest::{GrantId, NotADigest, Sha256};
 use crate::domain::evidence::{Differences, EvidenceFiles, EvidenceKind, Scheme};
 use crate::domain::grant::{Grant, Terms, pairs};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
-use crate::domain::manifest::{BadManifest, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, Manifest};
+use crate::domain::manifest::{BadManifest, Manifest};
 use crate::domain::name::{ArtifactName, BadName, BuilderName, ProjectName, Version};
-use crate::domain::statement::{BadStatement, ENVELOPE, Statement, names_only};
+use crate::domain::reserved::{ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE};
+use crate::domain::statement::{BadStatement, Statement, names_only};
 use crate::domain::time::Timestamp;
 use crate::dsse::{self, BadEd25519Key, BadEnvelope};
 use crate::mac::{BadMac, MacKey, Tag};
@@ -611,7 +612,7 @@ impl Attested {
                 expected: *expected,
             }),
             (Claim::Signature(signature), BuilderKey::OpenPgp(certificate)) => {
-                let file = format!("{name}.sig");
+                let file = format!("{name}{SIGNATURE}");
                 match signature.check(certificate, state, name.as_str(), now) {
                     Ok(signed) => {
                         check_time(grant, &file, signed.created)?;
@@ -628,7 +629,7 @@ impl Attested {
             (Claim::Mac(tag), _) => match macs {
                 MacCheck::With(nonce) => nonce
                     .check(tag, sum_line(&found, name.as_str()).as_bytes(), "its artifact under that name")
-                    .map_err(|fault| EvidenceError::Mac { file: format!("{name}.mac"), fault }),
+                    .map_err(|fault| EvidenceError::Mac { file: format!("{name}{MAC}"), fault }),
                 MacCheck::Elsewhere => Ok(()),
             },
             (Claim::Signature(_), BuilderKey::Ed25519(_) | BuilderKey::Nonce(_)) => {

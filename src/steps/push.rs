@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::Progress;
 use super::verify::{ReleaseError, verify_release};
-use crate::domain::admission::{ADMITTED, AdmissionReport, REFUSED};
+use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event, Intent, Verdict};
 use crate::domain::key::Fingerprint;
 use crate::domain::name::{ProjectName, Version};
-use crate::domain::release::{LARGEST_SUMS, SUMS, folder_name};
+use crate::domain::release::{LARGEST_SUMS, folder_name};
+use crate::domain::reserved::{ADMITTED, REFUSED, SUMS};
 use crate::domain::text::clean;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, real_path};

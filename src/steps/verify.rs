@@ -8,12 +8,11 @@ use super::evidence::{self, Attested, Builders, EvidenceError, Files, MacCheck};
 use crate::domain::artifact::{Artifact, MOST_ARTIFACTS};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::evidence::EvidenceFiles;
-use crate::domain::grant::{BadGrant, GRANT, Grant, LARGEST_GRANT};
+use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::name::{ArtifactName, BuilderName};
-use crate::domain::release::{
-    APPROVALS, BadSums, Coverage, EVIDENCE, FileDigests, LARGEST_SIGNATURE, LARGEST_SUMS, SUMS, Sums, signature_name,
-};
+use crate::domain::release::{BadSums, Coverage, FileDigests, LARGEST_SIGNATURE, LARGEST_SUMS, Sums, signature_name};
+use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, InputFile, StagedFolder};
 use crate::openpgp::{BadSignature, Certificate, DetachedSignature, HashState, LARGEST_CERTIFICATE, Signed};
