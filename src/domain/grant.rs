@@ -308,11 +308,6 @@ impl Terms {
     }
 }
 
-/// Each two of them, once.
-pub fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
-    all.iter().enumerate().flat_map(|(at, first)| all[at + 1..].iter().map(move |second| (first, second)))
-}
-
 impl Limits {
     /// Whether an artifact may have this name.
     pub fn allow(&self, name: &ArtifactName) -> bool {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use serde::Deserializer;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
 /// How much of what a reader says of bad JSON is kept, in characters: it repeats what stands there.
 const MOST_SAID: usize = 200;
@@ -56,6 +56,73 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
         T::deserialize(MapAccessDeserializer::new(fields))
+    }
+}
+
+/// Refuses JSON in which an object has a key twice.
+pub fn check_keys(json: &[u8]) -> Result<(), serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    Unambiguous.deserialize(&mut reader)?;
+    reader.end()
+}
+
+/// Reads any JSON and keeps nothing, but refuses an object that has a key twice: which of two counts is anybody's guess.
+struct Unambiguous;
+
+impl<'de> DeserializeSeed<'de> for Unambiguous {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unambiguous {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Unambiguous)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let mut seen = std::collections::HashSet::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            if let Some(twice) = seen.replace(key) {
+                let twice: String = twice.chars().take(60).collect();
+                return Err(A::Error::custom(format_args!("key `{twice}` stands twice in one object")));
+            }
+            fields.next_value_seed(Unambiguous)?;
+        }
+        Ok(())
     }
 }
 

@@ -248,6 +248,11 @@ impl FromStr for Fingerprint {
 
 as_text!(Fingerprint);
 
+/// Each two of them, once: to find two that have one key.
+pub fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
+    all.iter().enumerate().flat_map(|(at, first)| all[at + 1..].iter().map(move |second| (first, second)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,10 +4,8 @@
 //! in the annotations of its subjects. Of the predicate nothing else is judged but its times.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -107,7 +105,7 @@ struct Subject {
 impl Statement {
     /// Reads a statement. What could mean two things is refused: a key twice, at any depth, or an unknown field.
     pub fn parse(payload: &[u8]) -> Result<Self, BadStatement> {
-        check_keys(payload).map_err(|error| BadStatement::Json(json::said(error)))?;
+        json::check_keys(payload).map_err(|error| BadStatement::Json(json::said(error)))?;
         let raw: Raw = json::parse(payload).map_err(BadStatement::Json)?;
         if raw.kind != STATEMENT {
             return Err(BadStatement::Type(raw.kind.chars().take(80).collect()));
@@ -188,73 +186,6 @@ fn named(found: Option<&Value>) -> Option<String> {
 pub fn names_only(grants: &[String], grant: GrantId) -> bool {
     let grant = grant.to_string();
     !grants.is_empty() && grants.iter().all(|named| *named == grant)
-}
-
-/// Refuses JSON in which an object has a key twice.
-pub fn check_keys(json: &[u8]) -> Result<(), serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    Unambiguous.deserialize(&mut reader)?;
-    reader.end()
-}
-
-/// Reads any JSON and keeps nothing, but refuses an object that has a key twice: which of two counts is anybody's guess.
-struct Unambiguous;
-
-impl<'de> DeserializeSeed<'de> for Unambiguous {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Unambiguous {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Unambiguous)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
-        let mut seen = std::collections::HashSet::new();
-        while let Some(key) = fields.next_key::<String>()? {
-            if let Some(twice) = seen.replace(key) {
-                let twice: String = twice.chars().take(60).collect();
-                return Err(A::Error::custom(format_args!("key `{twice}` stands twice in one object")));
-            }
-            fields.next_value_seed(Unambiguous)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

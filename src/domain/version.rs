@@ -1,0 +1,142 @@
+//! Which of two versions is newer.
+
+use std::cmp::Ordering;
+
+use super::name::Version;
+
+impl Version {
+    /// Which of two versions of one project is newer. Numbers are compared as numbers; what stands behind a `~`, behind a
+    /// `-` and a letter (`1.0.0-beta.1`), or is called `alpha`, `beta`, `pre`, `rc` or `dev` (`1.0rc1`, `1.0.dev3`) comes
+    /// before the version without it. The rest is as Debian orders upstream versions (Debian Policy, section 5.6.12).
+    pub fn order(&self, other: &Self) -> Ordering {
+        let pieces = |version: &Self| -> Vec<Piece> {
+            let text = version.as_str().to_ascii_lowercase();
+            let text =
+                text.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(&text);
+            Piece::split(text)
+        };
+        let (mut left, mut right) = (pieces(self), pieces(other));
+        let longest = left.len().max(right.len());
+        left.resize(longest, Piece::End);
+        right.resize(longest, Piece::End);
+        left.cmp(&right)
+    }
+}
+
+/// A part of a version, from what comes earliest to what comes latest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Piece {
+    /// What follows belongs before the version without it.
+    Before,
+    /// A word for what comes before a release.
+    Early(String),
+    /// Nothing more.
+    End,
+    /// Letters.
+    Word(String),
+    /// A mark between parts.
+    Mark(char),
+    /// Digits, without zeros in front: a longer number is larger.
+    Number(usize, String),
+}
+
+/// What people call a version that comes before a release.
+const EARLY: [&str; 5] = ["alpha", "beta", "dev", "pre", "rc"];
+
+/// The letters that a text begins with.
+fn word(text: &str) -> &str {
+    &text[..text.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(text.len())]
+}
+
+impl Piece {
+    fn split(mut text: &str) -> Vec<Self> {
+        let mut pieces = Vec::new();
+        while let Some(first) = text.chars().next() {
+            let same = |c: char| match first {
+                '0'..='9' => c.is_ascii_digit(),
+                'a'..='z' => c.is_ascii_lowercase(),
+                _ => false,
+            };
+            let (part, rest) = text.split_at(text.find(|c| !same(c)).unwrap_or(text.len()).max(1));
+            text = rest;
+            pieces.push(match first {
+                // `1.0.rc1` is another spelling of `1.0rc1`.
+                '.' | '_' if EARLY.contains(&word(rest)) => continue,
+                '~' => Self::Before,
+                '-' if rest.starts_with(|c: char| c.is_ascii_lowercase()) => Self::Before,
+                '0'..='9' => {
+                    let digits = part.trim_start_matches('0');
+                    Self::Number(digits.len(), digits.to_owned())
+                }
+                'a'..='z' if EARLY.contains(&part) => Self::Early(part.to_owned()),
+                'a'..='z' => Self::Word(part.to_owned()),
+                mark => Self::Mark(mark),
+            });
+        }
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn versions_are_ordered_as_people_count_them() {
+        let version = |text: &str| text.parse::<Version>().expect("a version");
+        for (older, newer) in [
+            ("1.2.9", "1.2.10"),
+            ("1.9", "1.10"),
+            ("1.0", "1.0.1"),
+            ("1.0", "2"),
+            ("1.0.0-rc1", "1.0.0"),
+            ("1.0.0-rc.2", "1.0.0-rc.10"),
+            ("1.0-rc1", "1.0"),
+            ("1.0rc1", "1.0"),
+            ("1.0beta2", "1.0rc1"),
+            ("1.0alpha", "1.0beta"),
+            ("1.0.rc1", "1.0"),
+            ("1.0.dev3", "1.0"),
+            ("1.0_beta1", "1.0"),
+            ("1.0.rc1", "1.0.1"),
+            ("0.9", "1.0.dev1"),
+            ("1.0~rc1", "1.0"),
+            ("1.0~~", "1.0~"),
+            ("1.2.3-1~deb12u1", "1.2.3-1"),
+            ("1.2.3", "1.2.3-1"),
+            ("1.2.3-9", "1.2.3-10"),
+            ("1.1.1", "1.1.1a"),
+            ("1.1.1a", "1.1.1b"),
+            ("1.0", "1.0+git1"),
+            ("r9", "r10"),
+            ("v1.9", "v1.10"),
+            ("v1.9", "1.10"),
+            ("20261122", "20261123"),
+            ("99999999999999999999999", "100000000000000000000000"),
+            ("2026.2.3", "2026.11.1"),
+        ] {
+            assert_eq!(version(older).order(&version(newer)), Ordering::Less, "{older} {newer}");
+            assert_eq!(version(newer).order(&version(older)), Ordering::Greater, "{newer} {older}");
+        }
+        for (one, same) in
+            [("1.0", "1.0"), ("v1.0", "1.0"), ("1.02", "1.2"), ("1.0RC1", "1.0rc1"), ("1.0.rc1", "1.0rc1")]
+        {
+            assert_eq!(version(one).order(&version(same)), Ordering::Equal, "{one} {same}");
+        }
+    }
+
+    const PARTS: &str = "([0-9a-c.~+_-]|rc|dev){1,6}";
+
+    proptest! {
+        #[test]
+        fn the_order_of_versions_is_one(a in PARTS, b in PARTS, c in PARTS) {
+            if let (Ok(a), Ok(b), Ok(c)) = (a.parse::<Version>(), b.parse::<Version>(), c.parse::<Version>()) {
+                prop_assert_eq!(a.order(&b), b.order(&a).reverse());
+                if a.order(&b).is_le() && b.order(&c).is_le() {
+                    prop_assert!(a.order(&c).is_le());
+                }
+            }
+        }
+    }
+}
