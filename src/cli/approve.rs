@@ -16,7 +16,8 @@ use crate::domain::release::LARGEST_SIGNATURE;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, InputFile};
 use crate::home::Home;
-use crate::steps::approve::{NAMESPACE, record};
+use crate::steps::approval::NAMESPACE;
+use crate::steps::approve::record;
 
 /// Approve a grant with your own key, or record approvals on the signing host
 ///

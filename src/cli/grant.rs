@@ -16,7 +16,7 @@ use crate::domain::time::{Period, Timestamp};
 use crate::files::InputFile;
 use crate::home::Home;
 use crate::openpgp::LARGEST_CERTIFICATE;
-use crate::steps::approve::NAMESPACE;
+use crate::steps::approval::NAMESPACE;
 use crate::steps::grant::{EnrolledKey, GrantRequest, issue};
 
 /// Approve one build: write the grant, and a build key for each builder that brings none

@@ -32,7 +32,8 @@ mod host {
     pub(super) use crate::ledger::{BadLog, ExportError, LedgerError, LedgerFault};
     pub(super) use crate::openpgp::{BadSignature, KeyTrouble, MakeError};
     pub(super) use crate::ssh::BadSshSignature;
-    pub(super) use crate::steps::approve::{ApproveError, BadApproval};
+    pub(super) use crate::steps::approval::BadApproval;
+    pub(super) use crate::steps::approve::ApproveError;
     pub(super) use crate::steps::build::BuildError;
     pub(super) use crate::steps::countersign::CountersignError;
     pub(super) use crate::steps::evidence::EvidenceError;

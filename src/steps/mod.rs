@@ -10,6 +10,8 @@ use crate::token::CardCounter;
 
 pub mod admit;
 #[cfg(feature = "host")]
+pub mod approval;
+#[cfg(feature = "host")]
 pub mod approve;
 pub mod attest;
 #[cfg(feature = "host")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::approve::{self, BadApproval};
+use super::approval::{self, BadApproval};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event};
 use crate::domain::grant::Grant;
@@ -172,7 +172,7 @@ pub fn approvals(grant: &Grant, home: &Home, ledger: &Ledger, at: Timestamp) -> 
     for (approver, (recorded, file, signature)) in recorded {
         let bytes = home.approval(grant.id(), &file)?.filter(|bytes| Sha256::of(bytes) == signature);
         let bytes = bytes.ok_or_else(|| PolicyError::Changed { grant: grant.id().short(), file: file.clone() })?;
-        let fault = match approve::check(grant, &bytes, home.approvers(), at) {
+        let fault = match approval::check(grant, &bytes, home.approvers(), at) {
             Ok(found) if found.approver == approver => None,
             Ok(found) => Some(BadApproval::Other(found.approver)),
             Err(fault) => Some(fault),
