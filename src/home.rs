@@ -208,7 +208,7 @@ impl Home {
     }
 
     /// The folder that the log is exported to after each release, where there is one.
-    pub fn exported_log(&self) -> Option<PathBuf> {
+    pub fn log_folder(&self) -> Option<PathBuf> {
         self.config.repository.log.as_ref().map(|place| from_home(&self.path, place))
     }
 

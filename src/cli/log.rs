@@ -15,11 +15,10 @@ use serde_json::json;
 
 use super::render::{CliError, Output};
 use crate::domain::event::Event;
-use crate::files::{FileError, FileFault, InputFile, make_public, nearest, replace};
+use crate::files::{FileError, FileFault, InputFile, replace};
 use crate::home::Home;
-use crate::ledger::Ledger;
+use crate::steps::export::{self, NotExported, signed_head};
 use crate::steps::logged::digest_of;
-use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::proof::{LARGEST_PROOF, PROOF_SUFFIX, Proof};
 
 /// Read the audit log, verify it, publish it, and prove what is in it
@@ -109,10 +108,11 @@ fn checkpoint(home: &Home, output: &mut Output) -> Result<(), CliError> {
 }
 
 fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliError> {
-    let ledger = home.ledger()?;
-    let (head, note) = signed_head(home, &ledger)?;
-    home.refuse_within(&nearest(&folder)?)?;
-    let done = ledger.export(&make_public(&folder)?, &home.config.log_key, &head, &note)?;
+    let done = export::export(&folder, home, &home.ledger()?).map_err(|error| match error {
+        NotExported::File(error) => CliError::from(error),
+        NotExported::Home(error) => error.into(),
+        NotExported::Export(error) => error.into(),
+    })?;
     output.line(format!("{} entries in {}", done.size, folder.display()));
     match done.before {
         Some(before) => output.line(format!("  {before} were there; {} files written", done.files)),
@@ -163,11 +163,4 @@ fn prove(
         "log_key": home.config.log_key,
     }));
     Ok(())
-}
-
-fn signed_head(home: &Home, ledger: &Ledger) -> Result<(Checkpoint, String), CliError> {
-    let key = home.log_key()?;
-    let head = ledger.head()?;
-    let note = head.sign(&key);
-    Ok((head, note))
 }

@@ -11,6 +11,7 @@ use crate::domain::event::Verdict;
 use crate::domain::time::Timestamp;
 use crate::home::{Home, HomeLock};
 use crate::ledger::Ledger;
+use crate::steps::export::export_as_configured;
 use crate::steps::push::{self, Heard, PushError, Release};
 
 /// Bring signed releases to the location's inbox, and hear what became of those before
@@ -47,7 +48,7 @@ impl Push {
         let lock = home.lock()?;
         let mut ledger = home.ledger()?;
         let has_inbox = home.inbox().is_some();
-        if !has_inbox && (home.exported_log().is_none() || !self.releases.is_empty()) {
+        if !has_inbox && (home.log_folder().is_none() || !self.releases.is_empty()) {
             return Err(PushError::NoInbox.into());
         }
         let mut told = Told::default();
@@ -181,7 +182,9 @@ pub(super) fn export(
     output: &mut Output,
     title: &str,
 ) -> Result<Value, CliError> {
-    let Some((folder, done)) = push::export_log(home, lock, ledger).map_err(CliError::NotExported)? else {
+    let Some((folder, done)) =
+        export_as_configured(home, lock, ledger).map_err(|error| CliError::NotExported(error.into()))?
+    else {
         return Ok(Value::Null);
     };
     output.line(format!("{title}{} entries in {}", done.size, folder.display()));

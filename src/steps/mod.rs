@@ -21,6 +21,8 @@ pub mod build_key;
 pub mod countersign;
 pub mod evidence;
 #[cfg(feature = "host")]
+pub mod export;
+#[cfg(feature = "host")]
 pub mod grant;
 #[cfg(feature = "host")]
 pub mod journal;

@@ -1,4 +1,4 @@
-//! H's last steps for a release: it is brought to L's inbox, what L says of it is noted, and L gets the log.
+//! H's last steps for a release: it is brought to L's inbox, and what L says of it is noted.
 //!
 //! None of this needs the token, and none of it changes what is signed. What is copied is verified in the read that copies
 //! it. What L says is hearsay: it is logged as such, once, and nothing follows from it here.
@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Progress;
+use super::export::NotExported;
 use super::verify::{ReleaseError, verify_release};
 use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::{GrantId, Sha256};
@@ -18,7 +19,7 @@ use crate::domain::text::clean;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, real_path};
 use crate::home::{Home, HomeError, HomeLock};
-use crate::ledger::{ExportError, Exported, GrantRecord, Ledger, LedgerError};
+use crate::ledger::{ExportError, GrantRecord, Ledger, LedgerError};
 use crate::repository::Inbox;
 
 /// The most of a reason that is logged, in characters.
@@ -105,6 +106,16 @@ pub enum PushError {
     /// The exported log.
     #[error(transparent)]
     Export(#[from] ExportError),
+}
+
+impl From<NotExported> for PushError {
+    fn from(error: NotExported) -> Self {
+        match error {
+            NotExported::File(error) => error.into(),
+            NotExported::Home(error) => error.into(),
+            NotExported::Export(error) => error.into(),
+        }
+    }
 }
 
 impl Release {
@@ -364,17 +375,4 @@ fn reason(bytes: &[u8]) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
-}
-
-/// Exports the log to where the configuration says, with all that was logged until now; returns nothing if it says nothing.
-/// The folder must be there: the mount that it is on may be away.
-pub fn export_log(home: &Home, lock: &HomeLock, ledger: &Ledger) -> Result<Option<(PathBuf, Exported)>, PushError> {
-    let _held: &HomeLock = lock;
-    let Some(folder) = home.exported_log() else { return Ok(None) };
-    let open = Folder::open(&folder)?;
-    home.refuse_within(&open)?;
-    let head = ledger.head()?;
-    let note = head.sign(&home.log_key()?);
-    let done = ledger.export(&open, &home.config.log_key, &head, &note)?;
-    Ok(Some((folder, done)))
 }

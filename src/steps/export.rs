@@ -1,0 +1,54 @@
+//! The log as others get it: H signs what its head is, and writes the log as static files.
+
+use std::path::{Path, PathBuf};
+
+use crate::files::{FileError, Folder, make_public, nearest};
+use crate::home::{Home, HomeError, HomeLock};
+use crate::ledger::{ExportError, Exported, Ledger};
+use crate::tlog::checkpoint::Checkpoint;
+
+/// Why the log was not exported.
+#[derive(Debug, thiserror::Error)]
+pub enum NotExported {
+    /// The folder.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// H's home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// What is in the folder, or what the ledger has for it.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+}
+
+/// What the log is now, and the note that says so with the signature of its key.
+pub fn signed_head(home: &Home, ledger: &Ledger) -> Result<(Checkpoint, String), HomeError> {
+    let head = ledger.head()?;
+    let note = head.sign(&home.log_key()?);
+    Ok((head, note))
+}
+
+/// Exports the log to a folder, which is made if there is none.
+pub fn export(folder: &Path, home: &Home, ledger: &Ledger) -> Result<Exported, NotExported> {
+    home.refuse_within(&nearest(folder)?)?;
+    write(&make_public(folder)?, home, ledger)
+}
+
+/// Exports the log to where the configuration says, with all that was logged until now; returns nothing if it says nothing.
+/// The folder must be there: the mount that it is on may be away.
+pub fn export_as_configured(
+    home: &Home,
+    lock: &HomeLock,
+    ledger: &Ledger,
+) -> Result<Option<(PathBuf, Exported)>, NotExported> {
+    let _held: &HomeLock = lock;
+    let Some(path) = home.log_folder() else { return Ok(None) };
+    let folder = Folder::open(&path)?;
+    home.refuse_within(&folder)?;
+    Ok(Some((path, write(&folder, home, ledger)?)))
+}
+
+fn write(folder: &Folder, home: &Home, ledger: &Ledger) -> Result<Exported, NotExported> {
+    let (head, note) = signed_head(home, ledger)?;
+    Ok(ledger.export(folder, &home.config.log_key, &head, &note)?)
+}
