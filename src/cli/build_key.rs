@@ -11,7 +11,7 @@ use crate::domain::evidence::Scheme;
 use crate::domain::time::{Period, Timestamp};
 use crate::files::{FileError, FileFault, write_new};
 use crate::steps::build_key::NewKey;
-use crate::steps::evidence::BuilderKey;
+use crate::steps::builder::BuilderKey;
 #[cfg(feature = "host")]
 use host::*;
 

@@ -16,7 +16,7 @@ use crate::files::Folder;
 use crate::home::Home;
 use crate::ledger::{GrantRecord, Ledger};
 use crate::steps::build::compare;
-use crate::steps::evidence::Builders;
+use crate::steps::builder::Builders;
 use crate::steps::policy::{self, Approval};
 use crate::steps::revoke::revoke;
 

@@ -34,9 +34,9 @@ mod host {
     pub(super) use crate::ssh::BadSshSignature;
     pub(super) use crate::steps::approval::BadApproval;
     pub(super) use crate::steps::approve::ApproveError;
+    pub(super) use crate::steps::bad_evidence::EvidenceError;
     pub(super) use crate::steps::build::BuildError;
     pub(super) use crate::steps::countersign::CountersignError;
-    pub(super) use crate::steps::evidence::EvidenceError;
     pub(super) use crate::steps::grant::GrantError;
     pub(super) use crate::steps::kept::NotKept;
     pub(super) use crate::steps::policy::PolicyError;

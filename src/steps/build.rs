@@ -17,8 +17,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::Progress;
-use super::evidence::{self, Attested, BuilderKey, Builders, Dissent, EvidenceError, Files, MacCheck};
+use super::bad_evidence::{Dissent, EvidenceError};
+use super::builder::{BuilderKey, Builders};
+use super::evidence::{self, Attested, Files, MacCheck};
 use super::policy::{self, Approval, PolicyError};
+use super::quorum;
 use crate::domain::artifact::{Artifact, ArtifactList, BadList, MOST_ARTIFACTS};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::evidence::{Differences, EvidenceFiles, digest_of_all};
@@ -273,7 +276,7 @@ pub fn verify(
     let nonces = nonces(&grant, &deliveries, &builders, accepted.as_ref(), home)?;
     let attested = attested(&grant, &builders, &deliveries, &nonces, now)?;
     let build = Build { grant: &grant, builders: &builders, deliveries, attested, nonces, now };
-    let agreed = evidence::settle(grant.terms(), &build.attested).map_err(|fault| BuildError::evidence(None, fault))?;
+    let agreed = quorum::settle(grant.terms(), &build.attested).map_err(|fault| BuildError::evidence(None, fault))?;
     build.check_folders(&agreed)?;
 
     let staged = StagedFolder::new(release).map_err(BuildError::Output)?;
@@ -441,7 +444,7 @@ pub fn compare(
     let nonces = nonces(grant, &deliveries, &builders, ledger.accepted(grant.id())?.as_ref(), home)?;
     let attested = attested(grant, &builders, &deliveries, &nonces, now)?;
     if let EvidenceFiles::Named(_) = grant.terms().kind().files() {
-        return Ok(evidence::differences(&attested));
+        return Ok(quorum::differences(&attested));
     }
     // What is attested one by one shows its digest only when it is read: each builder's own.
     let build = Build { grant, builders: &builders, deliveries, attested, nonces, now };
@@ -456,7 +459,7 @@ pub fn compare(
             digests.insert(delivery.builder.clone(), Some(state.sha256()));
         }
     }
-    Ok(evidence::differing(all))
+    Ok(quorum::differing(all))
 }
 
 fn check_window(grant: &Grant, at: Timestamp) -> Result<(), BuildError> {

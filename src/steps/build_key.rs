@@ -4,7 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::evidence::{BuilderKey, Builders, EvidenceError};
+use super::bad_evidence::EvidenceError;
+use super::builder::{BuilderKey, Builders};
 use crate::domain::build_key::{BadLabel, BuildKeyLabel};
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::Grant;

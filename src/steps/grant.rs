@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::bad_evidence::{BadBuilderKey, EvidenceError};
 use super::build_key::NewKey;
-use super::evidence::{BadBuilderKey, BuilderKey, Builders, EvidenceError, SLOW_CLOCK};
+use super::builder::{BuilderKey, Builders};
+use super::evidence::SLOW_CLOCK;
 use super::policy::version_of;
 use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::digest::GrantId;

@@ -14,9 +14,11 @@ pub mod approval;
 #[cfg(feature = "host")]
 pub mod approve;
 pub mod attest;
+pub mod bad_evidence;
 #[cfg(feature = "host")]
 pub mod build;
 pub mod build_key;
+pub mod builder;
 #[cfg(feature = "host")]
 pub mod countersign;
 pub mod evidence;
@@ -33,6 +35,7 @@ pub mod logged;
 pub mod policy;
 #[cfg(feature = "host")]
 pub mod push;
+pub mod quorum;
 #[cfg(feature = "host")]
 pub mod reconcile;
 #[cfg(feature = "host")]

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Progress;
-use super::evidence::{self, Attested, Builders, EvidenceError, Files, MacCheck};
+use super::bad_evidence::EvidenceError;
+use super::builder::Builders;
+use super::evidence::{self, Attested, Files, MacCheck};
+use super::quorum;
 use crate::domain::artifact::{Artifact, MOST_ARTIFACTS};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::evidence::EvidenceFiles;
@@ -353,7 +356,7 @@ fn check_evidence(reader: &Reader<'_>, sums: &Sums, now: Timestamp) -> Result<Ev
     for (builder, digests) in sums.builders() {
         attested.push(check_builder(reader, &grant, &builders, builder, digests, now)?);
     }
-    let agreed = evidence::settle(grant.terms(), &attested).map_err(ReleaseError::Quorum)?;
+    let agreed = quorum::settle(grant.terms(), &attested).map_err(ReleaseError::Quorum)?;
     match agreed.keys().eq(sums.artifacts().iter().map(|artifact| &artifact.name)) {
         true => Ok(Evidence { grant, builders, attested }),
         false => Err(ReleaseError::NotAttested),

@@ -18,7 +18,7 @@ use crate::ledger::LedgerFault;
 use crate::mac::BadMac;
 use crate::openpgp::BadSignature;
 use crate::ssh::BadSshKey;
-use crate::steps::evidence::{BadBuilderKey, Dissent, EvidenceError};
+use crate::steps::bad_evidence::{BadBuilderKey, Dissent, EvidenceError};
 use crate::tlog::checkpoint::BadCheckpoint;
 use crate::tlog::note::BadNote;
 use crate::tlog::proof::BadProof;
