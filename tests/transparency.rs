@@ -7,8 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use common::world::World;
-use common::{copy, copy_tree, listing, tool, tool_refuses, tree};
+use common::world::{Build, Granted, World, write_private};
+use common::{Arguments, copy, copy_tree, listing, tool, tool_refuses, tree};
 use countersign::domain::key::HashAlgorithm;
 use countersign::home::Home;
 use countersign::openpgp::{HashState, SignatureContent, make_release_signature};
@@ -249,23 +249,95 @@ fn a_grant_whose_row_was_changed_is_not_signed_under() {
     let (uses, ledger) = (world.token_count(), world.home().join("ledger.sqlite"));
     let whole = fs::read(&ledger).expect("the ledger");
     for (change, granted, build) in [
-        ("accepted = NULL, intent = NULL, signed = NULL, released = NULL, pushed = NULL", &granted, &build),
-        ("intent = NULL", &granted, &build),
-        ("signed = NULL", &granted, &build),
-        ("released = NULL", &granted, &build),
-        ("issued = issued + 1", &granted, &build),
-        ("pushed = 1", &granted, &build),
-        ("revoked = NULL", &revoked, &its_build),
+        ("DELETE FROM grants", &granted, &build),
+        (
+            "UPDATE grants SET accepted = NULL, intent = NULL, signed = NULL, released = NULL, pushed = NULL",
+            &granted,
+            &build,
+        ),
+        ("UPDATE grants SET intent = NULL", &granted, &build),
+        ("UPDATE grants SET signed = NULL", &granted, &build),
+        ("UPDATE grants SET released = NULL", &granted, &build),
+        ("UPDATE grants SET issued = issued + 1", &granted, &build),
+        ("UPDATE grants SET pushed = 1", &granted, &build),
+        ("UPDATE grants SET revoked = NULL", &revoked, &its_build),
     ] {
-        world.tamper(|database| database.execute(&format!("UPDATE grants SET {change}"), []).expect("changed"));
+        world.tamper(|database| database.execute(change, []).expect("changed"));
         let (ended, _) = world.sign(granted, build).run();
         assert_eq!(ended.code, 1, "{change}: {ended:?}");
-        assert!(ended.stderr.contains("what its entries say") || change.starts_with("issued"), "{change}: {ended:?}");
+        assert!(ended.stderr.contains("what its entries say") || change.contains("issued"), "{change}: {ended:?}");
         assert_eq!(listing(&world.inbox()), [""; 0], "{change}");
         fs::write(&ledger, &whole).expect("as it was");
     }
     assert_eq!(world.token_count(), uses);
     world.verify_log().ok();
+}
+
+/// A list is made from the rows of many grants: each must say what the entries say, or nothing of it is told or done.
+#[test]
+fn a_list_with_a_row_that_was_changed_is_refused() {
+    let world = World::ready();
+    let config = world.home().join("config.toml");
+    let location = "\n[repository]\ninbox = \"../inbox\"\n";
+    write_private(&config, (fs::read_to_string(&config).expect("the configuration") + location).as_bytes());
+    let [open, pushed, waiting, accepted] = ["1.2.1", "1.2.2", "1.2.3", "1.2.4"].map(|version| {
+        let (granted, build) = (world.grant_of(version, &[]), world.build(&[("foo.txt", version.as_bytes())]));
+        world.attest(&granted, &build).ok();
+        (world.at(version), granted, build)
+    });
+    let sign = |(release, granted, build): &(PathBuf, Granted, Build)| {
+        world.host(&[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release]).run().0
+    };
+    let without = |folder: &Path, work: &dyn Fn()| {
+        fs::rename(folder, world.at("away")).expect("moved away");
+        work();
+        fs::rename(world.at("away"), folder).expect("back again");
+    };
+    assert_eq!(sign(&pushed).code, 0);
+    without(&world.inbox(), &|| assert_eq!(sign(&waiting).code, 3, "signed, and not pushed"));
+    without(world.token_file(), &|| assert_eq!(sign(&accepted).code, 3, "accepted, and not signed"));
+
+    let ledger = world.home().join("ledger.sqlite");
+    let (whole, uses) = (fs::read(&ledger).expect("the ledger"), world.token_count());
+    let status: Arguments<'_> = &[&"status"];
+    let push: Arguments<'_> = &[&"push"];
+    let list: Arguments<'_> = &[&"grants", &"list"];
+    let of_project: Arguments<'_> = &[&"grants", &"list", &"--project", &"foo"];
+    let unsigned = "accepted = NULL, intent = NULL, signed = NULL, released = NULL, pushed = NULL";
+    for (of, change, commands) in [
+        (&accepted, "released = accepted", &[status, push, list, of_project][..]),
+        (&accepted, "accepted = issued", &[status, list, of_project]),
+        (&accepted, "project = 'bar'", &[status, list]),
+        (&accepted, "grant_id = 'x'", &[status, list, of_project]),
+        (&waiting, "released = NULL", &[status, list, of_project]),
+        (&waiting, "pushed = released", &[push, list, of_project]),
+        (&waiting, "released = signed", &[status, push, list, of_project]),
+        (&waiting, unsigned, &[list, of_project]),
+        (&pushed, "pushed = NULL", &[status, push, list, of_project]),
+        (&pushed, "pushed = released", &[list, of_project]),
+    ] {
+        let hex = of.1.id.strip_prefix("sha256:").expect("an id");
+        world.tamper(|database| {
+            let update = format!("UPDATE grants SET {change} WHERE grant_id = ?1");
+            assert_eq!(database.execute(&update, [hex]).expect("changed"), 1);
+        });
+        for command in commands {
+            let (ended, _) = world.host(command).run();
+            assert_eq!(ended.code, 1, "{change}: {ended:?}");
+            let why = format!("does not say of grant {} what its entries say", &hex[..12]);
+            assert!(ended.stderr.contains(&why), "{change}: {ended:?}");
+        }
+        // An older version than one that was accepted, whatever the row says.
+        if change == unsigned {
+            let ended = sign(&open);
+            assert!(ended.code == 1 && ended.stderr.contains("what its entries say"), "{ended:?}");
+        }
+        fs::write(&ledger, &whole).expect("as it was");
+    }
+    assert_eq!((world.token_count(), listing(&world.inbox())), (uses, vec!["foo-1.2.2".to_owned()]));
+    assert!(!open.0.exists());
+    world.verify_log().ok();
+    world.host(push).ok().says("foo-1.2.3: pushed to");
 }
 
 /// What could let a query lie later, or undo what is written.
@@ -319,7 +391,9 @@ fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
     let ledger = world.home().join("ledger.sqlite");
     let whole = fs::read(&ledger).expect("the ledger");
     let intent = world.logged("intent")[0]["index"].as_u64().expect("an index");
-    let refused: [(&str, &[&dyn AsRef<std::ffi::OsStr>]); 3] = [
+    let index = intent.to_string();
+    let refused: [(&str, Arguments<'_>); 4] = [
+        ("show", &[&"log", &"show", &index]),
         ("checkpoint", &[&"log", &"checkpoint"]),
         ("export", &[&"log", &"export", &folder]),
         ("prove", &[&"log", &"prove", &file, &"-o", &proof]),
@@ -335,7 +409,7 @@ fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
 
     with(
         &format!("UPDATE entries SET entry = replace(entry, 'foo.txt', 'bar.txt') WHERE idx = {intent}"),
-        &["export", "prove"],
+        &["show", "export", "prove"],
         &format!("has an entry {intent} that cannot be read: it is not what was logged"),
     );
     world.sign(&granted, &build).refused("it is not what was logged");

@@ -117,6 +117,27 @@ impl GrantRecord {
     }
 }
 
+/// The row of a grant, as the table has it.
+struct Row {
+    grant: String,
+    project: String,
+    issued: u64,
+    /// Of the entries after that one: accepted, intent, signed, released, pushed, revoked.
+    later: [Option<u64>; 6],
+}
+
+impl Row {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let later = [row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?];
+        Ok(Self { grant: row.get(0)?, project: row.get(1)?, issued: row.get(2)?, later })
+    }
+
+    fn record(&self, grant: GrantId) -> GrantRecord {
+        let (issued, [accepted, intent, signed, released, pushed, revoked]) = (self.issued, self.later);
+        GrantRecord { grant, issued, accepted, intent, signed, released, pushed, revoked }
+    }
+}
+
 /// What is wrong with a ledger.
 #[derive(Debug, thiserror::Error)]
 #[error("ledger `{}` {fault}", path.display())]
@@ -304,17 +325,12 @@ impl Ledger {
         })
     }
 
-    /// Where the grant stands, which the row and the entries about it must agree on; nothing if it was not issued here.
+    /// Where the grant stands; nothing if it was not issued here.
     pub fn grant(&self, grant: GrantId) -> Result<Option<GrantRecord>> {
-        // One state of the database: another process may revoke it meanwhile.
-        let snapshot = self.database.unchecked_transaction().map_err(|error| self.fail(error))?;
-        let record = self.records("grant_id = ?1", &grant.hex())?.pop();
-        let history = self.history(grant)?;
-        drop(snapshot);
-        match record.as_ref().is_none_or(|record| record.is_told_by(&history)) {
-            true => Ok(record),
-            false => Err(self.with(LedgerFault::Row(grant))),
-        }
+        self.in_one_state(|| match self.read_records("grant_id = ?1", &grant.hex())?.pop() {
+            None if !self.history(grant)?.is_empty() => Err(self.with(LedgerFault::Row(grant))),
+            record => Ok(record),
+        })
     }
 
     /// Where each grant of a project stands, first to last.
@@ -342,32 +358,37 @@ impl Ledger {
         self.records("?1 = '' AND accepted IS NOT NULL AND released IS NULL AND revoked IS NULL", "")
     }
 
+    /// The rows that `which` selects, first issued to last. Each must say what the entries about its grant say.
     fn records(&self, which: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
-        let columns = "issued, accepted, intent, signed, released, pushed, revoked";
+        self.in_one_state(|| self.read_records(which, value))
+    }
+
+    fn read_records(&self, which: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
+        let columns = "grant_id, project, issued, accepted, intent, signed, released, pushed, revoked";
         let query = format!("SELECT {columns} FROM grants WHERE {which} ORDER BY issued");
         let read = || {
             let mut statement = self.database.prepare(&query)?;
-            let rows = statement.query_map([value], |row| {
-                Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?]))
-            })?;
-            rows.collect::<rusqlite::Result<Vec<(u64, [Option<u64>; 6])>>>()
+            let rows = statement.query_map([value], Row::read)?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         let rows = read().map_err(|error| self.fail(error))?;
-        let record = |(issued, columns): (u64, [Option<u64>; 6])| match self.known(issued)? {
-            Entry { event: Event::GrantIssued { grant, .. }, .. } => {
-                let [accepted, intent, signed, released, pushed, revoked] = columns;
-                Ok(GrantRecord { grant, issued, accepted, intent, signed, released, pushed, revoked })
-            }
-            other => Err(self.misplaced(&other)),
-        };
-        rows.into_iter().map(record).collect()
+        rows.into_iter().map(|row| self.record(row)).collect()
+    }
+
+    fn record(&self, row: Row) -> Result<GrantRecord> {
+        let entry = self.known(row.issued)?;
+        let Event::GrantIssued { grant, project, .. } = &entry.event else { return Err(self.misplaced(&entry)) };
+        let record = row.record(*grant);
+        let is_told =
+            row.grant == grant.hex() && row.project == project.as_str() && record.is_told_by(&self.history(*grant)?);
+        if is_told { Ok(record) } else { Err(self.with(LedgerFault::Row(*grant))) }
     }
 
     /// Everything that was logged about a grant, first to last.
     pub fn history(&self, grant: GrantId) -> Result<Vec<Entry>> {
         let read = || {
             let query = "SELECT idx FROM grant_entries WHERE grant_id = ?1 ORDER BY idx";
-            let mut statement = self.database.prepare(query)?;
+            let mut statement = self.database.prepare_cached(query)?;
             let rows = statement.query_map([grant.hex()], |row| row.get(0))?;
             rows.collect::<rusqlite::Result<Vec<u64>>>()
         };
@@ -464,31 +485,36 @@ impl Ledger {
         self.database.query_row(query, [intent], |row| row.get(0)).map_err(|error| self.fail(error))
     }
 
-    /// The entry at `index`, if there is one.
+    /// The entry at `index`, if there is one, as it was logged.
     pub fn entry(&self, index: u64) -> Result<Option<Entry>> {
         self.find_text(index)?.map(|text| self.read(index, &text)).transpose()
     }
 
+    /// The bytes of the entry at `index`, which must be there.
+    fn text(&self, index: u64) -> Result<String> {
+        self.find_text(index)?.ok_or_else(|| self.wrong(index, "it is missing"))
+    }
+
+    /// The bytes of the entry at `index`, if there is one. They must be what was logged: whoever reads them acts on them, or
+    /// vouches for them.
     fn find_text(&self, index: u64) -> Result<Option<String>> {
         let find = || {
             let mut query = self.database.prepare_cached("SELECT entry FROM entries WHERE idx = ?1")?;
-            query.query_row([index], |row| row.get(0)).optional()
+            query.query_row([index], |row| row.get::<_, String>(0)).optional()
         };
-        find().map_err(|error| self.fail(error))
-    }
-
-    /// The bytes of the entry at `index`, which must be there and as they were logged: whoever reads them acts on them, or
-    /// vouches for them.
-    fn text(&self, index: u64) -> Result<String> {
-        let wrong = |reason: &str| self.with(LedgerFault::Entry { index, reason: reason.to_owned() });
-        let text = self.find_text(index)?.ok_or_else(|| wrong("it is missing"))?;
+        let Some(text) = find().map_err(|error| self.fail(error))? else { return Ok(None) };
         match self.hash(first_hash(index))? == leaf_hash(text.as_bytes()) {
-            true => Ok(text),
-            false => Err(wrong("it is not what was logged; see `countersign log verify`")),
+            true => Ok(Some(text)),
+            false => Err(self.wrong(index, "it is not what was logged; see `countersign log verify`")),
         }
     }
 
-    /// Shows each entry to `see`, first to last, until it returns an error.
+    fn wrong(&self, index: u64, reason: &str) -> LedgerError {
+        self.with(LedgerFault::Entry { index, reason: reason.to_owned() })
+    }
+
+    /// Shows each entry to `see`, first to last, until it returns an error. They are read as they are: [`Ledger::verify`] is
+    /// there to compare them with the tree.
     pub fn each<E: From<LedgerError>>(&self, mut see: impl FnMut(Entry) -> Result<(), E>) -> Result<(), E> {
         let fail = |error| E::from(self.fail(error));
         let mut statement = self.database.prepare("SELECT idx, entry FROM entries ORDER BY idx").map_err(fail)?;
@@ -498,6 +524,12 @@ impl Ledger {
             see(self.read(index, &text)?)?;
         }
         Ok(())
+    }
+
+    /// Reads one state of the database, whatever other processes append meanwhile.
+    fn in_one_state<T, E: From<LedgerError>>(&self, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let _state = self.database.unchecked_transaction().map_err(|error| self.fail(error))?;
+        read()
     }
 
     fn transact<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerFault>) -> Result<T> {

@@ -105,13 +105,12 @@ impl Ledger {
     /// Computes everything again from the entries: the tree's hashes, the tables beside them, and the root hashes of
     /// `kept`, checkpoints by the log's `key` with their names. Returns what a checkpoint says of it now.
     pub fn verify(&self, key: &VerifierKey, kept: &[(String, Checkpoint)]) -> Result<Checkpoint, BadLog> {
-        // One state of the database, whatever other processes write meanwhile.
-        let snapshot = self.database.unchecked_transaction().map_err(|error| self.fail(error))?;
-        // Last: which entry was changed says more.
-        let head = Check { ledger: self, counts: Counts::default() }.run(key, kept)?;
-        schema::check(self)?;
-        drop(snapshot);
-        Ok(head)
+        self.in_one_state(|| {
+            let head = Check { ledger: self, counts: Counts::default() }.run(key, kept)?;
+            // Last: which entry was changed says more.
+            schema::check(self)?;
+            Ok(head)
+        })
     }
 }
 
