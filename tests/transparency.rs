@@ -775,6 +775,17 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
         fs::remove_file(&path).expect("removed");
         fs::write(&path, whole).expect("as it was");
     }
+    // Of a file of entries, the first that is another.
+    let entries = copy.join("tile/entries/000");
+    let (whole, seventh) = (fs::read(&entries).expect("a file"), text(&world.database(), 7));
+    let at = whole.windows(seventh.len()).position(|bytes| bytes == seventh.as_bytes()).expect("it is there");
+    for end in [whole.len(), at + 9] {
+        let mut altered = whole[..end].to_vec();
+        altered[at + 8] ^= 1;
+        fs::write(&entries, altered).expect("changed");
+        check().refused("tile/entries/000` is not what the log has there, from entry 7 on");
+    }
+    fs::write(&entries, whole).expect("as it was");
     check().ok();
     // Another log's folder is not written to, nor one that is ahead of us.
     let other = World::ready();

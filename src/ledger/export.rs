@@ -6,7 +6,7 @@ use super::{BadLog, Ledger, LedgerError, Result};
 use crate::files::{FileError, FileFault, Folder, InputFile, hold_folder};
 use crate::tlog::checkpoint::{BadCheckpoint, Checkpoint};
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
-use crate::tlog::tile::{CHECKPOINT, Tile, bundle};
+use crate::tlog::tile::{CHECKPOINT, Tile, bundle, first_entry};
 use crate::tlog::tree::tile_hash;
 
 /// What an export did.
@@ -52,6 +52,14 @@ pub enum ExportError {
     /// A file that has other bytes.
     #[error("`{}` is not what the log has there", .0.display())]
     Altered(PathBuf),
+    /// A file of entries that has others.
+    #[error("`{}` is not what the log has there, from entry {index} on", path.display())]
+    AlteredFrom {
+        /// The file.
+        path: PathBuf,
+        /// The first that differs.
+        index: u64,
+    },
     /// A file that should be there.
     #[error("`{}` is missing", .0.display())]
     Missing(PathBuf),
@@ -175,7 +183,8 @@ impl Ledger {
             let (expected, path) = (self.tile(tile)?, tile.path());
             match root.read_below(&path, expected.len() as u64) {
                 Ok(found) if found == expected => {}
-                Ok(_) | Err(FileError { fault: FileFault::TooLarge { .. }, .. }) => {
+                Ok(found) => return Err(altered(folder.join(path), tile, &expected, &found)),
+                Err(FileError { fault: FileFault::TooLarge { .. }, .. }) => {
                     return Err(ExportError::Altered(folder.join(path)));
                 }
                 Err(error) => return Err(error.into()),
@@ -205,6 +214,15 @@ impl Ledger {
             }
         }
         Ok(bytes)
+    }
+}
+
+/// What is wrong with a file that has `found` in place of `expected`: the entry is named, where it is a file of entries.
+fn altered(path: PathBuf, tile: Tile, mut expected: &[u8], mut found: &[u8]) -> ExportError {
+    let mut entries = tile.range().filter(|_| tile.level.is_none());
+    match entries.find(|_| first_entry(&mut expected) != first_entry(&mut found)) {
+        Some(index) => ExportError::AlteredFrom { path, index },
+        None => ExportError::Altered(path),
     }
 }
 
