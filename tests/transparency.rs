@@ -498,6 +498,39 @@ fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() 
     world.verify_log().with(&kept).stops(1, "has another root");
 }
 
+/// Whoever appends as countersign does is as good as the home. What others keep tells what was there before, and what should
+/// be there now.
+#[test]
+fn an_entry_appended_with_its_hashes_is_found_by_what_stands_beside_it_or_elsewhere() {
+    let world = World::ready();
+    let (release, before, older) = (world.signed(), world.checkpoint("before"), world.copy_of_ledger());
+    world.sign_another();
+    let after = world.checkpoint("after");
+    let forge = |kind: &str| {
+        world.restore_ledger(&older);
+        let index = world.log().len();
+        let like = world.logged(kind)[0]["index"].as_u64().expect("an index");
+        world.tamper(|database| {
+            let (is, was) = (format!("{{\"index\":{index},"), format!("{{\"index\":{like},"));
+            let forged = text(database, like).replace(&was, &is);
+            database.execute("INSERT INTO entries VALUES (?1, ?2)", params![index as u64, forged]).expect("appended");
+            rehash(database);
+        });
+        index
+    };
+    for kind in ["released", "intent", "grant-issued"] {
+        let index = forge(kind);
+        world.verify_log().stops(1, &format!("entry {index} and the table `grant_entries` do not say the same"));
+    }
+    forge("key-ready");
+    world.verify_log().with(&[&"--checkpoint", &before, &"--release", &release]).ok();
+    // The log that went on without it is another.
+    while world.log().len() < 20 {
+        world.host(&[&"key", &"check", &"--sign"]).ok();
+    }
+    world.verify_log().with(&[&"--checkpoint", &after]).stops(1, "has another root");
+}
+
 /// An entry is written in one way: what says the same in other words was not written by countersign.
 #[test]
 fn an_entry_in_other_words_is_refused_under_any_hashes() {
