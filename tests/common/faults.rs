@@ -1,7 +1,9 @@
 //! Signing runs that are disturbed: one prepared build, copies of it to disturb, and what must hold afterwards.
 //!
 //! A run is disturbed by strace, which lets one system call fail or kills the process at it, or by SIGKILL at any moment. All
-//! runs have the same clock, that stands still: then the bytes of the release must be the same too, whatever happened.
+//! disturbed runs have the same clock, that stands still, and the run that goes on has one that stands still an hour later.
+//! What the log says up to the intent then decides every byte of the release, whatever happened and however late it was
+//! finished.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -9,6 +11,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 
 use countersign::domain::event::{Entry, Event, RunResult};
 use countersign::domain::time::Timestamp;
@@ -29,6 +32,11 @@ const LOCATION: &str = "location";
 const LOG: &str = "log";
 /// Where the release goes then.
 const SUBMISSION: &str = "location/foo-1.2.3";
+/// How much later a disturbed run is gone on with, in seconds. Within the time of the grant.
+const LATER: i64 = 3600;
+
+/// The files of a folder with their bytes.
+type Tree = BTreeMap<String, Vec<u8>>;
 
 /// Whether `sign` can be disturbed here; see [`missing`].
 pub(crate) fn can_disturb() -> bool {
@@ -47,12 +55,12 @@ pub(crate) struct Prepared {
     grant: PathBuf,
     from: PathBuf,
     preload: String,
-    clock: String,
+    clock: Timestamp,
     before: Seen,
     /// The files that the token signs, in its order.
     pub(crate) files: Vec<String>,
-    /// The release that an undisturbed run makes.
-    release: BTreeMap<String, Vec<u8>>,
+    /// The releases that undisturbed runs make, by what the log says up to their intent.
+    releases: Mutex<BTreeMap<String, Tree>>,
     /// Whether the configuration names a location.
     goes_on: bool,
 }
@@ -85,7 +93,7 @@ impl Prepared {
         world.attest(&granted, &build).ok();
         let files = names.into_iter().chain(["SHA256SUMS".to_owned()]).collect();
         let from = build.folder;
-        let mut prepared = Self::at_rest(name, world, &granted, &from, files);
+        let prepared = Self::at_rest(name, world, &granted, &from, files);
         let trial = prepared.trial();
         let said = trial.sign().output().expect("sign");
         assert!(said.status.success(), "an undisturbed run failed: {said:?}");
@@ -96,16 +104,14 @@ impl Prepared {
             (seen.invariants(&prepared, &prepared.before), seen.finished(&prepared, &prepared.before));
         assert_eq!([held, finished].concat(), [""; 0], "an undisturbed run");
         drop(trial);
-        prepared.release = seen.release.expect("a release");
         prepared
     }
 
     fn at_rest(name: &'static str, world: World, granted: &Granted, from: &Path, files: Vec<String>) -> Self {
         let below = |path: &Path| path.strip_prefix(world.at("")).expect("below the world's folder").to_owned();
         let (grant, from) = (below(&granted.grant), below(from));
-        // Shortly after everything was made, as libfaketime writes it: a time that stands still.
-        let clock = Timestamp::from_unix(i64::from(Timestamp::now().unix()) + 60).to_string();
-        let clock = clock.replace('T', " ").replace('Z', "");
+        // Shortly after everything was made.
+        let clock = Timestamp::from_unix(i64::from(Timestamp::now().unix()) + 60);
         let preload = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output().expect("faketime");
         let preload = String::from_utf8(preload.stdout).expect("a path").trim().to_owned();
         let before = Seen::of(&world.at(""), 0);
@@ -113,7 +119,7 @@ impl Prepared {
         let before = Seen { made: 0, ..before };
         assert!(made >= 4, "the token has made the certificate");
         let goes_on = world.at(LOCATION).exists();
-        Self { name, world, grant, from, preload, clock, before, files, release: BTreeMap::new(), goes_on }
+        Self { name, world, grant, from, preload, clock, before, files, releases: Mutex::default(), goes_on }
     }
 
     /// The same build after a run that was killed when the token had answered for the third file: two signatures are kept.
@@ -150,6 +156,46 @@ impl Prepared {
     /// What was to see before the first run.
     pub(crate) fn before(&self) -> &Seen {
         &self.before
+    }
+
+    /// The release that an undisturbed run makes which announces what was announced here, at the time at which it was; or
+    /// why no such run can be.
+    fn expected(&self, seen: &Seen) -> Result<Tree, String> {
+        let intent = seen.entries.iter().position(|entry| matches!(entry.event, Event::Intent(_)));
+        let told = &seen.entries[..=intent.ok_or("nothing was announced")?];
+        let mut known = self.releases.lock().expect("no panic");
+        let key = serde_json::to_string(told).expect("entries can be written as JSON");
+        match known.get(&key) {
+            Some(release) => Ok(release.clone()),
+            None => {
+                let release = self.undisturbed(told)?;
+                known.insert(key, release.clone());
+                Ok(release)
+            }
+        }
+    }
+
+    /// What one run makes if the log says this up to its intent.
+    fn undisturbed(&self, told: &[Entry]) -> Result<Tree, String> {
+        let (trial, before) = (self.trial(), self.before.entries.len());
+        let (Some(intent), Some(earlier)) = (told.last(), told.get(before..told.len() - 1)) else {
+            return Err("it was announced before".to_owned());
+        };
+        let mut ledger = Ledger::open(&trial.folder().join("home/ledger.sqlite")).expect("the ledger opens");
+        for entry in earlier {
+            // An earlier run can have come so far, and no further.
+            let Event::EvidenceAccepted { grant, scheme, builders, artifacts } = &entry.event else {
+                return Err(format!("{} was logged before the intent", entry.event.kind()));
+            };
+            ledger.accept(entry.at, *grant, *scheme, builders.clone(), *artifacts).expect("accepted");
+        }
+        drop(ledger);
+        let output = trial.sign_at(intent.at).output().expect("sign");
+        let seen = trial.look();
+        match seen.release {
+            Some(release) if seen.entries.starts_with(told) => Ok(release),
+            _ => Err(format!("an undisturbed run logs other entries: {output:?}")),
+        }
     }
 
     /// How often an undisturbed run makes each of these system calls.
@@ -234,9 +280,18 @@ impl Trial<'_> {
 
     /// The plain `sign`.
     pub(crate) fn sign(&self) -> Command {
+        self.sign_at(self.prepared.clock)
+    }
+
+    /// The same an hour later.
+    fn sign_later(&self) -> Command {
+        self.sign_at(Timestamp::from_unix(i64::from(self.prepared.clock.unix()) + LATER))
+    }
+
+    fn sign_at(&self, clock: Timestamp) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command.args(self.arguments()).current_dir(self.folder());
-        clean_environment(&mut command, &self.folder()).envs(self.environment());
+        clean_environment(&mut command, &self.folder()).envs(self.environment(clock));
         command.stdin(Stdio::null());
         command
     }
@@ -280,7 +335,7 @@ impl Trial<'_> {
     fn strace(&self, log: &Path, options: &[&str]) -> Output {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o"]).arg(log).args(options);
-        for (name, value) in self.environment() {
+        for (name, value) in self.environment(self.prepared.clock) {
             command.arg("-E").arg(format!("{name}={value}"));
         }
         command.arg(env!("CARGO_BIN_EXE_countersign")).args(self.arguments()).current_dir(self.folder());
@@ -303,8 +358,14 @@ impl Trial<'_> {
         ]
     }
 
-    fn environment(&self) -> [(&'static str, &str); 3] {
-        [("LD_PRELOAD", &self.prepared.preload), ("FAKETIME", &self.prepared.clock), ("DONT_FAKE_MONOTONIC", "1")]
+    /// A clock that stands still.
+    fn environment(&self, clock: Timestamp) -> [(&'static str, String); 3] {
+        let as_libfaketime_writes_it = clock.to_string().replace('T', " ").replace('Z', "");
+        [
+            ("LD_PRELOAD", self.prepared.preload.clone()),
+            ("FAKETIME", as_libfaketime_writes_it),
+            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
     }
 
     /// What there is to see now. It is looked at in a copy: looking at a database mends it.
@@ -316,11 +377,11 @@ impl Trial<'_> {
         seen
     }
 
-    /// What does not hold now, or does not hold after a plain `sign`; and what is to see now.
+    /// What does not hold now, or does not hold after a plain `sign` an hour later; and what is to see now.
     pub(crate) fn violations(&self) -> (Vec<String>, Seen) {
         let (prepared, disturbed) = (self.prepared, self.look());
         let mut found = disturbed.invariants(prepared, &prepared.before);
-        let output = self.sign().output().expect("sign");
+        let output = self.sign_later().output().expect("sign");
         if !output.status.success() {
             found.push(format!("a plain sign did not finish it: {output:?}"));
         }
@@ -353,14 +414,14 @@ fn forget_dead_clocks() {
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     entries: Vec<Entry>,
-    /// The files whose signatures are kept.
-    pub(crate) kept: BTreeSet<String>,
+    /// The signatures that are kept, by their files.
+    pub(crate) kept: BTreeMap<String, String>,
     /// How many signatures the token has made for this build, by its own count.
     pub(crate) made: u64,
     /// What stands under the release's name.
-    pub(crate) release: Option<BTreeMap<String, Vec<u8>>>,
+    pub(crate) release: Option<Tree>,
     /// What stands under its name in the location's inbox.
-    submission: Option<BTreeMap<String, Vec<u8>>>,
+    submission: Option<Tree>,
     /// How many entries the exported log has, or what is wrong with it; nothing as long as it has no checkpoint.
     exported: Option<Result<u64, String>>,
     /// Other names in the inboxes, the home and the folder of nonces that no run is to leave.
@@ -394,9 +455,9 @@ impl Seen {
         drop(ledger);
         let database = rusqlite::Connection::open(&path).expect("the database");
         let integrity = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a check");
-        let mut query = database.prepare("SELECT file FROM signatures").expect("a query");
-        let kept = query.query_map([], |row| row.get(0)).expect("signatures").map(|file| file.expect("a file"));
-        let kept = kept.collect();
+        let mut query = database.prepare("SELECT file, signature FROM signatures").expect("a query");
+        let kept = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("signatures");
+        let kept = kept.collect::<rusqlite::Result<_>>().expect("each can be read");
         let count = fs::read_to_string(folder.join("token.pem.count")).expect("the token's count");
         let (release, submission) = (folder.join(RELEASE), folder.join(SUBMISSION));
         let inboxes = [listing(&folder.join("inbox")), listing(&folder.join(LOCATION))];
@@ -466,12 +527,17 @@ impl Seen {
         broken.unless(made == 0 || intents == 1, || format!("{made} signatures by the token without an intent"));
         // What the token made is kept before it is asked for the next.
         broken.unless(made >= kept && made <= kept + 1, || format!("{made} signatures by the token, {kept} kept"));
-        let first = prepared.files.iter().take(kept).cloned().collect::<BTreeSet<_>>();
-        broken.unless(self.kept == first, || format!("signed out of order: {:?}", self.kept));
+        let first = prepared.files.iter().take(kept).collect::<BTreeSet<_>>();
+        let in_order = self.kept.keys().collect::<BTreeSet<_>>() == first;
+        broken.unless(in_order, || format!("signed out of order: {:?}", self.kept.keys()));
         if let Some(release) = &self.release {
             broken.unless(kept == files, || format!("a release with {kept} of {files} signatures"));
-            let same = prepared.release.is_empty() || *release == prepared.release;
-            broken.unless(same, || format!("not the release of an undisturbed run: {:?}", release.keys()));
+            match prepared.expected(self) {
+                Ok(expected) => broken.unless(*release == expected, || {
+                    format!("not the release of an undisturbed run: {:?}", differing(release, &expected))
+                }),
+                Err(why) => broken.unless(false, || format!("no undisturbed run makes this release: {why}")),
+            }
         }
         broken.unless(released == 0 || self.release.is_some(), || "a release is logged that is not there".into());
         let pushed = self.of_kind("pushed").len();
@@ -517,6 +583,11 @@ impl Seen {
         }
         broken.0
     }
+}
+
+/// The files that one has and the other does not, or has otherwise.
+fn differing<'t>(one: &'t Tree, other: &'t Tree) -> BTreeSet<&'t String> {
+    one.keys().chain(other.keys()).filter(|name| one.get(*name) != other.get(*name)).collect()
 }
 
 /// What does not hold.
