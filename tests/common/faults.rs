@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -422,6 +423,8 @@ pub(crate) struct Seen {
     pub(crate) release: Option<Tree>,
     /// What stands under its name in the location's inbox.
     submission: Option<Tree>,
+    /// What stands aside in the inboxes and others than its owner can see into, by its place.
+    in_view: BTreeMap<PathBuf, Tree>,
     /// How many entries the exported log has, or what is wrong with it; nothing as long as it has no checkpoint.
     exported: Option<Result<u64, String>>,
     /// Other names in the inboxes, the home and the folder of nonces that no run is to leave.
@@ -460,6 +463,7 @@ impl Seen {
         let kept = kept.collect::<rusqlite::Result<_>>().expect("each can be read");
         let count = fs::read_to_string(folder.join("token.pem.count")).expect("the token's count");
         let (release, submission) = (folder.join(RELEASE), folder.join(SUBMISSION));
+        let in_view = ["inbox", LOCATION].into_iter().flat_map(|inbox| in_view(&folder.join(inbox))).collect();
         let inboxes = [listing(&folder.join("inbox")), listing(&folder.join(LOCATION))];
         let inboxes = inboxes.into_iter().flatten().filter(|name| !release.ends_with(name));
         let home = listing(&folder.join("home")).into_iter().filter(|name| name.starts_with('.'));
@@ -469,6 +473,7 @@ impl Seen {
             made: count.trim_end().parse::<u64>().expect("a number") - base,
             release: release.exists().then(|| tree(&release)),
             submission: submission.exists().then(|| tree(&submission)),
+            in_view,
             exported,
             left_behind: inboxes.chain(home).chain(listing(&folder.join("home/nonces"))).collect(),
             left,
@@ -539,6 +544,11 @@ impl Seen {
                 Err(why) => broken.unless(false, || format!("no undisturbed run makes this release: {why}")),
             }
         }
+        for (place, shown) in &self.in_view {
+            let whole = prepared.expected(self).is_ok_and(|expected| *shown == expected);
+            broken
+                .unless(whole, || format!("{} is incomplete and for all to see: {:?}", place.display(), shown.keys()));
+        }
         broken.unless(released == 0 || self.release.is_some(), || "a release is logged that is not there".into());
         let pushed = self.of_kind("pushed").len();
         broken.unless(pushed <= released, || format!("{released} times released, {pushed} times pushed"));
@@ -583,6 +593,16 @@ impl Seen {
         }
         broken.0
     }
+}
+
+/// What is begun in an inbox and not for its owner alone.
+fn in_view(inbox: &Path) -> Vec<(PathBuf, Tree)> {
+    let begun = listing(inbox).into_iter().filter(|name| name.starts_with(".countersign-"));
+    let shown = begun.map(|name| inbox.join(name)).filter(|path| {
+        let mode = fs::symlink_metadata(path).expect("it was just listed").permissions().mode();
+        mode & 0o077 != 0
+    });
+    shown.map(|path| (path.clone(), tree(&path))).collect()
 }
 
 /// The files that one has and the other does not, or has otherwise.
