@@ -18,6 +18,7 @@ use countersign::domain::event::{Entry, Event, RunResult};
 use countersign::domain::time::Timestamp;
 use countersign::home::Home;
 use countersign::ledger::{Ledger, LedgerError};
+use countersign::steps::push::waiting;
 use countersign::steps::status::{Left, unfinished};
 use countersign::tlog::checkpoint::Checkpoint;
 use tempfile::TempDir;
@@ -431,6 +432,8 @@ pub(crate) struct Seen {
     pub(crate) left_behind: Vec<String>,
     /// What is left to do, as `status` says.
     left: Vec<Left>,
+    /// How many releases wait to be pushed, as `status` says.
+    waiting: usize,
     /// What the database says of itself.
     integrity: String,
     /// What `log verify` says: the head of the log, or what is wrong with it.
@@ -450,6 +453,7 @@ impl Seen {
         let home = Home::open(&folder.join("home")).expect("the home opens");
         let verified = ledger.verify(&home.config.log_key, &[]).map_err(|error| error.to_string());
         let left = unfinished(&ledger).expect("status").into_iter().map(|run| run.left).collect();
+        let waiting = waiting(&ledger).expect("status").len();
         let log = folder.join(LOG);
         let exported = log.join("checkpoint").exists().then(|| {
             let checkpoint = ledger.check_export(&log, &home.config.log_key);
@@ -477,6 +481,7 @@ impl Seen {
             exported,
             left_behind: inboxes.chain(home).chain(listing(&folder.join("home/nonces"))).collect(),
             left,
+            waiting,
             integrity,
             verified,
         }
@@ -553,6 +558,8 @@ impl Seen {
         let pushed = self.of_kind("pushed").len();
         broken.unless(pushed <= released, || format!("{released} times released, {pushed} times pushed"));
         broken.unless(pushed == 0 || self.submission.is_some(), || "a push is logged that did not get there".into());
+        let to_push = if prepared.goes_on { released.saturating_sub(pushed) } else { 0 };
+        broken.unless(self.waiting == to_push, || format!("{} wait to be pushed, says status", self.waiting));
         if self.submission.is_some() {
             broken.unless(released == 1, || "a release was pushed that was not logged".into());
             let same = self.submission == self.release;
@@ -570,6 +577,7 @@ impl Seen {
         broken.unless(self.release.is_some(), || "there is no release".into());
         broken.unless(self.left_behind.is_empty(), || format!("left behind: {:?}", self.left_behind));
         broken.unless(self.left.is_empty(), || format!("status has something left to do: {:?}", self.left));
+        broken.unless(self.waiting == 0, || "status says that a release waits to be pushed".into());
         let signed = |event: &&&Event| matches!(event, Event::Outcome { result: RunResult::Signed { .. }, .. });
         let signed = self.of_kind("outcome").iter().filter(signed).count();
         let released = self.of_kind("released").len();
