@@ -7,13 +7,14 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use common::disk::CHANGES;
 use common::faults::{Fault, How, Prepared, can_disturb, forget_clock};
 use common::world::World;
 use common::{clean_environment, copy_tree, tree};
@@ -394,175 +395,28 @@ fn an_export_that_is_cut_off_leaves_the_one_before() {
 
 // ---- The power fails ----
 
-/// What of a run's changes a power failure can undo, step by step, from what strace saw.
-#[derive(Default)]
-struct Disk {
-    folder: PathBuf,
-    /// Files whose bytes are not on the disk yet.
-    files: BTreeSet<PathBuf>,
-    /// Names that their folder does not have on the disk yet, or still has.
-    names: BTreeSet<PathBuf>,
-    /// Everything that was written to the ledger and is on the disk.
-    ledger: String,
-    /// The same, not on the disk yet.
-    pending: String,
-    /// What was out of order.
-    faults: Vec<String>,
-}
-
-impl Disk {
-    /// Follows every call, and looks at the moments that matter.
-    fn follow(folder: &Path, trace: &str) -> Self {
-        let mut disk = Self { folder: folder.to_owned(), ..Self::default() };
-        for line in trace.lines() {
-            let Some((before, rest)) = line.split_once('(') else { continue };
-            let call = before.rsplit(' ').next().expect("a call");
-            let Some((arguments, result)) = rest.rsplit_once(") = ") else { continue };
-            if !result.starts_with('-') {
-                disk.step(call, arguments, result);
-            }
-        }
-        disk
-    }
-
-    fn step(&mut self, call: &str, arguments: &str, result: &str) {
-        let opened = |text: &str| {
-            text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| PathBuf::from(path))
-        };
-        // Each path counts from the folder before it, which strace tells in angle brackets.
-        let quoted = |which: usize| {
-            let mut parts = arguments.split('"').skip(2 * which);
-            let (before, path) = (parts.next().expect("a place"), parts.next().expect("a path"));
-            opened(before).unwrap_or_else(|| self.folder.clone()).join(path)
-        };
-        match call {
-            "openat" if arguments.contains("O_CREAT") => {
-                let path = opened(result).expect("strace tells paths");
-                self.before_the_token(&path);
-                self.names.insert(path);
-            }
-            "mkdir" | "mkdirat" => {
-                self.names.insert(quoted(0));
-            }
-            "write" | "pwrite64" | "ftruncate" => {
-                let path = opened(arguments).expect("strace tells paths");
-                if path.ends_with("home/ledger.sqlite-wal") {
-                    self.pending += arguments;
-                    self.before_it_is_logged();
-                }
-                if path.starts_with(&self.folder) {
-                    self.files.insert(path);
-                }
-            }
-            "fsync" | "fdatasync" => {
-                let path = opened(arguments).expect("strace tells paths");
-                if path.ends_with("home/ledger.sqlite-wal") {
-                    self.ledger += &std::mem::take(&mut self.pending);
-                }
-                self.files.remove(&path);
-                self.names.retain(|name| name.parent() != Some(&path));
-            }
-            "rename" | "renameat" | "renameat2" => {
-                let (from, to) = (quoted(0), quoted(1));
-                let open: Vec<_> = self
-                    .files
-                    .iter()
-                    .chain(&self.names)
-                    .filter(|path| path.starts_with(&from) && **path != from)
-                    .cloned()
-                    .collect();
-                let file = self.files.contains(&from);
-                if file || !open.is_empty() {
-                    self.faults.push(format!("{} appears before {open:?} is on the disk", to.display()));
-                }
-                if to.ends_with("inbox/foo-1.2.3") {
-                    self.is_logged(r#"\"status\":\"signed\""#, "the release appears");
-                }
-                if to.ends_with("location/foo-1.2.3") {
-                    self.is_logged(r#"\"kind\":\"released\""#, "the release is pushed");
-                }
-                if to.ends_with("log/checkpoint") {
-                    self.is_logged(r#"\"kind\":\"pushed\""#, "the log is exported");
-                }
-                self.names.remove(&from);
-                self.names.insert(to);
-            }
-            "unlink" | "unlinkat" | "rmdir" => {
-                let path = quoted(0);
-                if self.files.remove(&path) && path.starts_with(self.folder.join("home/nonces")) {
-                    self.faults.push("a nonce is removed before it is overwritten on the disk".to_owned());
-                }
-                self.names.insert(path);
-            }
-            _ => {}
-        }
-    }
-
-    /// The first thing that the token does for a signature is to write its count aside.
-    fn before_the_token(&mut self, path: &Path) {
-        if path.parent() == Some(&self.folder) {
-            self.is_logged(r#"\"kind\":\"intent\""#, "the token is used");
-            if !self.pending.is_empty() {
-                self.faults.push("the token is asked again before its last answer is on the disk".to_owned());
-            }
-        }
-    }
-
-    fn is_logged(&mut self, entry: &str, what: &str) {
-        if !self.ledger.contains(entry) {
-            self.faults.push(format!("{what} before {entry} is on the disk"));
-        }
-    }
-
-    fn before_it_is_logged(&mut self) {
-        for (kind, place) in [("released", "inbox"), ("pushed", "location")] {
-            let (entry, place) = (format!(r#"\"kind\":\"{kind}\""#), self.folder.join(place));
-            if self.pending.contains(&entry) && self.names.iter().any(|name| name.starts_with(&place)) {
-                self.faults.push(format!("the release is {kind} in the log before its name is on the disk"));
-            }
-        }
-    }
-
-    /// What a power failure after the end of the run would undo.
-    fn open(&self) -> Vec<String> {
-        let open = self.files.iter().chain(&self.names).filter_map(|path| path.strip_prefix(&self.folder).ok());
-        let mut open: Vec<_> = open.map(|path| path.display().to_string()).collect();
-        // What SQLite makes anew from the ledger, and the counter of the token for tests.
-        open.retain(|path| {
-            !path.starts_with("home/ledger.sqlite-") && !path.starts_with(".tmp") && path != "token.pem.count"
-        });
-        open
-    }
-}
-
-/// Everything that changes a file or a folder, with paths and whole buffers.
-const CHANGES: [&str; 7] = [
-    "-y",
-    "-s",
-    "10000",
-    "-e",
-    "signal=none",
-    "-e",
-    "trace=openat,?mkdir,mkdirat,write,pwrite64,ftruncate,fsync,fdatasync,?rename,renameat,renameat2,?unlink,unlinkat,?rmdir",
-];
-
 #[test]
 fn each_step_is_on_the_disk_before_the_next_relies_on_it() {
     if !can_disturb() {
         return;
     }
     let scenario = Prepared::new("openpgp", "openpgp", 3);
+    let cut_off = Prepared::new("cut off before", "openpgp", 3).cut_off();
     let nonce = Prepared::new("hmac", "hmac", 1);
     let location = Prepared::with_location("on to its location", 2);
-    for scenario in [&scenario, &nonce, &location] {
+    for scenario in [&scenario, &cut_off, &nonce, &location] {
         let trial = scenario.trial();
-        let trace = trial.traced(&CHANGES);
+        let disk = trial.disk(&trial.traced(&CHANGES));
         let folder = trial.folder();
-        let disk = Disk::follow(&folder, &trace);
         assert_eq!(disk.faults, [""; 0], "{}", scenario.name);
         assert_eq!(disk.open(), [""; 0], "{}", scenario.name);
-        let kept = disk.ledger.matches("BEGIN PGP SIGNATURE").count();
-        assert!(kept >= scenario.files.len(), "the trace shows {kept} signatures kept");
+        let files = scenario.files.len();
+        assert_eq!(
+            (disk.uses, disk.kept.len()),
+            (files, files),
+            "each file is signed once, and kept: {}",
+            scenario.name
+        );
 
         // A release that is there already: the run that wrote it may have been cut off just before this.
         let trace = trial.traced(&CHANGES);

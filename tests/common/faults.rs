@@ -23,6 +23,7 @@ use countersign::steps::status::{Left, unfinished};
 use countersign::tlog::checkpoint::Checkpoint;
 use tempfile::TempDir;
 
+use super::disk::Disk;
 use super::tokens::missing;
 use super::world::{Granted, World};
 use super::{clean_environment, have, listing, tree};
@@ -332,6 +333,13 @@ impl Trial<'_> {
         let output = self.strace(&log, options);
         assert!(output.status.success(), "an undisturbed run failed: {output:?}");
         String::from_utf8_lossy(&fs::read(&log).expect("a trace")).into_owned()
+    }
+
+    /// What a power cut could undo, and when, of a run of which strace wrote this; see [`CHANGES`](super::disk::CHANGES).
+    pub(crate) fn disk(&self, trace: &str) -> Disk {
+        let before = &self.prepared.before;
+        let entries = serde_json::to_string(&before.entries).expect("entries can be written as JSON");
+        Disk::follow(&self.folder(), &entries, before.kept.values(), trace)
     }
 
     fn strace(&self, log: &Path, options: &[&str]) -> Output {

@@ -8,6 +8,8 @@
 #[cfg(feature = "host")]
 pub(crate) mod cards;
 #[cfg(feature = "host")]
+pub(crate) mod disk;
+#[cfg(feature = "host")]
 pub(crate) mod faults;
 #[cfg(feature = "host")]
 pub(crate) mod gpg;
