@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::error::CliError;
 use super::progress::Bar;
 use super::read_certificate;
-use super::render::{CliError, Output};
+use super::render::Output;
 use crate::domain::release::Coverage;
 use crate::domain::time::Timestamp;
 use crate::steps;

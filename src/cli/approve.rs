@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use clap::Args;
 use serde_json::json;
 
+use super::error::{CliError, HostError};
 use super::grants::show_terms;
-use super::render::{CliError, Output};
+use super::render::Output;
 use super::{is_grant_id, read_grant, read_grant_file};
 use crate::domain::grant::Grant;
 use crate::domain::release::LARGEST_SIGNATURE;
@@ -126,7 +127,7 @@ impl Approve {
 /// What the program makes of the grant's bytes. They reach it through a pipe: what was shown is what is signed.
 fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
     let program = PathBuf::from(command.get_program());
-    let failed = |reason: String| CliError::Signer { program: program.display().to_string(), reason };
+    let failed = |reason: String| HostError::Signer { program: program.display().to_string(), reason };
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| failed(error.to_string()))?;
     let mut pipe = child.stdin.take().expect("its standard input is a pipe");
@@ -135,7 +136,7 @@ fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
     let ended = child.wait_with_output().map_err(FileError::io(&program))?;
     match ended.status.success() && written.is_ok() && !ended.stdout.is_empty() {
         true => Ok(ended.stdout),
-        false => Err(failed(format!("it ended with {}", ended.status))),
+        false => Err(failed(format!("it ended with {}", ended.status)).into()),
     }
 }
 
@@ -150,6 +151,6 @@ fn consent(grant: &Grant, shown: &Output) -> Result<(), CliError> {
     asked.and_then(|()| BufReader::new(&terminal).read_line(&mut line)).map_err(|_| no_terminal())?;
     match line.trim() == version.as_str() {
         true => Ok(()),
-        false => Err(CliError::NotApproved),
+        false => Err(HostError::NotApproved.into()),
     }
 }

@@ -12,10 +12,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use super::error::CliError;
 use super::progress::Bar;
 #[cfg(feature = "host")]
 use super::prompt::Terminal;
-use super::render::{CliError, Output};
+use super::render::Output;
 use super::{read_grant_file, scheme};
 use crate::domain::evidence::Scheme;
 use crate::domain::json::check_keys;

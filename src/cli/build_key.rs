@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::render::{CliError, Output};
+use super::error::CliError;
+use super::render::Output;
 use super::scheme;
 use crate::domain::evidence::Scheme;
 use crate::domain::time::{Period, Timestamp};

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use clap::{Args, ValueEnum};
 
-use super::render::CliError;
+use super::error::{CliError, HostError};
 use crate::files::FileError;
 use crate::token::TokenUri;
 
@@ -55,7 +55,7 @@ impl Demo {
         shell.args(self.token.map(|token| token.to_string()));
         match shell.status().map_err(FileError::io("bash".as_ref()))? {
             status if status.success() => Ok(()),
-            status => Err(CliError::Demo(status)),
+            status => Err(HostError::Demo(status).into()),
         }
     }
 }

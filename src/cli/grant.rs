@@ -6,8 +6,9 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
+use super::error::CliError;
 use super::grants::builder_keys;
-use super::render::{CliError, Output};
+use super::render::Output;
 use super::scheme;
 use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{Limits, NamePattern, Source};

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::render::{CliError, Output};
+use super::error::{CliError, HostError};
+use super::render::Output;
 use super::{is_grant_id, read_grant, read_grant_file};
 use crate::domain::event::{Entry, Event};
 use crate::domain::evidence::Differences;
@@ -311,7 +312,9 @@ fn diff(text: &str, from: Option<&Path>, home: &Home, now: Timestamp, output: &m
                 Event::EvidenceRefused { differences, .. } if !differences.is_empty() => Some((index, differences)),
                 _ => None,
             });
-            let Some((index, differences)) = last else { return Err(CliError::NothingToCompare(grant.id().short())) };
+            let Some((index, differences)) = last else {
+                return Err(HostError::NothingToCompare(grant.id().short()).into());
+            };
             output.line(format!("as found in ledger entry {index}"));
             differences
         }

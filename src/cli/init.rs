@@ -6,9 +6,10 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
+use super::error::CliError;
 use super::prompt::Terminal;
 use super::read_certificate;
-use super::render::{CliError, Output};
+use super::render::Output;
 use super::token_words::warn_of_file_token;
 use crate::domain::key::KeyKind;
 use crate::domain::time::{Period, Timestamp};

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::error::CliError;
 use super::init::{Validity, validity};
 use super::prompt::Terminal;
 use super::read_certificate;
-use super::render::{CliError, Output};
+use super::render::Output;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, replace};

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::render::{CliError, Output};
+use super::error::{CliError, HostError};
+use super::render::Output;
 use crate::domain::event::Event;
 use crate::files::{FileError, FileFault, InputFile, replace};
 use crate::home::Home;
@@ -88,7 +89,7 @@ impl Log {
 }
 
 fn show(log: &Source, index: u64, output: &mut Output) -> Result<(), CliError> {
-    let entry = log.entry(index)?.ok_or(CliError::NoEntry(index))?;
+    let entry = log.entry(index)?.ok_or(HostError::NoEntry(index))?;
     let text = serde_json::to_string_pretty(&entry).expect("an entry can be written as JSON");
     text.lines().for_each(|line| output.line(line));
     if matches!(&entry.event, Event::EvidenceAccepted { scheme, .. } if scheme.convinces_host_alone()) {
@@ -138,8 +139,8 @@ fn prove(
     found.retain(|index| entry.is_none_or(|wanted| wanted == *index));
     let index = match found[..] {
         [index] => index,
-        [] => return Err(CliError::NotLogged { file: file.to_owned(), digest }),
-        _ => return Err(CliError::SeveralEntries { file: file.to_owned(), entries: found }),
+        [] => return Err(HostError::NotLogged { file: file.to_owned(), digest }.into()),
+        _ => return Err(HostError::SeveralEntries { file: file.to_owned(), entries: found }.into()),
     };
     let (head, note) = signed_head(home, &ledger)?;
     // Not beside the file: in a release it would be a file too many.

@@ -1,12 +1,14 @@
 //! The command line: one file per subcommand with its arguments, one call into the steps, and the wording of the result.
 
 mod admit;
+mod advice;
 #[cfg(feature = "host")]
 mod approve;
 mod attest;
 mod build_key;
 #[cfg(feature = "host")]
 mod demo;
+mod error;
 #[cfg(feature = "host")]
 mod grant;
 #[cfg(feature = "host")]
@@ -45,7 +47,10 @@ use crate::files::InputFile;
 #[cfg(feature = "host")]
 use crate::home::Home;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
-use render::{CliError, Output};
+use error::CliError;
+#[cfg(feature = "host")]
+use error::HostError;
+use render::Output;
 
 /// Verify what a build machine made, then sign it with the release key on a token.
 #[derive(Debug, Parser)]
@@ -161,7 +166,7 @@ fn home(global: &Global) -> Result<PathBuf, CliError> {
     let data =
         || set("XDG_DATA_HOME").filter(|path| path.is_absolute()).or_else(|| Some(set("HOME")?.join(".local/share")));
     let default = || data().map(|data| data.join("countersign"));
-    global.home.clone().or_else(|| set("COUNTERSIGN_HOME")).or_else(default).ok_or(CliError::Nowhere)
+    global.home.clone().or_else(|| set("COUNTERSIGN_HOME")).or_else(default).ok_or_else(|| HostError::Nowhere.into())
 }
 
 fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
@@ -180,7 +185,7 @@ fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
 fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
     match is_grant_id(text) {
         true => Ok(home.grant(text)?),
-        false if matches!(Path::new(text).try_exists(), Ok(false)) => Err(CliError::NoGrant(text.to_owned())),
+        false if matches!(Path::new(text).try_exists(), Ok(false)) => Err(HostError::NoGrant(text.to_owned()).into()),
         false => read_grant_file(Path::new(text)),
     }
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::error::{CliError, HostError};
 use super::progress::Bar;
-use super::render::{CliError, Output};
+use super::render::Output;
 use crate::domain::event::Verdict;
 use crate::domain::time::Timestamp;
 use crate::home::{Home, HomeLock};
@@ -104,7 +105,8 @@ impl Told {
                 self.not_pushed.push(json!({
                     "grant": release.grant, "release": folder.to_string_lossy(), "reason": fault.to_string(),
                 }));
-                self.failed.get_or_insert(CliError::NotPushed { folder: folder.clone(), fault: Box::new(fault) });
+                let error = HostError::NotPushed { folder: folder.clone(), fault: Box::new(fault) };
+                self.failed.get_or_insert(error.into());
             }
         }
     }
@@ -182,9 +184,7 @@ pub(super) fn export(
     output: &mut Output,
     title: &str,
 ) -> Result<Value, CliError> {
-    let Some((folder, done)) =
-        export_as_configured(home, lock, ledger).map_err(|error| CliError::NotExported(error.into()))?
-    else {
+    let Some((folder, done)) = push::export_log(home, lock, ledger).map_err(HostError::NotExported)? else {
         return Ok(Value::Null);
     };
     output.line(format!("{title}{} entries in {}", done.size, folder.display()));

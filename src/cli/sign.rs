@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::error::{CliError, HostError};
 use super::grants::show_differences;
 use super::progress::Bar;
 use super::prompt::Terminal;
 use super::push::{export, told};
 use super::read_grant;
-use super::render::{CliError, Output};
+use super::render::Output;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::domain::digest::GrantId;
 use crate::domain::grant::{Builder, Terms};
@@ -158,7 +159,7 @@ fn hand_over(
         let release = push::release_under(grant, ledger)?.expect("it was released just now").standing_in(folder)?;
         match deliver(&release, home, lock, ledger, now, output) {
             Ok(folder) => pushed = Some(folder),
-            Err(fault) => result = Err(CliError::NotPushed { folder: release.folder, fault: Box::new(fault) }),
+            Err(fault) => result = Err(HostError::NotPushed { folder: release.folder, fault: Box::new(fault) }.into()),
         }
     }
     let log = export(home, lock, ledger, output, "  log        ").unwrap_or_else(|error| {

@@ -5,7 +5,8 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::render::{CliError, Output};
+use super::error::CliError;
+use super::render::Output;
 use crate::home::Home;
 use crate::steps::push::{Release, waiting};
 use crate::steps::status::{Left, Unfinished, unfinished};

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::error::CliError;
 use super::progress::Bar;
 use super::read_certificate;
-use super::render::{CliError, Output};
-use crate::domain::release::Coverage;
-use crate::domain::reserved::SUMS;
+use super::render::Output;
+use crate::domain::release::{Coverage, SUMS};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, Folder, InputFile};
 use crate::openpgp::{Certificate, Signed};

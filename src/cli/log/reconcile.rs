@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::source::FromExport;
+use crate::cli::error::{CliError, HostError};
 use crate::cli::prompt::Terminal;
 use crate::cli::read_certificate;
-use crate::cli::render::{CliError, Output};
+use crate::cli::render::Output;
 use crate::domain::event::Finding;
 use crate::domain::time::Timestamp;
 use crate::home::Home;
@@ -70,7 +71,7 @@ impl Reconcile {
             return Ok(());
         }
         let (findings, other_key) = told(&report);
-        Err(CliError::NotReconciled { card: card.card, findings, other_key })
+        Err(HostError::NotReconciled { card: card.card, findings, other_key }.into())
     }
 
     fn with_export(self, log: &ExportedLog, output: &mut Output) -> Result<(), CliError> {
@@ -86,7 +87,7 @@ impl Reconcile {
         }
         let (findings, other_key) = told(&report);
         let unfinished = report.unfinished.iter().map(|run| run.intent).collect();
-        Err(CliError::ExportNotReconciled { card: card.card, findings, other_key, unfinished })
+        Err(HostError::ExportNotReconciled { card: card.card, findings, other_key, unfinished }.into())
     }
 }
 

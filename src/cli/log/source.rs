@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::render::CliError;
+use crate::cli::error::{CliError, HostError};
 use crate::cli::verify::read_log_key;
 use crate::domain::event::Entry;
 use crate::files::InputFile;
@@ -92,7 +92,7 @@ pub(super) fn read_kept(paths: &[PathBuf], key: &VerifierKey) -> Result<Vec<(Str
     let read = |path: &PathBuf| {
         let note = InputFile::open_named(path)?.read_whole(LARGEST_NOTE as u64)?;
         let checkpoint = Checkpoint::open(&note, key);
-        let checkpoint = checkpoint.map_err(|fault| CliError::Checkpoint { path: path.clone(), fault })?;
+        let checkpoint = checkpoint.map_err(|fault| HostError::Checkpoint { path: path.clone(), fault })?;
         Ok((path.display().to_string(), checkpoint))
     };
     paths.iter().map(read).collect()

@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::source::{open_exported, read_kept};
+use crate::cli::error::{CliError, HostError};
 use crate::cli::progress::Bar;
 use crate::cli::read_certificate;
-use crate::cli::render::{CliError, Output};
+use crate::cli::render::Output;
 use crate::domain::event::Entry;
 use crate::domain::time::Timestamp;
 use crate::files::Folder;
@@ -71,7 +72,7 @@ impl Verify {
         let head = ledger.verify(key, &kept.checkpoints())?;
         for release in &kept.releases {
             let index = release.said.index();
-            release.announced_by(&ledger.entry(index)?.ok_or(CliError::NoEntry(index))?)?;
+            release.announced_by(&ledger.entry(index)?.ok_or(HostError::NoEntry(index))?)?;
         }
         let exported = self.export.as_ref().map(|folder| ledger.check_export(folder, key)).transpose()?;
         tell(&head, key, &kept, output);
@@ -157,7 +158,7 @@ impl Release {
 }
 
 fn refused(path: &Path, fault: NotKept) -> CliError {
-    CliError::KeptRelease { path: path.to_owned(), fault: fault.into() }
+    HostError::KeptRelease { path: path.to_owned(), fault: fault.into() }.into()
 }
 
 fn tell(head: &Checkpoint, key: &VerifierKey, kept: &Kept, output: &mut Output) {

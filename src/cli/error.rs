@@ -1,0 +1,70 @@
+//! Everything that ends a command early. What to do next is for [`advice`](super::advice) to say.
+
+#[cfg(feature = "host")]
+mod host;
+
+use std::path::PathBuf;
+
+#[cfg(feature = "host")]
+pub(super) use host::HostError;
+
+use crate::domain::grant::BadGrant;
+use crate::files::FileError;
+use crate::openpgp::BadCertificate;
+use crate::steps::admit::AdmitError;
+use crate::steps::attest::AttestError;
+use crate::steps::build_key::KeyFault;
+use crate::steps::logged::NotLogged;
+use crate::steps::verify::ReleaseError;
+use crate::tlog::note::BadNoteKey;
+
+/// Everything that ends a command early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    #[error("{0}")]
+    Usage(String),
+    #[error("standard output cannot be written: {0}")]
+    Unwritten(std::io::Error),
+    #[error("certificate `{}` {fault}", path.display())]
+    Certificate { path: PathBuf, fault: BadCertificate },
+    #[error("build key `{}` {fault}", path.display())]
+    BuildKey { path: PathBuf, fault: KeyFault },
+    #[error("build key `{}` does not exist", .0.display())]
+    NoBuildKey(PathBuf),
+    #[error("build key `{}` has mode {mode:04o}: others can read it", path.display())]
+    BuildKeyOpen { path: PathBuf, mode: u32 },
+    #[error("no systemd credential `{name}`: {reason}")]
+    Credential { name: String, reason: &'static str },
+    #[error("{refused} of {all} submissions were refused")]
+    NotAdmitted { refused: usize, all: usize },
+    #[error("{refused} of {all} did not hold")]
+    DidNotHold { refused: usize, all: usize },
+    #[error(transparent)]
+    Attest(#[from] AttestError),
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("proof `{}` {fault}", path.display())]
+    Proof { path: PathBuf, fault: NotLogged },
+    #[error("log key `{key}` {fault}")]
+    LogKey { key: String, fault: BadNoteKey },
+    #[error("grant `{}` {fault}", path.display())]
+    BadGrant { path: PathBuf, fault: BadGrant },
+    #[cfg(feature = "host")]
+    #[error(transparent)]
+    Host(HostError),
+}
+
+/// So that `?` takes whatever [`HostError`] is made from.
+#[cfg(feature = "host")]
+impl<E: Into<HostError>> From<E> for CliError {
+    fn from(error: E) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+#[cfg(all(test, feature = "host"))]
+pub(super) mod tests;
