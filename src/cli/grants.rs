@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::error::{CliError, HostError};
+use super::reason::reason;
 use super::render::Output;
 use super::{is_grant_id, read_grant, read_grant_file};
 use crate::domain::event::{Entry, Event};
@@ -54,7 +55,7 @@ enum GrantsCommand {
         /// The grant: at least eight digits of its id, or its file
         grant: String,
         /// Why, for the log
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: Option<String>,
     },
     /// List the artifacts in which builders differ

@@ -24,6 +24,8 @@ mod progress;
 mod prompt;
 #[cfg(feature = "host")]
 mod push;
+#[cfg(feature = "host")]
+mod reason;
 mod render;
 #[cfg(feature = "host")]
 mod sign;

@@ -9,6 +9,7 @@ use super::source::FromExport;
 use crate::cli::error::{CliError, HostError};
 use crate::cli::prompt::Terminal;
 use crate::cli::read_certificate;
+use crate::cli::reason::reason;
 use crate::cli::render::Output;
 use crate::domain::event::Finding;
 use crate::domain::time::Timestamp;
@@ -103,11 +104,6 @@ enum Logged<'a> {
     As(u64),
     /// Nowhere: the log was read from a folder.
     Nothing { folder: &'a Path },
-}
-
-fn reason(text: &str) -> Result<String, &'static str> {
-    let fits = !text.trim().is_empty() && text.len() <= 1000 && !text.chars().any(char::is_control);
-    if fits { Ok(text.to_owned()) } else { Err("a reason is one line of at most 1000 bytes") }
 }
 
 fn show(card: &CardNow, report: &Report, logged: &Logged<'_>, output: &mut Output) {
