@@ -10,15 +10,13 @@ use serde_json::json;
 
 use super::error::{CliError, HostError};
 use super::grants::show_terms;
+use super::host::Host;
 use super::render::Output;
 use super::{is_grant_id, read_grant, read_grant_file};
 use crate::domain::grant::Grant;
 use crate::domain::release::LARGEST_SIGNATURE;
-use crate::domain::time::Timestamp;
 use crate::files::{FileError, InputFile};
-use crate::home::Home;
-use crate::steps::approval::NAMESPACE;
-use crate::steps::approve::record;
+use crate::steps::approve::{NAMESPACE, record};
 
 /// Approve a grant with your own key, or record approvals on the signing host
 ///
@@ -63,11 +61,8 @@ impl Approve {
     }
 
     fn record(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let now = Timestamp::now();
-        let home = Home::open(home)?;
-        let lock = home.lock()?;
+        let Host { home, lock, mut ledger, now } = Host::open(home)?;
         home.forget_unneeded_nonces(&lock, now)?;
-        let mut ledger = home.ledger()?;
         let grant = read_grant(&self.grant, &home)?;
         let mut values = Vec::new();
         for path in &self.signature {

@@ -14,6 +14,8 @@ mod grant;
 #[cfg(feature = "host")]
 mod grants;
 #[cfg(feature = "host")]
+mod host;
+#[cfg(feature = "host")]
 mod init;
 #[cfg(feature = "host")]
 mod key;

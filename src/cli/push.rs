@@ -6,14 +6,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::error::{CliError, HostError};
+use super::host::Host;
 use super::progress::Bar;
 use super::render::Output;
+use crate::domain::digest::GrantId;
 use crate::domain::event::Verdict;
-use crate::domain::time::Timestamp;
-use crate::home::{Home, HomeLock};
 use crate::ledger::Ledger;
-use crate::steps::export::export_as_configured;
-use crate::steps::push::{self, Heard, PushError, Release};
+use crate::steps::push::{self, Heard, PushError, Pushed, Release};
 
 /// Bring signed releases to the location's inbox, and hear what became of those before
 ///
@@ -44,24 +43,21 @@ struct Told {
 
 impl Push {
     pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let now = Timestamp::now();
-        let home = Home::open(home)?;
-        let lock = home.lock()?;
-        let mut ledger = home.ledger()?;
-        let has_inbox = home.inbox().is_some();
-        if !has_inbox && (home.log_folder().is_none() || !self.releases.is_empty()) {
+        let mut host = Host::open(home)?;
+        let has_inbox = host.home.inbox().is_some();
+        if !has_inbox && (host.home.exported_log().is_none() || !self.releases.is_empty()) {
             return Err(PushError::NoInbox.into());
         }
         let mut told = Told::default();
         if has_inbox {
-            for release in self.releases(&ledger)? {
-                told.push(&release, &home, &lock, &mut ledger, now, output);
+            for release in self.releases(&host.ledger)? {
+                told.push(&release, &mut host, output);
             }
-            if let Err(error) = told.hear(&home, &lock, &mut ledger, now, output) {
+            if let Err(error) = told.hear(&mut host, output) {
                 told.failed.get_or_insert(error.into());
             }
         }
-        let log = export(&home, &lock, &ledger, output, "log: ").unwrap_or_else(|error| {
+        let log = export(&host, output, "log: ").unwrap_or_else(|error| {
             told.failed.get_or_insert(error);
             Value::Null
         });
@@ -79,17 +75,9 @@ impl Push {
 }
 
 impl Told {
-    fn push(
-        &mut self,
-        release: &Release,
-        home: &Home,
-        lock: &HomeLock,
-        ledger: &mut Ledger,
-        now: Timestamp,
-        output: &mut Output,
-    ) {
+    fn push(&mut self, release: &Release, host: &mut Host, output: &mut Output) {
         let (name, folder) = (release.name(), &release.folder);
-        match push::push(release, home, lock, ledger, now, &mut Bar::new()) {
+        match bring(release, host) {
             Ok(pushed) => {
                 let word = if pushed.new { "pushed to" } else { "was there already:" };
                 output.line(format!("{name}: {word} {}", pushed.folder.display()));
@@ -105,20 +93,13 @@ impl Told {
                 self.not_pushed.push(json!({
                     "grant": release.grant, "release": folder.to_string_lossy(), "reason": fault.to_string(),
                 }));
-                let error = HostError::NotPushed { folder: folder.clone(), fault: Box::new(fault) };
-                self.failed.get_or_insert(error.into());
+                self.failed.get_or_insert(not_pushed(release, fault));
             }
         }
     }
 
-    fn hear(
-        &mut self,
-        home: &Home,
-        lock: &HomeLock,
-        ledger: &mut Ledger,
-        now: Timestamp,
-        output: &mut Output,
-    ) -> Result<(), PushError> {
+    fn hear(&mut self, host: &mut Host, output: &mut Output) -> Result<(), PushError> {
+        let Host { home, lock, ledger, now } = host;
         let waiting = push::unanswered(ledger)?;
         if waiting.is_empty() && self.pushed.is_empty() && self.not_pushed.is_empty() {
             output.line("nothing waits to be pushed, and the location has told of each release");
@@ -126,7 +107,7 @@ impl Told {
         let inbox = push::open_inbox(home)?;
         let mut silent = Vec::new();
         for release in &waiting {
-            let said = match push::hear(release, &inbox, lock, ledger, now) {
+            let said = match push::hear(release, &inbox, lock, ledger, *now) {
                 Ok(said) => said,
                 // What is wrong with one keeps none of the others waiting.
                 Err(error) => {
@@ -154,8 +135,73 @@ impl Told {
     }
 }
 
+/// What became of a release at its location, as far as the configuration names one.
+pub(super) struct HandOver {
+    pub(super) pushed: Option<PathBuf>,
+    pub(super) log: Value,
+    pub(super) result: Result<(), CliError>,
+}
+
+/// Pushes the release and exports the log, each where the configuration says. Whatever fails here, the release is signed.
+pub(super) fn hand_over(
+    grant: GrantId,
+    folder: &Path,
+    host: &mut Host,
+    output: &mut Output,
+) -> Result<HandOver, CliError> {
+    let mut result = Ok(());
+    let mut pushed = None;
+    if host.home.inbox().is_some() {
+        let release =
+            push::release_under(grant, &host.ledger)?.expect("it was released just now").standing_in(folder)?;
+        match deliver(&release, host, output) {
+            Ok(folder) => pushed = Some(folder),
+            Err(fault) => result = Err(not_pushed(&release, fault)),
+        }
+    }
+    let log = export(host, output, "  log        ").unwrap_or_else(|error| {
+        // What failed first matters more.
+        if result.is_ok() {
+            result = Err(error);
+        }
+        Value::Null
+    });
+    match (&pushed, &result) {
+        (Some(_), _) => output.line("next: at the location run"),
+        (None, Ok(())) => output.line("next: push the folder to the location's inbox, and there run"),
+        (None, Err(_)) => return Ok(HandOver { pushed, log, result }),
+    }
+    output.line("  countersign admit --cert CERT INBOX RELEASES");
+    Ok(HandOver { pushed, log, result })
+}
+
+/// Brings the release to the inbox, and notes what the location says of it by now; unless that was done before.
+fn deliver(release: &Release, host: &mut Host, output: &mut Output) -> Result<PathBuf, PushError> {
+    if let Some((index, folder)) = release.pushed(&host.ledger)? {
+        output.line(format!("  pushed     {} (before, entry {index})", folder.display()));
+        return Ok(folder);
+    }
+    let pushed = bring(release, host)?;
+    output.line(format!("  pushed     {}", pushed.folder.display()));
+    let Host { home, lock, ledger, now } = host;
+    match push::open_inbox(home).and_then(|inbox| push::hear(release, &inbox, lock, ledger, *now)) {
+        Ok(said) => said.iter().for_each(|heard| output.line(format!("  location   {}", told(heard)))),
+        // The next `push` asks again.
+        Err(fault) => output.warn(&format!("what the location says of it was not noted: {fault}")),
+    }
+    Ok(pushed.folder)
+}
+
+fn bring(release: &Release, host: &mut Host) -> Result<Pushed, PushError> {
+    push::push(release, &host.home, &host.lock, &mut host.ledger, host.now, &mut Bar::new())
+}
+
+fn not_pushed(release: &Release, fault: PushError) -> CliError {
+    HostError::NotPushed { folder: release.folder.clone(), fault: Box::new(fault) }.into()
+}
+
 /// What a location says of a release. It is no more than that.
-pub(super) fn told(heard: &Heard) -> String {
+fn told(heard: &Heard) -> String {
     match heard {
         Heard::Logged(index, Verdict::Admitted { at }) => {
             format!("admitted at {at}, says the location (entry {index})")
@@ -177,13 +223,8 @@ fn value(release: &Release, heard: &Heard) -> Value {
 }
 
 /// Exports the log where the configuration says, and tells of it behind `title`.
-pub(super) fn export(
-    home: &Home,
-    lock: &HomeLock,
-    ledger: &Ledger,
-    output: &mut Output,
-    title: &str,
-) -> Result<Value, CliError> {
+fn export(host: &Host, output: &mut Output, title: &str) -> Result<Value, CliError> {
+    let Host { home, lock, ledger, .. } = host;
     let Some((folder, done)) = push::export_log(home, lock, ledger).map_err(HostError::NotExported)? else {
         return Ok(Value::Null);
     };

@@ -3,26 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::error::{CliError, HostError};
+use super::error::CliError;
 use super::grants::show_differences;
+use super::host::Host;
 use super::progress::Bar;
 use super::prompt::Terminal;
-use super::push::{export, told};
+use super::push::hand_over;
 use super::read_grant;
 use super::render::Output;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
-use crate::domain::digest::GrantId;
 use crate::domain::grant::{Builder, Terms};
 use crate::domain::release::{Coverage, folder_name};
-use crate::domain::time::Timestamp;
 use crate::files::Folder;
-use crate::home::{Home, HomeLock};
-use crate::ledger::Ledger;
 use crate::steps::build::{self, Agreement, BuildRequest, VerifiedBuild};
 use crate::steps::countersign::{Countersigned, Plan, check_token, countersign, log_refusal, plan};
-use crate::steps::push::{self, PushError, Release};
 use crate::token::{self, Interaction, TokenUri};
 
 /// Verify a build under its grant, then sign it with the release key
@@ -60,19 +56,17 @@ const HOST_ALONE: &str = "  evidence   MACs: they convince this signing host alo
 
 impl Sign {
     pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let now = Timestamp::now();
-        let home = Home::open(home)?;
-        let lock = home.lock()?;
-        let mut ledger = home.ledger()?;
-        let grant = read_grant(&self.grant, &home)?;
+        let mut host = Host::open(home)?;
+        let Host { home, lock, ledger, now } = &mut host;
+        let grant = read_grant(&self.grant, home)?;
         let id = grant.id();
         let terms = grant.terms();
         let release = self.output.unwrap_or_else(|| PathBuf::from(folder_name(&terms.project, &terms.version)));
 
         let from = Folder::open(&self.from)?;
-        home.forget_unneeded_nonces(&lock, now)?;
+        home.forget_unneeded_nonces(lock, *now)?;
         let request = BuildRequest { grant, from: &from, release: &release, allow_older: self.allow_older };
-        let build = build::verify(request, &home, &ledger, now, &mut Bar::new());
+        let build = build::verify(request, home, ledger, *now, &mut Bar::new());
         let coverage = if self.sums_only { Coverage::ListOnly } else { Coverage::Each };
         let build = match build {
             Ok(build) => build.covering(coverage),
@@ -82,7 +76,7 @@ impl Sign {
                     output.value(json!({ "grant": id, "differences": differences }));
                 }
                 if !self.dry_run {
-                    log_refusal(id, &error, &mut ledger, now)?;
+                    log_refusal(id, &error, ledger, *now)?;
                 }
                 return Err(error.into());
             }
@@ -91,7 +85,7 @@ impl Sign {
         warn_of_file_token(token_uri, output);
         let title = describe(&build);
         if self.dry_run {
-            let plan = plan(&build, &ledger)?;
+            let plan = plan(&build, ledger)?;
             return show_plan(&build, &title, &plan, token_uri, &release, self.wait, output);
         }
 
@@ -99,7 +93,7 @@ impl Sign {
         let (agreement, terms) = (build.agreement().clone(), build.grant().terms().clone());
         let key = build.signing_key().fingerprint();
         let mut find = |interaction: &mut dyn Interaction| token::find(token_uri, interaction);
-        let done = countersign(build, &home, &lock, &mut ledger, &mut find, &mut Terminal::new(self.wait), now)?;
+        let done = countersign(build, home, lock, ledger, &mut find, &mut Terminal::new(self.wait), *now)?;
         output.line(format!("{} {title}", if done.new { "signed" } else { "signed already:" }));
         for artifact in &artifacts {
             output.line(format!("  {}  {}", artifact.digest, artifact.name));
@@ -115,7 +109,7 @@ impl Sign {
         }
         output.line(format!("  ledger     entry {}", done.intent));
         output.line(format!("  release    {}", release.display()));
-        let hand_over = hand_over(id, &release, &home, &lock, &mut ledger, now, output)?;
+        let hand_over = hand_over(id, &release, &mut host, output)?;
         output.value(json!({
             "grant": id,
             "release": release.to_string_lossy(),
@@ -134,71 +128,6 @@ impl Sign {
         }));
         hand_over.result
     }
-}
-
-/// What became of a release at its location, as far as the configuration names one.
-struct HandOver {
-    pushed: Option<PathBuf>,
-    log: Value,
-    result: Result<(), CliError>,
-}
-
-/// Pushes the release and exports the log, each where the configuration says. Whatever fails here, the release is signed.
-fn hand_over(
-    grant: GrantId,
-    folder: &Path,
-    home: &Home,
-    lock: &HomeLock,
-    ledger: &mut Ledger,
-    now: Timestamp,
-    output: &mut Output,
-) -> Result<HandOver, CliError> {
-    let mut result = Ok(());
-    let mut pushed = None;
-    if home.inbox().is_some() {
-        let release = push::release_under(grant, ledger)?.expect("it was released just now").standing_in(folder)?;
-        match deliver(&release, home, lock, ledger, now, output) {
-            Ok(folder) => pushed = Some(folder),
-            Err(fault) => result = Err(HostError::NotPushed { folder: release.folder, fault: Box::new(fault) }.into()),
-        }
-    }
-    let log = export(home, lock, ledger, output, "  log        ").unwrap_or_else(|error| {
-        // What failed first matters more.
-        if result.is_ok() {
-            result = Err(error);
-        }
-        Value::Null
-    });
-    match (&pushed, &result) {
-        (Some(_), _) => output.line("next: at the location run"),
-        (None, Ok(())) => output.line("next: push the folder to the location's inbox, and there run"),
-        (None, Err(_)) => return Ok(HandOver { pushed, log, result }),
-    }
-    output.line("  countersign admit --cert CERT INBOX RELEASES");
-    Ok(HandOver { pushed, log, result })
-}
-
-/// Brings the release to the inbox, and notes what the location says of it by now; unless that was done before.
-fn deliver(
-    release: &Release,
-    home: &Home,
-    lock: &HomeLock,
-    ledger: &mut Ledger,
-    now: Timestamp,
-    output: &mut Output,
-) -> Result<PathBuf, PushError> {
-    if let Some((index, folder)) = release.pushed(ledger)? {
-        output.line(format!("  pushed     {} (before, entry {index})", folder.display()));
-        return Ok(folder);
-    }
-    let pushed = push::push(release, home, lock, ledger, now, &mut Bar::new())?;
-    output.line(format!("  pushed     {}", pushed.folder.display()));
-    match push::open_inbox(home).and_then(|inbox| push::hear(release, &inbox, lock, ledger, now)) {
-        Ok(said) => said.iter().for_each(|heard| output.line(format!("  location   {}", told(heard)))),
-        // The next `push` asks again.
-        Err(fault) => output.warn(&format!("what the location says of it was not noted: {fault}")),
-    }
-    Ok(pushed.folder)
 }
 
 fn made(done: &Countersigned) -> String {
