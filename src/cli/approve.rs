@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::error::{CliError, HostError};
 use super::grants::show_terms;
-use super::host::Host;
+use super::host::{Host, is_grant_id, read_grant};
 use super::render::Output;
-use super::{is_grant_id, read_grant, read_grant_file};
+use super::{Global, read_grant_file};
 use crate::domain::grant::Grant;
 use crate::domain::release::LARGEST_SIGNATURE;
 use crate::files::{FileError, InputFile};
@@ -49,19 +49,15 @@ pub(super) struct Approve {
 }
 
 impl Approve {
-    pub(super) fn run(
-        self,
-        home: impl FnOnce() -> Result<PathBuf, CliError>,
-        output: &mut Output,
-    ) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         match self.signature.is_empty() {
             true => self.sign(output),
-            false => self.record(&home()?, output),
+            false => self.record(global, output),
         }
     }
 
-    fn record(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let Host { home, lock, mut ledger, now } = Host::open(home)?;
+    fn record(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let Host { home, lock, mut ledger, now } = Host::open(global)?;
         home.forget_unneeded_nonces(&lock, now)?;
         let grant = read_grant(&self.grant, &home)?;
         let mut values = Vec::new();

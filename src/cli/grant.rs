@@ -1,11 +1,12 @@
 //! `countersign grant`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
+use super::Global;
 use super::error::CliError;
 use super::grants::builder_keys;
 use super::render::Output;
@@ -15,7 +16,6 @@ use crate::domain::grant::{Limits, NamePattern, Source};
 use crate::domain::name::{BadName, BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
 use crate::files::InputFile;
-use crate::home::Home;
 use crate::openpgp::LARGEST_CERTIFICATE;
 use crate::steps::approval::NAMESPACE;
 use crate::steps::grant::{EnrolledKey, GrantRequest, issue};
@@ -71,9 +71,9 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let now = Timestamp::now();
-        let home = Home::open(home)?;
+        let home = global.home()?;
         let lock = home.lock()?;
         let config = &home.config;
         let or = |given: Vec<_>, default: &str| match given.is_empty() {

@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::error::{CliError, HostError};
+use super::host::{is_grant_id, read_grant};
 use super::reason::reason;
 use super::render::Output;
-use super::{is_grant_id, read_grant, read_grant_file};
+use super::{Global, read_grant_file};
 use crate::domain::event::{Entry, Event};
 use crate::domain::evidence::Differences;
 use crate::domain::grant::Grant;
@@ -73,17 +74,13 @@ enum GrantsCommand {
 }
 
 impl Grants {
-    pub(super) fn run(
-        self,
-        home: impl FnOnce() -> Result<PathBuf, CliError>,
-        output: &mut Output,
-    ) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let now = Timestamp::now();
         match self.command {
-            GrantsCommand::List { project } => list(&Home::open(&home()?)?, project, now, output),
-            GrantsCommand::Show { grant } => show(&grant, home, now, output),
-            GrantsCommand::Revoke { grant, reason } => take_back(&grant, reason, &Home::open(&home()?)?, now, output),
-            GrantsCommand::Diff { grant, from } => diff(&grant, from.as_deref(), &Home::open(&home()?)?, now, output),
+            GrantsCommand::List { project } => list(&global.home()?, project, now, output),
+            GrantsCommand::Show { grant } => show(&grant, global, now, output),
+            GrantsCommand::Revoke { grant, reason } => take_back(&grant, reason, &global.home()?, now, output),
+            GrantsCommand::Diff { grant, from } => diff(&grant, from.as_deref(), &global.home()?, now, output),
         }
     }
 }
@@ -178,16 +175,10 @@ fn list(home: &Home, project: Option<ProjectName>, now: Timestamp, output: &mut 
     Ok(())
 }
 
-fn show(
-    text: &str,
-    home: impl FnOnce() -> Result<PathBuf, CliError>,
-    now: Timestamp,
-    output: &mut Output,
-) -> Result<(), CliError> {
+fn show(text: &str, global: &Global, now: Timestamp, output: &mut Output) -> Result<(), CliError> {
     let is_id = is_grant_id(text);
-    let home = home().and_then(|path| Ok(Home::open(&path)?));
     // A file can be read by an approver, who has no home.
-    let (grant, home) = match home {
+    let (grant, home) = match global.home() {
         Ok(home) => (read_grant(text, &home)?, Some(home)),
         Err(error) if is_id => return Err(error),
         Err(_) => (read_grant_file(Path::new(text))?, None),

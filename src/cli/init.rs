@@ -1,11 +1,12 @@
 //! `countersign init`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
+use super::Global;
 use super::error::CliError;
 use super::prompt::Terminal;
 use super::read_certificate;
@@ -75,7 +76,8 @@ pub(super) fn kinds() -> impl TypedValueParser<Value = KeyKind> {
 }
 
 impl Init {
-    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let home = global.home_path()?;
         let token = match self.token.parse()? {
             // The configuration must mean the same wherever a command is run.
             TokenUri::File(path) => TokenUri::File(std::path::absolute(&path).map_err(FileError::io(&path))?),
@@ -90,7 +92,7 @@ impl Init {
             (None, _, None) => unreachable!("the command line demands one of them"),
         };
         let now = Timestamp::now();
-        let ready = release_key::init(home, &token, origin, self.notation_domain, &mut Terminal::new(self.wait), now)?;
+        let ready = release_key::init(&home, &token, origin, self.notation_domain, &mut Terminal::new(self.wait), now)?;
 
         let (certificate, config) = (&ready.home.certificate, &ready.home.config);
         let expires = ready.key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::Global;
 use super::error::CliError;
 use super::init::{Validity, validity};
 use super::prompt::Terminal;
@@ -70,12 +71,12 @@ enum KeyCommand {
 }
 
 impl Key {
-    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         match self.command {
-            KeyCommand::List { token } => list(token, home, output),
-            KeyCommand::Check { sign, wait } => check(sign, wait, &Home::open(home)?, output),
-            KeyCommand::Extend { expires, wait } => extend(expires, wait, &mut Home::open(home)?, output),
-            KeyCommand::Export { binary, output: file } => export(binary, file, &Home::open(home)?),
+            KeyCommand::List { token } => list(token, &global.home_path()?, output),
+            KeyCommand::Check { sign, wait } => check(sign, wait, &global.home()?, output),
+            KeyCommand::Extend { expires, wait } => extend(expires, wait, &mut global.home()?, output),
+            KeyCommand::Export { binary, output: file } => export(binary, file, &global.home()?),
         }
     }
 }

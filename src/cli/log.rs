@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::Global;
 use super::error::{CliError, HostError};
 use super::render::Output;
 use crate::domain::event::Event;
@@ -69,21 +70,15 @@ enum LogCommand {
 }
 
 impl Log {
-    pub(super) fn run(
-        self,
-        home: impl FnOnce() -> Result<PathBuf, CliError>,
-        output: &mut Output,
-    ) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         match self.command {
-            LogCommand::List(list) => list.run(home, output),
-            LogCommand::Show { index, from } => show(&from.source(home)?, index, output),
-            LogCommand::Verify(verify) => verify.run(home, output),
-            LogCommand::Checkpoint => checkpoint(&Home::open(&home()?)?, output),
-            LogCommand::Export { folder } => export(&Home::open(&home()?)?, folder, output),
-            LogCommand::Prove { file, entry, output: proof } => {
-                prove(&Home::open(&home()?)?, &file, entry, proof, output)
-            }
-            LogCommand::Reconcile(reconcile) => reconcile.run(home, output),
+            LogCommand::List(list) => list.run(global, output),
+            LogCommand::Show { index, from } => show(&from.source(global)?, index, output),
+            LogCommand::Verify(verify) => verify.run(global, output),
+            LogCommand::Checkpoint => checkpoint(&global.home()?, output),
+            LogCommand::Export { folder } => export(&global.home()?, folder, output),
+            LogCommand::Prove { file, entry, output: proof } => prove(&global.home()?, &file, entry, proof, output),
+            LogCommand::Reconcile(reconcile) => reconcile.run(global, output),
         }
     }
 }

@@ -48,12 +48,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::files::InputFile;
-#[cfg(feature = "host")]
-use crate::home::Home;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 use error::CliError;
-#[cfg(feature = "host")]
-use error::HostError;
 use render::Output;
 
 /// Verify what a build machine made, then sign it with the release key on a token.
@@ -128,27 +124,27 @@ pub fn run() -> ExitCode {
 fn dispatch(global: &Global, command: Command, output: &mut Output) -> Result<(), CliError> {
     match command {
         #[cfg(feature = "host")]
-        Command::Init(init) => init.run(&home(global)?, output),
+        Command::Init(init) => init.run(global, output),
         #[cfg(feature = "host")]
-        Command::Grant(grant) => grant.run(&home(global)?, output),
+        Command::Grant(grant) => grant.run(global, output),
         #[cfg(feature = "host")]
-        Command::Approve(approve) => approve.run(|| home(global), output),
+        Command::Approve(approve) => approve.run(global, output),
         #[cfg(feature = "host")]
-        Command::Grants(grants) => grants.run(|| home(global), output),
+        Command::Grants(grants) => grants.run(global, output),
         Command::BuildKey(build_key) => build_key.run(output),
         Command::Attest(attest) => attest.run(output),
         #[cfg(feature = "host")]
-        Command::Sign(sign) => sign.run(&home(global)?, output),
+        Command::Sign(sign) => sign.run(global, output),
         #[cfg(feature = "host")]
-        Command::Push(push) => push.run(&home(global)?, output),
+        Command::Push(push) => push.run(global, output),
         #[cfg(feature = "host")]
-        Command::Status(status) => status.run(&home(global)?, output),
+        Command::Status(status) => status.run(global, output),
         Command::Admit(admit) => admit.run(output),
         Command::Verify(verify) => verify.run(output),
         #[cfg(feature = "host")]
-        Command::Log(log) => log.run(|| home(global), output),
+        Command::Log(log) => log.run(global, output),
         #[cfg(feature = "host")]
-        Command::Key(key) => key.run(&home(global)?, output),
+        Command::Key(key) => key.run(global, output),
         #[cfg(feature = "host")]
         Command::Demo(demo) => demo.run(),
     }
@@ -164,15 +160,6 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-#[cfg(feature = "host")]
-fn home(global: &Global) -> Result<PathBuf, CliError> {
-    let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let data =
-        || set("XDG_DATA_HOME").filter(|path| path.is_absolute()).or_else(|| Some(set("HOME")?.join(".local/share")));
-    let default = || data().map(|data| data.join("countersign"));
-    global.home.clone().or_else(|| set("COUNTERSIGN_HOME")).or_else(default).ok_or_else(|| HostError::Nowhere.into())
-}
-
 fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
     Certificate::parse(&bytes).map_err(|fault| CliError::Certificate { path: path.to_owned(), fault })
@@ -182,22 +169,6 @@ fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
 fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_GRANT)?;
     Grant::parse(&bytes).map_err(|fault| CliError::BadGrant { path: path.to_owned(), fault })
-}
-
-/// A grant by its file, or by eight digits of its id at least.
-#[cfg(feature = "host")]
-fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
-    match is_grant_id(text) {
-        true => Ok(home.grant(text)?),
-        false if matches!(Path::new(text).try_exists(), Ok(false)) => Err(HostError::NoGrant(text.to_owned()).into()),
-        false => read_grant_file(Path::new(text)),
-    }
-}
-
-#[cfg(feature = "host")]
-fn is_grant_id(text: &str) -> bool {
-    let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn scheme() -> impl TypedValueParser<Value = Scheme> {

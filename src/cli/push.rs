@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Global;
 use super::error::{CliError, HostError};
 use super::host::Host;
 use super::progress::Bar;
@@ -42,8 +43,8 @@ struct Told {
 }
 
 impl Push {
-    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let mut host = Host::open(home)?;
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let mut host = Host::open(global)?;
         let has_inbox = host.home.inbox().is_some();
         if !has_inbox && (host.home.exported_log().is_none() || !self.releases.is_empty()) {
             return Err(PushError::NoInbox.into());

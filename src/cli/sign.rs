@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::Global;
 use super::error::CliError;
 use super::grants::show_differences;
-use super::host::Host;
+use super::host::{Host, read_grant};
 use super::progress::Bar;
 use super::prompt::Terminal;
 use super::push::hand_over;
-use super::read_grant;
 use super::render::Output;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::domain::grant::{Builder, Terms};
@@ -55,8 +55,8 @@ pub(super) struct Sign {
 const HOST_ALONE: &str = "  evidence   MACs: they convince this signing host alone, which could have made them itself";
 
 impl Sign {
-    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let mut host = Host::open(home)?;
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let mut host = Host::open(global)?;
         let Host { home, lock, ledger, now } = &mut host;
         let grant = read_grant(&self.grant, home)?;
         let id = grant.id();

@@ -1,13 +1,11 @@
 //! `countersign status`
 
-use std::path::Path;
-
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Global;
 use super::error::CliError;
 use super::render::Output;
-use crate::home::Home;
 use crate::steps::push::{Release, waiting};
 use crate::steps::status::{Left, Unfinished, unfinished};
 
@@ -21,8 +19,8 @@ use crate::steps::status::{Left, Unfinished, unfinished};
 pub(super) struct Status {}
 
 impl Status {
-    pub(super) fn run(self, home: &Path, output: &mut Output) -> Result<(), CliError> {
-        let home = Home::open(home)?;
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let home = global.home()?;
         let ledger = home.ledger()?;
         let runs = unfinished(&ledger)?;
         let releases = if home.inbox().is_some() { waiting(&ledger)? } else { Vec::new() };

@@ -1,7 +1,6 @@
 //! `countersign log list`
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::source::FromExport;
 use super::words::summary;
+use crate::cli::Global;
 use crate::cli::error::CliError;
 use crate::cli::render::Output;
 use crate::domain::digest::{GrantId, Sha256};
@@ -82,12 +82,8 @@ fn kinds() -> impl TypedValueParser<Value = &'static str> {
 }
 
 impl List {
-    pub(super) fn run(
-        self,
-        home: impl FnOnce() -> Result<PathBuf, CliError>,
-        output: &mut Output,
-    ) -> Result<(), CliError> {
-        let log = self.from.source(home)?;
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let log = self.from.source(global)?;
         log.check()?;
         let mut fitting = Fitting::new(self.filter);
         let mut list = output.list("entries");

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::source::FromExport;
+use crate::cli::Global;
 use crate::cli::error::{CliError, HostError};
 use crate::cli::prompt::Terminal;
 use crate::cli::read_certificate;
@@ -49,14 +50,10 @@ pub(super) struct Reconcile {
 }
 
 impl Reconcile {
-    pub(super) fn run(
-        self,
-        home: impl FnOnce() -> Result<PathBuf, CliError>,
-        output: &mut Output,
-    ) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         match self.from.open()? {
             Some(log) => self.with_export(&log, output),
-            None => self.with_ledger(&Home::open(&home()?)?, output),
+            None => self.with_ledger(&global.home()?, output),
         }
     }
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::Global;
 use crate::cli::error::{CliError, HostError};
 use crate::cli::verify::read_log_key;
 use crate::domain::event::Entry;
 use crate::files::InputFile;
-use crate::home::Home;
 use crate::ledger::{ExportError, ExportedLog, Ledger};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
@@ -32,10 +32,10 @@ impl FromExport {
     }
 
     /// Where to read: in what was named, or else in the home.
-    pub(super) fn source(&self, home: impl FnOnce() -> Result<PathBuf, CliError>) -> Result<Source, CliError> {
+    pub(super) fn source(&self, global: &Global) -> Result<Source, CliError> {
         match self.open()? {
             Some(log) => Ok(Source::Exported(log)),
-            None => Ok(Source::Ledger(Home::open(&home()?)?.ledger()?)),
+            None => Ok(Source::Ledger(global.home()?.ledger()?)),
         }
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::source::{open_exported, read_kept};
+use crate::cli::Global;
 use crate::cli::error::{CliError, HostError};
 use crate::cli::progress::Bar;
 use crate::cli::read_certificate;
@@ -53,15 +54,11 @@ pub(super) struct Verify {
 }
 
 impl Verify {
-    pub(super) fn run(
-        self,
-        home: impl FnOnce() -> Result<PathBuf, CliError>,
-        output: &mut Output,
-    ) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let certificate = self.cert.as_deref().map(read_certificate).transpose()?;
         match (&self.export, &self.log_key) {
             (Some(folder), Some(key)) => self.exported(&open_exported(folder, key)?, certificate, output),
-            (Some(_) | None, _) => self.ledger(&Home::open(&home()?)?, certificate, output),
+            (Some(_) | None, _) => self.ledger(&global.home()?, certificate, output),
         }
     }
 
