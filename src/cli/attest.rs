@@ -17,7 +17,7 @@ use super::progress::Bar;
 #[cfg(feature = "host")]
 use super::prompt::Terminal;
 use super::render::Output;
-use super::{read_grant_file, scheme};
+use super::{artifact_values, read_grant_file, scheme};
 use crate::domain::evidence::Scheme;
 use crate::domain::json::check_keys;
 use crate::domain::statement::SLSA_PROVENANCE;
@@ -158,7 +158,7 @@ fn report(done: &Attestation, removed: Option<&PathBuf>, output: &mut Output) {
         "scheme": scheme,
         "evidence": form,
         "files": done.files.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
-        "artifacts": done.artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
+        "artifacts": artifact_values(&done.artifacts),
         "key_removed": removed.is_some(),
     }));
 }

@@ -70,6 +70,11 @@ pub(super) fn validity(text: &str) -> Result<Validity, crate::domain::time::NotA
     }
 }
 
+/// When a certificate or key expires, in words.
+pub(super) fn expiry(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| at.to_string())
+}
+
 pub(super) fn kinds() -> impl TypedValueParser<Value = KeyKind> {
     let named = |name: String| KeyKind::ALL.into_iter().find(|kind| kind.name() == name).expect("it is one of those");
     PossibleValuesParser::new(KeyKind::ALL.map(KeyKind::name)).map(named)
@@ -95,10 +100,9 @@ impl Init {
         let ready = release_key::init(&home, &token, origin, self.notation_domain, &mut Terminal::new(self.wait), now)?;
 
         let (certificate, config) = (&ready.home.certificate, &ready.home.config);
-        let expires = ready.key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());
         output.line(format!("release key {} is ready", ready.key.fingerprint()));
         output.line(format!("  certificate {} ({})", certificate.fingerprint(), certificate.user_ids().join(", ")));
-        output.line(format!("  expires     {expires}"));
+        output.line(format!("  expires     {}", expiry(ready.key.expires())));
         output.line(format!("  token       {}", config.token));
         output.line(format!("  home        {}", ready.home.path().display()));
         if let Some(revocation) = &ready.revocation {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Global;
 use super::error::CliError;
-use super::init::{Validity, validity};
+use super::init::{Validity, expiry, validity};
 use super::prompt::Terminal;
 use super::read_certificate;
 use super::render::Output;
@@ -176,14 +176,13 @@ fn check(sign: bool, wait: bool, home: &Home, output: &mut Output) -> Result<(),
         description = token::find(&home.config.token, &mut terminal)?.description().clone();
     }
 
-    let expires = key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());
     output.line(format!("release key {}", key.fingerprint()));
     output.line(format!(
         "  certificate {} ({})",
         home.certificate.fingerprint(),
         home.certificate.user_ids().join(", ")
     ));
-    output.line(format!("  expires     {expires}"));
+    output.line(format!("  expires     {}", expiry(key.expires())));
     output.line(format!("  algorithm   {}", key.public().algorithm()));
     output.line(format!("  token       {} (serial {})", description.label, description.serial));
     output.line(format!("  PIN         {}", pin_state(description.pin)));
@@ -216,9 +215,8 @@ fn extend(expires: Validity, wait: bool, home: &mut Home, output: &mut Output) -
     let mut terminal = Terminal::new(wait);
     let token = token::find(&home.config.token, &mut terminal)?;
     let key = release_key::extend(home, &lock, token, expires.0, &mut terminal, Timestamp::now())?;
-    let end = key.expires().map_or_else(|| "never".to_owned(), |at| at.to_string());
     output.line(format!("release key {}", key.fingerprint()));
-    output.line(format!("  expires     {end}"));
+    output.line(format!("  expires     {}", expiry(key.expires())));
     output.line("next: publish the certificate anew");
     output.line("  countersign key export --binary -o release.pgp");
     output.value(json!({ "key": key.fingerprint(), "expires": key.expires() }));

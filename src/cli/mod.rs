@@ -44,7 +44,9 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use serde_json::{Value, json};
 
+use crate::domain::artifact::ArtifactList;
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::files::InputFile;
@@ -169,6 +171,11 @@ fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
 fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_GRANT)?;
     Grant::parse(&bytes).map_err(|fault| CliError::BadGrant { path: path.to_owned(), fault })
+}
+
+/// Artifacts, for programs.
+fn artifact_values(artifacts: &ArtifactList) -> Vec<Value> {
+    artifacts.iter().map(|artifact| json!({ "name": artifact.name, "sha256": artifact.digest })).collect()
 }
 
 fn scheme() -> impl TypedValueParser<Value = Scheme> {

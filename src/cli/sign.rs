@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::Global;
 use super::error::CliError;
 use super::grants::show_differences;
 use super::host::{Host, read_grant};
@@ -14,6 +13,8 @@ use super::prompt::Terminal;
 use super::push::hand_over;
 use super::render::Output;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
+use super::{Global, artifact_values};
+use crate::domain::artifact::ArtifactList;
 use crate::domain::grant::{Builder, Terms};
 use crate::domain::release::{Coverage, folder_name};
 use crate::files::Folder;
@@ -52,8 +53,6 @@ pub(super) struct Sign {
     wait: bool,
 }
 
-const HOST_ALONE: &str = "  evidence   MACs: they convince this signing host alone, which could have made them itself";
-
 impl Sign {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let mut host = Host::open(global)?;
@@ -89,19 +88,13 @@ impl Sign {
             return show_plan(&build, &title, &plan, token_uri, &release, self.wait, output);
         }
 
-        let artifacts: Vec<_> = build.artifacts().iter().cloned().collect();
-        let (agreement, terms) = (build.agreement().clone(), build.grant().terms().clone());
+        let (artifacts, agreement) = (build.artifacts().clone(), build.agreement().clone());
+        let terms = build.grant().terms().clone();
         let key = build.signing_key().fingerprint();
         let mut find = |interaction: &mut dyn Interaction| token::find(token_uri, interaction);
         let done = countersign(build, home, lock, ledger, &mut find, &mut Terminal::new(self.wait), *now)?;
         output.line(format!("{} {title}", if done.new { "signed" } else { "signed already:" }));
-        for artifact in &artifacts {
-            output.line(format!("  {}  {}", artifact.digest, artifact.name));
-        }
-        show_agreement(&agreement, &terms, output);
-        if terms.scheme.convinces_host_alone() {
-            output.line(HOST_ALONE);
-        }
+        show_build(&artifacts, &agreement, &terms, output);
         output.line(format!("  by         {key}"));
         output.line(format!("  signatures {}", made(&done)));
         if self.sums_only {
@@ -122,7 +115,7 @@ impl Sign {
             "scheme": terms.scheme,
             "convinces_host_alone": terms.scheme.convinces_host_alone(),
             "attested_by": agreement.artifacts,
-            "artifacts": artifacts.iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
+            "artifacts": artifact_values(&artifacts),
             "pushed": hand_over.pushed,
             "log": hand_over.log,
         }));
@@ -145,6 +138,17 @@ fn describe(build: &VerifiedBuild) -> String {
     let (terms, builders) = (build.grant().terms(), &build.agreement().builders);
     let builders = builders.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
     format!("{} {}, built by {builders} under grant {}", terms.project, terms.version, build.grant().id().short())
+}
+
+/// What was built, and how far that is certain.
+fn show_build(artifacts: &ArtifactList, agreement: &Agreement, terms: &Terms, output: &mut Output) {
+    for artifact in artifacts {
+        output.line(format!("  {}  {}", artifact.digest, artifact.name));
+    }
+    show_agreement(agreement, terms, output);
+    if terms.scheme.convinces_host_alone() {
+        output.line("  evidence   MACs: they convince this signing host alone, which could have made them itself");
+    }
 }
 
 /// Which builder attested what, where there could be several.
@@ -181,13 +185,7 @@ fn show_plan(
     let description = token.description();
     let pin = pin_state(description.pin);
     output.line(format!("verified {title}"));
-    for artifact in build.artifacts() {
-        output.line(format!("  {}  {}", artifact.digest, artifact.name));
-    }
-    show_agreement(build.agreement(), build.grant().terms(), output);
-    if build.grant().terms().scheme.convinces_host_alone() {
-        output.line(HOST_ALONE);
-    }
+    show_build(build.artifacts(), build.agreement(), build.grant().terms(), output);
     output.line(format!("would sign with {}", build.signing_key().fingerprint()));
     output.line(format!("  token      {} (serial {})", description.label, description.serial));
     output.line(format!("  operations {token_signatures} signatures by the token ({kept} kept from an earlier run)"));
@@ -207,7 +205,7 @@ fn show_plan(
         "pin": description.pin,
         "card": description.card,
         "release": release.to_string_lossy(),
-        "artifacts": build.artifacts().iter().map(|a| json!({ "name": a.name, "sha256": a.digest })).collect::<Vec<_>>(),
+        "artifacts": artifact_values(build.artifacts()),
     }));
     Ok(())
 }
