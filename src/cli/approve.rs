@@ -16,7 +16,8 @@ use super::{Global, read_grant_file};
 use crate::domain::grant::Grant;
 use crate::domain::release::LARGEST_SIGNATURE;
 use crate::files::{FileError, InputFile};
-use crate::steps::approve::{NAMESPACE, record};
+use crate::steps::approval::NAMESPACE;
+use crate::steps::approve::record;
 
 /// Approve a grant with your own key, or record approvals on the signing host
 ///

@@ -13,6 +13,7 @@ use super::render::Output;
 use crate::domain::digest::GrantId;
 use crate::domain::event::Verdict;
 use crate::ledger::Ledger;
+use crate::steps::export::export_as_configured;
 use crate::steps::push::{self, Heard, PushError, Pushed, Release};
 
 /// Bring signed releases to the location's inbox, and hear what became of those before
@@ -46,7 +47,7 @@ impl Push {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let mut host = Host::open(global)?;
         let has_inbox = host.home.inbox().is_some();
-        if !has_inbox && (host.home.exported_log().is_none() || !self.releases.is_empty()) {
+        if !has_inbox && (host.home.log_folder().is_none() || !self.releases.is_empty()) {
             return Err(PushError::NoInbox.into());
         }
         let mut told = Told::default();
@@ -226,7 +227,8 @@ fn value(release: &Release, heard: &Heard) -> Value {
 /// Exports the log where the configuration says, and tells of it behind `title`.
 fn export(host: &Host, output: &mut Output, title: &str) -> Result<Value, CliError> {
     let Host { home, lock, ledger, .. } = host;
-    let Some((folder, done)) = push::export_log(home, lock, ledger).map_err(HostError::NotExported)? else {
+    let done = export_as_configured(home, lock, ledger).map_err(|error| HostError::NotExported(error.into()))?;
+    let Some((folder, done)) = done else {
         return Ok(Value::Null);
     };
     output.line(format!("{title}{} entries in {}", done.size, folder.display()));

@@ -23,12 +23,13 @@ use crate::mac::BadMac;
 use crate::openpgp::{BadBuildKey, BadCertificate, BadSignature, KeyTrouble, MakeError};
 use crate::ssh::{BadSshKey, BadSshSignature};
 use crate::steps::admit::AdmitError;
-use crate::steps::approve::{ApproveError, BadApproval};
+use crate::steps::approval::BadApproval;
+use crate::steps::approve::ApproveError;
 use crate::steps::attest::AttestError;
+use crate::steps::bad_evidence::{BadBuilderKey, Dissent, EvidenceError};
 use crate::steps::build::BuildError;
 use crate::steps::build_key::KeyFault;
 use crate::steps::countersign::CountersignError;
-use crate::steps::evidence::{BadBuilderKey, Dissent, EvidenceError};
 use crate::steps::grant::GrantError;
 use crate::steps::kept::NotKept;
 use crate::steps::logged::NotLogged;
@@ -500,6 +501,7 @@ pub(in crate::cli) fn every_error() -> Vec<CliError> {
         ExportError::Forked { path: path(), size: 9 }.into(),
         ExportError::Longer { path: path(), size: 9, here: 3 }.into(),
         ExportError::Altered(path()).into(),
+        ExportError::AlteredFrom { path: path(), index: 3 }.into(),
         ExportError::AlteredFrom { path: path(), index: 3 }.into(),
         ExportError::Missing(path()).into(),
         ExportError::Entry { index: 3, entries: path(), tile: path() }.into(),

@@ -60,7 +60,8 @@ pub(super) fn export(error: &ExportError) -> Advice {
         ExportError::Checkpoint { .. }
         | ExportError::Forked { .. }
         | ExportError::Longer { .. }
-        | ExportError::Altered(_) => hint(
+        | ExportError::Altered(_)
+        | ExportError::AlteredFrom { .. } => hint(
             Refused,
             "keep these files as they are, and find out whether they or the ledger were changed; then export to a new folder",
         ),
