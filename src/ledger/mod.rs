@@ -69,6 +69,8 @@ const TABLES: &str = "
 pub struct Ledger {
     database: Connection,
     path: PathBuf,
+    /// Whether the names of its files are on the disk.
+    named: bool,
 }
 
 /// The build that closed a grant.
@@ -194,6 +196,9 @@ pub enum LedgerFault {
     /// No space to keep what the token would answer.
     #[error("has no room for a signature: {0}")]
     Reserve(FileError),
+    /// The names of its files are not on the disk.
+    #[error("may be gone after a power cut: {0}")]
+    Unsettled(FileError),
     /// The operating system said no.
     #[error("cannot be made: {0}")]
     Io(#[from] std::io::Error),
@@ -241,7 +246,7 @@ impl Ledger {
         };
         let database =
             connect().map_err(|error: rusqlite::Error| LedgerError { path: path.to_owned(), fault: error.into() })?;
-        Ok(Self { database, path: path.to_owned() })
+        Ok(Self { database, path: path.to_owned(), named: false })
     }
 
     fn schema(&self) -> Result<u32, LedgerFault> {
@@ -532,7 +537,9 @@ impl Ledger {
         read()
     }
 
+    /// Durable when it returns.
     fn transact<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerFault>) -> Result<T> {
+        self.settle()?;
         let path = self.path.clone();
         let run = || {
             let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -541,6 +548,18 @@ impl Ledger {
             Ok(value)
         };
         run().map_err(|fault| LedgerError { path, fault })
+    }
+
+    /// Brings the names of its files to the disk. They are there since it was opened, and stay until it is closed. SQLite does the
+    /// same when it commits, but goes on when that fails (`unixSync` in its `os_unix.c`): with the name of the write-ahead log,
+    /// a power cut would take what was committed.
+    fn settle(&mut self) -> Result<()> {
+        if !self.named {
+            let folder = files::Folder::open(files::parent(&self.path)).and_then(|folder| folder.sync());
+            folder.map_err(|error| self.with(LedgerFault::Unsettled(error)))?;
+            self.named = true;
+        }
+        Ok(())
     }
 
     fn known(&self, index: u64) -> Result<Entry> {

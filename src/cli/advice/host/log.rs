@@ -23,6 +23,7 @@ pub(super) fn ledger(error: &LedgerError) -> Advice {
         | LedgerFault::UnknownGrant(_)
         | LedgerFault::Database(_)
         | LedgerFault::Reserve(_)
+        | LedgerFault::Unsettled(_)
         | LedgerFault::Io(_) => hint(
             Trouble,
             "check the disk, and that it is not full; then run the same command again; never delete the ledger",
