@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::disk::CHANGES;
+use common::disk::{CHANGES, Disk};
 use common::faults::{Fault, How, Prepared, can_disturb, forget_clock};
 use common::world::World;
 use common::{clean_environment, copy_tree, tree};
@@ -163,11 +163,29 @@ fn disturb(scenario: &Prepared, fault: &Fault, report: &Mutex<Report>) -> bool {
     if fault.how != How::Kill && !ends_well {
         violations.push(format!("it ended with {code:?}: {said}"));
     }
+    if fault.is_failing_sync() && code == Some(0) {
+        violations.extend(relied_on(&trial.disk(&disturbed.trace)));
+    }
     let mut report = report.lock().expect("no panic");
     report.tried(&format!("{} {:?}", fault.call, fault.how));
     let told = violations.into_iter().map(|what| format!("{}: {fault:?}: {what}", scenario.name));
     report.violations.extend(told);
     true
+}
+
+/// Where an `fsync` may fail and the run go on to its end: what it was to keep is on the disk all the same.
+///
+/// When SQLite closes the ledger it brings what was logged into the file proper. If that fails, what was logged is not removed,
+/// and the next command does the same again. What could not be kept of a signature is written a second time, with the space that
+/// was reserved. And SQLite brings the name of its file to the disk, as we have done before it.
+const SPARED: [&str; 3] = ["home/ledger.sqlite", "home/ledger.sqlite-wal", "home"];
+
+/// What is wrong with a run that called itself done although an `fsync` failed.
+fn relied_on(disk: &Disk) -> Vec<String> {
+    let failed = disk.failed.iter().filter(|path| !SPARED.iter().any(|spared| path.as_os_str() == *spared));
+    let failed = failed.map(|path| format!("it is done, and {} is not on the disk", path.display()));
+    let undone = disk.open().into_iter().map(|path| format!("it is done, and a power cut undoes {path}"));
+    failed.chain(undone).chain(disk.faults.iter().cloned()).collect()
 }
 
 #[test]

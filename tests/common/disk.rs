@@ -26,6 +26,8 @@ pub(crate) const CHANGES: [&str; 7] = [
 const COUNT: &str = "token.pem.count";
 const LEDGER: &str = "home/ledger.sqlite";
 const AHEAD: &str = "home/ledger.sqlite-wal";
+/// Space and nothing else, given up by a name that is removed.
+const RESERVE: &str = "home/ledger.reserve";
 /// What SQLite makes anew after a crash.
 const INDEX: &str = "home/ledger.sqlite-shm";
 
@@ -271,7 +273,7 @@ impl Disk {
         let whole = self.gone.contains(&self.folder.join(AHEAD));
         let anew = |path: &Path| self.is(path, INDEX) || self.is(path, LEDGER) && !whole;
         let files = self.files.keys().chain(self.lost.keys()).chain(&self.names).filter(|path| !anew(path));
-        let gone = self.gone.iter().filter(|path| !self.is(path, INDEX) && !self.is(path, AHEAD));
+        let gone = self.gone.iter().filter(|path| ![INDEX, AHEAD, RESERVE].iter().any(|name| self.is(path, name)));
         let open = files.chain(gone).filter_map(|path| path.strip_prefix(&self.folder).ok());
         let open = open.map(|path| path.display().to_string());
         // The counter of the token for tests is not ours.

@@ -23,7 +23,7 @@ use countersign::steps::status::{Left, unfinished};
 use countersign::tlog::checkpoint::Checkpoint;
 use tempfile::TempDir;
 
-use super::disk::Disk;
+use super::disk::{CHANGES, Disk};
 use super::tokens::missing;
 use super::world::{Granted, World};
 use super::{clean_environment, have, listing, tree};
@@ -240,6 +240,13 @@ pub(crate) struct Fault {
     pub(crate) when: usize,
 }
 
+impl Fault {
+    /// Whether something is not brought to the disk, and the process is told.
+    pub(crate) fn is_failing_sync(&self) -> bool {
+        ["fsync", "fdatasync"].contains(&&*self.call) && self.how != How::Kill
+    }
+}
+
 /// How a system call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
@@ -268,6 +275,8 @@ pub(crate) struct Disturbed {
     /// Whether it was, or ended before there were so many calls.
     pub(crate) hit: bool,
     pub(crate) output: Output,
+    /// What strace wrote: of a run whose `fsync` failed everything that it changed, of another the disturbed calls.
+    pub(crate) trace: String,
 }
 
 /// One copy of what was prepared.
@@ -309,7 +318,9 @@ impl Trial<'_> {
         let Fault { call, how, when } = fault;
         let log = self.folder.path().join("trace");
         let inject = format!("inject={call}:{}:when={when}", how.as_strace_says());
-        let output = self.strace(&log, &["-e", &format!("trace={call}"), "-e", &inject]);
+        let only = ["-e", &format!("trace={call}")];
+        let traced = if fault.is_failing_sync() { &CHANGES[..] } else { &only };
+        let output = self.strace(&log, &[traced, &["-e", &inject]].concat());
         let log = String::from_utf8_lossy(&fs::read(&log).expect("a trace")).into_owned();
         let hit = match how {
             How::Kill => output.status.signal() == Some(9),
@@ -318,7 +329,7 @@ impl Trial<'_> {
         if let Some(Ok(process)) = log.split_whitespace().next().map(str::parse).filter(|_| *how == How::Kill) {
             forget_clock(process);
         }
-        Disturbed { hit, output }
+        Disturbed { hit, output, trace: log }
     }
 
     /// `sign` where every system call of this kind ends in this error.
@@ -335,7 +346,7 @@ impl Trial<'_> {
         String::from_utf8_lossy(&fs::read(&log).expect("a trace")).into_owned()
     }
 
-    /// What a power cut could undo, and when, of a run of which strace wrote this; see [`CHANGES`](super::disk::CHANGES).
+    /// What a power cut could undo, and when, of a run of which strace wrote this; see [`CHANGES`].
     pub(crate) fn disk(&self, trace: &str) -> Disk {
         let before = &self.prepared.before;
         let entries = serde_json::to_string(&before.entries).expect("entries can be written as JSON");
