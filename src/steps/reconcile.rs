@@ -53,7 +53,7 @@ pub struct Report {
     /// What lost answers explain.
     pub lost: Vec<Lost>,
     /// What may explain the findings when it is finished.
-    pub unfinished: Vec<Unfinished>,
+    pub unfinished: Vec<Undecided>,
     /// The other cards of the log.
     pub others: Vec<OtherCard>,
 }
@@ -82,7 +82,7 @@ pub struct Lost {
 
 /// A run of which nobody tells yet how many signatures it has kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unfinished {
+pub struct Undecided {
     /// The entry of its intent.
     pub intent: u64,
     /// How many more it may have made than it explains now, at most.
@@ -498,7 +498,7 @@ struct Verdict {
     findings: Vec<Finding>,
     known: Vec<Known>,
     lost: Vec<Lost>,
-    unfinished: Vec<Unfinished>,
+    unfinished: Vec<Undecided>,
 }
 
 impl Card {
@@ -574,10 +574,10 @@ impl Asked {
     }
 
     /// The run that this is, if nobody tells what it has kept, and it could have made more than is taken for lost.
-    fn unfinished(&self, kept: &Kept) -> Option<Unfinished> {
+    fn unfinished(&self, kept: &Kept) -> Option<Undecided> {
         match self {
             Self::CutOff { intent, start, missing } if !kept.contains_key(&(*intent, *start)) && *missing > 1 => {
-                Some(Unfinished { intent: *intent, signatures: missing - 1 })
+                Some(Undecided { intent: *intent, signatures: missing - 1 })
             }
             Self::CutOff { .. } | Self::Between { .. } => None,
         }

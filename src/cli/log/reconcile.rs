@@ -16,7 +16,7 @@ use crate::domain::event::Finding;
 use crate::domain::time::Timestamp;
 use crate::home::Home;
 use crate::ledger::ExportedLog;
-use crate::steps::reconcile::{CardNow, Known, Lost, OtherCard, Report, Unfinished, compare_exported, look, reconcile};
+use crate::steps::reconcile::{CardNow, Known, Lost, OtherCard, Report, Undecided, compare_exported, look, reconcile};
 use crate::token::TokenUri;
 
 /// Compare a card's own count of signatures with the log, without a PIN
@@ -120,7 +120,7 @@ fn show(card: &CardNow, report: &Report, logged: &Logged<'_>, output: &mut Outpu
     for finding in findings {
         output.line(format!("  ALARM      {}", described(finding)));
     }
-    for Unfinished { intent, signatures: most } in unfinished {
+    for Undecided { intent, signatures: most } in unfinished {
         output.line(format!("  unfinished the run of entry {intent} may explain up to {}", signatures(*most)));
     }
     for OtherCard { card, entry, counter, findings } in others {

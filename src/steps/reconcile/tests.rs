@@ -346,7 +346,7 @@ fn without_the_journal_a_run_that_was_cut_off_explains_one_signature() {
     host.signs(2);
     host.releases[0].2 += 2;
     let report = host.exported();
-    let unfinished = vec![Unfinished { intent, signatures: 3 }];
+    let unfinished = vec![Undecided { intent, signatures: 3 }];
     assert_eq!((report.findings, report.lost, report.unfinished), (vec![unlogged(start, None, 2)], lost(), unfinished));
     assert_eq!(host.report().findings, []);
     // Finished, it tells.
@@ -386,7 +386,7 @@ fn equal_artifacts_explain_one_signature() {
     equal.artifacts.values_mut().for_each(|digest| *digest = Sha256::of(b"same"));
     host.signs(4);
     let report = host.exported();
-    let (run, made) = (Unfinished { intent, signatures: 1 }, unlogged(intent, None, 3));
+    let (run, made) = (Undecided { intent, signatures: 1 }, unlogged(intent, None, 3));
     assert_eq!((report.findings, report.unfinished), (vec![made], vec![run]));
 }
 
@@ -403,13 +403,13 @@ fn artifacts_that_stand_in_entries_of_their_own_are_counted() {
     host.log(Event::Intent(whole));
     host.signs(6);
     let report = host.exported();
-    let (run, made) = (Unfinished { intent: intent + 1, signatures: 4 }, unlogged(intent + 1, None, 5));
+    let (run, made) = (Undecided { intent: intent + 1, signatures: 4 }, unlogged(intent + 1, None, 5));
     assert_eq!((report.findings, report.unfinished), (vec![made], vec![run.clone()]));
     // The next intent has its own alone.
     host.release(2, End::CutOff(0, false));
     host.signs(4);
     let report = host.exported();
-    let second = Unfinished { intent: intent + 2, signatures: 2 };
+    let second = Undecided { intent: intent + 2, signatures: 2 };
     assert_eq!((&report.findings[1], report.unfinished), (&unlogged(intent + 2, None, 3), vec![run, second]));
 }
 
