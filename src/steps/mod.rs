@@ -28,8 +28,6 @@ pub mod export;
 pub mod grant;
 #[cfg(feature = "host")]
 pub mod journal;
-#[cfg(feature = "host")]
-pub mod kept;
 pub mod logged;
 #[cfg(feature = "host")]
 pub mod policy;
@@ -38,6 +36,8 @@ pub mod push;
 pub mod quorum;
 #[cfg(feature = "host")]
 pub mod reconcile;
+#[cfg(feature = "host")]
+pub mod release_checkpoint;
 #[cfg(feature = "host")]
 pub mod release_key;
 #[cfg(feature = "host")]

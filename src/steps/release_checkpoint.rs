@@ -13,7 +13,7 @@ use crate::tlog::checkpoint::Checkpoint;
 
 /// A release that holds, and whose list's signature says what the log was.
 #[derive(Debug)]
-pub struct KeptRelease {
+pub struct ReleaseCheckpoint {
     /// The log as it ended with the intent to sign this release.
     pub checkpoint: Checkpoint,
     list: Signed,
@@ -22,7 +22,7 @@ pub struct KeptRelease {
 
 /// Why a release says nothing about a log, or something else than the log.
 #[derive(Debug, thiserror::Error)]
-pub enum NotKept {
+pub enum NoCheckpoint {
     /// It does not hold, or another key signed it.
     #[error("does not hold: {0}")]
     Release(#[from] ReleaseError),
@@ -37,16 +37,16 @@ pub enum NotKept {
     },
 }
 
-impl KeptRelease {
+impl ReleaseCheckpoint {
     /// Verifies the release in `folder`, as anybody would, and takes the checkpoint from the signature of its list.
     pub fn read(
         folder: &Folder,
         certificate: &Certificate,
         now: Timestamp,
         progress: &mut dyn Progress,
-    ) -> Result<Self, NotKept> {
+    ) -> Result<Self, NoCheckpoint> {
         let report = verify_release(folder, certificate, None, now, progress)?;
-        let checkpoint = report.list.noted("log@").and_then(Checkpoint::ending_with).ok_or(NotKept::NoRoot)?;
+        let checkpoint = report.list.noted("log@").and_then(Checkpoint::ending_with).ok_or(NoCheckpoint::NoRoot)?;
         Ok(Self { checkpoint, list: report.list, sums: report.sums })
     }
 
@@ -57,11 +57,11 @@ impl KeptRelease {
 
     /// Whether the entry at its index announces it: a root hash that fits shows which log the token was told of, and not
     /// that this release is in it.
-    pub fn announced_by(&self, entry: &Entry) -> Result<(), NotKept> {
+    pub fn announced_by(&self, entry: &Entry) -> Result<(), NoCheckpoint> {
         let list_is_meant = matches!(&entry.event, Event::Intent(intent) if intent.sums == self.sums);
         match speaks_of(entry, self.sums, &self.list, &self.checkpoint) {
             Ok(()) if list_is_meant => Ok(()),
-            Ok(()) | Err(_) => Err(NotKept::NotAnnounced { index: entry.index }),
+            Ok(()) | Err(_) => Err(NoCheckpoint::NotAnnounced { index: entry.index }),
         }
     }
 }
@@ -89,11 +89,11 @@ mod tests {
         }
     }
 
-    fn release() -> KeptRelease {
+    fn release() -> ReleaseCheckpoint {
         let checkpoint = Checkpoint { size: 8, root: leaf_hash(b"root") };
         let (Intent { key, created, grant, sums, .. }, log) = (intent(), format!("7 {}", checkpoint.root));
         let notations = vec![("grant@example.org".to_owned(), grant.to_string()), ("log@example.org".to_owned(), log)];
-        KeptRelease { checkpoint, list: Signed { key, created, notations }, sums }
+        ReleaseCheckpoint { checkpoint, list: Signed { key, created, notations }, sums }
     }
 
     /// Each of these has been announced there, and none of them is this release.

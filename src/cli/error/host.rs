@@ -10,7 +10,7 @@ use crate::steps::approve::ApproveError;
 use crate::steps::build::BuildError;
 use crate::steps::countersign::CountersignError;
 use crate::steps::grant::GrantError;
-use crate::steps::kept::NotKept;
+use crate::steps::release_checkpoint::NoCheckpoint;
 use crate::steps::policy::PolicyError;
 use crate::steps::push::PushError;
 use crate::steps::reconcile::ReconcileError;
@@ -25,7 +25,7 @@ pub(in crate::cli) enum HostError {
     #[error("checkpoint `{}` {fault}", path.display())]
     Checkpoint { path: PathBuf, fault: BadCheckpoint },
     #[error("release `{}` {fault}", path.display())]
-    KeptRelease { path: PathBuf, fault: Box<NotKept> },
+    KeptRelease { path: PathBuf, fault: Box<NoCheckpoint> },
     #[error("the log has no intent to sign `{}`, SHA-256 {digest}", file.display())]
     NotLogged { file: PathBuf, digest: Sha256 },
     #[error("several entries speak of `{}`: {}", file.display(), entries.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]

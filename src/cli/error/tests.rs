@@ -31,7 +31,7 @@ use crate::steps::build::BuildError;
 use crate::steps::build_key::KeyFault;
 use crate::steps::countersign::CountersignError;
 use crate::steps::grant::GrantError;
-use crate::steps::kept::NotKept;
+use crate::steps::release_checkpoint::NoCheckpoint;
 use crate::steps::logged::NotLogged;
 use crate::steps::policy::PolicyError;
 use crate::steps::push::PushError;
@@ -53,7 +53,7 @@ fn exported_not_reconciled(other_key: bool, unfinished: &[u64]) -> CliError {
         .into()
 }
 
-fn kept_release(fault: NotKept) -> CliError {
+fn kept_release(fault: NoCheckpoint) -> CliError {
     HostError::KeptRelease { path: path(), fault: fault.into() }.into()
 }
 
@@ -476,10 +476,10 @@ pub(in crate::cli) fn every_error() -> Vec<CliError> {
             fault: BadCheckpoint::Origin { found: text(), expected: "example.org/log".into() },
         }
         .into(),
-        kept_release(NotKept::Release(ReleaseError::Missing(text()))),
-        kept_release(NotKept::Release(ReleaseError::Signature { file: text(), fault: BadSignature::Mismatch(text()) })),
-        kept_release(NotKept::NoRoot),
-        kept_release(NotKept::NotAnnounced { index: 7 }),
+        kept_release(NoCheckpoint::Release(ReleaseError::Missing(text()))),
+        kept_release(NoCheckpoint::Release(ReleaseError::Signature { file: text(), fault: BadSignature::Mismatch(text()) })),
+        kept_release(NoCheckpoint::NoRoot),
+        kept_release(NoCheckpoint::NotAnnounced { index: 7 }),
         HostError::NotLogged { file: path(), digest: digest("a") }.into(),
         HostError::SeveralEntries { file: path(), entries: vec![3, 9] }.into(),
         BadLog::Missing(3).into(),

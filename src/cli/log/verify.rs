@@ -17,7 +17,7 @@ use crate::files::Folder;
 use crate::home::Home;
 use crate::ledger::ExportedLog;
 use crate::openpgp::Certificate;
-use crate::steps::kept::{KeptRelease, NotKept};
+use crate::steps::release_checkpoint::{ReleaseCheckpoint, NoCheckpoint};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 
@@ -140,12 +140,12 @@ impl Kept {
 /// A release that was kept, and what it says of the log.
 struct Release {
     path: PathBuf,
-    said: KeptRelease,
+    said: ReleaseCheckpoint,
 }
 
 impl Release {
     fn read(path: &Path, certificate: &Certificate, now: Timestamp) -> Result<Self, CliError> {
-        let said = KeptRelease::read(&Folder::open(path)?, certificate, now, &mut Bar::new());
+        let said = ReleaseCheckpoint::read(&Folder::open(path)?, certificate, now, &mut Bar::new());
         Ok(Self { path: path.to_owned(), said: said.map_err(|fault| refused(path, fault))? })
     }
 
@@ -154,7 +154,7 @@ impl Release {
     }
 }
 
-fn refused(path: &Path, fault: NotKept) -> CliError {
+fn refused(path: &Path, fault: NoCheckpoint) -> CliError {
     HostError::KeptRelease { path: path.to_owned(), fault: fault.into() }.into()
 }
 

@@ -5,7 +5,7 @@ use super::token::token;
 use crate::cli::advice::Code::{Refused, Trouble, Usage};
 use crate::cli::advice::{Advice, file, hint, release};
 use crate::ledger::{BadLog, ExportError, LedgerError, LedgerFault};
-use crate::steps::kept::NotKept;
+use crate::steps::release_checkpoint::NoCheckpoint;
 use crate::steps::reconcile::ReconcileError;
 use crate::steps::verify::ReleaseError;
 
@@ -84,16 +84,16 @@ pub(super) fn export(error: &ExportError) -> Advice {
     }
 }
 
-pub(super) fn kept(error: &NotKept) -> Advice {
+pub(super) fn kept(error: &NoCheckpoint) -> Advice {
     match error {
-        NotKept::Release(ReleaseError::Signature { .. }) => {
+        NoCheckpoint::Release(ReleaseError::Signature { .. }) => {
             hint(Refused, "one of another release key says nothing about this log; name an earlier key's with `--cert`")
         }
-        NotKept::Release(error) => release(error),
-        NotKept::NoRoot => {
+        NoCheckpoint::Release(error) => release(error),
+        NoCheckpoint::NoRoot => {
             hint(Refused, "it says nothing about this log: compare it with another release, or a checkpoint")
         }
-        NotKept::NotAnnounced { .. } => hint(
+        NoCheckpoint::NotAnnounced { .. } => hint(
             Refused,
             "the release key signed what the log does not have: sign nothing more, and find out who could use the token",
         ),
