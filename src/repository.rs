@@ -1,4 +1,4 @@
-//! An inbox and releases as two local folders.
+//! L, seen from here, as two local folders: an inbox that anybody may have written, and the releases that were verified.
 
 use std::fs;
 use std::path::{Path, PathBuf};
