@@ -65,10 +65,7 @@ impl Reconcile {
         let card = look(Some(&home.certificate), uri, &mut Terminal::new(self.wait))?;
         let (report, entry) = reconcile(home, &lock, &card, self.acknowledge, Timestamp::now())?;
         show(&card, &report, &Logged::As(entry), output);
-        if report.findings.is_empty() {
-            return Ok(());
-        }
-        let (findings, other_key) = told(&report);
+        let Some((findings, other_key)) = alarm(&report) else { return Ok(()) };
         Err(HostError::NotReconciled { card: card.card, findings, other_key }.into())
     }
 
@@ -80,19 +77,17 @@ impl Reconcile {
         let card = look(certificate.as_ref(), &uri, &mut Terminal::new(self.wait))?;
         let report = compare_exported(log, &card)?;
         show(&card, &report, &Logged::Nothing { folder: log.path() }, output);
-        if report.findings.is_empty() {
-            return Ok(());
-        }
-        let (findings, other_key) = told(&report);
+        let Some((findings, other_key)) = alarm(&report) else { return Ok(()) };
         let unfinished = report.unfinished.iter().map(|run| run.intent).collect();
         Err(HostError::ExportNotReconciled { card: card.card, findings, other_key, unfinished }.into())
     }
 }
 
-/// What is wrong, in words; and whether the card holds another key.
-fn told(report: &Report) -> (Vec<String>, bool) {
+/// What is wrong, in words, if anything is; and whether that is that the card holds another key.
+fn alarm(report: &Report) -> Option<(Vec<String>, bool)> {
     let other_key = report.findings.iter().any(|finding| matches!(finding, Finding::OtherKey { .. }));
-    (report.findings.iter().map(described).collect(), other_key)
+    let findings: Vec<_> = report.findings.iter().map(described).collect();
+    (!findings.is_empty()).then_some((findings, other_key))
 }
 
 /// Where a report is logged.
