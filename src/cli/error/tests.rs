@@ -31,11 +31,11 @@ use crate::steps::build::BuildError;
 use crate::steps::build_key::KeyFault;
 use crate::steps::countersign::CountersignError;
 use crate::steps::grant::GrantError;
-use crate::steps::release_checkpoint::NoCheckpoint;
 use crate::steps::logged::NotLogged;
 use crate::steps::policy::PolicyError;
 use crate::steps::push::PushError;
 use crate::steps::reconcile::ReconcileError;
+use crate::steps::release_checkpoint::NoCheckpoint;
 use crate::steps::release_key::KeyError;
 use crate::steps::revoke::RevokeError;
 use crate::steps::verify::ReleaseError;
@@ -477,7 +477,10 @@ pub(in crate::cli) fn every_error() -> Vec<CliError> {
         }
         .into(),
         kept_release(NoCheckpoint::Release(ReleaseError::Missing(text()))),
-        kept_release(NoCheckpoint::Release(ReleaseError::Signature { file: text(), fault: BadSignature::Mismatch(text()) })),
+        kept_release(NoCheckpoint::Release(ReleaseError::Signature {
+            file: text(),
+            fault: BadSignature::Mismatch(text()),
+        })),
         kept_release(NoCheckpoint::NoRoot),
         kept_release(NoCheckpoint::NotAnnounced { index: 7 }),
         HostError::NotLogged { file: path(), digest: digest("a") }.into(),

@@ -17,7 +17,7 @@ use crate::files::Folder;
 use crate::home::Home;
 use crate::ledger::ExportedLog;
 use crate::openpgp::Certificate;
-use crate::steps::release_checkpoint::{ReleaseCheckpoint, NoCheckpoint};
+use crate::steps::release_checkpoint::{NoCheckpoint, ReleaseCheckpoint};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 

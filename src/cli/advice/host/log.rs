@@ -5,8 +5,8 @@ use super::token::token;
 use crate::cli::advice::Code::{Refused, Trouble, Usage};
 use crate::cli::advice::{Advice, file, hint, release};
 use crate::ledger::{BadLog, ExportError, LedgerError, LedgerFault};
-use crate::steps::release_checkpoint::NoCheckpoint;
 use crate::steps::reconcile::ReconcileError;
+use crate::steps::release_checkpoint::NoCheckpoint;
 use crate::steps::verify::ReleaseError;
 
 const LEDGER_CHANGED: &str = "sign nothing more; keep the ledger as it is, and find out who changed it";
