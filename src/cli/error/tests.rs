@@ -505,7 +505,6 @@ pub(in crate::cli) fn every_error() -> Vec<CliError> {
         ExportError::Longer { path: path(), size: 9, here: 3 }.into(),
         ExportError::Altered(path()).into(),
         ExportError::AlteredFrom { path: path(), index: 3 }.into(),
-        ExportError::AlteredFrom { path: path(), index: 3 }.into(),
         ExportError::Missing(path()).into(),
         ExportError::Entry { index: 3, entries: path(), tile: path() }.into(),
         ExportError::NoEntry { index: 3, path: path() }.into(),
