@@ -867,6 +867,17 @@ fn approver_whose_certificate_others_may_write() {
     world.sign(&granted, &build).ok();
 }
 
+/// An approval becomes a file of the release, and the location reads no more of it.
+#[test]
+fn approval_that_is_larger_than_a_release_carries() {
+    let world = World::ready();
+    let granted = world.grant();
+    fs::write(world.at("large.sig"), vec![b' '; (64 << 10) + 1]).expect("written");
+    let large = world.at("large.sig");
+    world.host(&[&"approve", &granted.grant, &"--signature", &large]).usage("is larger than 65536 bytes");
+    assert!(world.logged("grant-approved").is_empty());
+}
+
 // ---- The embargo ----
 
 #[test]
