@@ -408,7 +408,7 @@ fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
     let restore = || fs::write(&ledger, &whole).expect("as it was");
 
     with(
-        &format!("UPDATE entries SET entry = replace(entry, 'foo.txt', 'bar.txt') WHERE idx = {intent}"),
+        &format!("UPDATE entries SET entry = replace(entry, 'foo.txt', 'fox.txt') WHERE idx = {intent}"),
         &["show", "export", "prove"],
         &format!("has an entry {intent} that cannot be read: it is not what was logged"),
     );

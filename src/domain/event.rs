@@ -25,6 +25,38 @@ pub struct Entry {
     pub event: Event,
 }
 
+/// Why a text is not that of an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum BadEntry {
+    /// No JSON, or not that of an entry.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// That of another place in the log.
+    #[error("it says that it is entry {0}")]
+    Elsewhere(u64),
+    /// An entry in other words.
+    #[error("it is not written as countersign writes it")]
+    Reworded,
+}
+
+impl Entry {
+    /// Reads the text of entry `index`. Each entry has one text, [`Entry::to_text`]: one that says the same in other words
+    /// could say more to somebody else.
+    pub fn parse(index: u64, text: &[u8]) -> Result<Self, BadEntry> {
+        let entry: Self = serde_json::from_slice(text)?;
+        match () {
+            () if entry.index != index => Err(BadEntry::Elsewhere(entry.index)),
+            () if entry.to_text().as_bytes() != text => Err(BadEntry::Reworded),
+            () => Ok(entry),
+        }
+    }
+
+    /// Its text, which is what the log's tree has the hash of.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("an entry can be written as JSON")
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -431,7 +463,107 @@ impl Event {
             | Self::Released { intent, .. }
             | Self::Pushed { intent, .. }
             | Self::Admission { intent, .. } => Some(*intent),
-            _ => None,
+            Self::LogCreated { .. }
+            | Self::KeyIntended { .. }
+            | Self::KeyOutcome { .. }
+            | Self::KeyReady { .. }
+            | Self::GrantIssued { .. }
+            | Self::GrantApproved { .. }
+            | Self::GrantRevoked { .. }
+            | Self::EvidenceAccepted { .. }
+            | Self::EvidenceRefused { .. }
+            | Self::Artifacts { .. }
+            | Self::Intent(_)
+            | Self::Reconciled { .. } => None,
         }
+    }
+}
+
+#[cfg(all(test, feature = "host"))]
+impl Event {
+    /// That a grant of foo 1 was issued, whose builders do not matter.
+    pub(crate) fn example_grant(grant: GrantId) -> Self {
+        Self::GrantIssued {
+            grant,
+            project: "foo".parse().expect("a name"),
+            version: "1".parse().expect("a version"),
+            expires: "2026-11-22T10:00:00Z".parse().expect("a time"),
+            scheme: Scheme::OpenPgp,
+            evidence: EvidenceForm::Manifest,
+            quorum: 1,
+            builders: [].into(),
+            allow_older: false,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Intent {
+    /// To sign `a`, whose bytes are `a` too, and the list `s`, under the grant `g`.
+    pub(crate) fn example() -> Self {
+        Self {
+            grant: GrantId::of(b"g"),
+            key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
+            hash: HashAlgorithm::Sha256,
+            created: "2026-11-22T10:00:00Z".parse().expect("a time"),
+            notation_domain: "example.org".to_owned(),
+            artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
+            artifacts_from: None,
+            sums: Sha256::of(b"s"),
+            sums_only: false,
+            card: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(event: Event) -> Entry {
+        Entry { index: 3, at: "2026-11-22T10:00:00Z".parse().expect("a time"), event }
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_it_was_written() {
+        let card = Some(CardUse { card: "0006:12345678".into(), before: Some(7), after: None });
+        let entry = entry(Event::Intent(Intent { sums_only: true, card, ..Intent::example() }));
+        let text = entry.to_text();
+        assert!(
+            text.starts_with(r#"{"index":3,"at":"2026-11-22T10:00:00Z","kind":"intent","grant":"sha256:"#),
+            "{text}"
+        );
+        assert_eq!(Entry::parse(3, text.as_bytes()).expect("read"), entry);
+    }
+
+    #[test]
+    fn an_entry_has_one_text_and_one_place() {
+        let text = entry(Event::GrantRevoked { grant: GrantId::of(b"g"), reason: None }).to_text();
+        let said = |index, text: &str| Entry::parse(index, text.as_bytes()).map_err(|fault| fault.to_string());
+        assert!(said(3, &text).is_ok());
+        assert_eq!(said(4, &text), Err("it says that it is entry 3".to_owned()));
+        for (was, is) in [
+            ("{", "{ "),
+            ("}", ",\"more\":1}"),
+            ("}", ",\"reason\":null}"),
+            ("\"index\":3,", "\"index\":3,\"reason\":\"x\",\"reason\":null,"),
+            ("2026-11-22T10:00:00Z", "2026-11-22T10:00:00.0Z"),
+        ] {
+            let other = text.replacen(was, is, 1);
+            assert_ne!(other, text, "{was}");
+            said(3, &other).expect_err(is);
+        }
+        assert!(said(3, &text[..text.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn each_kind_is_one_that_the_log_can_be_asked_for() {
+        let unknown = br#"{"index":0,"at":"2026-11-22T10:00:00Z","kind":"x"}"#;
+        let error = Entry::parse(0, unknown).expect_err("no such kind").to_string();
+        let mut listed: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        let mut known = Event::KINDS.to_vec();
+        listed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(listed, known, "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! One pass over the entries of a log, first to last, wherever they come from: what each must be, whatever stands beside it.
 
 use super::BadLog;
-use crate::domain::event::{Entry, Event};
+use crate::domain::event::{BadEntry, Entry, Event};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tree::{Growing, Hash};
@@ -34,15 +34,8 @@ impl<'a> Pass<'a> {
     /// The entry that was pushed last: of this place, of a log under this key, and with the roots that were kept.
     pub(super) fn entry(&self, text: &[u8]) -> Result<Entry, BadLog> {
         let index = self.tree.size() - 1;
-        let unreadable = |reason| BadLog::Unreadable { index, reason };
-        let entry: Entry = serde_json::from_slice(text).map_err(|error| unreadable(error.to_string()))?;
-        if entry.index != index {
-            return Err(unreadable(format!("it says that it is entry {}", entry.index)));
-        }
-        // Two texts that say the same are two entries: one could say more to somebody else.
-        if serde_json::to_vec(&entry).expect("an entry can be written as JSON") != text {
-            return Err(unreadable("it is not written as countersign writes it".to_owned()));
-        }
+        let unreadable = |fault: BadEntry| BadLog::Unreadable { index, reason: fault.to_string() };
+        let entry = Entry::parse(index, text).map_err(unreadable)?;
         begun(&entry, self.key)?;
         self.goes_on_from_kept()?;
         Ok(entry)

@@ -67,8 +67,7 @@ impl Journal {
 mod tests {
     use super::*;
     use crate::domain::digest::Sha256;
-    use crate::domain::evidence::{EvidenceForm, Scheme};
-    use crate::domain::key::HashAlgorithm;
+    use crate::domain::evidence::Scheme;
     use crate::domain::time::Timestamp;
 
     /// What is signed, in the order of the token.
@@ -101,34 +100,12 @@ mod tests {
     impl<'a> Build<'a> {
         /// Granted, accepted and announced.
         fn begin(ledger: &'a mut Ledger, grant: GrantId) -> Self {
-            let (project, version) = ("foo".parse().expect("a name"), "1".parse().expect("a version"));
-            let event = Event::GrantIssued {
-                grant,
-                project,
-                version,
-                expires: time(),
-                scheme: Scheme::OpenPgp,
-                evidence: EvidenceForm::Manifest,
-                quorum: 1,
-                builders: [].into(),
-                allow_older: false,
-            };
-            ledger.issue(time(), grant, &"foo".parse().expect("a name"), event).expect("issued");
+            ledger.issue(time(), grant, &"foo".parse().expect("a name"), Event::example_grant(grant)).expect("issued");
             ledger.accept(time(), grant, Scheme::OpenPgp, [].into(), Sha256::of(b"m")).expect("accepted");
             assert_eq!(Journal::read(grant, ledger).expect("read"), None, "the token was not to be used yet");
             let artifact = |name: &str| (name.parse().expect("a name"), Sha256::of(name.as_bytes()));
-            let intent = Intent {
-                grant,
-                key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
-                hash: HashAlgorithm::Sha256,
-                created: time(),
-                notation_domain: "example.org".to_owned(),
-                artifacts: [artifact("a"), artifact("b")].into(),
-                artifacts_from: None,
-                sums: Sha256::of(b"s"),
-                sums_only: false,
-                card: None,
-            };
+            let artifacts = [artifact("a"), artifact("b")].into();
+            let intent = Intent { grant, artifacts, ..Intent::example() };
             let index = ledger.intend(time(), intent).expect("intended");
             Self { ledger, grant, index, kept: 0 }
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::domain::digest::Sha256;
-use crate::domain::event::{Entry, Event};
+use crate::domain::event::{BadEntry, Entry, Event};
 use crate::domain::key::HashAlgorithm;
 use crate::files::{FileError, InputFile};
 use crate::openpgp::{HashState, Signed};
@@ -71,12 +71,8 @@ pub fn check_logged(path: &Path, key: &VerifierKey, signed: &Signed, digest: Sha
     let proof = Proof::parse(&InputFile::open_named(path)?.read_whole(LARGEST_PROOF)?)?;
     let (entry, checkpoint) = proof.check(key)?;
     let index = proof.index;
-    let entry = serde_json::from_slice(entry).map_err(|error| error.to_string());
-    let unreadable = |reason| NotLogged::Entry { index, reason };
-    let entry: Entry = entry.map_err(unreadable)?;
-    if entry.index != index {
-        return Err(unreadable(format!("it says that it is entry {}", entry.index)));
-    }
+    let unreadable = |fault: BadEntry| NotLogged::Entry { index, reason: fault.to_string() };
+    let entry = Entry::parse(index, entry).map_err(unreadable)?;
     speaks_of(&entry, digest, signed, &checkpoint)?;
     Ok(Logged { entry, checkpoint })
 }
@@ -129,30 +125,15 @@ mod tests {
     use crate::domain::event::Intent;
     use crate::tlog::tree::leaf_hash;
 
-    fn intent() -> Intent {
-        Intent {
-            grant: GrantId::of(b"g"),
-            key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
-            hash: HashAlgorithm::Sha256,
-            created: "2026-11-22T10:00:00Z".parse().expect("a time"),
-            notation_domain: "example.org".to_owned(),
-            artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
-            artifacts_from: None,
-            sums: Sha256::of(b"s"),
-            sums_only: false,
-            card: None,
-        }
-    }
-
     fn signed(log: &str) -> Signed {
-        let intent = intent();
+        let intent = Intent::example();
         let notations = [("grant@example.org", intent.grant.to_string()), ("log@example.org", log.to_owned())];
         let notations = notations.map(|(name, value)| (name.to_owned(), value)).into();
         Signed { key: intent.key, created: intent.created, notations }
     }
 
     fn asked(event: Event, digest: Sha256, signed: &Signed) -> Result<(), String> {
-        let entry = Entry { index: 7, at: intent().created, event };
+        let entry = Entry { index: 7, at: Intent::example().created, event };
         let checkpoint = Checkpoint { size: 8, root: leaf_hash(b"root") };
         speaks_of(&entry, digest, signed, &checkpoint).map_err(|error| error.to_string())
     }
@@ -162,34 +143,34 @@ mod tests {
         let root = leaf_hash(b"root");
         let (file, list) = (Sha256::of(b"a"), Sha256::of(b"s"));
         for log in ["7".to_owned(), format!("7 {root}")] {
-            assert_eq!(asked(Event::Intent(intent()), file, &signed(&log)), Ok(()));
-            assert_eq!(asked(Event::Intent(intent()), list, &signed(&log)), Ok(()));
+            assert_eq!(asked(Event::Intent(Intent::example()), file, &signed(&log)), Ok(()));
+            assert_eq!(asked(Event::Intent(Intent::example()), list, &signed(&log)), Ok(()));
         }
         let of = |changed: Intent, log: &str| asked(Event::Intent(changed), file, &signed(log)).expect_err("refused");
-        let stranger = Intent { grant: GrantId::of(b"h"), ..intent() };
+        let stranger = Intent { grant: GrantId::of(b"h"), ..Intent::example() };
         assert!(of(stranger, "7").ends_with("another grant"));
         let key = "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint");
-        assert!(of(Intent { key, ..intent() }, "7").ends_with("another key"));
+        assert!(of(Intent { key, ..Intent::example() }, "7").ends_with("another key"));
         let created = "2026-11-22T10:00:01Z".parse().expect("a time");
-        assert!(of(Intent { created, ..intent() }, "7").ends_with("another time"));
-        assert!(of(Intent { artifacts: [].into(), ..intent() }, "7").contains("does not say that a file"));
-        assert!(of(intent(), "8").ends_with("another index in the log"));
-        assert!(of(intent(), "").ends_with("another index in the log"));
-        assert!(of(intent(), &format!("7 {}", leaf_hash(b"other"))).ends_with("another root of the log"));
+        assert!(of(Intent { created, ..Intent::example() }, "7").ends_with("another time"));
+        assert!(of(Intent { artifacts: [].into(), ..Intent::example() }, "7").contains("does not say that a file"));
+        assert!(of(Intent::example(), "8").ends_with("another index in the log"));
+        assert!(of(Intent::example(), "").ends_with("another index in the log"));
+        assert!(of(Intent::example(), &format!("7 {}", leaf_hash(b"other"))).ends_with("another root of the log"));
     }
 
     #[test]
     fn artifacts_of_an_intent_that_has_many_are_spoken_of_before_it() {
-        let artifacts = intent().artifacts;
+        let artifacts = Intent::example().artifacts;
         let event = |grant| Event::Artifacts { grant, artifacts: artifacts.clone() };
-        assert_eq!(asked(event(intent().grant), Sha256::of(b"a"), &signed("9")), Ok(()));
+        assert_eq!(asked(event(Intent::example().grant), Sha256::of(b"a"), &signed("9")), Ok(()));
         for log in ["7", "6", "", "x"] {
-            let error = asked(event(intent().grant), Sha256::of(b"a"), &signed(log)).expect_err("refused");
+            let error = asked(event(Intent::example().grant), Sha256::of(b"a"), &signed(log)).expect_err("refused");
             assert!(error.ends_with("another index in the log"), "{log}: {error}");
         }
-        assert!(asked(event(intent().grant), Sha256::of(b"b"), &signed("9")).is_err());
+        assert!(asked(event(Intent::example().grant), Sha256::of(b"b"), &signed("9")).is_err());
         assert!(asked(event(GrantId::of(b"h")), Sha256::of(b"a"), &signed("9")).is_err());
-        let revoked = Event::GrantRevoked { grant: intent().grant, reason: None };
+        let revoked = Event::GrantRevoked { grant: Intent::example().grant, reason: None };
         assert!(asked(revoked, Sha256::of(b"a"), &signed("7")).is_err());
     }
 }

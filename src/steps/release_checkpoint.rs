@@ -71,27 +71,11 @@ mod tests {
     use super::*;
     use crate::domain::digest::GrantId;
     use crate::domain::event::Intent;
-    use crate::domain::key::HashAlgorithm;
     use crate::tlog::tree::leaf_hash;
-
-    fn intent() -> Intent {
-        Intent {
-            grant: GrantId::of(b"g"),
-            key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
-            hash: HashAlgorithm::Sha256,
-            created: "2026-11-22T10:00:00Z".parse().expect("a time"),
-            notation_domain: "example.org".to_owned(),
-            artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
-            artifacts_from: None,
-            sums: Sha256::of(b"s"),
-            sums_only: false,
-            card: None,
-        }
-    }
 
     fn release() -> ReleaseCheckpoint {
         let checkpoint = Checkpoint { size: 8, root: leaf_hash(b"root") };
-        let (Intent { key, created, grant, sums, .. }, log) = (intent(), format!("7 {}", checkpoint.root));
+        let (Intent { key, created, grant, sums, .. }, log) = (Intent::example(), format!("7 {}", checkpoint.root));
         let notations = vec![("grant@example.org".to_owned(), grant.to_string()), ("log@example.org".to_owned(), log)];
         ReleaseCheckpoint { checkpoint, list: Signed { key, created, notations }, sums }
     }
@@ -99,22 +83,35 @@ mod tests {
     /// Each of these has been announced there, and none of them is this release.
     #[test]
     fn the_intent_to_sign_its_list_alone_announces_a_release() {
-        let announces = |event| release().announced_by(&Entry { index: 7, at: intent().created, event }).is_ok();
+        let announces =
+            |event| release().announced_by(&Entry { index: 7, at: Intent::example().created, event }).is_ok();
         assert_eq!(release().index(), 7);
-        assert!(announces(Event::Intent(intent())));
-        assert!(announces(Event::Intent(Intent { artifacts: [].into(), artifacts_from: Some(5), ..intent() })));
+        assert!(announces(Event::Intent(Intent::example())));
+        assert!(announces(Event::Intent(Intent {
+            artifacts: [].into(),
+            artifacts_from: Some(5),
+            ..Intent::example()
+        })));
         let (sums, artifact) = (Sha256::of(b"t"), [("s".parse().expect("a name"), Sha256::of(b"s"))]);
         for other in [
-            Intent { sums, ..intent() },
+            Intent { sums, ..Intent::example() },
             // An artifact that has the bytes of the list.
-            Intent { sums, artifacts: artifact.clone().into(), ..intent() },
-            Intent { grant: GrantId::of(b"h"), ..intent() },
-            Intent { created: "2026-11-22T10:00:01Z".parse().expect("a time"), ..intent() },
-            Intent { key: "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"), ..intent() },
+            Intent { sums, artifacts: artifact.clone().into(), ..Intent::example() },
+            Intent { grant: GrantId::of(b"h"), ..Intent::example() },
+            Intent { created: "2026-11-22T10:00:01Z".parse().expect("a time"), ..Intent::example() },
+            Intent {
+                key: "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
+                ..Intent::example()
+            },
         ] {
             assert!(!announces(Event::Intent(other.clone())), "{other:?}");
         }
-        assert!(!announces(Event::Artifacts { grant: intent().grant, artifacts: artifact.into() }));
-        assert!(!announces(Event::Released { intent: 6, sums: intent().sums, folder: "f".into(), inbox: None }));
+        assert!(!announces(Event::Artifacts { grant: Intent::example().grant, artifacts: artifact.into() }));
+        assert!(!announces(Event::Released {
+            intent: 6,
+            sums: Intent::example().sums,
+            folder: "f".into(),
+            inbox: None
+        }));
     }
 }

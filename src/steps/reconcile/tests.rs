@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::digest::{GrantId, Sha256};
-use crate::domain::key::HashAlgorithm;
+use crate::domain::digest::Sha256;
 
 const CARD: &str = "FFFE:00000001";
 
@@ -128,16 +127,10 @@ impl Host {
         let index = self.entries.len() as u64;
         let names = (0..artifacts).map(|number| (format!("a{number}").parse().expect("a name"), Sha256::of(&[number])));
         self.log(Event::Intent(Intent {
-            grant: GrantId::of(b"g"),
             key: key(self.key),
-            hash: HashAlgorithm::Sha256,
-            created: Timestamp::from_unix(0),
-            notation_domain: "example.org".to_owned(),
             artifacts: names.collect(),
-            artifacts_from: None,
-            sums: Sha256::of(b"s"),
-            sums_only: false,
             card: used(self.card, self.counter, None),
+            ..Intent::example()
         }));
         self.releases.push((index, u64::from(artifacts) + 1, 0));
         self.run(self.releases.len() - 1, end);
