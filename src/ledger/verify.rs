@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row, ToSql};
 
+use super::append::digests_of;
 use super::pass::Pass;
-use super::{Ledger, LedgerError, Result, digests_of, schema};
+use super::{Ledger, LedgerError, Result, schema};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event, Intent, RunResult};
 use crate::tlog::checkpoint::Checkpoint;

@@ -1,0 +1,60 @@
+//! The journal of a signing run: the signatures that came back from the token, until their release stands.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::append::find_by;
+use super::{Ledger, LedgerError, LedgerFault, Result};
+use crate::domain::digest::Sha256;
+use crate::files;
+
+/// Space on the disk for one signature and what is logged after it, in bytes.
+const RESERVE: usize = 256 << 10;
+
+impl Ledger {
+    /// Makes sure that a signature can be kept: to be called before the token is asked for one. On a disk that is full
+    /// this fails, and not what comes after.
+    pub fn reserve(&self) -> Result<()> {
+        let path = self.reserve_path();
+        if path.metadata().is_ok_and(|status| status.len() == RESERVE as u64) {
+            return Ok(());
+        }
+        files::replace(&path, &vec![0x55; RESERVE], 0o600)
+            .map_err(|error| LedgerError { path: self.path.clone(), fault: LedgerFault::Reserve(error) })
+    }
+
+    /// Keeps a signature that came back from the token and held; with the space that was reserved, if there is no other.
+    pub fn keep_signature(&mut self, intent: u64, file: &str, signature: &str) -> Result<()> {
+        let reserve = self.reserve_path();
+        let mut keep = || {
+            self.transact(|transaction| {
+                let values = params![intent, file, signature];
+                transaction.execute("INSERT INTO signatures (intent, file, signature) VALUES (?1, ?2, ?3)", values)?;
+                find_by(transaction, Sha256::of(signature.as_bytes()), intent)
+            })
+        };
+        keep().or_else(|error| {
+            fs::remove_file(&reserve).map_err(|_| error)?;
+            keep()
+        })
+    }
+
+    fn reserve_path(&self) -> PathBuf {
+        self.path.with_extension("reserve")
+    }
+
+    /// The signature kept for a file of the run that `intent` began.
+    pub fn signature(&self, intent: u64, file: &str) -> Result<Option<String>> {
+        let query = "SELECT signature FROM signatures WHERE intent = ?1 AND file = ?2";
+        let found = self.database.query_row(query, params![intent, file], |row| row.get(0)).optional();
+        found.map_err(|error| self.fail(error))
+    }
+
+    /// How many signatures are kept of the run that `intent` began.
+    pub fn signatures(&self, intent: u64) -> Result<u64> {
+        let query = "SELECT count(*) FROM signatures WHERE intent = ?1";
+        self.database.query_row(query, [intent], |row| row.get(0)).map_err(|error| self.fail(error))
+    }
+}
