@@ -219,6 +219,32 @@ fn the_one_signature_that_can_be_lost_is_named_and_made_again() {
     assert!(named, "{resumed:?}");
 }
 
+/// With padding that has no random part, an RSA key makes the same signature again, too.
+#[test]
+fn an_rsa_signature_that_was_lost_is_made_again_with_the_same_bytes() {
+    if !can_disturb() {
+        return;
+    }
+    let Some(scenario) = Prepared::with_rsa("with an RSA key", 3) else { return };
+    // Killed when the second signature is about to be written: it was checked, and nothing of it is in the ledger.
+    let trace = scenario.trial().traced(&CHANGES);
+    let mut writes = trace.lines().filter(|line| line.contains("pwrite64("));
+    let second = writes.position(|line| line.matches("BEGIN PGP SIGNATURE").count() == 2).expect("it is written");
+    let trial = scenario.trial();
+    assert!(trial.disturbed(&Fault { call: "pwrite64".into(), how: How::Kill, when: second + 1 }).hit);
+    let seen = trial.look();
+    assert_eq!(seen.kept.keys().collect::<Vec<_>>(), ["foo-01.tar"]);
+    assert_eq!(seen.unsettled(), Some("foo-02.tar"));
+
+    // The release, made an hour later, is that of an undisturbed run.
+    let (violations, _) = trial.violations();
+    assert_eq!(violations, [""; 0]);
+    let seen = trial.look();
+    let resumed: Vec<Event> = seen.of_kind("resumed").into_iter().cloned().collect();
+    let named = matches!(&*resumed, [Event::Resumed { kept: 1, unsettled: Some(file), .. }] if file == "foo-02.tar");
+    assert!(named, "{resumed:?}");
+}
+
 #[test]
 fn what_a_killed_run_left_is_removed() {
     if !can_disturb() {

@@ -35,6 +35,8 @@ const LOCATION: &str = "location";
 const LOG: &str = "log";
 /// Where the release goes then.
 const SUBMISSION: &str = "location/foo-1.2.3";
+/// Where a `file:` token counts.
+const COUNT: &str = "token.pem.count";
 /// How much later a disturbed run is gone on with, in seconds. Within the time of the grant.
 const LATER: i64 = 3600;
 
@@ -87,6 +89,14 @@ impl Prepared {
         Self::of(name, world, "openpgp", artifacts)
     }
 
+    /// As [`Prepared::new`], with an RSA key in SoftHSM2, which counts nothing; `None` where there is none.
+    pub(crate) fn with_rsa(name: &'static str, artifacts: usize) -> Option<Self> {
+        let world = World::on_softhsm()?;
+        world.init_of_kind("rsa2048").ok();
+        world.export();
+        Some(Self::of(name, world, "openpgp", artifacts))
+    }
+
     fn of(name: &'static str, world: World, scheme: &str, artifacts: usize) -> Self {
         let granted = world.grant_with(&[&"--scheme", &scheme]);
         let names: Vec<String> = (1..=artifacts).map(|number| format!("foo-{number:02}.tar")).collect();
@@ -120,7 +130,7 @@ impl Prepared {
         let before = Seen::of(&world.at(""), 0);
         let made = before.made;
         let before = Seen { made: 0, ..before };
-        assert!(made >= 4, "the token has made the certificate");
+        assert!(made >= 4 || !world.at(COUNT).exists(), "the token has made the certificate");
         let goes_on = world.at(LOCATION).exists();
         Self { name, world, grant, from, preload, clock, before, files, releases: Mutex::default(), goes_on }
     }
@@ -133,7 +143,7 @@ impl Prepared {
         let seen = trial.look();
         assert_eq!((seen.kept.len(), seen.made), (2, 2), "{seen:?}");
         let at = self.world.at("");
-        for name in ["home", "token.pem.count", "inbox"] {
+        for name in ["home", COUNT, "inbox"] {
             let _old = fs::remove_dir_all(at.join(name)).or_else(|_| fs::remove_file(at.join(name)));
             copy_whole(&trial.folder().join(name), &at.join(name));
         }
@@ -153,7 +163,8 @@ impl Prepared {
 
     /// How many signatures the token had made before the build was begun.
     fn base(&self) -> u64 {
-        self.world.token_count() - self.before.made
+        let counted = self.world.at(COUNT).exists();
+        if counted { self.world.token_count() - self.before.made } else { 0 }
     }
 
     /// What was to see before the first run.
@@ -220,11 +231,12 @@ fn copy_whole(from: &Path, to: &Path) {
     assert!(copied.success(), "{} was not copied", from.display());
 }
 
-/// Lets the configuration name the token beside it.
-fn set_token(folder: &Path) {
+/// Lets the configuration name the `file:` token beside it.
+pub(crate) fn set_token(folder: &Path) {
     let config = folder.join("home/config.toml");
     let text = fs::read_to_string(&config).expect("the configuration");
-    let (before, rest) = text.split_once("token = \"file:").expect("a `file:` token");
+    // A token elsewhere is the same for every copy.
+    let Some((before, rest)) = text.split_once("token = \"file:") else { return };
     let (_, after) = rest.split_once('"').expect("the end of its URI");
     let token = folder.join("token.pem");
     fs::write(&config, format!("{before}token = \"file:{}\"{after}", token.display())).expect("the configuration");
@@ -380,13 +392,15 @@ impl Trial<'_> {
     }
 
     /// A clock that stands still.
-    fn environment(&self, clock: Timestamp) -> [(&'static str, String); 3] {
+    fn environment(&self, clock: Timestamp) -> Vec<(&'static str, String)> {
         let as_libfaketime_writes_it = clock.to_string().replace('T', " ").replace('Z', "");
-        [
+        let token = self.prepared.world.token_env().map(|(name, value)| (name, value.display().to_string()));
+        let clock = [
             ("LD_PRELOAD", self.prepared.preload.clone()),
             ("FAKETIME", as_libfaketime_writes_it),
             ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ]
+        ];
+        clock.into_iter().chain(token).collect()
     }
 
     /// What there is to see now. It is looked at in a copy: looking at a database mends it.
@@ -437,7 +451,7 @@ pub(crate) struct Seen {
     entries: Vec<Entry>,
     /// The signatures that are kept, by their files.
     pub(crate) kept: BTreeMap<String, String>,
-    /// How many signatures the token has made for this build, by its own count.
+    /// How many signatures the token has made for this build, by its own count; as many as are kept where it counts nothing.
     pub(crate) made: u64,
     /// What stands under the release's name.
     pub(crate) release: Option<Tree>,
@@ -483,8 +497,9 @@ impl Seen {
         let integrity = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a check");
         let mut query = database.prepare("SELECT file, signature FROM signatures").expect("a query");
         let kept = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("signatures");
-        let kept = kept.collect::<rusqlite::Result<_>>().expect("each can be read");
-        let count = fs::read_to_string(folder.join("token.pem.count")).expect("the token's count");
+        let kept = kept.collect::<rusqlite::Result<BTreeMap<_, _>>>().expect("each can be read");
+        let counted = fs::read_to_string(folder.join(COUNT)).ok();
+        let counted = counted.map(|count| count.trim_end().parse::<u64>().expect("a number") - base);
         let (release, submission) = (folder.join(RELEASE), folder.join(SUBMISSION));
         let in_view = ["inbox", LOCATION].into_iter().flat_map(|inbox| in_view(&folder.join(inbox))).collect();
         let inboxes = [listing(&folder.join("inbox")), listing(&folder.join(LOCATION))];
@@ -492,8 +507,8 @@ impl Seen {
         let home = listing(&folder.join("home")).into_iter().filter(|name| name.starts_with('.'));
         Self {
             entries,
+            made: counted.unwrap_or(kept.len() as u64),
             kept,
-            made: count.trim_end().parse::<u64>().expect("a number") - base,
             release: release.exists().then(|| tree(&release)),
             submission: submission.exists().then(|| tree(&submission)),
             in_view,

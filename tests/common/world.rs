@@ -186,10 +186,18 @@ impl World {
     /// The program with these arguments, without the home.
     pub(crate) fn countersign(&self, arguments: Arguments<'_>) -> Run<'_> {
         let run = Run::new(self.folder.path(), arguments).watched(self);
+        match self.token_env() {
+            None => run,
+            Some((name, value)) => run.env(name, value),
+        }
+    }
+
+    /// The environment variable that shows the token to a process, and its value.
+    pub(crate) fn token_env(&self) -> Option<(&'static str, PathBuf)> {
         match &self.token {
-            ReleaseToken::File(_) => run,
-            ReleaseToken::Software(token) => run.env(token.env().0, token.env().1),
-            ReleaseToken::Card { reader, .. } => run.env(reader.env().0, reader.env().1),
+            ReleaseToken::File(_) => None,
+            ReleaseToken::Software(token) => Some((token.env().0, token.env().1.to_owned())),
+            ReleaseToken::Card { reader, .. } => Some(reader.env()),
         }
     }
 
