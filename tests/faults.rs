@@ -15,7 +15,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use common::disk::{CHANGES, Disk};
-use common::faults::{Fault, How, Prepared, can_disturb, forget_clock};
+use common::errands::Errand;
+use common::faults::{Disturbed, Fault, How, Prepared, can_disturb, forget_clock};
 use common::world::World;
 use common::{clean_environment, copy_tree, tree};
 use countersign::domain::event::Event;
@@ -46,6 +47,8 @@ const CALLS: [&str; 20] = [
 
 /// Of so many faults, one is tried when not all are.
 const SELECTION: usize = 20;
+/// The same for the commands that come before a signing run.
+const SELECTION_OF_ERRANDS: usize = 7;
 
 fn all() -> bool {
     std::env::var_os("COUNTERSIGN_FAULTS").is_some_and(|value| value == "all")
@@ -110,38 +113,45 @@ fn a_run_survives_every_system_call_that_fails_or_kills_it() {
         Prepared::with_location("on to its location", 1),
     ];
     let report = Mutex::new(Report::default());
-    match all() {
-        true => {
-            let calls = scenarios.iter().flat_map(|scenario| {
-                scenario.calls(&CALLS).into_iter().map(move |(call, times)| (scenario, call, times))
-            });
-            let mut jobs: Vec<_> = calls
-                .flat_map(|(scenario, call, times)| How::ALL.map(|how| (times, scenario, call.clone(), how)))
-                .collect();
-            jobs.sort_by_key(|(times, ..)| std::cmp::Reverse(*times));
-            // Until a run has fewer such calls than that, and passes untouched.
-            in_parallel(jobs, |(_, scenario, call, how)| {
-                (1..)
-                    .take_while(|when| disturb(scenario, &Fault { call: call.clone(), how, when: *when }, &report))
-                    .count();
-            });
-        }
-        false => {
-            let faults = scenarios.iter().flat_map(|scenario| {
-                let calls = scenario.calls(&CALLS).into_iter();
-                let faults = calls.flat_map(|(call, times)| {
-                    let fault = move |when| How::ALL.map(|how| Fault { call: call.clone(), how, when });
-                    (1..=times).flat_map(fault)
-                });
-                faults.map(move |fault| (scenario, fault))
-            });
-            in_parallel(faults.step_by(SELECTION), |(scenario, fault)| {
-                disturb(scenario, &fault, &report);
-            });
-        }
-    }
+    sweep(
+        &scenarios,
+        SELECTION,
+        |scenario| scenario.calls(&CALLS),
+        |scenario, fault| disturb(scenario, fault, &report),
+    );
     tell(&format!("in {} s", begun.elapsed().as_secs()));
     report.into_inner().expect("no panic").end("fault points");
+}
+
+/// Tries every fault in each scenario, or one of so many; `calls` tells how often an undisturbed run makes each system call, and
+/// `disturb` whether the fault came to pass.
+fn sweep<S: Sync>(
+    scenarios: &[S],
+    selection: usize,
+    calls: impl Fn(&S) -> Vec<(String, usize)>,
+    disturb: impl Fn(&S, &Fault) -> bool + Sync,
+) {
+    let calls = scenarios
+        .iter()
+        .flat_map(|scenario| calls(scenario).into_iter().map(move |(call, times)| (scenario, call, times)));
+    if all() {
+        let mut jobs: Vec<_> = calls
+            .flat_map(|(scenario, call, times)| How::ALL.map(|how| (times, scenario, call.clone(), how)))
+            .collect();
+        jobs.sort_by_key(|(times, ..)| std::cmp::Reverse(*times));
+        // Until a run has fewer such calls than that, and passes untouched.
+        in_parallel(jobs, |(_, scenario, call, how)| {
+            (1..).take_while(|when| disturb(scenario, &Fault { call: call.clone(), how, when: *when })).count();
+        });
+    } else {
+        let faults = calls.flat_map(|(scenario, call, times)| {
+            let fault = move |when| How::ALL.map(|how| (scenario, Fault { call: call.clone(), how, when }));
+            (1..=times).flat_map(fault)
+        });
+        in_parallel(faults.step_by(selection), |(scenario, fault)| {
+            disturb(scenario, &fault);
+        });
+    }
 }
 
 /// Lets one run meet a fault, and the next finish it. Returns whether the fault came to pass.
@@ -151,26 +161,33 @@ fn disturb(scenario: &Prepared, fault: &Fault, report: &Mutex<Report>) -> bool {
     if !disturbed.hit {
         return false;
     }
-    let said = String::from_utf8_lossy(&disturbed.output.stderr).into_owned();
-    if ["ld.so", "while loading shared libraries", "libfaketime"].iter().any(|not_ours| said.contains(not_ours)) {
-        // The program had not begun.
-        return true;
-    }
+    let Some(end) = end(fault, &disturbed) else { return true };
     let (mut violations, _) = trial.violations();
-    let code = disturbed.output.status.code();
-    // Rust's standard library panics when a folder cannot be closed.
-    let ends_well = matches!(code, Some(0 | 3)) || said.contains("unexpected error during closedir");
-    if fault.how != How::Kill && !ends_well {
-        violations.push(format!("it ended with {code:?}: {said}"));
-    }
-    if fault.is_failing_sync() && code == Some(0) {
+    violations.extend(end);
+    if fault.is_failing_sync() && disturbed.output.status.success() {
         violations.extend(relied_on(&trial.disk(&disturbed.trace)));
     }
+    tell_of(scenario.name, fault, violations, report);
+    true
+}
+
+/// What is wrong with how a run ended; nothing if the program had not begun.
+fn end(fault: &Fault, disturbed: &Disturbed) -> Option<Vec<String>> {
+    let said = String::from_utf8_lossy(&disturbed.output.stderr);
+    if ["ld.so", "while loading shared libraries", "libfaketime"].iter().any(|not_ours| said.contains(not_ours)) {
+        return None;
+    }
+    let code = disturbed.output.status.code();
+    // Rust's standard library panics when a folder cannot be closed.
+    let well = matches!(code, Some(0 | 3)) || said.contains("unexpected error during closedir");
+    let ill = fault.how != How::Kill && !well;
+    Some(ill.then(|| format!("it ended with {code:?}: {said}")).into_iter().collect())
+}
+
+fn tell_of(name: &str, fault: &Fault, violations: Vec<String>, report: &Mutex<Report>) {
     let mut report = report.lock().expect("no panic");
     report.tried(&format!("{} {:?}", fault.call, fault.how));
-    let told = violations.into_iter().map(|what| format!("{}: {fault:?}: {what}", scenario.name));
-    report.violations.extend(told);
-    true
+    report.violations.extend(violations.into_iter().map(|what| format!("{name}: {fault:?}: {what}")));
 }
 
 /// Where an `fsync` may fail and the run go on to its end: what it was to keep is on the disk all the same.
@@ -186,6 +203,29 @@ fn relied_on(disk: &Disk) -> Vec<String> {
     let failed = failed.map(|path| format!("it is done, and {} is not on the disk", path.display()));
     let undone = disk.open().into_iter().map(|path| format!("it is done, and a power cut undoes {path}"));
     failed.chain(undone).chain(disk.faults.iter().cloned()).collect()
+}
+
+/// What comes before a signing run: it is not gone on with, and the same command again finishes or says what there is.
+#[test]
+fn a_home_a_grant_and_a_certificate_survive_every_system_call_that_fails_or_kills() {
+    if !can_disturb() {
+        return;
+    }
+    let report = Mutex::new(Report::default());
+    sweep(
+        &Errand::all(),
+        SELECTION_OF_ERRANDS,
+        |errand| errand.calls(&CALLS),
+        |errand, fault| {
+            let attempt = errand.attempt();
+            let disturbed = attempt.disturbed(fault);
+            if let Some(end) = end(fault, &disturbed).filter(|_| disturbed.hit) {
+                tell_of(errand.name, fault, [end, attempt.violations(&disturbed)].concat(), &report);
+            }
+            disturbed.hit
+        },
+    );
+    report.into_inner().expect("no panic").end("fault points");
 }
 
 #[test]

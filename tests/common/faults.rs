@@ -215,23 +215,69 @@ impl Prepared {
     /// How often an undisturbed run makes each of these system calls.
     pub(crate) fn calls(&self, wanted: &[&str]) -> Vec<(String, usize)> {
         let trial = self.trial();
-        let wanted: Vec<String> = wanted.iter().map(|call| format!("?{call}")).collect();
-        let log = trial.traced(&["-e", &format!("trace={}", wanted.join(","))]);
-        let mut counted = BTreeMap::<String, usize>::new();
-        for line in log.lines() {
-            let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').split('(').next();
-            *counted.entry(call.expect("a call").to_owned()).or_default() += 1;
-        }
-        counted.into_iter().collect()
+        counted(wanted, |options| trial.traced(options))
     }
 }
 
-fn copy_whole(from: &Path, to: &Path) {
+/// How often each of the wanted system calls is in what strace writes of a run with these options.
+pub(crate) fn counted(wanted: &[&str], traced: impl FnOnce(&[&str]) -> String) -> Vec<(String, usize)> {
+    let wanted: Vec<String> = wanted.iter().map(|call| format!("?{call}")).collect();
+    let log = traced(&["-e", &format!("trace={}", wanted.join(","))]);
+    let mut counted = BTreeMap::<String, usize>::new();
+    for line in log.lines() {
+        let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').split('(').next();
+        *counted.entry(call.expect("a call").to_owned()).or_default() += 1;
+    }
+    counted.into_iter().collect()
+}
+
+/// Runs the program under strace, which writes to `log`, with these variables in its environment.
+pub(crate) fn strace(
+    log: &Path,
+    options: &[&str],
+    folder: &Path,
+    environment: &[(&str, String)],
+    arguments: &[&OsStr],
+) -> Output {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o"]).arg(log).args(options);
+    for (name, value) in environment {
+        command.arg("-E").arg(format!("{name}={value}"));
+    }
+    command.arg(env!("CARGO_BIN_EXE_countersign")).args(arguments).current_dir(folder);
+    clean_environment(&mut command, folder);
+    command.stdin(Stdio::null()).output().expect("strace")
+}
+
+/// What strace wrote to `log`.
+pub(crate) fn written(log: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(log).expect("a trace")).into_owned()
+}
+
+/// A run under strace with one fault; `run` takes strace's options.
+pub(crate) fn disturbed(log: &Path, fault: &Fault, run: impl FnOnce(&[&str]) -> Output) -> Disturbed {
+    let Fault { call, how, when } = fault;
+    let inject = format!("inject={call}:{}:when={when}", how.as_strace_says());
+    let only = ["-e", &format!("trace={call}")];
+    let traced = if fault.is_failing_sync() { &CHANGES[..] } else { &only };
+    let output = run(&[traced, &["-e", &inject]].concat());
+    let trace = written(log);
+    let hit = match how {
+        How::Kill => output.status.signal() == Some(9),
+        How::Io | How::NoSpace => trace.contains("(INJECTED)"),
+    };
+    if let Some(Ok(process)) = trace.split_whitespace().next().map(str::parse).filter(|_| *how == How::Kill) {
+        forget_clock(process);
+    }
+    Disturbed { hit, output, trace }
+}
+
+pub(crate) fn copy_whole(from: &Path, to: &Path) {
     let copied = Command::new("cp").args(["-a", "--reflink=auto"]).args([from, to]).status().expect("cp");
     assert!(copied.success(), "{} was not copied", from.display());
 }
 
-/// Lets the configuration name the `file:` token beside it.
+/// Lets the configuration name the token beside it.
 pub(crate) fn set_token(folder: &Path) {
     let config = folder.join("home/config.toml");
     let text = fs::read_to_string(&config).expect("the configuration");
@@ -327,21 +373,8 @@ impl Trial<'_> {
 
     /// `sign` with one fault.
     pub(crate) fn disturbed(&self, fault: &Fault) -> Disturbed {
-        let Fault { call, how, when } = fault;
         let log = self.folder.path().join("trace");
-        let inject = format!("inject={call}:{}:when={when}", how.as_strace_says());
-        let only = ["-e", &format!("trace={call}")];
-        let traced = if fault.is_failing_sync() { &CHANGES[..] } else { &only };
-        let output = self.strace(&log, &[traced, &["-e", &inject]].concat());
-        let log = String::from_utf8_lossy(&fs::read(&log).expect("a trace")).into_owned();
-        let hit = match how {
-            How::Kill => output.status.signal() == Some(9),
-            How::Io | How::NoSpace => log.contains("(INJECTED)"),
-        };
-        if let Some(Ok(process)) = log.split_whitespace().next().map(str::parse).filter(|_| *how == How::Kill) {
-            forget_clock(process);
-        }
-        Disturbed { hit, output, trace: log }
+        disturbed(&log, fault, |options| self.strace(&log, options))
     }
 
     /// `sign` where every system call of this kind ends in this error.
@@ -355,7 +388,7 @@ impl Trial<'_> {
         let log = self.folder.path().join("trace");
         let output = self.strace(&log, options);
         assert!(output.status.success(), "an undisturbed run failed: {output:?}");
-        String::from_utf8_lossy(&fs::read(&log).expect("a trace")).into_owned()
+        written(&log)
     }
 
     /// What a power cut could undo, and when, of a run of which strace wrote this; see [`CHANGES`].
@@ -366,14 +399,7 @@ impl Trial<'_> {
     }
 
     fn strace(&self, log: &Path, options: &[&str]) -> Output {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o"]).arg(log).args(options);
-        for (name, value) in self.environment(self.prepared.clock) {
-            command.arg("-E").arg(format!("{name}={value}"));
-        }
-        command.arg(env!("CARGO_BIN_EXE_countersign")).args(self.arguments()).current_dir(self.folder());
-        clean_environment(&mut command, &self.folder());
-        command.stdin(Stdio::null()).output().expect("strace")
+        strace(log, options, &self.folder(), &self.environment(self.prepared.clock), &self.arguments())
     }
 
     fn arguments(&self) -> [&OsStr; 8] {
@@ -654,10 +680,10 @@ fn differing<'t>(one: &'t Tree, other: &'t Tree) -> BTreeSet<&'t String> {
 
 /// What does not hold.
 #[derive(Default)]
-struct Broken(Vec<String>);
+pub(crate) struct Broken(pub(crate) Vec<String>);
 
 impl Broken {
-    fn unless(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    pub(crate) fn unless(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.0.push(what());
         }

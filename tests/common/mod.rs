@@ -10,6 +10,8 @@ pub(crate) mod cards;
 #[cfg(feature = "host")]
 pub(crate) mod disk;
 #[cfg(feature = "host")]
+pub(crate) mod errands;
+#[cfg(feature = "host")]
 pub(crate) mod faults;
 #[cfg(feature = "host")]
 pub(crate) mod gpg;
