@@ -14,7 +14,7 @@ use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{BadGrant, Builder, Grant, LARGEST_GRANT, Limits, NewGrant, Source, Terms};
 use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
-use crate::files::{FileError, FileFault, wipe, write_new};
+use crate::files::{FileError, FileFault, InputFile, wipe, write_new};
 use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::KeyTrouble;
@@ -119,6 +119,17 @@ pub enum GrantError {
         /// Where.
         entry: u64,
     },
+    /// A grant is there already: of an earlier run, that came to its end or not.
+    #[error("grant `{}` is there already; it was {}", path.display(), match issued {
+        Some(entry) => format!("issued in ledger entry {entry}"),
+        None => "not issued by this signing host".to_owned(),
+    })]
+    There {
+        /// Its file.
+        path: PathBuf,
+        /// The entry that says that it was issued here.
+        issued: Option<u64>,
+    },
     /// It would last past the year 2105, where OpenPGP's time ends.
     #[error("a grant cannot be valid for {0}")]
     TooLong(Period),
@@ -171,7 +182,8 @@ pub fn issue(
     let known = Builders::of(terms).map_err(GrantError::Builders)?;
 
     let mut written = Written::begin(&grant, home);
-    let (grant_path, key_files) = write_files(&grant, &keys, out, &mut written)?;
+    let files = write_files(&grant, &keys, out, &mut written);
+    let (grant_path, key_files) = files.map_err(|error| explain(error, &ledger))?;
     let event = Event::GrantIssued {
         grant: grant.id(),
         project: terms.project.clone(),
@@ -309,6 +321,19 @@ fn write_files(
     }
     written.home.keep_grant(grant)?;
     Ok((grant_path, key_files))
+}
+
+/// Says of a grant that is in the way whether it counts: a run that was killed leaves one that does not.
+fn explain(error: GrantError, ledger: &Ledger) -> GrantError {
+    let GrantError::File(FileError { path, fault: FileFault::Exists }) = error else { return error };
+    let there = InputFile::open(&path).and_then(|file| file.read_whole(LARGEST_GRANT));
+    let Ok(there) = there.map_err(drop).and_then(|bytes| Grant::parse(&bytes).map_err(drop)) else {
+        return FileError::new(path, FileFault::Exists).into();
+    };
+    match ledger.grant(there.id()) {
+        Ok(record) => GrantError::There { path, issued: record.map(|record| record.issued) },
+        Err(error) => error.into(),
+    }
 }
 
 /// What was written for a grant. Unless it counts, the secrets among it are wiped again.

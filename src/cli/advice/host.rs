@@ -124,6 +124,13 @@ fn grant(error: &GrantError) -> Advice {
             hint(Usage, "leave `--evidence` out: an envelope speaks of all artifacts at once")
         }
         GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
+        GrantError::There { issued: Some(_), .. } => {
+            hint(Usage, "use that one, or name another place for a new one with `-o`")
+        }
+        GrantError::There { issued: None, .. } => hint(
+            Usage,
+            "if no other signing host issued it, a run that was cut off has left it: remove it and the keys beside it, then run the same command again",
+        ),
         GrantError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
         GrantError::Home(error) => home(error),
         GrantError::Ledger(error) => ledger(error),

@@ -563,6 +563,8 @@ pub(in crate::cli) fn every_error() -> Vec<CliError> {
             entry: 9,
         }
         .into(),
+        GrantError::There { path: path(), issued: Some(7) }.into(),
+        GrantError::There { path: path(), issued: None }.into(),
         GrantError::TooLong(period).into(),
         GrantError::Home(HomeError::Busy(path())).into(),
         GrantError::Ledger(ledger_error()).into(),
