@@ -121,10 +121,13 @@ impl StagedFile {
     }
 }
 
-/// Writes a file that must not be there yet, with these permission bits; complete or not at all.
+/// Writes a file that must not be there yet, with these permission bits; complete or not at all. After an error it is not there.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     aside(path, bytes, mode)?.persist_noclobber(path).map_err(|error| FileError::io(path)(error.error))?;
-    sync_folder(parent(path))
+    sync_folder(parent(path)).inspect_err(|_| {
+        // It may be a secret.
+        let _what_went_wrong_first_matters_more = wipe(path);
+    })
 }
 
 /// Writes a file in place of whatever is there, with these permission bits; the old or the new, never a mixture.
