@@ -91,7 +91,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         card: Option<CardUse>,
     },
-    /// The home has a release key.
+    /// The release key works with this certificate, which is taken into use after this entry.
     KeyReady {
         /// The token.
         token: String,

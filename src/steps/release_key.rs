@@ -185,9 +185,10 @@ pub fn init(
     let (certificate, revocation, key) = used.ended(&mut ledger, tested, unlocked.counter(), now)?;
 
     let revocation = new_home.keep_certificate(&certificate, revocation.as_deref())?;
-    let home = new_home.finish(&Config::template(&uri, key.fingerprint(), &domain, &log_key))?;
     let digest = Sha256::of(&certificate.binary());
+    // The log tells first, see `extend`: once the configuration is there, nobody runs this again.
     ledger.append(now, Event::KeyReady { token: uri.to_string(), key: key.fingerprint(), certificate: digest })?;
+    let home = new_home.finish(&Config::template(&uri, key.fingerprint(), &domain, &log_key))?;
     drop(lock);
     Ok(Ready { home, key, revocation })
 }
@@ -251,8 +252,10 @@ pub fn extend(
     let extended = used.ended(&mut ledger, extended, unlocked.counter(), now)?;
     let key = extended.signing_key(ours, now)?;
     let digest = Sha256::of(&extended.binary());
-    home.replace_certificate(lock, extended)?;
+    // The log tells first: no certificate is ever in use that it does not tell of. Of one that it tells of and that did not get
+    // into its place nothing is lost but signatures that were announced: the same command makes another.
     ledger.append(now, Event::KeyReady { token: home.config.token.to_string(), key: ours, certificate: digest })?;
+    home.replace_certificate(lock, extended)?;
     Ok(key)
 }
 
