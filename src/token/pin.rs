@@ -14,13 +14,12 @@ use rustix::fs::OFlags;
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use super::{Interaction, PinRequest, PinState, TokenError};
+use super::contract::Interaction;
+use super::description::{PinRequest, PinState};
+use super::error::{CREDENTIALS_DIRECTORY, PinError, TokenError};
 
 /// The longest PIN, in bytes.
 const LONGEST: usize = 256;
-
-/// Where systemd puts the credentials of a service (systemd.exec(5)).
-const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// Where a PIN comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,55 +32,6 @@ pub enum PinSource {
     Fd(i32),
     /// A credential that systemd passed to the service: `credential:NAME`.
     Credential(String),
-}
-
-/// Why no PIN could be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PinError {
-    /// Not the name of a source. The text is not repeated: it could be a PIN in the wrong place.
-    #[error("a PIN source is `prompt`, `file:/PATH`, `fd:NUMBER` or `credential:NAME`")]
-    Source,
-    /// There is no terminal, or nobody answered.
-    #[error("nobody gave it at the prompt")]
-    Declined,
-    /// The source cannot be read.
-    #[error("cannot read `{from}`: {reason}")]
-    Unreadable {
-        /// The source, as a path or descriptor.
-        from: String,
-        /// What the operating system said.
-        reason: String,
-    },
-    /// Others than the owner can read or write the file.
-    #[error("PIN file `{path}` has mode {mode:04o}: others than its owner can use it")]
-    TooOpen {
-        /// Its path.
-        path: String,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The source holds nothing.
-    #[error("`{from}` gave an empty PIN")]
-    Empty {
-        /// The source.
-        from: String,
-    },
-    /// The source holds something that is no PIN.
-    #[error("`{from}` gave no PIN: {reason}")]
-    Malformed {
-        /// The source.
-        from: String,
-        /// What was wrong, without what was read.
-        reason: &'static str,
-    },
-    /// A credential is named, and systemd passed none.
-    #[error(
-        "PIN credential `{name}`: the environment has no {CREDENTIALS_DIRECTORY}; the program was not started by systemd with this credential"
-    )]
-    NoCredentials {
-        /// The credential.
-        name: String,
-    },
 }
 
 /// A PIN that may be tried once.

@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::pin::{PinError, PinSource};
+use super::error::PinError;
+use super::pin::PinSource;
 use crate::domain::digest::as_text;
 
 /// The longest URI that is read, in bytes.

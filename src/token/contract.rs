@@ -1,0 +1,99 @@
+//! What every token can do, whatever it is, and whom it asks meanwhile.
+
+use secrecy::SecretString;
+
+use super::description::{CardCounter, PinRequest, TokenDescription};
+use super::error::TokenError;
+use crate::domain::key::{Fingerprint, KeyKind, MessageDigest, PublicKey, RawSignature};
+use crate::domain::time::Timestamp;
+
+/// A token that is found and not yet unlocked. Nothing it tells has cost a PIN try.
+pub trait LockedToken {
+    /// The public half of its signing key; `None` where the token shows it only after the PIN.
+    fn public(&self) -> Option<&PublicKey>;
+
+    /// What it tells about itself.
+    fn description(&self) -> &TokenDescription;
+
+    /// Unlocks it: at most one PIN is tried.
+    fn unlock(self: Box<Self>, interaction: &mut dyn Interaction) -> Result<Box<dyn Token>, TokenError>;
+}
+
+/// A token that is ready to sign.
+pub trait Token {
+    /// The public half of the signing key.
+    fn public(&self) -> &PublicKey;
+
+    /// Signs one digest: RSA with PKCS#1 v1.5, ECDSA over the digest cut to the field's size, Ed25519 with the digest as
+    /// the message (RFC 9580, section 5.2.3). The answer is as the token gave it: checking it is for whoever asked.
+    fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError>;
+
+    /// Whether each signature waits until somebody touches the token.
+    fn waits_for_touch(&self) -> bool {
+        false
+    }
+
+    /// How often it has signed, if it is a card.
+    fn counter(&self) -> Option<CardCounter> {
+        None
+    }
+}
+
+/// Lets the token sign, and says so when it waits for a touch.
+pub fn sign(
+    token: &mut dyn Token,
+    digest: &MessageDigest,
+    interaction: &mut dyn Interaction,
+) -> Result<RawSignature, TokenError> {
+    if token.waits_for_touch() {
+        interaction.touch();
+    }
+    token.sign(digest)
+}
+
+/// A key to be made on a token.
+pub struct NewKey<'a> {
+    /// Its kind.
+    pub kind: KeyKind,
+    /// The creation time of the OpenPGP key, which a card keeps beside it.
+    pub created: Timestamp,
+    /// The OpenPGP fingerprint of a key made then, which a card keeps too.
+    pub fingerprint: &'a dyn Fn(&PublicKey) -> Option<Fingerprint>,
+    /// Whether it may take the place of the signing key that is on a card.
+    pub replace: bool,
+}
+
+/// A run of signatures that is about to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// How many signatures.
+    pub signatures: usize,
+    /// The token.
+    pub token: TokenDescription,
+}
+
+/// Whoever can answer while a token is unlocked.
+pub trait Interaction {
+    /// Asks for the PIN, once. `None`: there is nobody to ask, or they declined.
+    fn pin(&mut self, request: &PinRequest) -> Option<SecretString>;
+
+    /// One wrong PIN more locks the token: may it be tried? Asked before [`Interaction::pin`].
+    fn final_try(&mut self, request: &PinRequest) -> bool;
+
+    /// The PIN is now to be typed on the keypad of the token or of its reader.
+    fn at_keypad(&mut self, _request: &PinRequest) {}
+
+    /// Signatures are about to be asked for; the token is not unlocked yet.
+    fn begins(&mut self, _batch: &Batch) {}
+
+    /// The token waits to be touched.
+    fn touch(&mut self) {}
+
+    /// This key on the token is about to be lost for ever, in favour of a new one.
+    fn replaces(&mut self, _token: &str, _key: &str) {}
+
+    /// Another program holds the token, as the error says: wait for it?
+    fn held(&mut self, _error: &TokenError) -> bool {
+        false
+    }
+}
