@@ -1,7 +1,8 @@
-//! The hand-overs of the journey, one file each. The order of checks lives here and nowhere else.
+//! What is done with grants, builds, releases, keys and the log, and what is checked for it: an act in each file, or a noun that
+//! several acts ask about. The order of checks lives here and nowhere else.
 //!
-//! Steps take open folders, parsed values and traits; they know no command line, no card, no PKCS#11 and no OpenPGP library, and
-//! they print nothing.
+//! Steps take folders, parsed values and traits; they know no command line, no card, no PKCS#11 and no OpenPGP library, and they
+//! print nothing.
 
 #[cfg(feature = "host")]
 use crate::domain::event::CardUse;
