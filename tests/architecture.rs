@@ -59,9 +59,9 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("main", &[]),
 ];
 
-/// The modules in whose files no arrows make a circle. Two are not among them. In `cli`, mod.rs calls each command, and has
-/// what several of them ask for. In `ledger`, one type has its methods in several files, which ask each other.
-const WITHOUT_CIRCLES: [&str; 7] = ["domain", "dsse", "files", "openpgp", "steps", "tlog", "token"];
+/// The modules in whose files no arrows make a circle: all but `ledger`, where one type has its methods in several files, which
+/// ask each other.
+const WITHOUT_CIRCLES: [&str; 8] = ["cli", "domain", "dsse", "files", "openpgp", "steps", "tlog", "token"];
 
 /// The places, files or folders below `src`, where alone each of these libraries may be named.
 const LIBRARIES: [(&str, &[&str]); 21] = [

@@ -1,31 +1,20 @@
 //! What to do next: for each error one advice, and the exit code.
 
+mod code;
 #[cfg(feature = "host")]
 mod host;
+mod read;
+
+use code::Code::{Refused, Trouble, Usage};
+use code::{Advice, hint};
+use read::{certificate_hint, file, release};
 
 use super::error::CliError;
-use crate::files::{FileError, FileFault};
-use crate::openpgp::{BadBuildKey, BadCertificate};
+use crate::openpgp::BadBuildKey;
 use crate::steps::admit::AdmitError;
 use crate::steps::attest::AttestError;
 use crate::steps::build_key::KeyFault;
 use crate::steps::logged::NotLogged;
-use crate::steps::verify::ReleaseError;
-
-/// The exit code of a command: what whoever started it should think of next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
-    /// A check failed: what was given is not to be trusted.
-    Refused = 1,
-    /// The command or the configuration must change.
-    Usage = 2,
-    /// The token, the disk or the repository: try again.
-    Trouble = 3,
-}
-use Code::{Refused, Trouble, Usage};
-
-/// The exit code, and what to do next, if there is anything to say.
-pub(super) type Advice = (Code, Option<String>);
 
 /// The advice for an error.
 pub(super) fn advice(error: &CliError) -> Advice {
@@ -58,40 +47,6 @@ pub(super) fn advice(error: &CliError) -> Advice {
         #[cfg(feature = "host")]
         CliError::Host(error) => host::host(error),
     }
-}
-
-fn hint(code: Code, text: impl Into<String>) -> Advice {
-    (code, Some(text.into()))
-}
-
-/// `missing`: what a file that is not there, or is of the wrong kind, means where it was looked for.
-fn file(error: &FileError, missing: Code) -> Advice {
-    match &error.fault {
-        FileFault::Missing | FileFault::Kind { .. } | FileFault::TooLarge { .. } | FileFault::TooMany { .. } => {
-            (missing, None)
-        }
-        FileFault::Exists => hint(Usage, "move it away, or name another place"),
-        FileFault::Busy => hint(Trouble, "run the same command again when it is done"),
-        FileFault::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-            hint(Trouble, "make room and run the same command again: nothing is lost")
-        }
-        FileFault::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => (Usage, None),
-        FileFault::Io(_) => hint(Trouble, "run the same command again when this is mended"),
-    }
-}
-
-fn certificate_hint(fault: &BadCertificate) -> Option<String> {
-    let text = match fault {
-        BadCertificate::Malformed(_) => "export it with `countersign key export` or `gpg --export KEY`",
-        BadCertificate::NotOne(_) => "export one certificate: `gpg --export FINGERPRINT`",
-        BadCertificate::Secret => "export the public half: `gpg --export FINGERPRINT`",
-        BadCertificate::TooManyParts => {
-            "export it without what it does not need: `gpg --export-options export-minimal --export KEY`"
-        }
-        BadCertificate::SmallOrder => "make another key: whoever made this one made it for everybody",
-        BadCertificate::Version => "gpgv and apt of today read OpenPGP v4: make a v4 key",
-    };
-    Some(text.to_owned())
 }
 
 fn build_key_hint(fault: &KeyFault) -> Advice {
@@ -153,29 +108,6 @@ fn admit(error: &AdmitError) -> Advice {
         AdmitError::Occupied(_) => hint(Refused, "a version is released once: give the build a new version"),
         AdmitError::Certificate(_) => hint(Refused, "get the renewed certificate from its owner"),
         AdmitError::File(error) => file(error, Usage),
-    }
-}
-
-fn release(error: &ReleaseError) -> Advice {
-    match error {
-        ReleaseError::File(error) => file(error, Refused),
-        ReleaseError::Copy(error) => file(error, Trouble),
-        ReleaseError::Missing(_) => hint(Refused, "fetch the release again, complete"),
-        ReleaseError::ListOnly(_) => hint(Refused, "verify the folder that it is in: the list stands for each file"),
-        ReleaseError::TooLarge { .. }
-        | ReleaseError::Extra(_)
-        | ReleaseError::Signature { .. }
-        | ReleaseError::OtherForm(_)
-        | ReleaseError::OtherGrant { .. }
-        | ReleaseError::OtherKey { .. }
-        | ReleaseError::Sums(_)
-        | ReleaseError::Digest { .. }
-        | ReleaseError::Grant(_)
-        | ReleaseError::Evidence { .. }
-        | ReleaseError::EvidenceMisplaced { .. }
-        | ReleaseError::Quorum(_)
-        | ReleaseError::NotABuilder { .. }
-        | ReleaseError::NotAttested => (Refused, None),
     }
 }
 

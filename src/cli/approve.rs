@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use clap::Args;
 use serde_json::json;
 
+use super::args::read_grant_file;
 use super::error::{CliError, HostError};
+use super::global::Global;
 use super::grants::show_terms;
 use super::host::{Host, is_grant_id, read_grant};
 use super::render::Output;
-use super::{Global, read_grant_file};
 use crate::domain::grant::Grant;
 use crate::domain::release::LARGEST_SIGNATURE;
 use crate::files::{FileError, InputFile};

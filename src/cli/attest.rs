@@ -12,12 +12,12 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use super::args::{read_grant_file, scheme};
 use super::error::CliError;
 use super::progress::Bar;
 #[cfg(feature = "host")]
 use super::prompt::Terminal;
-use super::render::Output;
-use super::{artifact_values, read_grant_file, scheme};
+use super::render::{Output, artifact_values};
 use crate::domain::evidence::Scheme;
 use crate::domain::json::check_keys;
 use crate::domain::statement::SLSA_PROVENANCE;

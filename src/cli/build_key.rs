@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::args::scheme;
 use super::error::CliError;
 use super::render::Output;
-use super::scheme;
 use crate::domain::evidence::Scheme;
 use crate::domain::time::{Period, Timestamp};
 use crate::files::{FileError, FileFault, write_new};

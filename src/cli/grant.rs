@@ -6,11 +6,11 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::Global;
+use super::args::scheme;
 use super::error::CliError;
+use super::global::Global;
 use super::grants::builder_keys;
 use super::render::Output;
-use super::scheme;
 use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{Limits, NamePattern, Source};
 use crate::domain::name::{BadName, BuilderName, ProjectName, Version};

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::args::read_grant_file;
 use super::error::{CliError, HostError};
+use super::global::Global;
 use super::host::{is_grant_id, read_grant};
 use super::reason::reason;
 use super::render::Output;
-use super::{Global, read_grant_file};
 use crate::domain::event::{Entry, Event};
 use crate::domain::evidence::Differences;
 use crate::domain::grant::Grant;

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::args::read_grant_file;
 use super::error::{CliError, HostError};
-use super::{Global, read_grant_file};
+use super::global::Global;
 use crate::domain::grant::Grant;
 use crate::domain::time::Timestamp;
 use crate::home::{Home, HomeLock};

@@ -6,10 +6,10 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::Global;
+use super::args::read_certificate;
 use super::error::CliError;
+use super::global::Global;
 use super::prompt::Terminal;
-use super::read_certificate;
 use super::render::Output;
 use super::token_words::warn_of_file_token;
 use crate::domain::key::KeyKind;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Global;
+use super::args::read_certificate;
 use super::error::CliError;
+use super::global::Global;
 use super::init::{Validity, expiry, validity};
 use super::prompt::Terminal;
-use super::read_certificate;
 use super::render::Output;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::domain::time::Timestamp;

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Global;
 use super::error::{CliError, HostError};
+use super::global::Global;
 use super::render::Output;
 use crate::domain::event::Event;
 use crate::files::{FileError, FileFault, InputFile, replace};

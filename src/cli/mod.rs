@@ -4,11 +4,13 @@ mod admit;
 mod advice;
 #[cfg(feature = "host")]
 mod approve;
+mod args;
 mod attest;
 mod build_key;
 #[cfg(feature = "host")]
 mod demo;
 mod error;
+mod global;
 #[cfg(feature = "host")]
 mod grant;
 #[cfg(feature = "host")]
@@ -37,21 +39,12 @@ mod status;
 mod token_words;
 mod verify;
 
-use std::path::Path;
-#[cfg(feature = "host")]
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, CommandFactory, Parser, Subcommand};
-use serde_json::{Value, json};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::domain::artifact::ArtifactList;
-use crate::domain::evidence::Scheme;
-use crate::domain::grant::{Grant, LARGEST_GRANT};
-use crate::files::InputFile;
-use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 use error::CliError;
+use global::Global;
 use render::Output;
 
 /// Verify what a build machine made, then sign it with the release key on a token.
@@ -74,17 +67,6 @@ Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
             3 I/O trouble (try again), 70 a bug";
-
-#[derive(Debug, Args)]
-struct Global {
-    /// Home of the signing host [default: $COUNTERSIGN_HOME, else countersign in the XDG data folder]
-    #[cfg(feature = "host")]
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
-    home: Option<PathBuf>,
-    /// Print the result as JSON on standard output, and an error as JSON on standard error
-    #[arg(long, global = true, help_heading = "Global options")]
-    json: bool,
-}
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -160,25 +142,4 @@ pub fn bug() -> ExitCode {
 /// The command line's definition, for what is generated from it.
 pub fn command() -> clap::Command {
     Cli::command()
-}
-
-fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
-    let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
-    Certificate::parse(&bytes).map_err(|fault| CliError::Certificate { path: path.to_owned(), fault })
-}
-
-/// A grant that somebody handed over as a file. It is what its bytes say; whether it was issued here is asked elsewhere.
-fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
-    let bytes = InputFile::open_named(path)?.read_whole(LARGEST_GRANT)?;
-    Grant::parse(&bytes).map_err(|fault| CliError::BadGrant { path: path.to_owned(), fault })
-}
-
-/// Artifacts, for programs.
-fn artifact_values(artifacts: &ArtifactList) -> Vec<Value> {
-    artifacts.iter().map(|artifact| json!({ "name": artifact.name, "sha256": artifact.digest })).collect()
-}
-
-fn scheme() -> impl TypedValueParser<Value = Scheme> {
-    let named = |name: String| Scheme::ALL.into_iter().find(|it| it.name() == name).expect("it is one of those");
-    PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)).map(named)
 }

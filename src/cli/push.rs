@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Global;
 use super::error::{CliError, HostError};
+use super::global::Global;
 use super::host::Host;
 use super::progress::Bar;
 use super::render::Output;

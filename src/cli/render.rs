@@ -7,17 +7,18 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::advice::advice;
 use super::error::CliError;
+use crate::domain::artifact::ArtifactList;
 use crate::domain::text::{clean, is_harmful};
 
 /// Where results, talk and errors go: data to standard output, talk to standard error.
 pub(super) struct Output {
     json: bool,
     text: String,
-    value: Option<serde_json::Value>,
+    value: Option<Value>,
 }
 
 impl Output {
@@ -119,6 +120,11 @@ pub(super) fn note(text: &str) {
     let _closed = writeln!(std::io::stderr(), "{} {}", paint("note:", "36"), clean(text));
 }
 
+/// Artifacts, for programs.
+pub(super) fn artifact_values(artifacts: &ArtifactList) -> Vec<Value> {
+    artifacts.iter().map(|artifact| json!({ "name": artifact.name, "sha256": artifact.digest })).collect()
+}
+
 /// The end of a process that panicked.
 pub(super) fn bug() -> ExitCode {
     const BUG: u8 = 70;
@@ -142,7 +148,7 @@ fn error_json(error: &CliError) -> String {
 }
 
 /// JSON that is as harmless on a terminal as [`clean`] text: it need not escape more than the control characters below 0x20.
-fn json_text(value: &serde_json::Value) -> String {
+fn json_text(value: &Value) -> String {
     let text = format!("{value:#}\n");
     let escape = |c: char| if is_harmful(c) && c != '\n' { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     text.chars().map(escape).collect()
@@ -162,6 +168,6 @@ mod tests {
         let value = json!({ "name": "a\u{1b}\u{7f}\u{9b}\u{202e}" });
         let text = json_text(&value);
         assert!(!text.trim_end().lines().any(|line| line.chars().any(is_harmful)), "{text}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), value);
     }
 }

@@ -6,14 +6,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::error::CliError;
+use super::global::Global;
 use super::grants::show_differences;
 use super::host::{Host, read_grant};
 use super::progress::Bar;
 use super::prompt::Terminal;
 use super::push::hand_over;
-use super::render::Output;
+use super::render::{Output, artifact_values};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
-use super::{Global, artifact_values};
 use crate::domain::artifact::ArtifactList;
 use crate::domain::grant::{Builder, Terms};
 use crate::domain::release::{Coverage, folder_name};

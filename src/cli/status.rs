@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Global;
 use super::error::CliError;
+use super::global::Global;
 use super::render::Output;
 use crate::steps::push::{Release, waiting};
 use crate::steps::status::{Left, Unfinished, unfinished};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::args::read_certificate;
 use super::error::CliError;
 use super::progress::Bar;
-use super::read_certificate;
 use super::render::Output;
 use crate::domain::release::Coverage;
 use crate::domain::reserved::SUMS;

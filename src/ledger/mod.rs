@@ -34,7 +34,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
-use crate::files::FileError;
+use crate::files::{self, FileError};
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tile::LARGEST_ENTRY;
 

@@ -277,7 +277,7 @@ pub(crate) fn copy_whole(from: &Path, to: &Path) {
     assert!(copied.success(), "{} was not copied", from.display());
 }
 
-/// Lets the configuration name the token beside it.
+/// Lets the configuration name the `file:` token beside it.
 pub(crate) fn set_token(folder: &Path) {
     let config = folder.join("home/config.toml");
     let text = fs::read_to_string(&config).expect("the configuration");

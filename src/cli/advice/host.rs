@@ -1,19 +1,21 @@
 //! What to do next on the signing host.
 
+mod home;
 mod log;
 mod token;
 
-use log::{bad_log, export, exported, kept, ledger, reconcile};
+use home::home;
+use log::{bad_log, export, kept, ledger};
 use token::{token, uri};
 
-use super::Code::{Refused, Trouble, Usage};
-use super::{Advice, certificate_hint, file, hint};
+use super::code::Code::{Refused, Trouble, Usage};
+use super::code::{Advice, hint};
+use super::read::file;
 use crate::cli::error::HostError;
 use crate::domain::artifact::BadList;
 use crate::domain::grant::BadGrant;
 use crate::domain::release::Coverage;
 use crate::files::{FileError, FileFault};
-use crate::home::HomeError;
 use crate::ledger::ExportError;
 use crate::openpgp::{BadSignature, KeyTrouble, MakeError};
 use crate::ssh::BadSshSignature;
@@ -25,6 +27,7 @@ use crate::steps::countersign::CountersignError;
 use crate::steps::grant::GrantError;
 use crate::steps::policy::PolicyError;
 use crate::steps::push::PushError;
+use crate::steps::reconcile::ReconcileError;
 use crate::steps::release_key::KeyError;
 use crate::steps::revoke::RevokeError;
 use crate::steps::verify::ReleaseError;
@@ -75,34 +78,6 @@ pub(super) fn host(error: &HostError) -> Advice {
         HostError::Uri(error) => uri(error),
         HostError::Home(error) => home(error),
         HostError::Ledger(error) => ledger(error),
-    }
-}
-
-fn home(error: &HomeError) -> Advice {
-    match error {
-        HomeError::Missing(_) => hint(Usage, "set it up with `countersign init`, or name it with `--home`"),
-        HomeError::Exists(_) => hint(Usage, "name another one with `--home`, or use this one as it is"),
-        HomeError::Within(_) => {
-            hint(Usage, "name a folder outside of the home; if you did, somebody put a link to the home in its place")
-        }
-        HomeError::Open { path, wanted, .. } => hint(Usage, format!("run `chmod {wanted:03o} {}`", path.display())),
-        HomeError::Owner { .. } => hint(Usage, "run this as the home's owner"),
-        HomeError::Busy(_) => hint(Trouble, "run the same command again when it is done"),
-        HomeError::NoSuchGrant(_) => {
-            hint(Usage, "give a grant file, or at least eight digits of an id from `countersign grants list`")
-        }
-        HomeError::AmbiguousGrant(_) => hint(Usage, "give more digits"),
-        HomeError::Config(_) => (Usage, None),
-        HomeError::Certificate { fault, .. } => (Usage, certificate_hint(fault)),
-        HomeError::ApproverCertificate { fault, .. } => (Usage, certificate_hint(fault)),
-        HomeError::Nonce { .. } => hint(Usage, "issue a new grant: what is kept for this one cannot be used"),
-        HomeError::LogKey { .. } | HomeError::OtherLogKey(_) => hint(
-            Usage,
-            "restore the file from a backup; a log that goes on under another key cannot be told from a forged one",
-        ),
-        HomeError::Grant { .. } => (Usage, None),
-        HomeError::Ledger(error) => ledger(error),
-        HomeError::File(error) => file(error, Usage),
     }
 }
 
@@ -374,6 +349,39 @@ fn key_trouble(fault: &KeyTrouble) -> Advice {
         | KeyTrouble::NotForSigning { .. }
         | KeyTrouble::NoSuchKey { .. } => {
             hint(Refused, "this key signs no more releases: set up another one with `countersign init`")
+        }
+    }
+}
+
+fn reconcile(error: &ReconcileError) -> Advice {
+    match error {
+        // Not "done": whoever asked must not take it for an answer.
+        ReconcileError::Uncounted(_) => {
+            hint(Usage, "only OpenPGP cards count; what an HSM signs, its own audit log may tell")
+        }
+        ReconcileError::UnknownCard { .. } => {
+            hint(Refused, "insert a card that the log knows; everything that this one has signed is outside the log")
+        }
+        ReconcileError::NothingToAcknowledge(_) => hint(Usage, "leave `--acknowledge` out"),
+        ReconcileError::Token(error) => token(error),
+        ReconcileError::Home(error) => home(error),
+        ReconcileError::Export(error) => export(error),
+    }
+}
+
+/// What to do about a card that does not agree with a log that was exported.
+fn exported(other_key: bool, unfinished: &[u64]) -> String {
+    let again = "export the log again, and compare again";
+    match unfinished {
+        _ if other_key => {
+            "insert the card with the release key; if this is it, name its certificate with `--cert`".into()
+        }
+        [] => format!("if something was signed since, {again}; else find out what else signs with this card"),
+        runs => {
+            let entries = runs.iter().map(u64::to_string).collect::<Vec<_>>().join(" and ");
+            format!(
+                "the unfinished run of entry {entries} may explain some or all of it: finish it with `sign`, {again}"
+            )
         }
     }
 }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::source::FromExport;
 use super::words::summary;
-use crate::cli::Global;
 use crate::cli::error::CliError;
+use crate::cli::global::Global;
 use crate::cli::render::Output;
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event};

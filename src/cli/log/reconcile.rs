@@ -6,10 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::source::FromExport;
-use crate::cli::Global;
+use crate::cli::args::read_certificate;
 use crate::cli::error::{CliError, HostError};
+use crate::cli::global::Global;
 use crate::cli::prompt::Terminal;
-use crate::cli::read_certificate;
 use crate::cli::reason::reason;
 use crate::cli::render::Output;
 use crate::domain::event::Finding;

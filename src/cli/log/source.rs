@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::Global;
 use crate::cli::error::{CliError, HostError};
+use crate::cli::global::Global;
 use crate::cli::verify::read_log_key;
 use crate::domain::event::Entry;
 use crate::files::InputFile;

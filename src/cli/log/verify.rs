@@ -6,10 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::source::{open_exported, read_kept};
-use crate::cli::Global;
+use crate::cli::args::read_certificate;
 use crate::cli::error::{CliError, HostError};
+use crate::cli::global::Global;
 use crate::cli::progress::Bar;
-use crate::cli::read_certificate;
 use crate::cli::render::Output;
 use crate::domain::event::Entry;
 use crate::domain::time::Timestamp;

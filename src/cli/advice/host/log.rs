@@ -1,11 +1,9 @@
 //! What to do next about the log: the ledger, an export, and what is compared with them.
 
-use super::home;
-use super::token::token;
-use crate::cli::advice::Code::{Refused, Trouble, Usage};
-use crate::cli::advice::{Advice, file, hint, release};
+use crate::cli::advice::code::Code::{Refused, Trouble, Usage};
+use crate::cli::advice::code::{Advice, hint};
+use crate::cli::advice::read::{file, release};
 use crate::ledger::{BadLog, ExportError, LedgerError, LedgerFault};
-use crate::steps::reconcile::ReconcileError;
 use crate::steps::release_checkpoint::NoCheckpoint;
 use crate::steps::verify::ReleaseError;
 
@@ -97,38 +95,5 @@ pub(super) fn kept(error: &NoCheckpoint) -> Advice {
             Refused,
             "the release key signed what the log does not have: sign nothing more, and find out who could use the token",
         ),
-    }
-}
-
-pub(super) fn reconcile(error: &ReconcileError) -> Advice {
-    match error {
-        // Not "done": whoever asked must not take it for an answer.
-        ReconcileError::Uncounted(_) => {
-            hint(Usage, "only OpenPGP cards count; what an HSM signs, its own audit log may tell")
-        }
-        ReconcileError::UnknownCard { .. } => {
-            hint(Refused, "insert a card that the log knows; everything that this one has signed is outside the log")
-        }
-        ReconcileError::NothingToAcknowledge(_) => hint(Usage, "leave `--acknowledge` out"),
-        ReconcileError::Token(error) => token(error),
-        ReconcileError::Home(error) => home(error),
-        ReconcileError::Export(error) => export(error),
-    }
-}
-
-/// What to do about a card that does not agree with a log that was exported.
-pub(super) fn exported(other_key: bool, unfinished: &[u64]) -> String {
-    let again = "export the log again, and compare again";
-    match unfinished {
-        _ if other_key => {
-            "insert the card with the release key; if this is it, name its certificate with `--cert`".into()
-        }
-        [] => format!("if something was signed since, {again}; else find out what else signs with this card"),
-        runs => {
-            let entries = runs.iter().map(u64::to_string).collect::<Vec<_>>().join(" and ");
-            format!(
-                "the unfinished run of entry {entries} may explain some or all of it: finish it with `sign`, {again}"
-            )
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What to do next about a token, its URI and its PIN.
 
-use crate::cli::advice::Code::{Refused, Trouble, Usage};
-use crate::cli::advice::{Advice, hint};
+use crate::cli::advice::code::Code::{Refused, Trouble, Usage};
+use crate::cli::advice::code::{Advice, hint};
 use crate::token::{Pin, PinError, PinState, TokenError, UriError};
 
 pub(super) fn uri(_: &UriError) -> Advice {
