@@ -32,6 +32,11 @@
 //! Without the feature `host` the modules for tokens, the ledger and the home are left out: what remains is the builder's
 //! and the location's program.
 
+#![cfg_attr(
+    not(feature = "host"),
+    allow(rustdoc::broken_intra_doc_links, reason = "the way of an artifact leads through the steps of the host")
+)]
+
 pub mod cli;
 #[cfg(feature = "host")]
 pub mod config;
