@@ -210,7 +210,11 @@ fn circles_of_files_are_seen() {
         &[("m/a.rs", "use super::b::B;"), ("m/b.rs", "use super::c;"), ("m/c.rs", "fn f() {}")][..],
         &[("m/a.rs", "use super::b;"), ("m/b.rs", "//! As super::a says.\nconst A: &str = \"super::a\";")],
         &[("m/a.rs", "use super::b;"), ("m/b.rs", "#[cfg(test)] mod tests { use crate::m::a; }")],
-        &[("m/a.rs", "use super::b;"), ("m/b.rs", "#[cfg(test)] mod t;"), ("m/b/t.rs", "use crate::m::a;")],
+        &[
+            ("m.rs", "#[cfg(test)] mod t; #[cfg(test)] mod u;"),
+            ("m/t.rs", "use super::u;"),
+            ("m/u.rs", "use super::t;"),
+        ],
         &[("m/a.rs", "use super::b;"), ("m/b.rs", "#[cfg(test)] use super::a::{A, B}; fn f() {}")],
         &[("m/mod.rs", "mod a; pub use a::{A, B}; fn f() {}"), ("m/a.rs", "use super::f;")],
         &[("m/a.rs", "use super::b;"), ("m/b.rs", "use crate::n::a; use super::super::o::a; fn f(a: u8) { a; }")],
