@@ -7,7 +7,7 @@ use countersign::domain::digest::{GrantId, Sha256};
 use countersign::domain::event::{Event, Intent, RunResult};
 use countersign::domain::evidence::{EvidenceForm, Scheme};
 use countersign::domain::key::HashAlgorithm;
-use countersign::domain::name::{ArtifactName, BuilderName, ProjectName};
+use countersign::domain::name::{ArtifactName, BuilderName};
 use countersign::domain::time::Timestamp;
 use countersign::ledger::Ledger;
 use countersign::tlog::checkpoint::Checkpoint;
@@ -46,11 +46,10 @@ impl<'a> Releases<'a> {
     fn add(&mut self) -> Result<()> {
         let (n, now) = (self.count, self.now);
         let grant = grant(n);
-        let project: ProjectName = format!("project-{}", n % 100).parse()?;
         let builder: BuilderName = "m1".parse()?;
         let issued = Event::GrantIssued {
             grant,
-            project: project.clone(),
+            project: format!("project-{}", n % 100).parse()?,
             version: format!("{n}").parse()?,
             expires: now,
             scheme: Scheme::OpenPgp,
@@ -59,9 +58,14 @@ impl<'a> Releases<'a> {
             builders: [(builder.clone(), "2B48898287DBE08F633E136A89AAA59D58641498".to_owned())].into(),
             allow_older: false,
         };
-        self.ledger.issue(now, grant, &project, issued)?;
-        let evidence = [(builder, Sha256::of(b"evidence"))].into();
-        self.ledger.accept(now, grant, Scheme::OpenPgp, evidence, Sha256::of(&n.to_be_bytes()))?;
+        self.ledger.append(now, issued)?;
+        let accepted = Event::EvidenceAccepted {
+            grant,
+            scheme: Scheme::OpenPgp,
+            builders: [(builder, Sha256::of(b"evidence"))].into(),
+            artifacts: Sha256::of(&n.to_be_bytes()),
+        };
+        self.ledger.append(now, accepted)?;
         let intent = Intent {
             grant,
             key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse()?,
@@ -74,7 +78,7 @@ impl<'a> Releases<'a> {
             sums_only: false,
             card: None,
         };
-        let index = self.ledger.intend(now, intent.clone())?;
+        let index = self.ledger.append(now, Event::Intent(intent.clone()))?;
         for file in intent.asked_files() {
             self.ledger.keep_signature(index, file, &format!("{file} {n:0>SIGNATURE$}"))?;
         }

@@ -495,6 +495,12 @@ impl Event {
             allow_older: false,
         }
     }
+
+    /// That a build was accepted under a grant, from builders who do not matter either.
+    pub(crate) fn example_acceptance(grant: GrantId) -> Self {
+        let artifacts = Sha256::of(b"m");
+        Self::EvidenceAccepted { grant, scheme: Scheme::OpenPgp, builders: [].into(), artifacts }
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::grants::Column;
 use super::{Ledger, LedgerFault, Result, tree};
-use crate::domain::digest::{GrantId, Sha256};
-use crate::domain::event::{Entry, Event, Intent, RunResult};
-use crate::domain::evidence::Scheme;
-use crate::domain::name::{BuilderName, ProjectName};
+use crate::domain::digest::Sha256;
+use crate::domain::event::{Entry, Event, Intent};
 use crate::domain::time::Timestamp;
 use crate::tlog::tile::LARGEST_ENTRY;
 
@@ -19,54 +18,18 @@ const MOST_OF_AN_ENTRY: usize = LARGEST_ENTRY - (16 << 10);
 const LONGEST_REASON: usize = 8 << 10;
 
 impl Ledger {
-    /// Appends an event that belongs to no grant, or changes nothing about one. Durable when it returns.
-    pub fn append(&mut self, at: Timestamp, event: Event) -> Result<u64> {
-        self.transact(|transaction| append(transaction, at, event))
-    }
-
-    /// Appends that a grant was issued, and knows it from now on.
-    pub fn issue(&mut self, at: Timestamp, grant: GrantId, project: &ProjectName, event: Event) -> Result<u64> {
+    /// Appends an event, with what it changes of its grant: this is how one is issued, closed by a build, intended to be
+    /// signed under, or taken back. Returns the entry's index. Durable when it returns: only then may the token be used for
+    /// what an intent says.
+    ///
+    /// Each of these is told of a grant once, and what uses a grant not after it was taken back: that is an error, and
+    /// nothing of it is appended.
+    pub fn append(&mut self, at: Timestamp, mut event: Event) -> Result<u64> {
         self.transact(|transaction| {
-            let index = append(transaction, at, event)?;
-            let values = params![grant.hex(), project.as_str(), index];
-            transaction.execute("INSERT INTO grants (grant_id, project, issued) VALUES (?1, ?2, ?3)", values)?;
-            Ok(index)
-        })
-    }
-
-    /// Appends that a build was accepted: this closes the grant for every other.
-    pub fn accept(
-        &mut self,
-        at: Timestamp,
-        grant: GrantId,
-        scheme: Scheme,
-        builders: BTreeMap<BuilderName, Sha256>,
-        artifacts: Sha256,
-    ) -> Result<u64> {
-        self.transact(|transaction| {
-            let index = append(transaction, at, Event::EvidenceAccepted { grant, scheme, builders, artifacts })?;
-            set_once(transaction, grant, "accepted", index)?;
-            Ok(index)
-        })
-    }
-
-    /// Appends that a grant was taken back.
-    pub fn revoke(&mut self, at: Timestamp, grant: GrantId, reason: Option<String>) -> Result<u64> {
-        self.transact(|transaction| {
-            let index = append(transaction, at, Event::GrantRevoked { grant, reason })?;
-            set_once(transaction, grant, "revoked", index)?;
-            Ok(index)
-        })
-    }
-
-    /// Appends what the token is about to be asked for. Durable when it returns: only then may the token be used.
-    pub fn intend(&mut self, at: Timestamp, mut intent: Intent) -> Result<u64> {
-        self.transact(|transaction| {
-            let grant = intent.grant;
-            set_apart(transaction, at, &mut intent)?;
-            let index = append(transaction, at, Event::Intent(intent))?;
-            set_once(transaction, grant, "intent", index)?;
-            Ok(index)
+            if let Event::Intent(intent) = &mut event {
+                set_apart(transaction, at, intent)?;
+            }
+            append(transaction, at, event)
         })
     }
 }
@@ -80,44 +43,47 @@ fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<
     for digest in digests_of(&entry.event) {
         find_by(transaction, digest, index)?;
     }
-    if let Some(grant) = entry.event.grant() {
-        let values = params![grant.hex(), index];
-        transaction.execute("INSERT INTO grant_entries (grant_id, idx) VALUES (?1, ?2)", values)?;
+    let grant = grant_id(transaction, &entry.event)?;
+    if let Some(grant) = &grant {
+        let insert = "INSERT INTO grant_entries (grant_id, idx) VALUES (?1, ?2)";
+        transaction.execute(insert, params![grant, index])?;
     }
-    if let Some(intent) = entry.event.follows() {
-        let of_intent = "SELECT grant_id, ?2 FROM grants WHERE intent = ?1";
-        let insert = format!("INSERT INTO grant_entries (grant_id, idx) {of_intent}");
-        transaction.execute(&insert, params![intent, index])?;
-    }
-    if let Event::Outcome { intent, result: RunResult::Signed { .. }, .. } = &entry.event {
-        transaction.execute("UPDATE grants SET signed = ?1 WHERE intent = ?2", params![index, intent])?;
-    }
-    if let Event::Released { intent, .. } = &entry.event {
-        transaction.execute("UPDATE grants SET released = ?1 WHERE intent = ?2", params![index, intent])?;
-    }
-    if let Event::Pushed { intent, .. } = &entry.event {
-        transaction.execute("UPDATE grants SET pushed = ?1 WHERE intent = ?2", params![index, intent])?;
+    match (Column::told_by(&entry.event), grant) {
+        (Some(column), Some(grant)) => tell(transaction, &grant, column, &entry)?,
+        (Some(_), None) => return Err(LedgerFault::NoIntent(entry.event.kind())),
+        (None, _) => {}
     }
     Ok(index)
 }
 
-/// A grant is accepted once and intended once.
-fn set_once(
-    transaction: &Transaction<'_>,
-    grant: GrantId,
-    column: &'static str,
-    index: u64,
-) -> Result<(), LedgerFault> {
+/// The grant that an event is about, as the tables call it: the event names it, or its intent.
+fn grant_id(transaction: &Transaction<'_>, event: &Event) -> Result<Option<String>, LedgerFault> {
+    let Some(intent) = event.follows() else { return Ok(event.grant().map(|grant| grant.hex())) };
+    let query = "SELECT grant_id FROM grants WHERE intent = ?1";
+    Ok(transaction.query_row(query, [intent], |row| row.get(0)).optional()?)
+}
+
+/// Sets a column of a grant's row to an entry, once; the first makes the row.
+fn tell(transaction: &Transaction<'_>, id: &str, column: Column, entry: &Entry) -> Result<(), LedgerFault> {
+    let Entry { index, event, .. } = entry;
+    if let Event::GrantIssued { project, .. } = event {
+        let insert = "INSERT INTO grants (grant_id, project, issued) VALUES (?1, ?2, ?3)";
+        transaction.execute(insert, params![id, project.as_str(), index])?;
+        return Ok(());
+    }
+    let name = column.name();
     // A grant that was taken back is closed at once, for a process too that looked before.
-    let update =
-        format!("UPDATE grants SET {column} = ?1 WHERE grant_id = ?2 AND {column} IS NULL AND revoked IS NULL");
-    if transaction.execute(&update, params![index, grant.hex()])? == 1 {
+    let still = if column.uses_grant() { "AND revoked IS NULL" } else { "" };
+    let update = format!("UPDATE grants SET {name} = ?1 WHERE grant_id = ?2 AND {name} IS NULL {still}");
+    if transaction.execute(&update, params![index, id])? == 1 {
         return Ok(());
     }
     let revoked = "SELECT revoked IS NOT NULL FROM grants WHERE grant_id = ?1";
-    match transaction.query_row(revoked, [grant.hex()], |row| row.get(0)).optional()? {
-        Some(true) => Err(LedgerFault::Revoked(grant)),
-        _ => Err(LedgerFault::UnknownGrant(grant)),
+    let revoked = transaction.query_row(revoked, [id], |row| row.get(0)).optional()?;
+    match (revoked, event.grant()) {
+        (Some(true), Some(grant)) => Err(LedgerFault::Revoked(grant)),
+        (None, Some(grant)) => Err(LedgerFault::UnknownGrant(grant)),
+        (Some(false), _) | (_, None) => Err(LedgerFault::Twice(event.kind())),
     }
 }
 
@@ -126,7 +92,21 @@ pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
     match event {
         Event::Intent(intent) => intent.artifacts.values().copied().chain([intent.sums]).collect(),
         Event::Artifacts { artifacts, .. } => artifacts.values().copied().collect(),
-        _ => BTreeSet::new(),
+        Event::LogCreated { .. }
+        | Event::KeyIntended { .. }
+        | Event::KeyOutcome { .. }
+        | Event::KeyReady { .. }
+        | Event::GrantIssued { .. }
+        | Event::GrantApproved { .. }
+        | Event::GrantRevoked { .. }
+        | Event::EvidenceAccepted { .. }
+        | Event::EvidenceRefused { .. }
+        | Event::Resumed { .. }
+        | Event::Outcome { .. }
+        | Event::Released { .. }
+        | Event::Pushed { .. }
+        | Event::Admission { .. }
+        | Event::Reconciled { .. } => BTreeSet::new(),
     }
 }
 
@@ -187,6 +167,9 @@ fn json_size(value: &impl serde::Serialize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::digest::GrantId;
+    use crate::domain::event::RunResult;
+    use crate::domain::name::BuilderName;
     use crate::tlog::note::SignerKey;
 
     fn time() -> Timestamp {
@@ -198,13 +181,47 @@ mod tests {
     fn nothing_is_accepted_or_intended_under_a_grant_that_was_taken_back() {
         let (_folder, mut ledger) = Ledger::example();
         let grant = GrantId::of(b"g");
-        ledger.issue(time(), grant, &"foo".parse().expect("a name"), Event::example_grant(grant)).expect("issued");
-        ledger.revoke(time(), grant, None).expect("revoked");
-        let accepted = ledger.accept(time(), grant, Scheme::OpenPgp, [].into(), Sha256::of(b"m"));
+        ledger.append(time(), Event::example_grant(grant)).expect("issued");
+        ledger.append(time(), Event::GrantRevoked { grant, reason: None }).expect("revoked");
+        let accepted = ledger.append(time(), Event::example_acceptance(grant));
         assert!(matches!(accepted.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant));
-        let intended = ledger.intend(time(), Intent::example());
+        let intended = ledger.append(time(), Event::Intent(Intent::example()));
         assert!(matches!(intended.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant));
         assert_eq!(ledger.size().expect("asked"), 2, "nothing of it is logged");
+    }
+
+    /// And what was begun is told to its end, even if the grant was taken back meanwhile.
+    #[test]
+    fn each_step_of_a_grant_is_told_once() {
+        let (_folder, mut ledger) = Ledger::example();
+        let key = SignerKey::generate("example.org/log").expect("a key").public();
+        ledger.begin(time(), &key).expect("begun");
+        let grant = GrantId::of(b"g");
+        let fault = |ledger: &mut Ledger, event| ledger.append(time(), event).expect_err("refused").fault.to_string();
+        let unknown = fault(&mut ledger, Event::example_acceptance(grant));
+        assert_eq!(unknown, format!("does not know grant {grant}"));
+        let (sums, folder, intent) = (Sha256::of(b"s"), "f".to_owned(), 3);
+        let signed = RunResult::Signed { token_signatures: 2 };
+        let steps = [
+            Event::example_grant(grant),
+            Event::example_acceptance(grant),
+            Event::Intent(Intent::example()),
+            Event::Outcome { intent, result: signed, card: None },
+            Event::Released { intent, sums, folder: folder.clone(), inbox: None },
+            Event::Pushed { intent, folder },
+        ];
+        for event in &steps[3..] {
+            let no_intent = fault(&mut ledger, event.clone());
+            assert_eq!(no_intent, format!("has no intent that an entry of kind `{}` could follow there", event.kind()));
+        }
+        for (index, event) in [1, 2, 3, 5, 6, 7].into_iter().zip(&steps) {
+            assert_eq!(ledger.append(time(), event.clone()).expect("appended"), index);
+            let again = fault(&mut ledger, event.clone());
+            assert!(again.contains(event.kind()) || index == 1, "{again}");
+            if index == intent {
+                ledger.append(time(), Event::GrantRevoked { grant, reason: None }).expect("revoked");
+            }
+        }
     }
 
     #[test]
@@ -214,11 +231,11 @@ mod tests {
         ledger.begin(time(), &key).expect("begun");
         ledger.begin(time(), &key).expect("begun already");
         let grant = GrantId::of(b"g");
-        ledger.issue(time(), grant, &"foo".parse().expect("a name"), Event::example_grant(grant)).expect("issued");
+        ledger.append(time(), Event::example_grant(grant)).expect("issued");
         let name = |n: u32| format!("{n:0>200}").parse().expect("a name");
         let artifacts = (0..10_000).map(|n| (name(n), Sha256::of(&n.to_be_bytes()))).collect();
         let intent = Intent { artifacts, ..Intent::example() };
-        let index = ledger.intend(time(), intent.clone()).expect("intended");
+        let index = ledger.append(time(), Event::Intent(intent.clone())).expect("intended");
         assert!((50..70).contains(&index), "{index}");
         let (found, whole) = ledger.intent(grant).expect("asked").expect("there");
         assert_eq!((found, &whole.artifacts, whole.artifacts_from), (index, &intent.artifacts, Some(2)));
@@ -247,7 +264,8 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        let event = Event::GrantRevoked { grant: GrantId::of(b"g"), reason: Some("x".repeat(LARGEST_ENTRY)) };
+        let grant = GrantId::of(b"g");
+        let event = Event::GrantRevoked { grant, reason: Some("x".repeat(LARGEST_ENTRY)) };
         assert!(matches!(ledger.append(time(), event).map_err(|error| error.fault), Err(LedgerFault::TooLarge { .. })));
         assert_eq!(ledger.size().expect("asked"), 1, "nothing of it is left");
     }

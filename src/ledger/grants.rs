@@ -119,10 +119,9 @@ impl Ledger {
     }
 
     fn read_records(&self, which: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
-        let columns = "grant_id, project, issued, accepted, intent, signed, released, pushed, revoked";
-        let query = format!("SELECT {columns} FROM grants WHERE {which} ORDER BY issued");
+        let query = format!("SELECT * FROM grants WHERE {which} ORDER BY issued");
         let read = || {
-            let mut statement = self.database.prepare(&query)?;
+            let mut statement = self.database.prepare_cached(&query)?;
             let rows = statement.query_map([value], Row::read)?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
@@ -130,13 +129,16 @@ impl Ledger {
         rows.into_iter().map(|row| self.record(row)).collect()
     }
 
+    /// The entry by which a grant was issued says whose the row is.
     fn record(&self, row: Row) -> Result<GrantRecord> {
-        let entry = self.known(row.issued)?;
+        let entry = self.known(row.columns[Column::Issued as usize].unwrap_or_default())?;
         let Event::GrantIssued { grant, project, .. } = &entry.event else { return Err(self.misplaced(&entry)) };
-        let record = row.record(*grant);
-        let is_told =
-            row.grant == grant.hex() && row.project == project.as_str() && record.is_told_by(&self.history(*grant)?);
-        if is_told { Ok(record) } else { Err(self.with(LedgerFault::Row(*grant))) }
+        let told = GrantRecord::told_by(*grant, &self.history(*grant)?);
+        let is_theirs = row.grant == grant.hex() && row.project == project.as_str();
+        match told.filter(|told| is_theirs && Some(told) == GrantRecord::of(*grant, row.columns).as_ref()) {
+            Some(record) => Ok(record),
+            None => Err(self.with(LedgerFault::Row(*grant))),
+        }
     }
 
     /// Everything that was logged about a grant, first to last.
@@ -153,16 +155,86 @@ impl Ledger {
 }
 
 impl GrantRecord {
-    /// Whether the entries about the grant say the same.
-    fn is_told_by(&self, history: &[Entry]) -> bool {
-        let last = |is: fn(&Event) -> bool| history.iter().rfind(|entry| is(&entry.event)).map(|entry| entry.index);
-        last(|event| matches!(event, Event::GrantIssued { .. })) == Some(self.issued)
-            && last(|event| matches!(event, Event::EvidenceAccepted { .. })) == self.accepted
-            && last(|event| matches!(event, Event::Intent(_))) == self.intent
-            && last(|event| matches!(event, Event::Outcome { result: RunResult::Signed { .. }, .. })) == self.signed
-            && last(|event| matches!(event, Event::Released { .. })) == self.released
-            && last(|event| matches!(event, Event::Pushed { .. })) == self.pushed
-            && last(|event| matches!(event, Event::GrantRevoked { .. })) == self.revoked
+    /// What the entries about the grant say of it; nothing if none says that it was issued.
+    fn told_by(grant: GrantId, history: &[Entry]) -> Option<Self> {
+        let mut columns = Columns::default();
+        for Entry { index, event, .. } in history {
+            if let Some(column) = Column::told_by(event) {
+                columns[column as usize] = Some(*index);
+            }
+        }
+        Self::of(grant, columns)
+    }
+
+    fn of(grant: GrantId, columns: Columns) -> Option<Self> {
+        let [issued, accepted, intent, signed, released, pushed, revoked] = columns;
+        Some(Self { grant, issued: issued?, accepted, intent, signed, released, pushed, revoked })
+    }
+}
+
+/// A column of a grant's row: the index of the entry that tells this of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    Issued,
+    Accepted,
+    Intent,
+    Signed,
+    Released,
+    Pushed,
+    Revoked,
+}
+
+/// What a row has in each column.
+type Columns = [Option<u64>; Column::ALL.len()];
+
+impl Column {
+    /// In the order in which they are declared.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Issued, Self::Accepted, Self::Intent, Self::Signed, Self::Released, Self::Pushed, Self::Revoked];
+
+    /// What it is called in the database.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Accepted => "accepted",
+            Self::Intent => "intent",
+            Self::Signed => "signed",
+            Self::Released => "released",
+            Self::Pushed => "pushed",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// The one that an event sets in the row of its grant.
+    pub(super) fn told_by(event: &Event) -> Option<Self> {
+        match event {
+            Event::GrantIssued { .. } => Some(Self::Issued),
+            Event::EvidenceAccepted { .. } => Some(Self::Accepted),
+            Event::Intent(_) => Some(Self::Intent),
+            Event::Outcome { result: RunResult::Signed { .. }, .. } => Some(Self::Signed),
+            Event::Released { .. } => Some(Self::Released),
+            Event::Pushed { .. } => Some(Self::Pushed),
+            Event::GrantRevoked { .. } => Some(Self::Revoked),
+            Event::LogCreated { .. }
+            | Event::KeyIntended { .. }
+            | Event::KeyOutcome { .. }
+            | Event::KeyReady { .. }
+            | Event::GrantApproved { .. }
+            | Event::EvidenceRefused { .. }
+            | Event::Artifacts { .. }
+            | Event::Resumed { .. }
+            | Event::Outcome { result: RunResult::Stopped { .. }, .. }
+            | Event::Admission { .. }
+            | Event::Reconciled { .. } => None,
+        }
+    }
+
+    /// Whether nothing sets it any more once the grant was taken back. What the token signed before that is told to its end.
+    pub(super) fn uses_grant(self) -> bool {
+        match self {
+            Self::Accepted | Self::Intent | Self::Revoked => true,
+            Self::Issued | Self::Signed | Self::Released | Self::Pushed => false,
+        }
     }
 }
 
@@ -170,19 +242,15 @@ impl GrantRecord {
 struct Row {
     grant: String,
     project: String,
-    issued: u64,
-    /// Of the entries after that one: accepted, intent, signed, released, pushed, revoked.
-    later: [Option<u64>; 6],
+    columns: Columns,
 }
 
 impl Row {
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        let later = [row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?];
-        Ok(Self { grant: row.get(0)?, project: row.get(1)?, issued: row.get(2)?, later })
-    }
-
-    fn record(&self, grant: GrantId) -> GrantRecord {
-        let (issued, [accepted, intent, signed, released, pushed, revoked]) = (self.issued, self.later);
-        GrantRecord { grant, issued, accepted, intent, signed, released, pushed, revoked }
+        let mut columns = Columns::default();
+        for column in Column::ALL {
+            columns[column as usize] = row.get(column.name())?;
+        }
+        Ok(Self { grant: row.get("grant_id")?, project: row.get("project")?, columns })
     }
 }

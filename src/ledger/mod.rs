@@ -103,6 +103,12 @@ pub enum LedgerFault {
     /// A grant under which nothing may be done any more.
     #[error("says that grant {} was revoked", .0.short())]
     Revoked(GrantId),
+    /// It was told again what is told of a grant once.
+    #[error("has an entry of kind `{0}` about that grant already, and takes one alone")]
+    Twice(&'static str),
+    /// It was told how something ended that was not announced.
+    #[error("has no intent that an entry of kind `{0}` could follow there")]
+    NoIntent(&'static str),
     /// The database or its disk said no.
     #[error("cannot be used: {0}")]
     Database(#[from] rusqlite::Error),
@@ -226,12 +232,9 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
     use std::os::unix::fs::PermissionsExt;
 
     use crate::domain::digest::Sha256;
-    use crate::domain::evidence::Scheme;
-    use crate::domain::name::BuilderName;
 
     fn time() -> Timestamp {
         Timestamp::from_unix(0)
@@ -241,30 +244,19 @@ mod tests {
     fn what_was_written_is_there_after_it_was_closed() {
         let temp = tempfile::tempdir().expect("a folder");
         let path = temp.path().join("ledger.sqlite");
-        let (grant, artifacts) = (GrantId::of(b"g"), Sha256::of(b"m"));
-        let builders: BTreeMap<BuilderName, Sha256> = [("m1".parse().expect("a name"), Sha256::of(b"e"))].into();
+        let grant = GrantId::of(b"g");
         let mut ledger = Ledger::open_or_create(&path).expect("made");
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         assert!(!ledger.issued(grant).expect("asked"));
-        assert_eq!(
-            ledger.issue(time(), grant, &"foo".parse().expect("a name"), Event::example_grant(grant)).expect("issued"),
-            0
-        );
+        assert_eq!(ledger.append(time(), Event::example_grant(grant)).expect("issued"), 0);
         assert_eq!(ledger.accepted(grant).expect("asked"), None);
-        let index = ledger.accept(time(), grant, Scheme::OpenPgp, builders.clone(), artifacts).expect("accepted");
-        assert_eq!(index, 1);
+        assert_eq!(ledger.append(time(), Event::example_acceptance(grant)).expect("accepted"), 1);
         drop(ledger);
 
         let mut ledger = Ledger::open(&path).expect("opened");
         assert!(ledger.issued(grant).expect("asked"));
-        let accepted = Accepted { at: time(), artifacts, builders: builders.clone() };
+        let accepted = Accepted { at: time(), artifacts: Sha256::of(b"m"), builders: [].into() };
         assert_eq!(ledger.accepted(grant).expect("asked"), Some(accepted));
-        let again = ledger.accept(time(), grant, Scheme::OpenPgp, builders, Sha256::of(b"other"));
-        assert!(again.is_err(), "a grant closes once");
-        ledger.keep_signature(1, "file", "signature").expect("kept");
-        assert!(ledger.keep_signature(1, "file", "another").is_err(), "a signature is kept once");
-        assert_eq!(ledger.signature(1, "file").expect("asked").as_deref(), Some("signature"));
-        assert_eq!((ledger.signatures(1).expect("asked"), ledger.signatures(0).expect("asked")), (1, 0));
         let mut kinds = Vec::new();
         ledger
             .each::<LedgerError>(|entry| {
@@ -275,8 +267,8 @@ mod tests {
         assert_eq!(kinds, ["grant-issued", "evidence-accepted"]);
         let history = ledger.history(grant).expect("asked");
         assert_eq!(history.iter().map(|entry| entry.event.kind()).collect::<Vec<_>>(), kinds);
-        assert_eq!(ledger.revoke(time(), grant, None).expect("revoked"), 2);
-        assert!(ledger.revoke(time(), grant, None).is_err(), "a grant is taken back once");
+        let revoked = Event::GrantRevoked { grant, reason: None };
+        assert_eq!(ledger.append(time(), revoked).expect("revoked"), 2);
         let project = "foo".parse().expect("a name");
         let record = GrantRecord {
             grant,
@@ -291,5 +283,19 @@ mod tests {
         assert_eq!(ledger.grants_of(&project).expect("asked"), std::slice::from_ref(&record));
         assert_eq!(ledger.grants().expect("asked"), std::slice::from_ref(&record));
         assert_eq!(ledger.grants_of(&"bar".parse().expect("a name")).expect("asked"), []);
+    }
+
+    /// What this program does not know it neither reads nor changes.
+    #[test]
+    fn a_ledger_of_another_schema_is_refused() {
+        let (folder, ledger) = Ledger::example();
+        let path = folder.path().join("ledger.sqlite");
+        for other in [SCHEMA - 1, SCHEMA + 1] {
+            ledger.database.pragma_update(None, "user_version", other).expect("set");
+            for opened in [Ledger::open(&path), Ledger::open_or_create(&path)] {
+                let said = opened.expect_err("refused").fault.to_string();
+                assert_eq!(said, format!("has schema {other}; this program knows schema {SCHEMA}"));
+            }
+        }
     }
 }

@@ -58,3 +58,20 @@ impl Ledger {
         self.database.query_row(query, [intent], |row| row.get(0)).map_err(|error| self.fail(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_kept_once_and_found_by_its_run_and_file() {
+        let (_folder, mut ledger) = Ledger::example();
+        ledger.keep_signature(1, "file", "signature").expect("kept");
+        assert!(ledger.keep_signature(1, "file", "another").is_err(), "a signature is kept once");
+        assert_eq!(ledger.signature(1, "file").expect("asked").as_deref(), Some("signature"));
+        assert_eq!(ledger.signature(1, "other").expect("asked"), None);
+        assert_eq!((ledger.signatures(1).expect("asked"), ledger.signatures(0).expect("asked")), (1, 0));
+        assert_eq!(ledger.speaking_of(Sha256::of(b"signature")).expect("asked"), [1]);
+        assert_eq!(ledger.speaking_of(Sha256::of(b"another")).expect("asked"), [0; 0]);
+    }
+}

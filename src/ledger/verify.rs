@@ -7,6 +7,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row, ToSql};
 
 use super::append::digests_of;
+use super::grants::Column;
 use super::pass::Pass;
 use super::{Ledger, LedgerError, Result, schema};
 use crate::domain::digest::Sha256;
@@ -118,13 +119,7 @@ impl Ledger {
 /// How many rows the entries account for.
 #[derive(Default)]
 struct Counts {
-    grants: i64,
-    accepted: i64,
-    intents: i64,
-    signed: i64,
-    released: i64,
-    pushed: i64,
-    revoked: i64,
+    columns: [i64; Column::ALL.len()],
     grant_entries: i64,
     digests: i64,
 }
@@ -169,57 +164,26 @@ impl Check<'_> {
     /// What the tables must say because of one entry.
     fn entry(&mut self, entry: &Entry) -> Result<(), BadLog> {
         let index = entry.index;
-        let grant = match entry.event.follows() {
+        let event = &entry.event;
+        let grant = match event.follows() {
             Some(intent) => self.intent(intent)?.map(|it| it.grant),
-            None => entry.event.grant(),
+            None => event.grant(),
         };
         if let Some(grant) = grant {
             self.must(index, "grant_entries", "grant_id = ?1 AND idx = ?2", &[&grant.hex(), &index])?;
             self.counts.grant_entries += 1;
         }
-        let of_grant = |column: &str| format!("grant_id = ?1 AND {column} = ?2");
-        match &entry.event {
-            Event::GrantIssued { grant, project, .. } => {
-                let row = format!("{} AND project = ?3", of_grant("issued"));
-                self.must(index, "grants", &row, &[&grant.hex(), &index, &project.as_str()])?;
-                self.counts.grants += 1;
-            }
-            Event::EvidenceAccepted { grant, .. } => {
-                self.must(index, "grants", &of_grant("accepted"), &[&grant.hex(), &index])?;
-                self.counts.accepted += 1;
-            }
-            Event::GrantRevoked { grant, .. } => {
-                self.must(index, "grants", &of_grant("revoked"), &[&grant.hex(), &index])?;
-                self.counts.revoked += 1;
-            }
-            Event::Intent(intent) => {
-                self.must(index, "grants", &of_grant("intent"), &[&intent.grant.hex(), &index])?;
-                self.counts.intents += 1;
-            }
-            Event::Outcome { intent, result: RunResult::Signed { .. }, .. } => {
-                self.must(index, "grants", "intent = ?1 AND signed = ?2", &[intent, &index])?;
-                self.counts.signed += 1;
-                self.all_signed(index, *intent)?;
-            }
-            Event::Released { intent, .. } => {
-                self.must(index, "grants", "intent = ?1 AND released = ?2", &[intent, &index])?;
-                self.counts.released += 1;
-            }
-            Event::Pushed { intent, .. } => {
-                self.must(index, "grants", "intent = ?1 AND pushed = ?2", &[intent, &index])?;
-                self.counts.pushed += 1;
-            }
-            Event::LogCreated { .. }
-            | Event::KeyIntended { .. }
-            | Event::KeyOutcome { .. }
-            | Event::KeyReady { .. }
-            | Event::GrantApproved { .. }
-            | Event::EvidenceRefused { .. }
-            | Event::Artifacts { .. }
-            | Event::Resumed { .. }
-            | Event::Outcome { .. }
-            | Event::Admission { .. }
-            | Event::Reconciled { .. } => {}
+        if let Some(column) = Column::told_by(event) {
+            let grant = grant.ok_or(BadLog::Table { index, table: "grants" })?;
+            let row = format!("grant_id = ?1 AND {} = ?2", column.name());
+            self.must(index, "grants", &row, &[&grant.hex(), &index])?;
+            self.counts.columns[column as usize] += 1;
+        }
+        if let Event::GrantIssued { grant, project, .. } = event {
+            self.must(index, "grants", "grant_id = ?1 AND project = ?2", &[&grant.hex(), &project.as_str()])?;
+        }
+        if let Event::Outcome { intent, result: RunResult::Signed { .. }, .. } = event {
+            self.all_signed(index, *intent)?;
         }
         for digest in digests_of(&entry.event) {
             self.must(index, "digests", "digest = ?1 AND idx = ?2", &[&digest.to_string(), &index])?;
@@ -270,24 +234,19 @@ impl Check<'_> {
 
     /// No table says more than the entries.
     fn surplus(&self) -> Result<(), BadLog> {
-        let counts = &self.counts;
-        for (table, query, known) in [
-            ("grants", "SELECT count(*) FROM grants", counts.grants),
-            ("grants", "SELECT count(accepted) FROM grants", counts.accepted),
-            ("grants", "SELECT count(intent) FROM grants", counts.intents),
-            ("grants", "SELECT count(signed) FROM grants", counts.signed),
-            ("grants", "SELECT count(released) FROM grants", counts.released),
-            ("grants", "SELECT count(pushed) FROM grants", counts.pushed),
-            ("grants", "SELECT count(revoked) FROM grants", counts.revoked),
-            ("grant_entries", "SELECT count(*) FROM grant_entries", counts.grant_entries),
-            ("digests", "SELECT count(*) FROM digests", counts.digests),
-        ] {
-            let rows = self.count(query, &[])? - known;
-            if rows != 0 {
-                return Err(BadLog::Surplus { table, rows });
-            }
+        for column in Column::ALL {
+            self.no_more("grants", column.name(), self.counts.columns[column as usize])?;
         }
-        Ok(())
+        self.no_more("grant_entries", "idx", self.counts.grant_entries)?;
+        self.no_more("digests", "idx", self.counts.digests)
+    }
+
+    /// A table has something in a column so many times, and no more.
+    fn no_more(&self, table: &'static str, column: &str, known: i64) -> Result<(), BadLog> {
+        match self.count(&format!("SELECT count({column}) FROM {table}"), &[])? - known {
+            0 => Ok(()),
+            rows => Err(BadLog::Surplus { table, rows }),
+        }
     }
 
     /// The intent that others speak of, if there is one.

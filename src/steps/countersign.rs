@@ -191,7 +191,8 @@ pub fn countersign(
     let sums = build.sums.to_text();
     if !build.accepted {
         let (builders, artifacts) = (build.agreement.builders.clone(), build.artifacts().digest());
-        ledger.accept(now, build.grant.id(), build.grant.terms().scheme, builders, artifacts)?;
+        let (grant, scheme) = (build.grant.id(), build.grant.terms().scheme);
+        ledger.append(now, Event::EvidenceAccepted { grant, scheme, builders, artifacts })?;
     }
     // The ledger knows now which evidence was checked: nobody needs the nonces any more.
     home.forget_nonces(build.grant.id())?;
@@ -222,7 +223,7 @@ pub fn countersign(
         }
         None => {
             let intent = intent(&build, home, &sums, card.clone(), now);
-            (ledger.intend(now, intent.clone())?, intent)
+            (ledger.append(now, Event::Intent(intent.clone()))?, intent)
         }
     };
     let log = format!("{index} {}", ledger.root(index + 1)?);

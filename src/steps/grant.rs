@@ -196,7 +196,7 @@ pub fn issue(
         allow_older,
     };
     let earlier = earlier(&ledger, terms)?;
-    let entry = ledger.issue(now, grant.id(), &terms.project, event)?;
+    let entry = ledger.append(now, event)?;
     written.keep();
 
     let ends_early = |end: Option<Timestamp>| end.is_some_and(|end| end < expires);

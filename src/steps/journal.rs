@@ -67,7 +67,6 @@ impl Journal {
 mod tests {
     use super::*;
     use crate::domain::digest::Sha256;
-    use crate::domain::evidence::Scheme;
     use crate::domain::time::Timestamp;
 
     /// What is signed, in the order of the token.
@@ -100,13 +99,13 @@ mod tests {
     impl<'a> Build<'a> {
         /// Granted, accepted and announced.
         fn begin(ledger: &'a mut Ledger, grant: GrantId) -> Self {
-            ledger.issue(time(), grant, &"foo".parse().expect("a name"), Event::example_grant(grant)).expect("issued");
-            ledger.accept(time(), grant, Scheme::OpenPgp, [].into(), Sha256::of(b"m")).expect("accepted");
+            ledger.append(time(), Event::example_grant(grant)).expect("issued");
+            ledger.append(time(), Event::example_acceptance(grant)).expect("accepted");
             assert_eq!(Journal::read(grant, ledger).expect("read"), None, "the token was not to be used yet");
             let artifact = |name: &str| (name.parse().expect("a name"), Sha256::of(name.as_bytes()));
             let artifacts = [artifact("a"), artifact("b")].into();
             let intent = Intent { grant, artifacts, ..Intent::example() };
-            let index = ledger.intend(time(), intent).expect("intended");
+            let index = ledger.append(time(), Event::Intent(intent)).expect("intended");
             Self { ledger, grant, index, kept: 0 }
         }
 

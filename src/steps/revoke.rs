@@ -1,6 +1,7 @@
 //! The operator's second thought: a grant is taken back.
 
 use crate::domain::digest::GrantId;
+use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
 use crate::home::{Home, HomeError};
 use crate::ledger::LedgerError;
@@ -42,7 +43,7 @@ pub fn revoke(grant: GrantId, reason: Option<String>, home: &Home, now: Timestam
         home.forget_nonces(grant)?;
         return Err(RevokeError::Again { grant: short, entry });
     }
-    let entry = ledger.revoke(now, grant, reason)?;
+    let entry = ledger.append(now, Event::GrantRevoked { grant, reason })?;
     match home.lock() {
         Ok(_lock) => home.forget_nonces(grant)?,
         Err(HomeError::Busy(_)) => {}

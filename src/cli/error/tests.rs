@@ -199,6 +199,8 @@ fn home_errors() -> Vec<HomeError> {
         HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Row(id()) }),
         HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Schema(3) }),
         HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Revoked(id()) }),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Twice("released") }),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::NoIntent("released") }),
         HomeError::File(file()),
     ]
 }

@@ -154,16 +154,16 @@ fn a_log_of_any_size_is_read_as_it_was_written() {
 
 #[test]
 fn what_the_ledger_exports_is_read() {
-    let temp = tempfile::tempdir().expect("a folder");
-    let mut ledger = Ledger::open_or_create(&temp.path().join("ledger.sqlite")).expect("made");
+    let (temp, mut ledger) = Ledger::example();
     let key = SignerKey::generate(LOG).expect("a key");
     let at = Timestamp::from_unix(0);
     ledger.begin(at, &key.public()).expect("begun");
     let folder = temp.path().join("exported");
     let open = make_public(&folder).expect("made");
     for size in [1, 3] {
-        while ledger.size().expect("a size") < size {
-            ledger.append(at, Event::GrantRevoked { grant: GrantId::of(b"g"), reason: None }).expect("appended");
+        for number in ledger.size().expect("a size")..size {
+            let grant = GrantId::of(&number.to_be_bytes());
+            ledger.append(at, Event::example_grant(grant)).expect("appended");
         }
         let head = ledger.head().expect("its head");
         ledger.export(&open, &key.public(), &head, &head.sign(&key)).expect("exported");

@@ -11,9 +11,12 @@ const LEDGER_CHANGED: &str = "sign nothing more; keep the ledger as it is, and f
 
 pub(super) fn ledger(error: &LedgerError) -> Advice {
     match error.fault {
-        LedgerFault::Entry { .. } | LedgerFault::NotOurs | LedgerFault::NoHash(_) | LedgerFault::Row(_) => {
-            hint(Refused, LEDGER_CHANGED)
-        }
+        LedgerFault::Entry { .. }
+        | LedgerFault::NotOurs
+        | LedgerFault::NoHash(_)
+        | LedgerFault::Row(_)
+        | LedgerFault::Twice(_)
+        | LedgerFault::NoIntent(_) => hint(Refused, LEDGER_CHANGED),
         LedgerFault::Revoked(_) => (Refused, None),
         LedgerFault::Schema(_) => hint(Usage, "use the version of countersign that made it"),
         LedgerFault::Missing
