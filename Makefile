@@ -57,6 +57,7 @@ lint: cargo ## format, clippy, licences and sources of the dependencies, documen
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	cargo deny --locked check licenses bans sources
 	cargo doc --no-deps --locked
+	cargo doc --no-deps --locked --no-default-features
 
 demo: cargo ## a release from grant to gpgv (SCENARIO=quorum: three builders, one compromised; TOKEN=card: a virtual card; PROFILE=dev: built faster)
 	tests/equipment.sh install $(if $(filter card,$(TOKEN)),card-demo,demo)

@@ -227,7 +227,7 @@ fn value(release: &Release, heard: &Heard) -> Value {
 /// Exports the log where the configuration says, and tells of it behind `title`.
 fn export(host: &Host, output: &mut Output, title: &str) -> Result<Value, CliError> {
     let Host { home, lock, ledger, .. } = host;
-    let done = export_as_configured(home, lock, ledger).map_err(|error| HostError::NotExported(error.into()))?;
+    let done = export_as_configured(home, lock, ledger).map_err(HostError::NotExported)?;
     let Some((folder, done)) = done else {
         return Ok(Value::Null);
     };

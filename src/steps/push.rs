@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 
 use super::Progress;
-use super::export::NotExported;
 use super::verify::{ReleaseError, verify_release};
 use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::{GrantId, Sha256};
@@ -19,7 +18,7 @@ use crate::domain::text::clean;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, real_path};
 use crate::home::{Home, HomeError, HomeLock};
-use crate::ledger::{ExportError, GrantRecord, Ledger, LedgerError};
+use crate::ledger::{GrantRecord, Ledger, LedgerError};
 use crate::repository::Inbox;
 
 /// The most of a reason that is logged, in characters.
@@ -103,19 +102,6 @@ pub enum PushError {
     /// H's ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The exported log.
-    #[error(transparent)]
-    Export(#[from] ExportError),
-}
-
-impl From<NotExported> for PushError {
-    fn from(error: NotExported) -> Self {
-        match error {
-            NotExported::File(error) => error.into(),
-            NotExported::Home(error) => error.into(),
-            NotExported::Export(error) => error.into(),
-        }
-    }
 }
 
 impl Release {

@@ -24,6 +24,7 @@ use crate::steps::approve::ApproveError;
 use crate::steps::bad_evidence::EvidenceError;
 use crate::steps::build::BuildError;
 use crate::steps::countersign::CountersignError;
+use crate::steps::export::NotExported;
 use crate::steps::grant::GrantError;
 use crate::steps::policy::PolicyError;
 use crate::steps::push::PushError;
@@ -72,7 +73,8 @@ pub(super) fn host(error: &HostError) -> Advice {
         HostError::Build(error) => build(error),
         HostError::Countersign(error) => countersign(error),
         HostError::NotPushed { fault, .. } => push(fault),
-        HostError::NotExported(fault) | HostError::Push(fault) => push(fault),
+        HostError::NotExported(fault) => not_exported(fault),
+        HostError::Push(fault) => push(fault),
         HostError::Key(error) => key(error),
         HostError::Token(error) => token(error),
         HostError::Uri(error) => uri(error),
@@ -298,10 +300,7 @@ fn push(error: &PushError) -> Advice {
             hint(Usage, "if it was moved, name its folder: `countersign push FOLDER`; else make it again with `sign`")
         }
         PushError::Release(ReleaseError::Copy(_) | ReleaseError::File(FileError { fault: FileFault::Io(_), .. }))
-        | PushError::File(_)
-        | PushError::Export(ExportError::File(_) | ExportError::Strange(_)) => {
-            hint(Trouble, "when this is mended, run `countersign push`: the token is not needed")
-        }
+        | PushError::File(_) => hint(Trouble, PUSH_LATER),
         PushError::Release(ReleaseError::Signature { fault: BadSignature::Future { .. }, .. }) => {
             hint(Trouble, "set the clock of this host, then run `countersign push`: the token is not needed")
         }
@@ -315,7 +314,19 @@ fn push(error: &PushError) -> Advice {
         ),
         PushError::Home(error) => home(error),
         PushError::Ledger(error) => ledger(error),
-        PushError::Export(error) => export(error),
+    }
+}
+
+const PUSH_LATER: &str = "when this is mended, run `countersign push`: the token is not needed";
+
+/// `push` exports the log, too.
+fn not_exported(error: &NotExported) -> Advice {
+    match error {
+        NotExported::File(_) | NotExported::Export(ExportError::File(_) | ExportError::Strange(_)) => {
+            hint(Trouble, PUSH_LATER)
+        }
+        NotExported::Export(error) => export(error),
+        NotExported::Home(error) => home(error),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::openpgp::MakeError;
 use crate::steps::approve::ApproveError;
 use crate::steps::build::BuildError;
 use crate::steps::countersign::CountersignError;
+use crate::steps::export::NotExported;
 use crate::steps::grant::GrantError;
 use crate::steps::policy::PolicyError;
 use crate::steps::push::PushError;
@@ -71,7 +72,7 @@ pub(in crate::cli) enum HostError {
     #[error("the release is signed and in `{}`, but was not pushed: {fault}", folder.display())]
     NotPushed { folder: PathBuf, fault: Box<PushError> },
     #[error("the log was not exported: {0}")]
-    NotExported(PushError),
+    NotExported(NotExported),
     #[error(transparent)]
     Push(#[from] PushError),
     #[error(transparent)]
