@@ -112,6 +112,9 @@ pub enum LedgerFault {
     /// The database or its disk said no.
     #[error("cannot be used: {0}")]
     Database(#[from] rusqlite::Error),
+    /// What is committed would not be durable.
+    #[error("cannot be kept with a write-ahead log: SQLite stays with journal mode `{0}`")]
+    Mode(String),
     /// No space to keep what the token would answer.
     #[error("has no room for a signature: {0}")]
     Reserve(FileError),
@@ -159,12 +162,19 @@ impl Ledger {
                 Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             database.busy_timeout(Duration::from_secs(10))?;
             database.pragma_update(None, "journal_mode", "WAL")?;
+            // What that commits it commits after its answer, and tells nobody when it fails: SQLite then stays with the mode that there
+            // was, as it finds out when it reads. There, a commit ends with the removal of a file, and a power cut that brings the file
+            // back takes the commit back.
+            database.pragma_query(None, "user_version", |_| Ok(()))?;
+            let mode = database.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?;
+            if mode != "wal" {
+                return Err(LedgerFault::Mode(mode));
+            }
             // A commit returns when it is on the disk: an intent must outlive a power cut.
             database.pragma_update(None, "synchronous", "FULL")?;
             Ok(database)
         };
-        let database =
-            connect().map_err(|error: rusqlite::Error| LedgerError { path: path.to_owned(), fault: error.into() })?;
+        let database = connect().map_err(|fault| LedgerError { path: path.to_owned(), fault })?;
         Ok(Self { database, path: path.to_owned(), named: false })
     }
 

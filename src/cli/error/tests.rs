@@ -201,6 +201,8 @@ fn home_errors() -> Vec<HomeError> {
         HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Revoked(id()) }),
         HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Twice("released") }),
         HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::NoIntent("released") }),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Mode("delete".into()) }),
+        HomeError::Ledger(LedgerError { path: path(), fault: LedgerFault::Unsettled(file()) }),
         HomeError::File(file()),
     ]
 }

@@ -23,6 +23,7 @@ pub(super) fn ledger(error: &LedgerError) -> Advice {
         | LedgerFault::TooLarge { .. }
         | LedgerFault::UnknownGrant(_)
         | LedgerFault::Database(_)
+        | LedgerFault::Mode(_)
         | LedgerFault::Reserve(_)
         | LedgerFault::Unsettled(_)
         | LedgerFault::Io(_) => hint(
