@@ -165,7 +165,8 @@ fn disturb(scenario: &Prepared, fault: &Fault, report: &Mutex<Report>) -> bool {
     let (mut violations, _) = trial.violations();
     violations.extend(end);
     if fault.is_failing_sync() && disturbed.output.status.success() {
-        violations.extend(relied_on(&trial.disk(&disturbed.trace)));
+        let disk = trial.disk(&disturbed.trace);
+        violations.extend(undone(&disk).into_iter().chain(disk.faults));
     }
     tell_of(scenario.name, fault, violations, report);
     true
@@ -197,12 +198,12 @@ fn tell_of(name: &str, fault: &Fault, violations: Vec<String>, report: &Mutex<Re
 /// was reserved. And SQLite brings the name of its file to the disk, as we have done before it.
 const SPARED: [&str; 3] = ["home/ledger.sqlite", "home/ledger.sqlite-wal", "home"];
 
-/// What is wrong with a run that called itself done although an `fsync` failed.
-fn relied_on(disk: &Disk) -> Vec<String> {
+/// What a run that called itself done, although an `fsync` failed, did not bring to the disk.
+fn undone(disk: &Disk) -> Vec<String> {
     let failed = disk.failed.iter().filter(|path| !SPARED.iter().any(|spared| path.as_os_str() == *spared));
     let failed = failed.map(|path| format!("it is done, and {} is not on the disk", path.display()));
-    let undone = disk.open().into_iter().map(|path| format!("it is done, and a power cut undoes {path}"));
-    failed.chain(undone).chain(disk.faults.iter().cloned()).collect()
+    let open = disk.open().into_iter().map(|path| format!("it is done, and a power cut undoes {path}"));
+    failed.chain(open).collect()
 }
 
 /// What comes before a signing run: it is not gone on with, and the same command again finishes or says what there is.
@@ -219,8 +220,12 @@ fn a_home_a_grant_and_a_certificate_survive_every_system_call_that_fails_or_kill
         |errand, fault| {
             let attempt = errand.attempt();
             let disturbed = attempt.disturbed(fault);
-            if let Some(end) = end(fault, &disturbed).filter(|_| disturbed.hit) {
-                tell_of(errand.name, fault, [end, attempt.violations(&disturbed)].concat(), &report);
+            if let Some(mut violations) = end(fault, &disturbed).filter(|_| disturbed.hit) {
+                if fault.is_failing_sync() && disturbed.output.status.success() {
+                    violations.extend(undone(&attempt.disk(&disturbed.trace)));
+                }
+                violations.extend(attempt.violations(&disturbed));
+                tell_of(errand.name, fault, violations, &report);
             }
             disturbed.hit
         },

@@ -24,6 +24,7 @@ pub(crate) const CHANGES: [&str; 7] = [
 
 /// The token's own count, as a name in the folder of the run: its change is the use of the token.
 const COUNT: &str = "token.pem.count";
+const TOKEN: &str = "token.pem";
 const LEDGER: &str = "home/ledger.sqlite";
 const AHEAD: &str = "home/ledger.sqlite-wal";
 /// Space and nothing else, given up by a name that is removed.
@@ -276,8 +277,8 @@ impl Disk {
         let gone = self.gone.iter().filter(|path| ![INDEX, AHEAD, RESERVE].iter().any(|name| self.is(path, name)));
         let open = files.chain(gone).filter_map(|path| path.strip_prefix(&self.folder).ok());
         let open = open.map(|path| path.display().to_string());
-        // The counter of the token for tests is not ours.
-        open.filter(|path| !path.starts_with(".tmp") && path != COUNT).collect()
+        // The token for tests is not ours, and neither is its counter.
+        open.filter(|path| !path.starts_with(".tmp") && ![TOKEN, COUNT].contains(&path.as_str())).collect()
     }
 }
 

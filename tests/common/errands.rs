@@ -15,6 +15,7 @@ use countersign::ledger::LedgerError;
 use countersign::steps::build_key::BuildKey;
 use tempfile::TempDir;
 
+use super::disk::Disk;
 use super::faults::{Broken, Disturbed, Fault, copy_whole, counted, disturbed, set_token, strace, written};
 use super::listing;
 use super::world::{USER_ID, World};
@@ -116,6 +117,11 @@ impl Attempt<'_> {
 
     fn run(&self, arguments: &[&str]) -> Output {
         self.traced(&["-e", "trace=none"], arguments)
+    }
+
+    /// What a power cut could undo of a run of which strace wrote this.
+    pub(crate) fn disk(&self, trace: &str) -> Disk {
+        Disk::follow(&self.folder(), "", [], trace)
     }
 
     /// What does not hold after this run, or does not hold after the same command once more.
