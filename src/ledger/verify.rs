@@ -299,3 +299,60 @@ fn hash_of(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Hash>)> {
     // A number below 0 is never the next one.
     Ok((row.get::<_, i64>(0)?.try_into().unwrap_or(u64::MAX), bytes.map(Hash)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::digest::GrantId;
+    use crate::domain::time::Timestamp;
+    use crate::ledger::tree;
+    use crate::tlog::note::SignerKey;
+
+    #[test]
+    fn each_column_of_a_row_is_compared_with_the_entry_that_tells_it() {
+        let (_folder, mut ledger) = Ledger::example();
+        let (key, at, grant) = (
+            SignerKey::generate("example.org/log").expect("a key").public(),
+            Timestamp::from_unix(0),
+            GrantId::of(b"g"),
+        );
+        ledger.begin(at, &key).expect("begun");
+        let (intent, sums, folder) = (3, Sha256::of(b"s"), "f".to_owned());
+        let released = Event::Released { intent, sums, folder: folder.clone(), inbox: None };
+        let files: Vec<String> = Intent::example().asked_files().map(str::to_owned).collect();
+        for event in [
+            Event::example_grant(grant),
+            Event::example_acceptance(grant),
+            Event::Intent(Intent::example()),
+            Event::Outcome { intent, result: RunResult::Signed { token_signatures: 2 }, card: None },
+            released,
+            Event::Pushed { intent, folder: folder.clone() },
+            Event::GrantRevoked { grant, reason: None },
+        ] {
+            ledger.append(at, event).expect("appended");
+        }
+        files.iter().for_each(|file| ledger.keep_signature(intent, file, &format!("that of {file}")).expect("kept"));
+        ledger.verify(&key, &[]).expect("as it was logged");
+        let change =
+            |ledger: &Ledger, change: &str| assert_eq!(ledger.database.execute(change, []).expect("changed"), 1);
+        for (index, column) in (1..).zip(Column::ALL) {
+            let name = column.name();
+            for other in [0, index + 1] {
+                change(&ledger, &format!("UPDATE grants SET {name} = {other}"));
+                match ledger.verify(&key, &[]) {
+                    Err(BadLog::Table { index: of, table: "grants" }) if of == index => {}
+                    found => panic!("{name}: {found:?}"),
+                }
+            }
+            change(&ledger, &format!("UPDATE grants SET {name} = {index}"));
+        }
+        ledger.verify(&key, &[]).expect("as it was");
+
+        // Appended by somebody who computes the hashes: there is no intent that it could follow.
+        let event = Event::Released { intent: 0, sums, folder, inbox: None };
+        let text = Entry { index: 8, at, event }.to_text();
+        ledger.database.execute("INSERT INTO entries VALUES (8, ?1)", [&text]).expect("inserted");
+        tree::append(&ledger.database, 8, text.as_bytes()).expect("appended");
+        assert!(matches!(ledger.verify(&key, &[]), Err(BadLog::Table { index: 8, table: "grants" })));
+    }
+}
