@@ -250,6 +250,13 @@ mod tests {
         Timestamp::from_unix(0)
     }
 
+    /// A commit of such a database is undone by a power cut, or always.
+    #[test]
+    fn a_database_without_a_write_ahead_log_is_no_ledger() {
+        let fault = Ledger::connect(Path::new(":memory:")).expect_err("not on the disk").fault;
+        assert!(matches!(&fault, LedgerFault::Mode(mode) if mode == "memory"), "{fault}");
+    }
+
     #[test]
     fn what_was_written_is_there_after_it_was_closed() {
         let temp = tempfile::tempdir().expect("a folder");

@@ -15,13 +15,13 @@ pub(super) fn ledger(error: &LedgerError) -> Advice {
         | LedgerFault::NotOurs
         | LedgerFault::NoHash(_)
         | LedgerFault::Row(_)
+        | LedgerFault::UnknownGrant(_)
         | LedgerFault::Twice(_)
         | LedgerFault::NoIntent(_) => hint(Refused, LEDGER_CHANGED),
         LedgerFault::Revoked(_) => (Refused, None),
         LedgerFault::Schema(_) => hint(Usage, "use the version of countersign that made it"),
         LedgerFault::Missing
         | LedgerFault::TooLarge { .. }
-        | LedgerFault::UnknownGrant(_)
         | LedgerFault::Database(_)
         | LedgerFault::Mode(_)
         | LedgerFault::Reserve(_)
