@@ -133,6 +133,7 @@ fn each_change_to_an_entry_is_found_and_named() {
     let world = World::ready();
     world.signed();
     let intent = world.logged("intent")[0]["index"].as_u64().expect("an index");
+    let sums = world.logged("intent")[0]["sums"].as_str().expect("a digest").to_owned();
     let last = world.log().len() as u64 - 1;
     let whole = world.new_folder("whole");
     copy_tree(&world.home(), &whole);
@@ -229,6 +230,11 @@ fn each_change_to_an_entry_is_found_and_named() {
         })
         .stops(1, &format!("table `{table}`"));
     }
+    with(&|database| {
+        let changed = database.execute("UPDATE digests SET digest = 'x' WHERE digest = ?1", [&sums]);
+        assert_eq!(changed.expect("changed"), 1);
+    })
+    .stops(1, &format!("entry {intent} and the table `digests`"));
     // Nothing is added to a log that somebody else has added to.
     with(&append).stops(1, "the tree has no hash of it");
     let (granted, _) = world.host(&[&"grant", &"foo", &"9.9", &"-o", &world.new_folder("grant")]).run();
