@@ -18,7 +18,7 @@ use common::disk::{CHANGES, Disk};
 use common::errands::Errand;
 use common::faults::{Disturbed, Fault, How, Prepared, can_disturb, forget_clock};
 use common::world::World;
-use common::{clean_environment, copy_tree, tree};
+use common::{clean_environment, copy_tree, listing, tree};
 use countersign::domain::event::Event;
 
 /// The system calls with which a run changes something, or finds something out, on the disk.
@@ -454,6 +454,36 @@ fn two_runs_at_once_never_sign_twice() {
         report.violations.extend(held.into_iter().chain(finished).chain(odd));
     });
     report.into_inner().expect("no panic").end("races");
+}
+
+// ---- A disk that goes on failing ----
+
+/// What must be removed is removed, although its bytes cannot be overwritten.
+#[test]
+fn a_grant_leaves_nothing_on_a_disk_that_goes_on_failing() {
+    if !can_disturb() {
+        return;
+    }
+    let world = World::ready();
+    let out = world.new_folder("out");
+    let mut failed = 0;
+    loop {
+        let fail = format!("inject=fsync:error=EIO:when={}+", failed + 1);
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", &fail]);
+        command.arg(env!("CARGO_BIN_EXE_countersign")).arg("--home").arg(world.home());
+        command.args(["grant", "foo", "1", "--builder", "m1", "-o"]).arg(&out);
+        clean_environment(&mut command, &world.at(""));
+        let output = command.output().expect("strace");
+        if output.status.success() {
+            break;
+        }
+        failed += 1;
+        assert_eq!(listing(&out), [""; 0], "after {failed}: {output:?}");
+    }
+    assert!(failed > 4, "only {failed} calls were to fail");
+    assert_eq!(listing(&out), ["foo-1.grant.json", "foo-1.m1.key"]);
+    world.host(&[&"log", &"verify"]).ok();
 }
 
 // ---- The log for others ----

@@ -86,6 +86,18 @@ fn log_is_exported_whole(world: &World) {
     assert_eq!(verified["exported"], verified["entries"]);
 }
 
+/// As a glob may do that also finds a copy.
+#[test]
+fn a_release_that_is_named_twice_is_pushed_once() {
+    let world = with_a_location();
+    signed_while_the_inbox_was_away(&world);
+    let copy = world.at("copy");
+    copy_tree(&signed(&world), &copy);
+    push(&world).with(&[&signed(&world), &copy]).ok().says("foo-1.2.3: pushed to").says("foo-1.2.3: was there already");
+    assert_eq!(world.logged("pushed").len(), 1);
+    world.host(&[&"log", &"verify"]).ok();
+}
+
 #[test]
 fn a_release_goes_to_its_location_and_the_report_comes_back() {
     let world = with_a_location();

@@ -1195,3 +1195,26 @@ fn go_log() -> Option<String> {
         Err(_) => common::tokens::missing("COUNTERSIGN_TEST_GO_LOG (tests/equipment.sh go-log builds it)"),
     }
 }
+
+/// Of an intent of very many artifacts, several entries may announce files of the same bytes.
+#[test]
+fn a_file_that_several_entries_of_one_intent_announce_is_proved() {
+    let world = World::ready();
+    let (config, names) = (world.home().join("config.toml"), (0..400).map(|n| format!("foo-{n:0>190}")));
+    let text = fs::read_to_string(&config).expect("the configuration");
+    write_private(&config, text.replace("#max_count = 100", "max_count = 400").as_bytes());
+    let (names, granted) = (names.collect::<Vec<_>>(), world.grant());
+    let build = world.build(&names.iter().map(|name| (name.as_str(), &b"same\n"[..])).collect::<Vec<_>>());
+    world.attest(&granted, &build).ok();
+    world.sign(&granted, &build).ok().says("signatures 2 for 401 files");
+    let (parts, intents) = (world.logged("artifacts"), world.logged("intent"));
+    assert!(parts.len() > 1, "{parts:?}");
+    let (first, intent) = (parts[0]["index"].to_string(), intents[0]["index"].to_string());
+    let (file, proof) = (world.release(&granted).join(&names[7]), world.at("proof"));
+    for entry in [&[] as Arguments<'_>, &[&"--entry", &first], &[&"--entry", &intent]] {
+        let prove = world.host(&[&"log", &"prove", &file, &"-o", &proof]).with(entry);
+        prove.ok().says(&format!("entry {first} speaks of"));
+        world.verify(&file).with(&[&"--proof", &proof, &"--log-key", &world.log_key()]).ok();
+    }
+    world.host(&[&"log", &"prove", &file, &"-o", &proof, &"--entry", &"0"]).refused("the log has no intent to sign");
+}

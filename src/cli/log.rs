@@ -16,9 +16,11 @@ use serde_json::json;
 use super::error::{CliError, HostError};
 use super::global::Global;
 use super::render::Output;
+use crate::domain::digest::Sha256;
 use crate::domain::event::Event;
 use crate::files::{FileError, FileFault, InputFile, replace};
 use crate::home::Home;
+use crate::ledger::Ledger;
 use crate::steps::export::{self, NotExported, signed_head};
 use crate::steps::logged::digest_of;
 use crate::tlog::proof::{LARGEST_PROOF, PROOF_SUFFIX, Proof};
@@ -122,6 +124,25 @@ fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliEr
     Ok(())
 }
 
+/// The entries that announce a file with this digest, one for each intent: an intent of very many artifacts has several, and each
+/// of those shows the same. Only `wanted`, or what belongs to it, if that is an intent, as each signature names one.
+fn announced(ledger: &Ledger, digest: Sha256, wanted: Option<u64>) -> Result<Vec<u64>, CliError> {
+    let event = |index| Ok::<_, CliError>(ledger.entry(index)?.map(|entry| entry.event));
+    let intended = match wanted.map(event).transpose()?.flatten() {
+        Some(Event::Intent(intent)) => Some(intent.grant),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    for index in ledger.speaking_of(digest)? {
+        let grant = event(index)?.and_then(|event| event.grant());
+        if wanted.is_none_or(|wanted| wanted == index || intended.is_some() && intended == grant) {
+            found.push((index, grant));
+        }
+    }
+    found.dedup_by_key(|(_, grant)| *grant);
+    Ok(found.into_iter().map(|(index, _)| index).collect())
+}
+
 fn prove(
     home: &Home,
     file: &Path,
@@ -130,8 +151,7 @@ fn prove(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let (ledger, digest) = (home.ledger()?, digest_of(file)?);
-    let mut found = ledger.speaking_of(digest)?;
-    found.retain(|index| entry.is_none_or(|wanted| wanted == *index));
+    let found = announced(&ledger, digest, entry)?;
     let index = match found[..] {
         [index] => index,
         [] => return Err(HostError::NotLogged { file: file.to_owned(), digest }.into()),

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 pub use folder::{Folder, InputFile, read_secret};
 pub use lock::{FileLock, hold, hold_folder};
 pub use staging::{
-    StagedFile, StagedFolder, make_private, make_public, nearest, parent, replace, sweep_files, wipe, write_new,
+    StagedFile, StagedFolder, discard, make_private, make_public, nearest, parent, replace, sweep_files, wipe,
+    write_new,
 };
 
 /// What the names of folders and files begin with that are still being written.

@@ -124,10 +124,7 @@ impl StagedFile {
 /// Writes a file that must not be there yet, with these permission bits; complete or not at all. After an error it is not there.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     aside(path, bytes, mode)?.persist_noclobber(path).map_err(|error| FileError::io(path)(error.error))?;
-    sync_folder(parent(path)).inspect_err(|_| {
-        // It may be a secret.
-        let _what_went_wrong_first_matters_more = wipe(path);
-    })
+    sync_folder(parent(path)).inspect_err(|_| discard(path))
 }
 
 /// Writes a file in place of whatever is there, with these permission bits; the old or the new, never a mixture.
@@ -149,6 +146,14 @@ pub fn wipe(path: &Path) -> Result<(), FileError> {
     };
     overwrite().map_err(FileError::io(path))?;
     sync_folder(parent(path))
+}
+
+/// Removes a file that counts for nothing after all, and may be a secret: overwritten as far as its disk lets it be, which may be
+/// failing, and gone in any case. What went wrong first matters more than what goes wrong here.
+pub fn discard(path: &Path) {
+    if wipe(path).is_err() {
+        let _already_failing = fs::remove_file(path);
+    }
 }
 
 /// Makes a folder that nobody but its owner can open, and those above it that are missing; leaves alone one that is there.

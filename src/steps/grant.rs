@@ -14,7 +14,7 @@ use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{BadGrant, Builder, Grant, LARGEST_GRANT, Limits, NewGrant, Source, Terms};
 use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
-use crate::files::{FileError, FileFault, InputFile, wipe, write_new};
+use crate::files::{FileError, FileFault, InputFile, discard, write_new};
 use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::KeyTrouble;
@@ -366,7 +366,7 @@ impl Drop for Written<'_> {
             return;
         }
         for path in &self.files {
-            let _already_failing = wipe(path);
+            discard(path);
         }
         let _already_failing = self.home.forget_nonces(self.grant);
     }

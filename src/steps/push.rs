@@ -216,7 +216,8 @@ pub fn push(
     };
     // Also of one that was there: the run that brought it may have been cut off just before this.
     inbox.settle()?;
-    if release.pushed.is_none() {
+    // It may have been named twice, and pushed since it was read.
+    if ledger.grant(release.grant)?.is_some_and(|record| record.pushed.is_none()) {
         let folder = folder.to_string_lossy().into_owned();
         ledger.append(now, Event::Pushed { intent: release.intent, folder })?;
     }

@@ -102,7 +102,7 @@ fn grant(error: &GrantError) -> Advice {
         }
         GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
         GrantError::There { issued: Some(_), .. } => {
-            hint(Usage, "use that one, or name another place for a new one with `-o`")
+            hint(Usage, "use that one if it still counts, or name another place for a new one with `-o`")
         }
         GrantError::There { issued: None, .. } => hint(
             Usage,

@@ -42,7 +42,7 @@ pub(super) fn summary(event: &Event) -> String {
         Event::Intent(intent) if intent.sums_only => {
             format!("grant {}: 1 signature, of the list of {} artifacts", intent.grant.short(), intent.artifacts.len())
         }
-        Event::Intent(intent) => format!("grant {}: {} signatures", intent.grant.short(), intent.artifacts.len() + 1),
+        Event::Intent(intent) => format!("grant {}: {} signatures", intent.grant.short(), intent.asked_files().count()),
         Event::Resumed { intent, kept, unsettled, card } => {
             let again =
                 unsettled.as_ref().map_or(String::new(), |file| format!(", the token is asked again for `{file}`"));
