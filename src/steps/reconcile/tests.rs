@@ -446,9 +446,9 @@ fn a_count_that_falls_is_an_alarm() {
     let mut host = Host::new();
     host.release(2, End::Done);
     let last = host.last();
-    for now in [0, 6] {
-        host.counter = now;
-        assert_eq!(host.findings(), [fell(last, None, 7, now)]);
+    for counter in [0, 6] {
+        host.counter = counter;
+        assert_eq!(host.findings(), [fell(last, None, 7, counter)]);
     }
     // Less than what is kept is as bad.
     let mut host = Host::new();
