@@ -49,7 +49,8 @@ pub struct Config {
     pub approver: Vec<ApproverKeys>,
 }
 
-/// Folders of L that are there on H: on a mount or a shared disk. A relative path counts from the home.
+/// Folders of L that are there on H: on a mount or a shared disk. A relative path counts from the
+/// home.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
@@ -131,7 +132,9 @@ pub enum ConfigFault {
         nearest: String,
     },
     /// A key of the top level that stands in a table.
-    #[error("has `{key}` below `{title}`, where it does not belong: move it up, before the first table")]
+    #[error(
+        "has `{key}` below `{title}`, where it does not belong: move it up, before the first table"
+    )]
     Misplaced {
         /// The key.
         key: String,
@@ -146,8 +149,11 @@ pub enum ConfigFault {
         /// The folder.
         path: PathBuf,
     },
-    /// L's inbox and the folder of the log are one, or one stands in the other: each has names that mean something else there.
-    #[error("has `repository.inbox` and `repository.log` in one another: each needs a folder of its own")]
+    /// L's inbox and the folder of the log are one, or one stands in the other: each has names that
+    /// mean something else there.
+    #[error(
+        "has `repository.inbox` and `repository.log` in one another: each needs a folder of its own"
+    )]
     Nested,
     /// Not a domain.
     #[error("has a `notation_domain` that is not a domain name: `{0}`")]
@@ -187,10 +193,18 @@ pub enum ConfigFault {
 impl Config {
     /// Reads the text of the file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let fail = |fault| ConfigError { path: path.to_owned(), fault };
+        let fail = |fault| ConfigError {
+            path: path.to_owned(),
+            fault,
+        };
         let malformed = |error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            fail(ConfigFault::Malformed { line, reason: error.message().to_owned() })
+            let line = error
+                .span()
+                .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            fail(ConfigFault::Malformed {
+                line,
+                reason: error.message().to_owned(),
+            })
         };
         let table: toml::Table = text.parse().map_err(malformed)?;
         check_keys(&table, "", &KEYS).map_err(fail)?;
@@ -206,16 +220,28 @@ impl Config {
             let (needed, approvers) = (config.approvals, config.approver.len());
             return Err(fail(ConfigFault::TooFewApprovers { needed, approvers }));
         }
-        if let Some(nobody) = config.approver.iter().find(|one| one.openpgp.is_empty() && one.ssh.is_empty()) {
+        if let Some(nobody) = config
+            .approver
+            .iter()
+            .find(|one| one.openpgp.is_empty() && one.ssh.is_empty())
+        {
             return Err(fail(ConfigFault::NoKey(nobody.name.clone())));
         }
-        if let Some((_, twice)) = case_clash(config.approver.iter().map(|approver| approver.name.as_str())) {
-            return Err(fail(ConfigFault::ApproverTwice(twice.parse().expect("it is the name of one"))));
+        if let Some((_, twice)) = case_clash(
+            config
+                .approver
+                .iter()
+                .map(|approver| approver.name.as_str()),
+        ) {
+            return Err(fail(ConfigFault::ApproverTwice(
+                twice.parse().expect("it is the name of one"),
+            )));
         }
         Ok(config)
     }
 
-    /// The text of a new `config.toml`: every key with what it means; those that have a default stand in comments.
+    /// The text of a new `config.toml`: every key with what it means; those that have a default
+    /// stand in comments.
     pub fn template(
         token: &TokenUri,
         signing_key: Fingerprint,
@@ -234,20 +260,39 @@ impl Config {
 
 /// Refuses a key that is none of those known, which stand below `above`.
 fn check_keys(table: &toml::Table, above: &str, known: &[&str]) -> Result<(), ConfigFault> {
-    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else {
+        return Ok(());
+    };
     let likeness = |known: &&&str| (strsim::jaro_winkler(known, key) * 1000.0) as u32;
     let nearest = known.iter().max_by_key(likeness).expect("there are keys");
-    Err(ConfigFault::UnknownKey { key: format!("{above}{key}"), nearest: format!("{above}{nearest}") })
+    Err(ConfigFault::UnknownKey {
+        key: format!("{above}{key}"),
+        nearest: format!("{above}{nearest}"),
+    })
 }
 
-/// Refuses a key of the top level in one of the tables, which stand at the end: whoever appends it has put it there.
+/// Refuses a key of the top level in one of the tables, which stand at the end: whoever appends it
+/// has put it there.
 fn check_places(table: &toml::Table) -> Result<(), ConfigFault> {
     let repository = table.get("repository").and_then(toml::Value::as_table);
-    let approvers = table.get("approver").and_then(toml::Value::as_array).into_iter().flatten();
-    let approvers = approvers.filter_map(toml::Value::as_table).map(|table| ("[[approver]]", table));
-    for (title, table) in repository.map(|table| ("[repository]", table)).into_iter().chain(approvers) {
+    let approvers = table
+        .get("approver")
+        .and_then(toml::Value::as_array)
+        .into_iter()
+        .flatten();
+    let approvers = approvers
+        .filter_map(toml::Value::as_table)
+        .map(|table| ("[[approver]]", table));
+    for (title, table) in repository
+        .map(|table| ("[repository]", table))
+        .into_iter()
+        .chain(approvers)
+    {
         if let Some(key) = table.keys().find(|key| KEYS.contains(&key.as_str())) {
-            return Err(ConfigFault::Misplaced { key: key.clone(), title });
+            return Err(ConfigFault::Misplaced {
+                key: key.clone(),
+                title,
+            });
         }
     }
     Ok(())
@@ -261,8 +306,15 @@ mod tests {
     const KEY: &str = "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334";
 
     fn template() -> String {
-        let token = "pkcs11:token=release;object=r2026?module-path=/lib/p11.so".parse().expect("a token");
-        Config::template(&token, KEY.parse().expect("a fingerprint"), "example.org", &LOG.parse().expect("a key"))
+        let token = "pkcs11:token=release;object=r2026?module-path=/lib/p11.so"
+            .parse()
+            .expect("a token");
+        Config::template(
+            &token,
+            KEY.parse().expect("a fingerprint"),
+            "example.org",
+            &LOG.parse().expect("a key"),
+        )
     }
 
     fn parse(text: &str) -> Result<Config, String> {
@@ -272,27 +324,59 @@ mod tests {
     #[test]
     fn the_template_is_a_configuration_and_documents_every_key_with_its_default() {
         let config = parse(&template()).expect("a configuration");
-        assert_eq!((config.notation_domain.as_str(), config.signing_key.to_string().as_str()), ("example.org", KEY));
+        assert_eq!(
+            (
+                config.notation_domain.as_str(),
+                config.signing_key.to_string().as_str()
+            ),
+            ("example.org", KEY)
+        );
         // Uncommenting the defaults changes nothing.
-        let is_setting = |rest: &&str| !rest.starts_with(' ') && (rest.contains(" = ") || rest.starts_with('['));
+        let is_setting =
+            |rest: &&str| !rest.starts_with(' ') && (rest.contains(" = ") || rest.starts_with('['));
         let uncommented: String = template()
             .lines()
-            .map(|line| format!("{}\n", line.strip_prefix("#").filter(is_setting).unwrap_or(line)))
+            .map(|line| {
+                format!(
+                    "{}\n",
+                    line.strip_prefix("#").filter(is_setting).unwrap_or(line)
+                )
+            })
             .collect();
         let spelled_out = parse(&uncommented).expect("a configuration");
-        assert_eq!((spelled_out.approvals, spelled_out.approver.len()), (config.approvals, 1));
+        assert_eq!(
+            (spelled_out.approvals, spelled_out.approver.len()),
+            (config.approvals, 1)
+        );
         // These have no default, and show an example.
         assert_eq!((config.embargo, config.approver.len()), (None, 0));
-        assert_eq!((&config.repository.inbox, &config.repository.log), (&None, &None));
-        let repository = spelled_out.repository;
-        assert!(repository.inbox.is_some_and(|path| path.is_absolute()) && repository.log.is_some());
         assert_eq!(
-            (spelled_out.digest, spelled_out.valid_for, spelled_out.max_count, spelled_out.max_bytes),
-            (config.digest, config.valid_for, config.max_count, config.max_bytes),
+            (&config.repository.inbox, &config.repository.log),
+            (&None, &None)
+        );
+        let repository = spelled_out.repository;
+        assert!(
+            repository.inbox.is_some_and(|path| path.is_absolute()) && repository.log.is_some()
+        );
+        assert_eq!(
+            (
+                spelled_out.digest,
+                spelled_out.valid_for,
+                spelled_out.max_count,
+                spelled_out.max_bytes
+            ),
+            (
+                config.digest,
+                config.valid_for,
+                config.max_count,
+                config.max_bytes
+            ),
         );
         for key in KEYS.into_iter().chain(REPOSITORY_KEYS) {
             let titles = [format!("[{key}]"), format!("[[{key}]]")];
-            let named = |line: &str| line.starts_with(&format!("{key} = ")) || titles.iter().any(|title| title == line);
+            let named = |line: &str| {
+                line.starts_with(&format!("{key} = ")) || titles.iter().any(|title| title == line)
+            };
             assert!(uncommented.lines().any(named), "{key}");
         }
     }
@@ -301,25 +385,45 @@ mod tests {
     fn a_token_may_be_called_like_a_mark_of_the_template() {
         let uri = "pkcs11:token=@KEY@;object=@DOMAIN@?module-path=/@LOG@@TOKEN@.so";
         let token = uri.parse().expect("a token");
-        let text =
-            Config::template(&token, KEY.parse().expect("a fingerprint"), "example.org", &LOG.parse().expect("a key"));
+        let text = Config::template(
+            &token,
+            KEY.parse().expect("a fingerprint"),
+            "example.org",
+            &LOG.parse().expect("a key"),
+        );
         assert_eq!(parse(&text).expect("a configuration").token, token);
     }
 
     #[test]
     fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         let error = parse(&format!("{}\nvalid_fro = \"1h\"\n", template())).expect_err("refused");
-        assert_eq!(error, "configuration `config.toml` has an unknown key `valid_fro`; did you mean `valid_for`?");
-        let error = parse(&format!("{}\n[repository]\ninbx = \"in\"\n", template())).expect_err("refused");
-        assert!(error.ends_with("has an unknown key `repository.inbx`; did you mean `repository.inbox`?"), "{error}");
+        assert_eq!(
+            error,
+            "configuration `config.toml` has an unknown key `valid_fro`; did you mean `valid_for`?"
+        );
+        let error =
+            parse(&format!("{}\n[repository]\ninbx = \"in\"\n", template())).expect_err("refused");
+        assert!(
+            error.ends_with(
+                "has an unknown key `repository.inbx`; did you mean `repository.inbox`?"
+            ),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_key_of_the_top_level_that_was_appended_to_a_table_is_refused_with_its_place() {
         let alice = "[[approver]]\nname = \"alice\"\nopenpgp = [\"alice.asc\"]\n";
-        for (table, title) in [("[repository]\ninbox = \"/in\"\n", "[repository]"), (alice, "[[approver]]")] {
-            let error = parse(&format!("{}\n{table}approvals = 1\n", template())).expect_err("refused");
-            assert!(error.contains(&format!("has `approvals` below `{title}`")), "{error}");
+        for (table, title) in [
+            ("[repository]\ninbox = \"/in\"\n", "[repository]"),
+            (alice, "[[approver]]"),
+        ] {
+            let error =
+                parse(&format!("{}\n{table}approvals = 1\n", template())).expect_err("refused");
+            assert!(
+                error.contains(&format!("has `approvals` below `{title}`")),
+                "{error}"
+            );
         }
     }
 
@@ -327,14 +431,35 @@ mod tests {
     fn approvers_who_could_not_do_what_is_asked_are_refused() {
         let alice = "[[approver]]\nname = \"alice\"\nopenpgp = [\"alice.asc\"]\n";
         let with = |more: &str| parse(&format!("{}\n{more}", template()));
-        assert_eq!(with(&format!("approvals = 1\n{alice}")).expect("a configuration").approver.len(), 1);
+        assert_eq!(
+            with(&format!("approvals = 1\n{alice}"))
+                .expect("a configuration")
+                .approver
+                .len(),
+            1
+        );
         for (more, reason) in [
-            ("approvals = 1\n".to_owned(), "asks for 1 approvals, but names 0 approvers"),
-            (format!("approvals = 2\n{alice}"), "asks for 2 approvals, but names 1 approvers"),
-            (format!("{alice}{}", alice.replace("\"alice\"", "\"Alice\"")), "names approver `Alice` twice"),
-            ("[[approver]]\nname = \"bob\"\n".to_owned(), "names approver `bob` without a key"),
+            (
+                "approvals = 1\n".to_owned(),
+                "asks for 1 approvals, but names 0 approvers",
+            ),
+            (
+                format!("approvals = 2\n{alice}"),
+                "asks for 2 approvals, but names 1 approvers",
+            ),
+            (
+                format!("{alice}{}", alice.replace("\"alice\"", "\"Alice\"")),
+                "names approver `Alice` twice",
+            ),
+            (
+                "[[approver]]\nname = \"bob\"\n".to_owned(),
+                "names approver `bob` without a key",
+            ),
             (format!("{alice}gpg = []\n"), "unknown field `gpg`"),
-            ("[[approver]]\nname = \"../bob\"\nssh = [\"x\"]\n".to_owned(), "path separator"),
+            (
+                "[[approver]]\nname = \"../bob\"\nssh = [\"x\"]\n".to_owned(),
+                "path separator",
+            ),
             ("embargo = \"soon\"\n".to_owned(), "is not a length of time"),
         ] {
             let error = with(&more).expect_err("refused");
@@ -344,10 +469,17 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_allowed_is_refused_by_name() {
-        let error = parse(&template().replace("signing_key = \"A", "signing_key = \"a")).expect_err("refused");
+        let error = parse(&template().replace("signing_key = \"A", "signing_key = \"a"))
+            .expect_err("refused");
         assert!(error.contains("config.toml` line 9: `a1B2"), "{error}");
-        assert!(error.contains("is not the fingerprint of an OpenPGP v4 key"), "{error}");
+        assert!(
+            error.contains("is not the fingerprint of an OpenPGP v4 key"),
+            "{error}"
+        );
         let error = parse(&template().replace("example.org", "exa mple")).expect_err("refused");
-        assert!(error.contains("`notation_domain` that is not a domain name: `exa mple`"), "{error}");
+        assert!(
+            error.contains("`notation_domain` that is not a domain name: `exa mple`"),
+            "{error}"
+        );
     }
 }

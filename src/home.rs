@@ -13,7 +13,8 @@ use crate::domain::name::{ApproverName, BuilderName};
 use crate::domain::release::LARGEST_SIGNATURE;
 use crate::domain::time::Timestamp;
 use crate::files::{
-    FileError, FileFault, FileLock, Folder, InputFile, hold, make_private, replace, sweep_files, wipe, write_new,
+    FileError, FileFault, FileLock, Folder, InputFile, hold, make_private, replace, sweep_files,
+    wipe, write_new,
 };
 use crate::ledger::{Ledger, LedgerError};
 use crate::mac::{BadMac, MacKey};
@@ -60,12 +61,19 @@ impl Approver {
     fn shares_key_with(&self, other: &Self) -> bool {
         let numbers = |approver: &Self| -> Vec<PublicKey> {
             let certificates = approver.certificates.iter().flat_map(Certificate::numbers);
-            certificates.chain(approver.ssh_keys.iter().filter_map(ssh::PublicKey::numbers)).collect()
+            certificates
+                .chain(approver.ssh_keys.iter().filter_map(ssh::PublicKey::numbers))
+                .collect()
         };
         let theirs = numbers(other);
-        numbers(self).iter().any(|key| theirs.iter().any(|other| key.is_one_with(other)))
+        numbers(self)
+            .iter()
+            .any(|key| theirs.iter().any(|other| key.is_one_with(other)))
             || self.ssh_keys.iter().any(|key| other.ssh_keys.contains(key))
-            || self.certificates.iter().any(|ours| other.certificates.iter().any(|it| ours.shares_key_with(it)))
+            || self
+                .certificates
+                .iter()
+                .any(|ours| other.certificates.iter().any(|it| ours.shares_key_with(it)))
     }
 }
 
@@ -179,7 +187,8 @@ impl Home {
     pub fn open(path: &Path) -> Result<Self, HomeError> {
         match path.join(CONFIG).try_exists() {
             Ok(true) => {}
-            // Somebody else's home shows nothing: whose it is, or where the way to it ends, is told below.
+            // Somebody else's home shows nothing: whose it is, or where the way to it ends, is told
+            // below.
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
             Ok(false) | Err(_) => return Err(HomeError::Missing(path.to_owned())),
         }
@@ -190,11 +199,18 @@ impl Home {
         let config = Config::parse(&config, &String::from_utf8_lossy(&text))?;
         let certificate = path.join(CERTIFICATE);
         let bytes = InputFile::open(&certificate)?.read_whole(LARGEST_CERTIFICATE)?;
-        let certificate =
-            Certificate::parse(&bytes).map_err(|fault| HomeError::Certificate { path: certificate, fault })?;
+        let certificate = Certificate::parse(&bytes).map_err(|fault| HomeError::Certificate {
+            path: certificate,
+            fault,
+        })?;
         let approvers = approvers(path, &config)?;
         check_repository(path, &config)?;
-        Ok(Self { path: path.to_owned(), config, certificate, approvers })
+        Ok(Self {
+            path: path.to_owned(),
+            config,
+            certificate,
+            approvers,
+        })
     }
 
     /// Who may approve grants.
@@ -204,16 +220,24 @@ impl Home {
 
     /// L's inbox, where releases are pushed to it.
     pub fn inbox(&self) -> Option<PathBuf> {
-        self.config.repository.inbox.as_ref().map(|place| from_home(&self.path, place))
+        self.config
+            .repository
+            .inbox
+            .as_ref()
+            .map(|place| from_home(&self.path, place))
     }
 
     /// The folder that the log is exported to after each release, where there is one.
     pub fn log_folder(&self) -> Option<PathBuf> {
-        self.config.repository.log.as_ref().map(|place| from_home(&self.path, place))
+        self.config
+            .repository
+            .log
+            .as_ref()
+            .map(|place| from_home(&self.path, place))
     }
 
-    /// Refuses a folder that is the home or stands in it. What is written for others to read would make the home one that is
-    /// refused; and whoever may write at L can put a link to it there.
+    /// Refuses a folder that is the home or stands in it. What is written for others to read would
+    /// make the home one that is refused; and whoever may write at L can put a link to it there.
     pub fn refuse_within(&self, folder: &Folder) -> Result<(), HomeError> {
         match folder.is_within(&Folder::open(&self.path)?)? {
             true => Err(HomeError::Within(folder.path().to_owned())),
@@ -226,7 +250,8 @@ impl Home {
         &self.path
     }
 
-    /// Takes the lock that whoever changes a home must hold. What runs that were killed left of files is removed.
+    /// Takes the lock that whoever changes a home must hold. What runs that were killed left of
+    /// files is removed.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
         let lock = lock(&self.path)?;
         sweep_files(&self.path)?;
@@ -242,26 +267,47 @@ impl Home {
     pub fn log_key(&self) -> Result<SignerKey, HomeError> {
         let path = self.path.join(LOG_KEY);
         let key = read_log_key(&path)?.ok_or_else(|| FileError::new(&path, FileFault::Missing))?;
-        if key.public() == self.config.log_key { Ok(key) } else { Err(HomeError::OtherLogKey(path)) }
+        if key.public() == self.config.log_key {
+            Ok(key)
+        } else {
+            Err(HomeError::OtherLogKey(path))
+        }
     }
 
     /// Takes another certificate of the same key in place of the one it has.
-    pub fn replace_certificate(&mut self, _lock: &HomeLock, certificate: Certificate) -> Result<(), HomeError> {
-        replace(&self.path.join(CERTIFICATE), certificate.armored().as_bytes(), 0o600)?;
+    pub fn replace_certificate(
+        &mut self,
+        _lock: &HomeLock,
+        certificate: Certificate,
+    ) -> Result<(), HomeError> {
+        replace(
+            &self.path.join(CERTIFICATE),
+            certificate.armored().as_bytes(),
+            0o600,
+        )?;
         self.certificate = certificate;
         Ok(())
     }
 
     /// Keeps a copy of a grant.
     pub fn keep_grant(&self, grant: &Grant) -> Result<(), HomeError> {
-        Ok(write_new(&self.grant_path(&grant.id().hex()), grant.bytes(), 0o600)?)
+        Ok(write_new(
+            &self.grant_path(&grant.id().hex()),
+            grant.bytes(),
+            0o600,
+        )?)
     }
 
-    /// The id of the kept grant that is this, or begins with it (eight hexadecimal digits at least).
+    /// The id of the kept grant that is this, or begins with it (eight hexadecimal digits at
+    /// least).
     pub fn grant_id(&self, id: &str) -> Result<GrantId, HomeError> {
         let missing = || HomeError::NoSuchGrant(id.chars().take(80).collect());
         let digits = id.strip_prefix("sha256:").unwrap_or(id);
-        if digits.len() < 8 || !digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        if digits.len() < 8
+            || !digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        {
             return Err(missing());
         }
         let names = Folder::open(&self.path.join(GRANTS))?.names(usize::MAX)?;
@@ -283,11 +329,20 @@ impl Home {
         let path = self.grant_path(&id.hex());
         let bytes = InputFile::open(&path)?.read_whole(LARGEST_GRANT)?;
         let grant = Grant::parse(&bytes).map_err(|fault| HomeError::Grant { path, fault })?;
-        if grant.id() == id { Ok(grant) } else { Err(HomeError::NoSuchGrant(id.hex())) }
+        if grant.id() == id {
+            Ok(grant)
+        } else {
+            Err(HomeError::NoSuchGrant(id.hex()))
+        }
     }
 
     /// Keeps an approval.
-    pub fn keep_approval(&self, grant: GrantId, file: &str, signature: &[u8]) -> Result<(), HomeError> {
+    pub fn keep_approval(
+        &self,
+        grant: GrantId,
+        file: &str,
+        signature: &[u8],
+    ) -> Result<(), HomeError> {
         let folder = self.folder(APPROVALS)?.join(grant.hex());
         make_private(&folder)?;
         Ok(replace(&folder.join(file), signature, 0o600)?)
@@ -300,13 +355,22 @@ impl Home {
     }
 
     /// Keeps the nonce of a builder's MACs, for as long as its grant is open.
-    pub fn keep_nonce(&self, grant: GrantId, builder: &BuilderName, nonce: &MacKey) -> Result<(), HomeError> {
+    pub fn keep_nonce(
+        &self,
+        grant: GrantId,
+        builder: &BuilderName,
+        nonce: &MacKey,
+    ) -> Result<(), HomeError> {
         let path = self.folder(NONCES)?.join(nonce_name(grant, builder));
         Ok(write_new(&path, &nonce.to_line(), 0o600)?)
     }
 
     /// A kept nonce; nothing if it was wiped.
-    pub fn nonce(&self, grant: GrantId, builder: &BuilderName) -> Result<Option<MacKey>, HomeError> {
+    pub fn nonce(
+        &self,
+        grant: GrantId,
+        builder: &BuilderName,
+    ) -> Result<Option<MacKey>, HomeError> {
         let path = self.path.join(NONCES).join(nonce_name(grant, builder));
         let line = read_if_there(&path, |file| file.read_secret(LARGEST_NONCE))?;
         let nonce = line.map(|line| MacKey::parse(&line)).transpose();
@@ -323,12 +387,19 @@ impl Home {
         Ok(())
     }
 
-    /// Wipes the nonces that nothing needs any more: of grants that expired, and what a process that was killed left of
-    /// grants that it closed or did not get to issue.
-    pub fn forget_unneeded_nonces(&self, _lock: &HomeLock, now: Timestamp) -> Result<(), HomeError> {
+    /// Wipes the nonces that nothing needs any more: of grants that expired, and what a process
+    /// that was killed left of grants that it closed or did not get to issue.
+    pub fn forget_unneeded_nonces(
+        &self,
+        _lock: &HomeLock,
+        now: Timestamp,
+    ) -> Result<(), HomeError> {
         let ledger = self.ledger()?;
         for name in self.nonce_names()? {
-            let grant = name.split('.').next().and_then(|hex| format!("sha256:{hex}").parse().ok());
+            let grant = name
+                .split('.')
+                .next()
+                .and_then(|hex| format!("sha256:{hex}").parse().ok());
             let needed = match grant {
                 Some(grant) => is_open(grant, &ledger, now)?,
                 None => false,
@@ -343,10 +414,15 @@ impl Home {
     fn nonce_names(&self) -> Result<Vec<String>, HomeError> {
         match Folder::open(&self.path.join(NONCES)) {
             // With what was being written when its process was killed: it may hold a nonce too.
-            Ok(folder) => {
-                Ok(folder.names(usize::MAX)?.into_iter().filter_map(|name| name.into_string().ok()).collect())
-            }
-            Err(FileError { fault: FileFault::Missing, .. }) => Ok(Vec::new()),
+            Ok(folder) => Ok(folder
+                .names(usize::MAX)?
+                .into_iter()
+                .filter_map(|name| name.into_string().ok())
+                .collect()),
+            Err(FileError {
+                fault: FileFault::Missing,
+                ..
+            }) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
     }
@@ -363,7 +439,8 @@ impl Home {
 }
 
 impl NewHome {
-    /// Makes the folder with an empty ledger. What an interrupted attempt left is taken over; a finished home is refused.
+    /// Makes the folder with an empty ledger. What an interrupted attempt left is taken over; a
+    /// finished home is refused.
     pub fn begin(path: &Path) -> Result<(Self, HomeLock, Ledger), HomeError> {
         for folder in [path, &path.join(GRANTS)] {
             make_private(folder)?;
@@ -376,28 +453,45 @@ impl NewHome {
             return Err(HomeError::Exists(path.to_owned()));
         }
         let ledger = Ledger::open_or_create(&path.join(LEDGER))?;
-        Ok((Self { path: path.to_owned() }, lock, ledger))
+        Ok((
+            Self {
+                path: path.to_owned(),
+            },
+            lock,
+            ledger,
+        ))
     }
 
-    /// The key of the new log, called after `origin`; that of an interrupted attempt, if there was one.
+    /// The key of the new log, called after `origin`; that of an interrupted attempt, if there was
+    /// one.
     pub fn log_key(&self, origin: &str) -> Result<SignerKey, HomeError> {
         let path = self.path.join(LOG_KEY);
         if let Some(key) = read_log_key(&path)? {
             return Ok(key);
         }
-        let key = SignerKey::generate(origin).map_err(|fault| HomeError::LogKey { path: path.clone(), fault })?;
+        let key = SignerKey::generate(origin).map_err(|fault| HomeError::LogKey {
+            path: path.clone(),
+            fault,
+        })?;
         write_new(&path, key.to_text().as_bytes(), 0o600)?;
         Ok(key)
     }
 
-    /// Writes the certificate and, where one was made, its revocation; returns where the revocation is.
+    /// Writes the certificate and, where one was made, its revocation; returns where the revocation
+    /// is.
     pub fn keep_certificate(
         &self,
         certificate: &Certificate,
         revocation: Option<&str>,
     ) -> Result<Option<PathBuf>, HomeError> {
-        replace(&self.path.join(CERTIFICATE), certificate.armored().as_bytes(), 0o600)?;
-        let Some(revocation) = revocation else { return Ok(None) };
+        replace(
+            &self.path.join(CERTIFICATE),
+            certificate.armored().as_bytes(),
+            0o600,
+        )?;
+        let Some(revocation) = revocation else {
+            return Ok(None);
+        };
         let path = self.path.join(REVOCATION);
         replace(&path, revocation.as_bytes(), 0o600)?;
         Ok(Some(path))
@@ -412,7 +506,9 @@ impl NewHome {
 
 /// Whether evidence under the grant can still be accepted.
 fn is_open(grant: GrantId, ledger: &Ledger, now: Timestamp) -> Result<bool, LedgerError> {
-    let Some(record) = ledger.grant(grant)? else { return Ok(false) };
+    let Some(record) = ledger.grant(grant)? else {
+        return Ok(false);
+    };
     let issued = ledger.entry(record.issued)?.map(|entry| entry.event);
     let in_time = matches!(issued, Some(Event::GrantIssued { expires, .. }) if now < expires);
     Ok(in_time && record.accepted.is_none() && record.revoked.is_none())
@@ -423,40 +519,64 @@ fn nonce_name(grant: GrantId, builder: &BuilderName) -> String {
 }
 
 fn read_log_key(path: &Path) -> Result<Option<SignerKey>, HomeError> {
-    let Some(text) = read_if_there(path, |file| file.read_secret(LARGEST_LOG_KEY))? else { return Ok(None) };
+    let Some(text) = read_if_there(path, |file| file.read_secret(LARGEST_LOG_KEY))? else {
+        return Ok(None);
+    };
     let text = std::str::from_utf8(&text).map_err(|_| BadNoteKey::Form);
     let key = text.and_then(|text| SignerKey::parse(text.strip_suffix('\n').unwrap_or(text)));
-    key.map(Some).map_err(|fault| HomeError::LogKey { path: path.to_owned(), fault })
+    key.map(Some).map_err(|fault| HomeError::LogKey {
+        path: path.to_owned(),
+        fault,
+    })
 }
 
-fn read_if_there<T>(path: &Path, read: impl FnOnce(InputFile) -> Result<T, FileError>) -> Result<Option<T>, HomeError> {
+fn read_if_there<T>(
+    path: &Path,
+    read: impl FnOnce(InputFile) -> Result<T, FileError>,
+) -> Result<Option<T>, HomeError> {
     match InputFile::open(path).and_then(read) {
         Ok(content) => Ok(Some(content)),
-        Err(FileError { fault: FileFault::Missing, .. }) => Ok(None),
+        Err(FileError {
+            fault: FileFault::Missing,
+            ..
+        }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
 /// The approvers with their keys, no two of whom have one in common.
 fn approvers(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
-    let fail = |fault| ConfigError { path: home.join(CONFIG), fault };
+    let fail = |fault| ConfigError {
+        path: home.join(CONFIG),
+        fault,
+    };
     let mut approvers = Vec::new();
     for keys in &config.approver {
-        let mut approver = Approver { name: keys.name.clone(), certificates: Vec::new(), ssh_keys: Vec::new() };
+        let mut approver = Approver {
+            name: keys.name.clone(),
+            certificates: Vec::new(),
+            ssh_keys: Vec::new(),
+        };
         for path in &keys.openpgp {
             let path = home.join(path);
             check_unwritable(&path)?;
             let bytes = InputFile::open_named(&path)?.read_whole(LARGEST_CERTIFICATE)?;
-            let certificate = Certificate::parse(&bytes).map_err(|fault| HomeError::ApproverCertificate {
-                approver: keys.name.clone(),
-                path,
-                fault,
-            })?;
+            let certificate =
+                Certificate::parse(&bytes).map_err(|fault| HomeError::ApproverCertificate {
+                    approver: keys.name.clone(),
+                    path,
+                    fault,
+                })?;
             approver.certificates.push(certificate);
         }
         for line in &keys.ssh {
             let key = ssh::PublicKey::parse(line);
-            let key = key.map_err(|fault| fail(ConfigFault::SshKey { approver: keys.name.clone(), fault }))?;
+            let key = key.map_err(|fault| {
+                fail(ConfigFault::SshKey {
+                    approver: keys.name.clone(),
+                    fault,
+                })
+            })?;
             approver.ssh_keys.push(key);
         }
         approvers.push(approver);
@@ -469,12 +589,21 @@ fn approvers(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
 
 /// What is pushed is for everybody to read: in the home it would make the home one that is refused.
 fn check_repository(home: &Path, config: &Config) -> Result<(), ConfigError> {
-    let fail = |fault| ConfigError { path: home.join(CONFIG), fault };
+    let fail = |fault| ConfigError {
+        path: home.join(CONFIG),
+        fault,
+    };
     let place = |place: &Option<PathBuf>| place.as_ref().map(|place| from_home(home, place));
-    let (inbox, log) = (place(&config.repository.inbox), place(&config.repository.log));
+    let (inbox, log) = (
+        place(&config.repository.inbox),
+        place(&config.repository.log),
+    );
     for (key, place) in [("inbox", &inbox), ("log", &log)] {
         if let Some(path) = place.as_ref().filter(|place| place.starts_with(home)) {
-            return Err(fail(ConfigFault::InHome { key, path: path.clone() }));
+            return Err(fail(ConfigFault::InHome {
+                key,
+                path: path.clone(),
+            }));
         }
     }
     match (inbox, log) {
@@ -485,23 +614,27 @@ fn check_repository(home: &Path, config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-/// Where a place is that the configuration names: its path without `..`, by the text alone, since a mount may take long to
-/// answer.
+/// Where a place is that the configuration names: its path without `..`, by the text alone, since a
+/// mount may take long to answer.
 fn from_home(home: &Path, place: &Path) -> PathBuf {
-    home.join(place).components().fold(PathBuf::new(), |mut way, part| {
-        match part {
-            Component::ParentDir => drop(way.pop()),
-            part => way.push(part),
-        }
-        way
-    })
+    home.join(place)
+        .components()
+        .fold(PathBuf::new(), |mut way, part| {
+            match part {
+                Component::ParentDir => drop(way.pop()),
+                part => way.push(part),
+            }
+            way
+        })
 }
 
 fn lock(home: &Path) -> Result<HomeLock, HomeError> {
-    hold(&home.join(LOCK)).map(HomeLock).map_err(|error| match error.fault {
-        FileFault::Busy => HomeError::Busy(home.to_owned()),
-        _ => error.into(),
-    })
+    hold(&home.join(LOCK))
+        .map(HomeLock)
+        .map_err(|error| match error.fault {
+            FileFault::Busy => HomeError::Busy(home.to_owned()),
+            _ => error.into(),
+        })
 }
 
 /// The folder 0700, its folders 0700, its files 0600, all of them ours.
@@ -515,7 +648,11 @@ fn check_private(folder: &Path) -> Result<(), HomeError> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(FileError::io(&path)(error).into()),
         };
-        if status.is_dir() { check_private(&path)? } else { check_one(&path, 0o600)? }
+        if status.is_dir() {
+            check_private(&path)?
+        } else {
+            check_one(&path, 0o600)?
+        }
     }
     Ok(())
 }
@@ -525,10 +662,17 @@ fn check_unwritable(path: &Path) -> Result<(), HomeError> {
     let status = fs::metadata(path).map_err(FileError::io(path))?;
     let (mode, owner) = (status.mode() & 0o7777, status.uid());
     if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-        return Err(HomeError::Owner { path: path.to_owned(), owner });
+        return Err(HomeError::Owner {
+            path: path.to_owned(),
+            owner,
+        });
     }
     if mode & 0o022 != 0 {
-        return Err(HomeError::Open { path: path.to_owned(), mode, wanted: 0o644 });
+        return Err(HomeError::Open {
+            path: path.to_owned(),
+            mode,
+            wanted: 0o644,
+        });
     }
     Ok(())
 }
@@ -536,15 +680,24 @@ fn check_unwritable(path: &Path) -> Result<(), HomeError> {
 fn check_one(path: &Path, wanted: u32) -> Result<(), HomeError> {
     let status = match fs::symlink_metadata(path) {
         Ok(status) => status,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && wanted == 0o600 => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && wanted == 0o600 => {
+            return Ok(());
+        }
         Err(error) => return Err(FileError::io(path)(error).into()),
     };
     let (mode, owner) = (status.mode() & 0o7777, status.uid());
     if owner != rustix::process::geteuid().as_raw() {
-        return Err(HomeError::Owner { path: path.to_owned(), owner });
+        return Err(HomeError::Owner {
+            path: path.to_owned(),
+            owner,
+        });
     }
     if mode & 0o077 != 0 || status.file_type().is_symlink() {
-        return Err(HomeError::Open { path: path.to_owned(), mode, wanted });
+        return Err(HomeError::Open {
+            path: path.to_owned(),
+            mode,
+            wanted,
+        });
     }
     Ok(())
 }

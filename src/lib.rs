@@ -1,15 +1,16 @@
-//! A hardware-backed release signer: the signing host verifies what the build machine made, and only then drives the
-//! token that holds the release key.
+//! A hardware-backed release signer: the signing host verifies what the build machine made, and
+//! only then drives the token that holds the release key.
 //!
 //! # One artifact's way through this crate
 //!
 //! 1. [`steps::grant`] approves a build and makes the key that will live for it alone.
 //! 2. [`steps::attest`] lists on the build machine what was built, and signs the list.
-//! 3. [`steps::build`] checks on the signing host everything that must hold, reading each artifact once, and returns a
-//!    [`VerifiedBuild`](steps::build::VerifiedBuild).
-//! 4. [`steps::countersign`] takes that value, and nothing else, to the token; the signatures are finished from the hash
-//!    states of that one read.
-//! 5. [`steps::push`] brings the release to the location, where it can be reached from the signing host.
+//! 3. [`steps::build`] checks on the signing host everything that must hold, reading each artifact
+//!    once, and returns a [`VerifiedBuild`](steps::build::VerifiedBuild).
+//! 4. [`steps::countersign`] takes that value, and nothing else, to the token; the signatures are
+//!    finished from the hash states of that one read.
+//! 5. [`steps::push`] brings the release to the location, where it can be reached from the signing
+//!    host.
 //! 6. [`steps::admit`] and [`steps::verify`] check the release with the certificate alone.
 //!
 //! # The map
@@ -29,12 +30,15 @@
 //! | [`steps`] | the order of checks | command line, cards, PKCS#11, OpenPGP library |
 //! | [`cli`] | arguments, wording, exit codes | everything else |
 //!
-//! Without the feature `host` the modules for tokens, the ledger and the home are left out: what remains is the builder's
-//! and the location's program.
+//! Without the feature `host` the modules for tokens, the ledger and the home are left out: what
+//! remains is the builder's and the location's program.
 
 #![cfg_attr(
     not(feature = "host"),
-    allow(rustdoc::broken_intra_doc_links, reason = "the way of an artifact leads through the steps of the host")
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "the way of an artifact leads through the steps of the host"
+    )
 )]
 
 pub mod cli;

@@ -1,4 +1,5 @@
-//! The MAC scheme: a nonce that a builder and the signing host share, and HMAC-SHA256 (RFC 2104) with it.
+//! The MAC scheme: a nonce that a builder and the signing host share, and HMAC-SHA256 (RFC 2104)
+//! with it.
 
 use std::fmt;
 
@@ -11,7 +12,8 @@ use crate::domain::digest::Sha256;
 #[derive(Clone)]
 pub struct MacKey(Zeroizing<[u8; 32]>);
 
-/// An HMAC-SHA256 as a file holds it: 64 lower-case hexadecimal digits and a newline. Not yet checked.
+/// An HMAC-SHA256 as a file holds it: 64 lower-case hexadecimal digits and a newline. Not yet
+/// checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag([u8; 32]);
 
@@ -60,12 +62,18 @@ impl MacKey {
 
     /// The MAC of `message`, as a file holds it.
     pub fn tag(&self, message: &[u8]) -> String {
-        format!("{}\n", hex::encode(self.mac(message).finalize().into_bytes()))
+        format!(
+            "{}\n",
+            hex::encode(self.mac(message).finalize().into_bytes())
+        )
     }
 
-    /// Whether `tag` is the MAC of `message`; compared in constant time. `what` is what the message is called in errors.
+    /// Whether `tag` is the MAC of `message`; compared in constant time. `what` is what the message
+    /// is called in errors.
     pub fn check(&self, tag: &Tag, message: &[u8], what: &'static str) -> Result<(), BadMac> {
-        self.mac(message).verify_slice(&tag.0).map_err(|_| BadMac::Mismatch(what))
+        self.mac(message)
+            .verify_slice(&tag.0)
+            .map_err(|_| BadMac::Mismatch(what))
     }
 
     fn mac(&self, message: &[u8]) -> Hmac<sha2::Sha256> {
@@ -85,7 +93,9 @@ impl Tag {
     /// Reads a MAC's file.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadMac> {
         let mut tag = [0; 32];
-        decode(bytes, &mut tag).map(|()| Self(tag)).ok_or(BadMac::Malformed)
+        decode(bytes, &mut tag)
+            .map(|()| Self(tag))
+            .ok_or(BadMac::Malformed)
     }
 }
 
@@ -105,7 +115,10 @@ mod tests {
         let mut key = [0; 32];
         key[..4].copy_from_slice(b"Jefe");
         let tag = MacKey(Zeroizing::new(key)).tag(b"what do ya want for nothing?");
-        assert_eq!(tag, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843\n");
+        assert_eq!(
+            tag,
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843\n"
+        );
     }
 
     #[test]
@@ -113,10 +126,19 @@ mod tests {
         let (key, other) = (MacKey::generate(), MacKey::generate());
         let tag = Tag::parse(key.tag(b"message").as_bytes()).expect("a MAC");
         assert_eq!(key.check(&tag, b"message", "it"), Ok(()));
-        assert_eq!(key.check(&tag, b"massage", "it"), Err(BadMac::Mismatch("it")));
-        assert_eq!(other.check(&tag, b"message", "it"), Err(BadMac::Mismatch("it")));
+        assert_eq!(
+            key.check(&tag, b"massage", "it"),
+            Err(BadMac::Mismatch("it"))
+        );
+        assert_eq!(
+            other.check(&tag, b"message", "it"),
+            Err(BadMac::Mismatch("it"))
+        );
         let again = MacKey::parse(&key.to_line()).expect("a nonce");
-        assert_eq!((again.check(&tag, b"message", "it"), again.commitment()), (Ok(()), key.commitment()));
+        assert_eq!(
+            (again.check(&tag, b"message", "it"), again.commitment()),
+            (Ok(()), key.commitment())
+        );
         assert_eq!(format!("{key:?}"), "MacKey");
     }
 
@@ -137,7 +159,11 @@ mod tests {
             "\n",
             "",
         ] {
-            assert_eq!(Tag::parse(wrong.as_bytes()), Err(BadMac::Malformed), "{wrong:?}");
+            assert_eq!(
+                Tag::parse(wrong.as_bytes()),
+                Err(BadMac::Malformed),
+                "{wrong:?}"
+            );
         }
         assert_eq!(MacKey::parse(b"secret").map(|_| ()), Err(BadMac::Nonce));
     }

@@ -11,7 +11,11 @@ fn main() -> ExitCode {
 
 /// A core dump would hold whatever secret was in memory.
 fn no_core_dumps() {
-    let nothing = Rlimit { current: Some(0), maximum: Some(0) };
-    let done = setrlimit(Resource::Core, nothing).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    let nothing = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let done = setrlimit(Resource::Core, nothing)
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
     done.expect("a process may always give up core dumps");
 }

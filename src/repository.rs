@@ -1,4 +1,5 @@
-//! L, seen from here, as two local folders: an inbox that anybody may have written, and the releases that were verified.
+//! L, seen from here, as two local folders: an inbox that anybody may have written, and the
+//! releases that were verified.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,9 @@ pub struct Releases {
 impl Inbox {
     /// Opens the inbox at `path`.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        Ok(Self { folder: Folder::open(path)? })
+        Ok(Self {
+            folder: Folder::open(path)?,
+        })
     }
 
     /// Whether it is the very folder of `releases`, by whatever path.
@@ -51,7 +54,8 @@ impl Inbox {
         has(&self.folder, LOCK) || is_release(&self.folder)
     }
 
-    /// The names of the submissions, sorted. Hidden entries are still being written; notes on what became of others are ours.
+    /// The names of the submissions, sorted. Hidden entries are still being written; notes on what
+    /// became of others are ours.
     pub fn submissions(&self) -> Result<Vec<std::ffi::OsString>, FileError> {
         let mut names = self.folder.names(MOST_ENTRIES)?;
         names.retain(|name| {
@@ -72,9 +76,13 @@ impl Inbox {
         StagedFolder::new_in(&self.folder, name)
     }
 
-    /// The list of the submission `name`, which says which release it is; nothing where there is no submission.
+    /// The list of the submission `name`, which says which release it is; nothing where there is no
+    /// submission.
     pub fn list(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
-        if_there(self.submission(name).and_then(|submission| submission.read(SUMS, LARGEST_SUMS)))
+        if_there(
+            self.submission(name)
+                .and_then(|submission| submission.read(SUMS, LARGEST_SUMS)),
+        )
     }
 
     /// Makes durable what stands in it by now.
@@ -84,7 +92,11 @@ impl Inbox {
 
     /// Leaves a submission where it is, with the reason beside it in `NAME.refused`.
     pub fn refuse(&self, name: &str, reason: &str) -> Result<(), FileError> {
-        replace(&self.note(name, REFUSED), format!("{reason}\n").as_bytes(), 0o644)
+        replace(
+            &self.note(name, REFUSED),
+            format!("{reason}\n").as_bytes(),
+            0o644,
+        )
     }
 
     /// Leaves a report on a submission that was admitted, in `NAME.admitted`.
@@ -92,14 +104,19 @@ impl Inbox {
         replace(&self.note(name, ADMITTED), report.as_bytes(), 0o644)
     }
 
-    /// The reason why the submission `name` was refused, if there is one; whoever may write here can have written it.
+    /// The reason why the submission `name` was refused, if there is one; whoever may write here
+    /// can have written it.
     pub fn refusal(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
         if_there(self.folder.read(&format!("{name}{REFUSED}"), LARGEST_NOTE))
     }
 
-    /// The report that a submission `name` was admitted, if there is one; whoever may write here can have written it.
+    /// The report that a submission `name` was admitted, if there is one; whoever may write here
+    /// can have written it.
     pub fn admission(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
-        if_there(self.folder.read(&format!("{name}{ADMITTED}"), LARGEST_REPORT))
+        if_there(
+            self.folder
+                .read(&format!("{name}{ADMITTED}"), LARGEST_REPORT),
+        )
     }
 
     /// Removes a submission that was admitted, and what was noted of earlier refusals.
@@ -124,7 +141,10 @@ impl Inbox {
 fn if_there<T>(found: Result<T, FileError>) -> Result<Option<T>, FileError> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(FileError { fault: FileFault::Missing, .. }) => Ok(None),
+        Err(FileError {
+            fault: FileFault::Missing,
+            ..
+        }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -139,7 +159,10 @@ impl Releases {
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let folder = Folder::open(path)?;
         let lock = hold(&path.join(LOCK))?;
-        Ok(Self { folder, _lock: lock })
+        Ok(Self {
+            folder,
+            _lock: lock,
+        })
     }
 
     /// Begins a release called `name`: it appears when it is published.

@@ -1,4 +1,5 @@
-//! Approvals by people with gpg and ssh-keygen: which of them count, and whom the release convinces.
+//! Approvals by people with gpg and ssh-keygen: which of them count, and whom the release
+//! convinces.
 #![cfg(feature = "host")]
 
 mod common;
@@ -9,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use common::keyring::Keyring;
 use common::world::{Build, Granted, World, write_private};
-use common::{Arguments, Run, Said, can_travel, have, listing, tool, tool_fed, tool_refuses, tool_refuses_fed};
+use common::{
+    Arguments, Run, Said, can_travel, have, listing, tool, tool_fed, tool_refuses, tool_refuses_fed,
+};
 
 const NAMESPACE: &str = "countersign-grant";
 
@@ -34,14 +37,24 @@ impl GpgUser {
     fn until(world: &World, name: &str, expires: &str) -> Self {
         let keyring = Keyring::new(&world.at(&format!("gnupg-{name}")));
         let key = keyring.make_key(&format!("{name} <{name}@example.org>"), expires);
-        let user = Self { keyring, certificate: world.at(&format!("{name}.pgp")), key };
+        let user = Self {
+            keyring,
+            certificate: world.at(&format!("{name}.pgp")),
+            key,
+        };
         user.publish();
         user
     }
 
     /// Exports the certificate as it is now.
     fn publish(&self) {
-        self.keyring.run(&[&"--yes", &"--output", &self.certificate, &"--export", &self.key]);
+        self.keyring.run(&[
+            &"--yes",
+            &"--output",
+            &self.certificate,
+            &"--export",
+            &self.key,
+        ]);
     }
 
     fn sign(&self, world: &World, granted: &Granted) -> PathBuf {
@@ -51,7 +64,11 @@ impl GpgUser {
     fn sign_with(&self, world: &World, file: &Path, options: &[&str]) -> PathBuf {
         let signature = world.new_folder("signature").join("gpg.sig");
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"--output", &signature];
-        arguments.extend(options.iter().map(|option| option as &dyn AsRef<std::ffi::OsStr>));
+        arguments.extend(
+            options
+                .iter()
+                .map(|option| option as &dyn AsRef<std::ffi::OsStr>),
+        );
         arguments.extend([&"--detach-sign" as &dyn AsRef<std::ffi::OsStr>, &file]);
         self.keyring.run(&arguments);
         signature
@@ -70,14 +87,21 @@ impl SshUser {
 
     fn of_kind(world: &World, name: &str, kind: &[&str]) -> Self {
         let key = world.at(&format!("id_{name}"));
-        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"-q", &"-N", &"", &"-C", &name, &"-f", &key, &"-t"];
-        arguments.extend(kind.iter().map(|argument| argument as &dyn AsRef<std::ffi::OsStr>));
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"-q", &"-N", &"", &"-C", &name, &"-f", &key, &"-t"];
+        arguments.extend(
+            kind.iter()
+                .map(|argument| argument as &dyn AsRef<std::ffi::OsStr>),
+        );
         tool("ssh-keygen", &arguments, &world.at("."));
         Self { key }
     }
 
     fn public(&self) -> String {
-        fs::read_to_string(self.key.with_extension("pub")).expect("the public half").trim_end().to_owned()
+        fs::read_to_string(self.key.with_extension("pub"))
+            .expect("the public half")
+            .trim_end()
+            .to_owned()
     }
 
     fn sign(&self, world: &World, granted: &Granted) -> PathBuf {
@@ -85,7 +109,13 @@ impl SshUser {
     }
 
     fn sign_as(&self, world: &World, file: &Path, namespace: &str) -> PathBuf {
-        tool("ssh-keygen", &[&"-q", &"-Y", &"sign", &"-n", &namespace, &"-f", &self.key, &file], &world.at("."));
+        tool(
+            "ssh-keygen",
+            &[
+                &"-q", &"-Y", &"sign", &"-n", &namespace, &"-f", &self.key, &file,
+            ],
+            &world.at("."),
+        );
         let signature = world.new_folder("signature").join("ssh.sig");
         fs::rename(format!("{}.sig", file.display()), &signature).expect("the signature");
         signature
@@ -94,15 +124,29 @@ impl SshUser {
 
 /// One approver, as the configuration names them.
 fn approver(name: &str, certificates: &[&Path], keys: &[&str]) -> String {
-    let quoted = |texts: Vec<String>| texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");
-    let certificates = quoted(certificates.iter().map(|path| path.display().to_string()).collect());
+    let quoted = |texts: Vec<String>| {
+        texts
+            .iter()
+            .map(|text| format!("{text:?}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let certificates = quoted(
+        certificates
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+    );
     let keys = quoted(keys.iter().map(|&key| key.to_owned()).collect());
     format!("[[approver]]\nname = \"{name}\"\nopenpgp = [{certificates}]\nssh = [{keys}]\n")
 }
 
 /// Writes this behind what `init` wrote into the configuration, and nothing else.
 fn configure(world: &World, more: &str) {
-    let (path, original) = (world.home().join("config.toml"), world.at("config-as-it-was"));
+    let (path, original) = (
+        world.home().join("config.toml"),
+        world.at("config-as-it-was"),
+    );
     if !original.exists() {
         fs::copy(&path, &original).expect("copied");
     }
@@ -112,7 +156,10 @@ fn configure(world: &World, more: &str) {
 
 /// A host that wants so many of these people.
 fn wants(world: &World, approvals: u32, approvers: &[String]) {
-    configure(world, &format!("approvals = {approvals}\n{}", approvers.concat()));
+    configure(
+        world,
+        &format!("approvals = {approvals}\n{}", approvers.concat()),
+    );
 }
 
 /// Records an approval on the signing host.
@@ -127,11 +174,25 @@ fn not_recorded(world: &World, granted: &Granted, signature: &Path, reason: &str
 }
 
 #[track_caller]
-fn not_recorded_at(world: &World, granted: &Granted, signature: &Path, clock: &str, reason: &str) -> Said {
+fn not_recorded_at(
+    world: &World,
+    granted: &Granted,
+    signature: &Path,
+    clock: &str,
+    reason: &str,
+) -> Said {
     let before = (world.logged("grant-approved").len(), kept(world, granted));
     let run = approve(world, granted, signature);
-    let said = if clock == "+0" { run.refused(reason) } else { run.at(clock).refused(reason) };
-    assert_eq!((world.logged("grant-approved").len(), kept(world, granted)), before, "something was recorded");
+    let said = if clock == "+0" {
+        run.refused(reason)
+    } else {
+        run.at(clock).refused(reason)
+    };
+    assert_eq!(
+        (world.logged("grant-approved").len(), kept(world, granted)),
+        before,
+        "something was recorded"
+    );
     said
 }
 
@@ -141,7 +202,10 @@ fn kept(world: &World, granted: &Granted) -> Vec<String> {
 }
 
 fn approvals_of(world: &World, granted: &Granted) -> PathBuf {
-    world.home().join("approvals").join(granted.id.strip_prefix("sha256:").expect("an id"))
+    world
+        .home()
+        .join("approvals")
+        .join(granted.id.strip_prefix("sha256:").expect("an id"))
 }
 
 /// What is signed in most of these tests.
@@ -155,7 +219,14 @@ fn attested(world: &World) -> (Granted, Build) {
 fn alice_and_bob() -> (World, GpgUser, SshUser, Granted, Build) {
     let world = World::ready();
     let (alice, bob) = (GpgUser::new(&world, "alice"), SshUser::new(&world, "bob"));
-    wants(&world, 2, &[approver("alice", &[&alice.certificate], &[]), approver("bob", &[], &[&bob.public()])]);
+    wants(
+        &world,
+        2,
+        &[
+            approver("alice", &[&alice.certificate], &[]),
+            approver("bob", &[], &[&bob.public()]),
+        ],
+    );
     let (granted, build) = attested(&world);
     (world, alice, bob, granted, build)
 }
@@ -164,10 +235,19 @@ fn alice_and_bob() -> (World, GpgUser, SshUser, Granted, Build) {
 #[track_caller]
 fn ssh_keygen_says(yes: bool, world: &World, public: &str, signature: &Path, bytes: &[u8]) {
     let signers = world.new_folder("allowed").join("signers");
-    fs::write(&signers, format!("somebody namespaces=\"{NAMESPACE}\" {public}\n")).expect("written");
+    fs::write(
+        &signers,
+        format!("somebody namespaces=\"{NAMESPACE}\" {public}\n"),
+    )
+    .expect("written");
     let run = if yes { tool_fed } else { tool_refuses_fed };
     let verify: Arguments<'_> = &[&"-Y", &"verify", &"-n", &NAMESPACE, &"-I", &"somebody"];
-    run("ssh-keygen", &[verify, &[&"-f", &signers, &"-s", &signature]].concat(), &world.at("."), bytes);
+    run(
+        "ssh-keygen",
+        &[verify, &[&"-f", &signers, &"-s", &signature]].concat(),
+        &world.at("."),
+        bytes,
+    );
 }
 
 // ---- Approvals that count ----
@@ -181,11 +261,17 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
     for (options, kind) in [
         (["--no-armor"].as_slice(), ["ed25519"].as_slice()),
         (&["--armor"], &["ecdsa", "-b", "256"]),
-        (&["--armor", "--digest-algo", "SHA512"], &["ecdsa", "-b", "384"]),
+        (
+            &["--armor", "--digest-algo", "SHA512"],
+            &["ecdsa", "-b", "384"],
+        ),
         (&["--no-armor"], &["rsa", "-b", "3072"]),
     ] {
         let world = World::ready();
-        let (alice, bob) = (GpgUser::new(&world, "alice"), SshUser::of_kind(&world, "bob", kind));
+        let (alice, bob) = (
+            GpgUser::new(&world, "alice"),
+            SshUser::of_kind(&world, "bob", kind),
+        );
         let carol = SshUser::new(&world, "carol");
         let approvers = [
             approver("alice", &[&alice.certificate], &[]),
@@ -196,20 +282,39 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
         let (granted, build) = attested(&world);
         world.refuses(&granted, &build, "needs 2 approvals, and has none");
         let by_alice = alice.sign_with(&world, &granted.grant, options);
-        approve(&world, &granted, &by_alice).ok().says("alice approved grant").says(&alice.key);
+        approve(&world, &granted, &by_alice)
+            .ok()
+            .says("alice approved grant")
+            .says(&alice.key);
         world.refuses(&granted, &build, "needs 2 approvals, and has 1 (alice)");
         let by_bob = bob.sign(&world, &granted);
         let fingerprint = tool("ssh-keygen", &[&"-l", &"-f", &bob.key], &world.at(".")).stdout;
-        let fingerprint = fingerprint.split_whitespace().nth(1).expect("a fingerprint");
-        approve(&world, &granted, &by_bob).ok().says("bob approved grant").says(fingerprint);
+        let fingerprint = fingerprint
+            .split_whitespace()
+            .nth(1)
+            .expect("a fingerprint");
+        approve(&world, &granted, &by_bob)
+            .ok()
+            .says("bob approved grant")
+            .says(fingerprint);
         world.sign(&granted, &build).ok();
 
         // The log says who, and with which key; of the signatures it has the digests.
         let logged = world.logged("grant-approved");
-        let told: Vec<_> = logged.iter().map(|entry| (&entry["approver"], &entry["key"])).collect();
-        assert_eq!(told, [(&"alice".into(), &alice.key.clone().into()), (&"bob".into(), &fingerprint.into())]);
+        let told: Vec<_> = logged
+            .iter()
+            .map(|entry| (&entry["approver"], &entry["key"]))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (&"alice".into(), &alice.key.clone().into()),
+                (&"bob".into(), &fingerprint.into())
+            ]
+        );
 
-        // The release carries what they signed, and each tool says yes to it, and no to another grant.
+        // The release carries what they signed, and each tool says yes to it, and no to another
+        // grant.
         let release = world.release(&granted);
         world.verify(&release).ok();
         world.admit().ok();
@@ -217,7 +322,10 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
         assert_eq!(listing(&evidence), ["approvals", "grant.json", "m1"]);
         let approvals = evidence.join("approvals");
         assert_eq!(listing(&approvals), ["alice.sig", "bob.sshsig"]);
-        assert_eq!(fs::read(approvals.join("alice.sig")).expect("it"), fs::read(&by_alice).expect("it"));
+        assert_eq!(
+            fs::read(approvals.join("alice.sig")).expect("it"),
+            fs::read(&by_alice).expect("it")
+        );
         let bytes = fs::read(evidence.join("grant.json")).expect("the grant");
         let changed = [&bytes[..], b"\n"].concat();
         let other = world.at("other.json");
@@ -238,18 +346,32 @@ fn approvals_are_in_the_signed_list_of_a_release() {
         return;
     }
     let (world, alice, bob, granted, build) = alice_and_bob();
-    approve(&world, &granted, &alice.sign(&world, &granted)).with(&[&"--signature", &bob.sign(&world, &granted)]).ok();
+    approve(&world, &granted, &alice.sign(&world, &granted))
+        .with(&[&"--signature", &bob.sign(&world, &granted)])
+        .ok();
     world.sign(&granted, &build).ok();
     let release = world.release(&granted);
-    let list = tool("sha256sum", &[&"--check", &"--strict", &"SHA256SUMS"], &release).stdout;
-    assert!(list.contains("evidence/approvals/alice.sig: OK") && list.contains("evidence/approvals/bob.sshsig: OK"));
+    let list = tool(
+        "sha256sum",
+        &[&"--check", &"--strict", &"SHA256SUMS"],
+        &release,
+    )
+    .stdout;
+    assert!(
+        list.contains("evidence/approvals/alice.sig: OK")
+            && list.contains("evidence/approvals/bob.sshsig: OK")
+    );
     for name in ["alice.sig", "bob.sshsig"] {
         let path = release.join("evidence/approvals").join(name);
         let right = fs::read(&path).expect("an approval");
         fs::write(&path, [&right[..], b"\n"].concat()).expect("changed");
-        world.verify(&release).refused(&format!("`evidence/approvals/{name}` has SHA-256"));
+        world
+            .verify(&release)
+            .refused(&format!("`evidence/approvals/{name}` has SHA-256"));
         fs::remove_file(&path).expect("removed");
-        world.verify(&release).refused(&format!("`evidence/approvals/{name}` is missing"));
+        world
+            .verify(&release)
+            .refused(&format!("`evidence/approvals/{name}` is missing"));
         fs::write(&path, right).expect("as it was");
     }
     world.verify(&release).ok();
@@ -265,27 +387,53 @@ fn countersign_approve_does_what_gpg_and_ssh_keygen_do() {
     let home = ("GNUPGHOME", alice.keyring.home());
     let by_alice = world.at("alice.sig");
     let gpg = |key: &str| {
-        let run = world.countersign(&[&"approve", &granted.grant, &"--gpg-key", &key, &"--yes", &"-o", &by_alice]);
+        let run = world.countersign(&[
+            &"approve",
+            &granted.grant,
+            &"--gpg-key",
+            &key,
+            &"--yes",
+            &"-o",
+            &by_alice,
+        ]);
         run.env(home.0, home.1)
     };
     gpg("nobody@example.org").trouble("gpg");
     assert!(!by_alice.exists());
-    gpg(&alice.key).ok().says("countersign approve").says("--signature");
-    tool("gpgv", &[&"--keyring", &alice.certificate, &by_alice, &granted.grant], &world.at("."));
+    gpg(&alice.key)
+        .ok()
+        .says("countersign approve")
+        .says("--signature");
+    tool(
+        "gpgv",
+        &[&"--keyring", &alice.certificate, &by_alice, &granted.grant],
+        &world.at("."),
+    );
 
     let ssh = || world.countersign(&[&"approve", &granted.grant, &"--ssh-key", &bob.key, &"--yes"]);
     ssh().ok();
     let by_bob = PathBuf::from(format!("{}.sig", granted.grant.display()));
     let made = fs::read(&by_bob).expect("the signature");
-    ssh_keygen_says(true, &world, &bob.public(), &by_bob, &fs::read(&granted.grant).expect("the grant"));
+    ssh_keygen_says(
+        true,
+        &world,
+        &bob.public(),
+        &by_bob,
+        &fs::read(&granted.grant).expect("the grant"),
+    );
     ssh().usage("exists already");
     assert_eq!(fs::read(&by_bob).expect("still there"), made);
     fs::remove_file(&by_bob).expect("removed");
     // Ed25519 makes the same signature again.
-    assert_eq!(fs::read(bob.sign(&world, &granted)).expect("ssh-keygen's"), made);
+    assert_eq!(
+        fs::read(bob.sign(&world, &granted)).expect("ssh-keygen's"),
+        made
+    );
     fs::write(&by_bob, made).expect("as it was");
 
-    approve(&world, &granted, &by_alice).with(&[&"--signature", &by_bob]).ok();
+    approve(&world, &granted, &by_alice)
+        .with(&[&"--signature", &by_bob])
+        .ok();
     world.sign(&granted, &build).ok();
 }
 
@@ -299,12 +447,19 @@ fn countersign_approve_signs_grants_alone() {
     let (bob, granted) = (SshUser::new(&world, "bob"), world.grant());
     let text = fs::read_to_string(&granted.grant).expect("the grant");
     let other = world.at("other.json");
-    for other_text in [text.replacen("\"quorum\": 1,", "\"quorum\": 1, \"quorum\": 1,", 1), "transfer all".to_owned()] {
+    for other_text in [
+        text.replacen("\"quorum\": 1,", "\"quorum\": 1, \"quorum\": 1,", 1),
+        "transfer all".to_owned(),
+    ] {
         fs::write(&other, other_text).expect("written");
-        world.countersign(&[&"approve", &other, &"--ssh-key", &bob.key, &"--yes"]).refused("is not a grant");
+        world
+            .countersign(&[&"approve", &other, &"--ssh-key", &bob.key, &"--yes"])
+            .refused("is not a grant");
     }
     let id = granted.id.strip_prefix("sha256:").expect("an id");
-    world.countersign(&[&"approve", &id, &"--ssh-key", &bob.key, &"--yes"]).usage("give its path");
+    world
+        .countersign(&[&"approve", &id, &"--ssh-key", &bob.key, &"--yes"])
+        .usage("give its path");
     assert!(!world.at("other.json.sig").exists());
 }
 
@@ -319,7 +474,12 @@ fn typed(world: &World, granted: &Granted, key: &Path, out: &Path, input: &str) 
         quoted(key),
         quoted(out)
     );
-    tool_fed("script", &[&"-q", &"-c", &command, &"/dev/null"], &world.at("."), input.as_bytes())
+    tool_fed(
+        "script",
+        &[&"-q", &"-c", &command, &"/dev/null"],
+        &world.at("."),
+        input.as_bytes(),
+    )
 }
 
 #[test]
@@ -331,24 +491,53 @@ fn approver_is_asked_for_the_version_at_the_terminal() {
     let out = world.at("bob.sig");
     for other in ["1.2.4\n", "\n", "yes\n", "1.2.3.\n", ""] {
         let said = typed(&world, &granted, &bob.key, &out, other);
-        assert!(said.stdout.contains("To approve foo 1.2.3, type its version: "), "{other:?}: {said:?}");
-        assert!(said.stdout.contains("exit 1") && !out.exists(), "{other:?}: {said:?}");
+        assert!(
+            said.stdout
+                .contains("To approve foo 1.2.3, type its version: "),
+            "{other:?}: {said:?}"
+        );
+        assert!(
+            said.stdout.contains("exit 1") && !out.exists(),
+            "{other:?}: {said:?}"
+        );
     }
     let said = typed(&world, &granted, &bob.key, &out, "1.2.3\n");
     // What is approved was shown before.
     let (shown, _) = said.stdout.split_once("To approve").expect("the question");
-    for term in [granted.id.as_str(), "project    foo", "version    1.2.3", "builders   m1", "until"] {
+    for term in [
+        granted.id.as_str(),
+        "project    foo",
+        "version    1.2.3",
+        "builders   m1",
+        "until",
+    ] {
         assert!(shown.contains(term), "not shown: {term}, but\n{shown}");
     }
     assert!(said.stdout.contains("exit 0"), "{said:?}");
-    approve(&world, &granted, &out).with(&[&"--signature", &alice.sign(&world, &granted)]).ok();
+    approve(&world, &granted, &out)
+        .with(&[&"--signature", &alice.sign(&world, &granted)])
+        .ok();
     world.sign(&granted, &build).ok();
 
     // Nobody is there to ask.
     let program = env!("CARGO_BIN_EXE_countersign");
-    let nobody: Arguments<'_> = &[&"--wait", &program, &"approve", &granted.grant, &"--ssh-key", &bob.key];
-    let said = tool_refuses("setsid", &[nobody, &[&"-o", &world.at("nobody.sig")]].concat(), &world.at("."));
-    assert!(said.code == 2 && said.stderr.contains("there is no terminal to ask at"), "{said:?}");
+    let nobody: Arguments<'_> = &[
+        &"--wait",
+        &program,
+        &"approve",
+        &granted.grant,
+        &"--ssh-key",
+        &bob.key,
+    ];
+    let said = tool_refuses(
+        "setsid",
+        &[nobody, &[&"-o", &world.at("nobody.sig")]].concat(),
+        &world.at("."),
+    );
+    assert!(
+        said.code == 2 && said.stderr.contains("there is no terminal to ask at"),
+        "{said:?}"
+    );
     assert!(!world.at("nobody.sig").exists());
 }
 
@@ -394,7 +583,10 @@ mod fido {
                 openssl pkey -in p256.pem -pubout -outform DER -out p256.der";
             tool("bash", &[&"-ec", &lines], &world.at("."));
             let der = fs::read(world.at("p256.der")).expect("the public half");
-            Self::P256 { secret: world.at("p256.pem"), point: der[der.len() - 65..].to_vec() }
+            Self::P256 {
+                secret: world.at("p256.pem"),
+                point: der[der.len() - 65..].to_vec(),
+            }
         }
 
         pub(super) fn algorithm(&self) -> &'static str {
@@ -409,7 +601,12 @@ mod fido {
                 Self::Ed25519(key) => string(key.verifying_key().as_bytes()),
                 Self::P256 { point, .. } => [string(b"nistp256"), string(point)].concat(),
             };
-            [string(self.algorithm().as_bytes()), numbers, string(APPLICATION)].concat()
+            [
+                string(self.algorithm().as_bytes()),
+                numbers,
+                string(APPLICATION),
+            ]
+            .concat()
         }
 
         /// The line of its `.pub` file.
@@ -418,7 +615,13 @@ mod fido {
         }
 
         /// A signature over a grant, with these flags, which says that it is of this algorithm.
-        pub(super) fn sign(&self, world: &World, granted: &Granted, flags: u8, algorithm: &str) -> PathBuf {
+        pub(super) fn sign(
+            &self,
+            world: &World,
+            granted: &Granted,
+            flags: u8,
+            algorithm: &str,
+        ) -> PathBuf {
             let grant = fs::read(&granted.grant).expect("the grant");
             let head = [string(NAMESPACE.as_bytes()), string(b""), string(b"sha512")].concat();
             let signed = [b"SSHSIG", &head[..], &string(&Sha512::digest(grant))].concat();
@@ -428,7 +631,15 @@ mod fido {
                 Self::Ed25519(key) => key.sign(&asserted).to_bytes().to_vec(),
                 Self::P256 { secret, .. } => {
                     fs::write(world.at("asserted"), asserted).expect("written");
-                    let sign: Arguments<'_> = &[&"dgst", &"-sha256", &"-sign", secret, &"-out", &"der", &"asserted"];
+                    let sign: Arguments<'_> = &[
+                        &"dgst",
+                        &"-sha256",
+                        &"-sign",
+                        secret,
+                        &"-out",
+                        &"der",
+                        &"asserted",
+                    ];
                     tool("openssl", sign, &world.at("."));
                     let der = fs::read(world.at("der")).expect("the signature");
                     // SEQUENCE of two INTEGERs, each written as SSH writes one.
@@ -440,10 +651,20 @@ mod fido {
             // What is no algorithm of a FIDO key has no trailer of its own.
             let signature = match algorithm.starts_with("sk-") {
                 true => [string(algorithm.as_bytes()), string(&signature), trailer].concat(),
-                false => [string(algorithm.as_bytes()), string(&[signature, trailer].concat())].concat(),
+                false => [
+                    string(algorithm.as_bytes()),
+                    string(&[signature, trailer].concat()),
+                ]
+                .concat(),
             };
-            let blob =
-                [b"SSHSIG", &1_u32.to_be_bytes()[..], &string(&self.blob()), &head, &string(&signature)].concat();
+            let blob = [
+                b"SSHSIG",
+                &1_u32.to_be_bytes()[..],
+                &string(&self.blob()),
+                &head,
+                &string(&signature),
+            ]
+            .concat();
             let path = world.new_folder("signature").join("fido.sig");
             fs::write(&path, armoured(&blob)).expect("written");
             path
@@ -452,8 +673,14 @@ mod fido {
 
     fn armoured(blob: &[u8]) -> String {
         let text = STANDARD.encode(blob).into_bytes();
-        let lines: Vec<_> = text.chunks(70).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-        format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n", lines.join("\n"))
+        let lines: Vec<_> = text
+            .chunks(70)
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect();
+        format!(
+            "-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n",
+            lines.join("\n")
+        )
     }
 
     /// The signature with other flags, which stand before the counter, at its end.
@@ -472,7 +699,10 @@ fn fido_keys_approve_when_they_were_touched() {
     if !equipped() || !have(&["openssl", "bash"]) {
         return;
     }
-    for key in [|_: &World| fido::FidoKey::ed25519(), |world: &World| fido::FidoKey::p256(world)] {
+    for key in [
+        |_: &World| fido::FidoKey::ed25519(),
+        |world: &World| fido::FidoKey::p256(world),
+    ] {
         let world = World::ready();
         let key = key(&world);
         wants(&world, 1, &[approver("alice", &[], &[&key.public()])]);
@@ -483,15 +713,27 @@ fn fido_keys_approve_when_they_were_touched() {
         // Not touched: the user is verified at most, and a PIN can be replayed by whoever listens.
         for flags in [0, 4] {
             let untouched = sign(flags, key.algorithm());
-            not_recorded(&world, &granted, &untouched, "was made by a FIDO key that nobody touched");
+            not_recorded(
+                &world,
+                &granted,
+                &untouched,
+                "was made by a FIDO key that nobody touched",
+            );
         }
-        // What it calls itself nobody signed: as a signature of another algorithm, which has no flags, it is nobody's.
+        // What it calls itself nobody signed: as a signature of another algorithm, which has no
+        // flags, it is nobody's.
         for flags in [0, fido::TOUCHED] {
             for (other, reason) in [
                 ("rsa-sha2-512", "but says that it is of kind `rsa-sha2-512`"),
                 ("rsa-sha2-256", "but says that it is of kind `rsa-sha2-256`"),
-                ("ssh-ed25519", "is not a signature as `ssh-keygen -Y sign` writes it"),
-                ("ecdsa-sha2-nistp256", "is not a signature as `ssh-keygen -Y sign` writes it"),
+                (
+                    "ssh-ed25519",
+                    "is not a signature as `ssh-keygen -Y sign` writes it",
+                ),
+                (
+                    "ecdsa-sha2-nistp256",
+                    "is not a signature as `ssh-keygen -Y sign` writes it",
+                ),
                 ("x@example.org", ""),
             ] {
                 let relabelled = sign(flags, other);
@@ -506,13 +748,16 @@ fn fido_keys_approve_when_they_were_touched() {
             ssh_keygen_says(true, &world, &key.public(), &touched, &grant);
             // The flags are signed: they cannot be set afterwards.
             let forged = world.at("forged.sig");
-            fs::write(&forged, fido::with_flags(&sign(0, key.algorithm()), flags)).expect("written");
+            fs::write(&forged, fido::with_flags(&sign(0, key.algorithm()), flags))
+                .expect("written");
             ssh_keygen_says(false, &world, &key.public(), &forged, &grant);
             not_recorded(&world, &granted, &forged, "does not fit these bytes");
         }
         approve(&world, &granted, &sign(fido::TOUCHED, key.algorithm())).ok();
         world.sign(&granted, &build).ok();
-        let carried = world.release(&granted).join("evidence/approvals/alice.sshsig");
+        let carried = world
+            .release(&granted)
+            .join("evidence/approvals/alice.sshsig");
         ssh_keygen_says(true, &world, &key.public(), &carried, &grant);
         world.verify(&world.release(&granted)).ok();
     }
@@ -540,11 +785,18 @@ fn same_person_twice() {
         return;
     }
     let world = World::ready();
-    let (alice, second) = (GpgUser::new(&world, "alice"), GpgUser::new(&world, "alice-too"));
+    let (alice, second) = (
+        GpgUser::new(&world, "alice"),
+        GpgUser::new(&world, "alice-too"),
+    );
     let (ssh, bob) = (SshUser::new(&world, "alice"), SshUser::new(&world, "bob"));
     let subkey = alice.keyring.add_subkey(&alice.key, "1y");
     alice.publish();
-    let alices = approver("alice", &[&alice.certificate, &second.certificate], &[&ssh.public()]);
+    let alices = approver(
+        "alice",
+        &[&alice.certificate, &second.certificate],
+        &[&ssh.public()],
+    );
     wants(&world, 2, &[alices, approver("bob", &[], &[&bob.public()])]);
     let by = |key: &str, granted: &Granted| {
         let key = format!("{key}!");
@@ -559,9 +811,17 @@ fn same_person_twice() {
     ];
     for (number, one) in first.iter().enumerate() {
         let (granted, build) = attested(&world);
-        approve(&world, &granted, &one(&granted)).ok().says("alice approved");
+        approve(&world, &granted, &one(&granted))
+            .ok()
+            .says("alice approved");
         for other in first {
-            not_recorded(&world, &granted, &other(&granted), "alice has approved grant").says("already");
+            not_recorded(
+                &world,
+                &granted,
+                &other(&granted),
+                "alice has approved grant",
+            )
+            .says("already");
         }
         world.refuses(&granted, &build, "needs 2 approvals, and has 1 (alice)");
         if number == 0 {
@@ -579,10 +839,22 @@ fn approval_for_another_grant() {
     }
     let (world, alice, bob, granted, build) = alice_and_bob();
     let other = world.grant();
-    not_recorded(&world, &granted, &alice.sign(&world, &other), "does not fit the bytes of `the grant`");
-    not_recorded(&world, &granted, &bob.sign(&world, &other), "does not fit these bytes");
+    not_recorded(
+        &world,
+        &granted,
+        &alice.sign(&world, &other),
+        "does not fit the bytes of `the grant`",
+    );
+    not_recorded(
+        &world,
+        &granted,
+        &bob.sign(&world, &other),
+        "does not fit these bytes",
+    );
     // Recorded for the one that it is for, it does nothing for this one.
-    approve(&world, &other, &alice.sign(&world, &other)).with(&[&"--signature", &bob.sign(&world, &other)]).ok();
+    approve(&world, &other, &alice.sign(&world, &other))
+        .with(&[&"--signature", &bob.sign(&world, &other)])
+        .ok();
     world.refuses(&granted, &build, "needs 2 approvals, and has none");
     // Nor when it is put in its place by hand.
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
@@ -619,8 +891,20 @@ fn approval_by_a_stranger() {
     }
     let (world, _alice, _bob, granted, build) = alice_and_bob();
     let (mallory, eve) = (GpgUser::new(&world, "mallory"), SshUser::new(&world, "eve"));
-    not_recorded(&world, &granted, &mallory.sign(&world, &granted), "which is no approver's").says(&mallory.key);
-    not_recorded(&world, &granted, &eve.sign(&world, &granted), "which is no approver's").says("SHA256:");
+    not_recorded(
+        &world,
+        &granted,
+        &mallory.sign(&world, &granted),
+        "which is no approver's",
+    )
+    .says(&mallory.key);
+    not_recorded(
+        &world,
+        &granted,
+        &eve.sign(&world, &granted),
+        "which is no approver's",
+    )
+    .says("SHA256:");
     // Neither the builder's key nor the release key is an approver.
     let by_builder = world.at("builder.sig");
     let another = world.grant();
@@ -633,7 +917,8 @@ fn approval_by_a_stranger() {
     world.refuses(&granted, &build, "needs 2 approvals, and has none");
 }
 
-/// A key that expired speaks for nobody: neither in an approval that comes late, nor in one that was recorded in time.
+/// A key that expired speaks for nobody: neither in an approval that comes late, nor in one that
+/// was recorded in time.
 #[test]
 fn approval_by_an_expired_key() {
     if !equipped() || !can_travel() {
@@ -641,21 +926,45 @@ fn approval_by_an_expired_key() {
     }
     let world = World::ready();
     // They end in an hour, and the grant in six.
-    let (alice, dave) = (GpgUser::until(&world, "alice", "seconds=3600"), GpgUser::new(&world, "dave"));
+    let (alice, dave) = (
+        GpgUser::until(&world, "alice", "seconds=3600"),
+        GpgUser::new(&world, "dave"),
+    );
     let subkey = dave.keyring.add_subkey(&dave.key, "seconds=3600");
     dave.publish();
-    let people = [approver("alice", &[&alice.certificate], &[]), approver("dave", &[&dave.certificate], &[])];
+    let people = [
+        approver("alice", &[&alice.certificate], &[]),
+        approver("dave", &[&dave.certificate], &[]),
+    ];
     wants(&world, 2, &people);
     let (granted, build) = attested(&world);
     let by_alice = alice.sign(&world, &granted);
-    let by_subkey = dave.sign_with(&world, &granted.grant, &["--local-user", &format!("{subkey}!")]);
-    not_recorded_at(&world, &granted, &by_alice, "+2h", "does not count: certificate").says("expired at");
+    let by_subkey = dave.sign_with(
+        &world,
+        &granted.grant,
+        &["--local-user", &format!("{subkey}!")],
+    );
+    not_recorded_at(
+        &world,
+        &granted,
+        &by_alice,
+        "+2h",
+        "does not count: certificate",
+    )
+    .says("expired at");
     not_recorded_at(&world, &granted, &by_subkey, "+2h", "does not count: key").says("expired at");
 
-    approve(&world, &granted, &by_alice).with(&[&"--signature", &by_subkey]).ok();
-    let said =
-        world.refuses_at(&granted, &build, "+2h", "needs 2 approvals, and has none; that of alice does not count");
-    said.says("that of dave does not count: key").says("expired at");
+    approve(&world, &granted, &by_alice)
+        .with(&[&"--signature", &by_subkey])
+        .ok();
+    let said = world.refuses_at(
+        &granted,
+        &build,
+        "+2h",
+        "needs 2 approvals, and has none; that of alice does not count",
+    );
+    said.says("that of dave does not count: key")
+        .says("expired at");
     world.sign(&granted, &build).ok();
 }
 
@@ -666,7 +975,10 @@ fn approval_by_a_revoked_key() {
     }
     let (world, alice, bob, granted, build) = alice_and_bob();
     approve(&world, &granted, &bob.sign(&world, &granted)).ok();
-    let (before, signature) = (fs::read(&alice.certificate).expect("it"), alice.sign(&world, &granted));
+    let (before, signature) = (
+        fs::read(&alice.certificate).expect("it"),
+        alice.sign(&world, &granted),
+    );
     alice.keyring.revoke(&alice.key);
     alice.publish();
     not_recorded(&world, &granted, &signature, "was revoked");
@@ -675,7 +987,13 @@ fn approval_by_a_revoked_key() {
     fs::write(&alice.certificate, before).expect("as it was");
     approve(&world, &granted, &signature).ok();
     alice.publish();
-    world.refuses(&granted, &build, "needs 2 approvals, and has 1 (bob); that of alice").says("was revoked");
+    world
+        .refuses(
+            &granted,
+            &build,
+            "needs 2 approvals, and has 1 (bob); that of alice",
+        )
+        .says("was revoked");
 }
 
 /// Somebody leaves, or their key is taken out of the configuration, after they approved.
@@ -685,16 +1003,39 @@ fn approver_removed_after_the_approval() {
         return;
     }
     let (world, alice, bob, granted, build) = alice_and_bob();
-    approve(&world, &granted, &alice.sign(&world, &granted)).with(&[&"--signature", &bob.sign(&world, &granted)]).ok();
+    approve(&world, &granted, &alice.sign(&world, &granted))
+        .with(&[&"--signature", &bob.sign(&world, &granted)])
+        .ok();
     let alices = approver("alice", &[&alice.certificate], &[]);
-    let (carol, new) = (SshUser::new(&world, "carol"), SshUser::new(&world, "bob-new"));
-    wants(&world, 2, &[alices.clone(), approver("carol", &[], &[&carol.public()])]);
-    world.refuses(&granted, &build, "has 1 (alice); that of bob is by key").says("which is no approver's");
+    let (carol, new) = (
+        SshUser::new(&world, "carol"),
+        SshUser::new(&world, "bob-new"),
+    );
+    wants(
+        &world,
+        2,
+        &[alices.clone(), approver("carol", &[], &[&carol.public()])],
+    );
+    world
+        .refuses(&granted, &build, "has 1 (alice); that of bob is by key")
+        .says("which is no approver's");
     // His key is another's now.
-    wants(&world, 2, &[alices.clone(), approver("carol", &[], &[&bob.public()])]);
-    world.refuses(&granted, &build, "has 1 (alice); that of bob is by a key that is now that of carol");
+    wants(
+        &world,
+        2,
+        &[alices.clone(), approver("carol", &[], &[&bob.public()])],
+    );
+    world.refuses(
+        &granted,
+        &build,
+        "has 1 (alice); that of bob is by a key that is now that of carol",
+    );
     // He has another key now.
-    wants(&world, 2, &[alices.clone(), approver("bob", &[], &[&new.public()])]);
+    wants(
+        &world,
+        2,
+        &[alices.clone(), approver("bob", &[], &[&new.public()])],
+    );
     world.refuses(&granted, &build, "has 1 (alice); that of bob is by key");
     wants(&world, 2, &[alices, approver("bob", &[], &[&bob.public()])]);
     world.sign(&granted, &build).ok();
@@ -707,17 +1048,29 @@ fn approval_altered_or_removed_in_the_home() {
     }
     let (world, alice, bob, granted, build) = alice_and_bob();
     let armoured = alice.sign_with(&world, &granted.grant, &["--armor"]);
-    approve(&world, &granted, &armoured).with(&[&"--signature", &bob.sign(&world, &granted)]).ok();
+    approve(&world, &granted, &armoured)
+        .with(&[&"--signature", &bob.sign(&world, &granted)])
+        .ok();
     assert_eq!(kept(&world, &granted), ["alice.sig", "bob.sshsig"]);
     for name in ["alice.sig", "bob.sshsig"] {
         let path = approvals_of(&world, &granted).join(name);
         let right = fs::read(&path).expect("an approval");
         // One that would hold as well is not the one that was recorded either.
-        let again = alice.sign_with(&world, &granted.grant, &["--armor", "--digest-algo", "SHA512"]);
-        for changed in [[&right[..], b"\n"].concat(), Vec::new(), fs::read(again).expect("a signature")] {
+        let again = alice.sign_with(
+            &world,
+            &granted.grant,
+            &["--armor", "--digest-algo", "SHA512"],
+        );
+        for changed in [
+            [&right[..], b"\n"].concat(),
+            Vec::new(),
+            fs::read(again).expect("a signature"),
+        ] {
             write_private(&path, &changed);
             let reason = format!("approval `{name}` of grant");
-            world.refuses(&granted, &build, &reason).says("is missing, or not as it was recorded");
+            world
+                .refuses(&granted, &build, &reason)
+                .says("is missing, or not as it was recorded");
         }
         fs::remove_file(&path).expect("removed");
         world.refuses(&granted, &build, &format!("approval `{name}` of grant"));
@@ -733,21 +1086,40 @@ fn approval_after_the_grant_is_over() {
     }
     let world = World::ready();
     let (alice, bob) = (GpgUser::new(&world, "alice"), SshUser::new(&world, "bob"));
-    wants(&world, 1, &[approver("alice", &[&alice.certificate], &[]), approver("bob", &[], &[&bob.public()])]);
+    wants(
+        &world,
+        1,
+        &[
+            approver("alice", &[&alice.certificate], &[]),
+            approver("bob", &[], &[&bob.public()]),
+        ],
+    );
     let (granted, build) = attested(&world);
     let late = bob.sign(&world, &granted);
-    not_recorded_at(&world, &granted, &late, "+7h", "expired at").says("an approval changes nothing any more");
+    not_recorded_at(&world, &granted, &late, "+7h", "expired at")
+        .says("an approval changes nothing any more");
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
     world.sign(&granted, &build).ok();
-    not_recorded(&world, &granted, &late, "was closed by a build: an approval changes nothing any more");
+    not_recorded(
+        &world,
+        &granted,
+        &late,
+        "was closed by a build: an approval changes nothing any more",
+    );
 
     let revoked = world.grant();
     world.host(&[&"grants", &"revoke", &revoked.grant]).ok();
-    not_recorded(&world, &revoked, &bob.sign(&world, &revoked), "was revoked: an approval changes nothing any more");
+    not_recorded(
+        &world,
+        &revoked,
+        &bob.sign(&world, &revoked),
+        "was revoked: an approval changes nothing any more",
+    );
 
     let other = World::ready();
     let foreign = other.grant();
-    approve(&world, &foreign, &bob.sign(&world, &foreign)).refused("was not issued by this signing host");
+    approve(&world, &foreign, &bob.sign(&world, &foreign))
+        .refused("was not issued by this signing host");
 }
 
 /// The configuration cannot be used, and with it nothing on this host.
@@ -755,7 +1127,10 @@ fn approval_after_the_grant_is_over() {
 fn unusable(world: &World, granted: &Granted, build: &Build, reason: &str) {
     let uses = world.token_count();
     world.sign(granted, build).stops(2, reason);
-    world.sign(granted, build).with(&[&"--dry-run"]).stops(2, reason);
+    world
+        .sign(granted, build)
+        .with(&[&"--dry-run"])
+        .stops(2, reason);
     assert!(world.token_count() == uses && !world.release(granted).exists());
 }
 
@@ -768,22 +1143,60 @@ fn two_approvers_with_one_key() {
     let (alice, bob) = (GpgUser::new(&world, "alice"), SshUser::new(&world, "bob"));
     let (granted, build) = attested(&world);
     let certificate = world.at("again.asc");
-    alice.keyring.run(&[&"--armor", &"--output", &certificate, &"--export", &alice.key]);
+    alice.keyring.run(&[
+        &"--armor",
+        &"--output",
+        &certificate,
+        &"--export",
+        &alice.key,
+    ]);
     let renamed = bob.public().replace(" bob", " carol@laptop");
     assert_ne!(renamed, bob.public());
     for people in [
-        [approver("alice", &[], &[&bob.public()]), approver("bob", &[], &[&renamed])],
-        [approver("alice", &[&alice.certificate], &[]), approver("bob", &[&certificate], &[&bob.public()])],
-        [approver("alice", &[&alice.certificate], &[]), approver("ALICE", &[], &[&bob.public()])],
+        [
+            approver("alice", &[], &[&bob.public()]),
+            approver("bob", &[], &[&renamed]),
+        ],
+        [
+            approver("alice", &[&alice.certificate], &[]),
+            approver("bob", &[&certificate], &[&bob.public()]),
+        ],
+        [
+            approver("alice", &[&alice.certificate], &[]),
+            approver("ALICE", &[], &[&bob.public()]),
+        ],
     ] {
         wants(&world, 2, &people);
-        approve(&world, &granted, &alice.sign(&world, &granted)).stops(2, "twice, or gives the same key to another");
-        unusable(&world, &granted, &build, "twice, or gives the same key to another");
+        approve(&world, &granted, &alice.sign(&world, &granted))
+            .stops(2, "twice, or gives the same key to another");
+        unusable(
+            &world,
+            &granted,
+            &build,
+            "twice, or gives the same key to another",
+        );
     }
-    wants(&world, 3, &[approver("alice", &[&alice.certificate], &[]), approver("bob", &[], &[&bob.public()])]);
-    unusable(&world, &granted, &build, "asks for 3 approvals, but names 2 approvers");
+    wants(
+        &world,
+        3,
+        &[
+            approver("alice", &[&alice.certificate], &[]),
+            approver("bob", &[], &[&bob.public()]),
+        ],
+    );
+    unusable(
+        &world,
+        &granted,
+        &build,
+        "asks for 3 approvals, but names 2 approvers",
+    );
     wants(&world, 1, &[approver("alice", &[], &[])]);
-    unusable(&world, &granted, &build, "names approver `alice` without a key");
+    unusable(
+        &world,
+        &granted,
+        &build,
+        "names approver `alice` without a key",
+    );
 }
 
 /// What is no detached signature over the grant, in one form, approves nothing.
@@ -796,12 +1209,21 @@ fn approval_in_another_form() {
     let (by_alice, by_bob) = (alice.sign(&world, &granted), bob.sign(&world, &granted));
     let [openpgp, ssh] = [&by_alice, &by_bob].map(|path| fs::read(path).expect("a signature"));
     let text = alice.sign_with(&world, &granted.grant, &["--textmode"]);
-    not_recorded(&world, &granted, &text, "a signature over a binary document is expected");
+    not_recorded(
+        &world,
+        &granted,
+        &text,
+        "a signature over a binary document is expected",
+    );
     let clear = world.at("clear.asc");
-    alice.keyring.run(&[&"--output", &clear, &"--clearsign", &granted.grant]);
+    alice
+        .keyring
+        .run(&[&"--output", &clear, &"--clearsign", &granted.grant]);
     not_recorded(&world, &granted, &clear, "");
     let whole = world.at("whole.gpg");
-    alice.keyring.run(&[&"--output", &whole, &"--sign", &granted.grant]);
+    alice
+        .keyring
+        .run(&[&"--output", &whole, &"--sign", &granted.grant]);
     not_recorded(&world, &granted, &whole, "");
     let file = world.at("other.sig");
     let armour = String::from_utf8(ssh.clone()).expect("armour");
@@ -823,11 +1245,14 @@ fn approval_in_another_form() {
         not_recorded(&world, &granted, &file, "");
     }
     world.refuses(&granted, &build, "needs 2 approvals, and has none");
-    approve(&world, &granted, &by_alice).with(&[&"--signature", &by_bob]).ok();
+    approve(&world, &granted, &by_alice)
+        .with(&[&"--signature", &by_bob])
+        .ok();
     world.sign(&granted, &build).ok();
 }
 
-/// Keys that are too weak, or of a kind that is not taken, are refused when the configuration is read.
+/// Keys that are too weak, or of a kind that is not taken, are refused when the configuration is
+/// read.
 #[test]
 fn approver_with_a_key_that_is_not_taken() {
     if !equipped() {
@@ -836,8 +1261,14 @@ fn approver_with_a_key_that_is_not_taken() {
     let world = World::ready();
     let (granted, build) = attested(&world);
     for (kind, reason) in [
-        (["rsa", "-b", "1024"].as_slice(), "is an SSH key of kind `ssh-rsa`"),
-        (&["ecdsa", "-b", "521"], "is an SSH key of kind `ecdsa-sha2-nistp521`"),
+        (
+            ["rsa", "-b", "1024"].as_slice(),
+            "is an SSH key of kind `ssh-rsa`",
+        ),
+        (
+            &["ecdsa", "-b", "521"],
+            "is an SSH key of kind `ecdsa-sha2-nistp521`",
+        ),
     ] {
         let user = SshUser::of_kind(&world, kind[2], kind);
         wants(&world, 1, &[approver("alice", &[], &[&user.public()])]);
@@ -845,7 +1276,11 @@ fn approver_with_a_key_that_is_not_taken() {
     }
     wants(&world, 1, &[approver("alice", &[], &["ssh-ed25519 AAAA"])]);
     unusable(&world, &granted, &build, "is not an SSH public key");
-    wants(&world, 1, &[approver("alice", &[&world.at("nowhere.asc")], &[])]);
+    wants(
+        &world,
+        1,
+        &[approver("alice", &[&world.at("nowhere.asc")], &[])],
+    );
     unusable(&world, &granted, &build, "nowhere.asc");
 }
 
@@ -856,14 +1291,19 @@ fn approver_whose_certificate_others_may_write() {
         return;
     }
     let (world, alice, bob, granted, build) = alice_and_bob();
-    let mode = |mode| fs::set_permissions(&alice.certificate, fs::Permissions::from_mode(mode)).expect("its mode");
+    let mode = |mode| {
+        fs::set_permissions(&alice.certificate, fs::Permissions::from_mode(mode)).expect("its mode")
+    };
     for open in [0o664, 0o646] {
         mode(open);
         unusable(&world, &granted, &build, &format!("has mode 0{open:o}"));
-        approve(&world, &granted, &alice.sign(&world, &granted)).stops(2, &format!("has mode 0{open:o}"));
+        approve(&world, &granted, &alice.sign(&world, &granted))
+            .stops(2, &format!("has mode 0{open:o}"));
     }
     mode(0o644);
-    approve(&world, &granted, &alice.sign(&world, &granted)).with(&[&"--signature", &bob.sign(&world, &granted)]).ok();
+    approve(&world, &granted, &alice.sign(&world, &granted))
+        .with(&[&"--signature", &bob.sign(&world, &granted)])
+        .ok();
     world.sign(&granted, &build).ok();
 }
 
@@ -874,7 +1314,9 @@ fn approval_that_is_larger_than_a_release_carries() {
     let granted = world.grant();
     fs::write(world.at("large.sig"), vec![b' '; (64 << 10) + 1]).expect("written");
     let large = world.at("large.sig");
-    world.host(&[&"approve", &granted.grant, &"--signature", &large]).usage("is larger than 65536 bytes");
+    world
+        .host(&[&"approve", &granted.grant, &"--signature", &large])
+        .usage("is larger than 65536 bytes");
     assert!(world.logged("grant-approved").is_empty());
 }
 
@@ -889,7 +1331,12 @@ fn embargo_counts_from_the_grant_where_nobody_must_approve() {
     configure(&world, "embargo = \"1h\"\n");
     let (granted, build) = attested(&world);
     world.refuses(&granted, &build, "nothing is signed under it before");
-    world.refuses_at(&granted, &build, "+59m", "nothing is signed under it before");
+    world.refuses_at(
+        &granted,
+        &build,
+        "+59m",
+        "nothing is signed under it before",
+    );
     world.sign(&granted, &build).at("+2h").ok();
 }
 
@@ -907,12 +1354,29 @@ fn embargo_counts_from_the_last_approval_that_was_needed() {
         approver("bob", &[], &[&bob.public()]),
         approver("carol", &[], &[&carol.public()]),
     ];
-    configure(&world, &format!("approvals = 2\nembargo = \"1h\"\n{}", people.concat()));
+    configure(
+        &world,
+        &format!("approvals = 2\nembargo = \"1h\"\n{}", people.concat()),
+    );
     let (granted, build) = attested(&world);
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
-    world.refuses_at(&granted, &build, "+2h", "needs 2 approvals, and has 1 (alice)");
-    approve(&world, &granted, &bob.sign(&world, &granted)).at("+2h").ok();
-    world.refuses_at(&granted, &build, "+150m", "nothing is signed under it before");
-    approve(&world, &granted, &carol.sign(&world, &granted)).at("+170m").ok();
+    world.refuses_at(
+        &granted,
+        &build,
+        "+2h",
+        "needs 2 approvals, and has 1 (alice)",
+    );
+    approve(&world, &granted, &bob.sign(&world, &granted))
+        .at("+2h")
+        .ok();
+    world.refuses_at(
+        &granted,
+        &build,
+        "+150m",
+        "nothing is signed under it before",
+    );
+    approve(&world, &granted, &carol.sign(&world, &granted))
+        .at("+170m")
+        .ok();
     world.sign(&granted, &build).at("+190m").ok();
 }

@@ -1,8 +1,9 @@
-//! A signing run that nothing can tear: what fails, dies or comes twice at any moment leaves nothing that the next `sign`
-//! does not finish, with the same bytes.
+//! A signing run that nothing can tear: what fails, dies or comes twice at any moment leaves
+//! nothing that the next `sign` does not finish, with the same bytes.
 //!
-//! `make faults` tries everything there is (`COUNTERSIGN_FAULTS=all`) and tells how much that was; otherwise a selection is
-//! tried, always the same one. What must hold stands in `tests/common/faults.rs`.
+//! `make faults` tries everything there is (`COUNTERSIGN_FAULTS=all`) and tells how much that was;
+//! otherwise a selection is tried, always the same one. What must hold stands in
+//! `tests/common/faults.rs`.
 #![cfg(feature = "host")]
 
 mod common;
@@ -77,9 +78,16 @@ impl Report {
             tell(&format!("  {kind:40} {tried:6}"));
         }
         let tried: usize = self.tried.values().sum();
-        tell(&format!("{what} tried: {tried}, violations: {}", self.violations.len()));
+        tell(&format!(
+            "{what} tried: {tried}, violations: {}",
+            self.violations.len()
+        ));
         assert!(tried > 0, "nothing was tried");
-        assert!(self.violations.is_empty(), "\n{}", self.violations.join("\n"));
+        assert!(
+            self.violations.is_empty(),
+            "\n{}",
+            self.violations.join("\n")
+        );
     }
 }
 
@@ -123,35 +131,64 @@ fn a_run_survives_every_system_call_that_fails_or_kills_it() {
     report.into_inner().expect("no panic").end("fault points");
 }
 
-/// Tries every fault in each scenario, or one of so many and each `fsync` that fails, because nothing else shows that an error
-/// of one is dropped. `calls` tells how often an undisturbed run makes each system call, and `disturb` whether the fault came to
-/// pass.
+/// Tries every fault in each scenario, or one of so many and each `fsync` that fails, because
+/// nothing else shows that an error of one is dropped. `calls` tells how often an undisturbed run
+/// makes each system call, and `disturb` whether the fault came to pass.
 fn sweep<S: Sync>(
     scenarios: &[S],
     selection: usize,
     calls: impl Fn(&S) -> Vec<(String, usize)>,
     disturb: impl Fn(&S, &Fault) -> bool + Sync,
 ) {
-    let calls = scenarios
-        .iter()
-        .flat_map(|scenario| calls(scenario).into_iter().map(move |(call, times)| (scenario, call, times)));
+    let calls = scenarios.iter().flat_map(|scenario| {
+        calls(scenario)
+            .into_iter()
+            .map(move |(call, times)| (scenario, call, times))
+    });
     if all() {
         let mut jobs: Vec<_> = calls
-            .flat_map(|(scenario, call, times)| How::ALL.map(|how| (times, scenario, call.clone(), how)))
+            .flat_map(|(scenario, call, times)| {
+                How::ALL.map(|how| (times, scenario, call.clone(), how))
+            })
             .collect();
         jobs.sort_by_key(|(times, ..)| std::cmp::Reverse(*times));
         // Until a run has fewer such calls than that, and passes untouched.
         in_parallel(jobs, |(_, scenario, call, how)| {
-            (1..).take_while(|when| disturb(scenario, &Fault { call: call.clone(), how, when: *when })).count();
+            (1..)
+                .take_while(|when| {
+                    disturb(
+                        scenario,
+                        &Fault {
+                            call: call.clone(),
+                            how,
+                            when: *when,
+                        },
+                    )
+                })
+                .count();
         });
     } else {
         let faults = calls.flat_map(|(scenario, call, times)| {
-            let fault = move |when| How::ALL.map(|how| (scenario, Fault { call: call.clone(), how, when }));
+            let fault = move |when| {
+                How::ALL.map(|how| {
+                    (
+                        scenario,
+                        Fault {
+                            call: call.clone(),
+                            how,
+                            when,
+                        },
+                    )
+                })
+            };
             (1..=times).flat_map(fault)
         });
-        let tried =
-            |at: usize, fault: &Fault| at.is_multiple_of(selection) || fault.how == How::Io && fault.is_failing_sync();
-        let faults = faults.enumerate().filter(|(at, (_, fault))| tried(*at, fault));
+        let tried = |at: usize, fault: &Fault| {
+            at.is_multiple_of(selection) || fault.how == How::Io && fault.is_failing_sync()
+        };
+        let faults = faults
+            .enumerate()
+            .filter(|(at, (_, fault))| tried(*at, fault));
         in_parallel(faults, |(_, (scenario, fault))| {
             disturb(scenario, &fault);
         });
@@ -165,7 +202,9 @@ fn disturb(scenario: &Prepared, fault: &Fault, report: &Mutex<Report>) -> bool {
     if !disturbed.hit {
         return false;
     }
-    let Some(end) = end(fault, &disturbed) else { return true };
+    let Some(end) = end(fault, &disturbed) else {
+        return true;
+    };
     let (mut violations, _) = trial.violations();
     violations.extend(end);
     if fault.is_failing_sync() && disturbed.output.status.success() {
@@ -179,38 +218,59 @@ fn disturb(scenario: &Prepared, fault: &Fault, report: &Mutex<Report>) -> bool {
 /// What is wrong with how a run ended; nothing if the program had not begun.
 fn end(fault: &Fault, disturbed: &Disturbed) -> Option<Vec<String>> {
     let said = String::from_utf8_lossy(&disturbed.output.stderr);
-    if ["ld.so", "while loading shared libraries", "libfaketime"].iter().any(|not_ours| said.contains(not_ours)) {
+    if ["ld.so", "while loading shared libraries", "libfaketime"]
+        .iter()
+        .any(|not_ours| said.contains(not_ours))
+    {
         return None;
     }
     let code = disturbed.output.status.code();
     // Rust's standard library panics when a folder cannot be closed.
     let well = matches!(code, Some(0 | 3)) || said.contains("unexpected error during closedir");
     let ill = fault.how != How::Kill && !well;
-    Some(ill.then(|| format!("it ended with {code:?}: {said}")).into_iter().collect())
+    Some(
+        ill.then(|| format!("it ended with {code:?}: {said}"))
+            .into_iter()
+            .collect(),
+    )
 }
 
 fn tell_of(name: &str, fault: &Fault, violations: Vec<String>, report: &Mutex<Report>) {
     let mut report = report.lock().expect("no panic");
     report.tried(&format!("{} {:?}", fault.call, fault.how));
-    report.violations.extend(violations.into_iter().map(|what| format!("{name}: {fault:?}: {what}")));
+    report.violations.extend(
+        violations
+            .into_iter()
+            .map(|what| format!("{name}: {fault:?}: {what}")),
+    );
 }
 
-/// Where an `fsync` may fail and the run go on to its end: what it was to keep is on the disk all the same.
+/// Where an `fsync` may fail and the run go on to its end: what it was to keep is on the disk all
+/// the same.
 ///
-/// When SQLite closes the ledger it brings what was logged into the file proper. If that fails, what was logged is not removed,
-/// and the next command does the same again. What could not be kept of a signature is written a second time, with the space that
-/// was reserved. And SQLite brings the name of its file to the disk, as we have done before it.
+/// When SQLite closes the ledger it brings what was logged into the file proper. If that fails,
+/// what was logged is not removed, and the next command does the same again. What could not be kept
+/// of a signature is written a second time, with the space that was reserved. And SQLite brings the
+/// name of its file to the disk, as we have done before it.
 const SPARED: [&str; 3] = ["home/ledger.sqlite", "home/ledger.sqlite-wal", "home"];
 
 /// What a run that called itself done, although an `fsync` failed, did not bring to the disk.
 fn undone(disk: &Disk) -> Vec<String> {
-    let failed = disk.failed.iter().filter(|path| !SPARED.iter().any(|spared| path.as_os_str() == *spared));
-    let failed = failed.map(|path| format!("it is done, and {} is not on the disk", path.display()));
-    let open = disk.open().into_iter().map(|path| format!("it is done, and a power cut undoes {path}"));
+    let failed = disk
+        .failed
+        .iter()
+        .filter(|path| !SPARED.iter().any(|spared| path.as_os_str() == *spared));
+    let failed =
+        failed.map(|path| format!("it is done, and {} is not on the disk", path.display()));
+    let open = disk
+        .open()
+        .into_iter()
+        .map(|path| format!("it is done, and a power cut undoes {path}"));
     failed.chain(open).collect()
 }
 
-/// What comes before a signing run: it is not gone on with, and the same command again finishes or says what there is.
+/// What comes before a signing run: it is not gone on with, and the same command again finishes or
+/// says what there is.
 #[test]
 fn a_home_a_grant_and_a_certificate_survive_every_system_call_that_fails_or_kills() {
     if !can_disturb() {
@@ -254,7 +314,15 @@ fn the_one_signature_that_can_be_lost_is_named_and_made_again() {
         }
     }
     let trial = scenario.trial();
-    assert!(trial.disturbed(&Fault { call: "pwrite64".into(), how: How::Kill, when: written }).hit);
+    assert!(
+        trial
+            .disturbed(&Fault {
+                call: "pwrite64".into(),
+                how: How::Kill,
+                when: written
+            })
+            .hit
+    );
     let seen = trial.look();
     assert_eq!((seen.made, seen.kept.len()), (2, 1));
     assert_eq!(seen.unsettled(), Some("foo-02.tar"));
@@ -274,13 +342,26 @@ fn an_rsa_signature_that_was_lost_is_made_again_with_the_same_bytes() {
     if !can_disturb() {
         return;
     }
-    let Some(scenario) = Prepared::with_rsa("with an RSA key", 3) else { return };
-    // Killed when the second signature is about to be written: it was checked, and nothing of it is in the ledger.
+    let Some(scenario) = Prepared::with_rsa("with an RSA key", 3) else {
+        return;
+    };
+    // Killed when the second signature is about to be written: it was checked, and nothing of it is
+    // in the ledger.
     let trace = scenario.trial().traced(&CHANGES);
     let mut writes = trace.lines().filter(|line| line.contains("pwrite64("));
-    let second = writes.position(|line| line.matches("BEGIN PGP SIGNATURE").count() == 2).expect("it is written");
+    let second = writes
+        .position(|line| line.matches("BEGIN PGP SIGNATURE").count() == 2)
+        .expect("it is written");
     let trial = scenario.trial();
-    assert!(trial.disturbed(&Fault { call: "pwrite64".into(), how: How::Kill, when: second + 1 }).hit);
+    assert!(
+        trial
+            .disturbed(&Fault {
+                call: "pwrite64".into(),
+                how: How::Kill,
+                when: second + 1
+            })
+            .hit
+    );
     let seen = trial.look();
     assert_eq!(seen.kept.keys().collect::<Vec<_>>(), ["foo-01.tar"]);
     assert_eq!(seen.unsettled(), Some("foo-02.tar"));
@@ -302,8 +383,20 @@ fn what_a_killed_run_left_is_removed() {
     let scenario = Prepared::new("openpgp", "openpgp", 1);
     let trial = scenario.trial();
     // Killed before the first file aside in the home gets its name.
-    assert!(trial.disturbed(&Fault { call: "renameat".into(), how: How::Kill, when: 1 }).hit);
-    assert_eq!(trial.look().left_behind.len(), 2, "a file in the home and a folder in the inbox");
+    assert!(
+        trial
+            .disturbed(&Fault {
+                call: "renameat".into(),
+                how: How::Kill,
+                when: 1
+            })
+            .hit
+    );
+    assert_eq!(
+        trial.look().left_behind.len(),
+        2,
+        "a file in the home and a folder in the inbox"
+    );
     assert_eq!(trial.violations().0, [""; 0]);
 }
 
@@ -337,7 +430,10 @@ fn a_release_appears_where_a_rename_cannot_be_asked_to_replace_nothing() {
         put(&place);
         let before = tree(&trial.folder().join("inbox"));
         let output = trial.always("renameat2", "EINVAL");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("is there already"), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("is there already"),
+            "{output:?}"
+        );
         assert_eq!(tree(&trial.folder().join("inbox")), before);
     }
 }
@@ -349,10 +445,14 @@ struct Dice(u64);
 
 impl Dice {
     fn new() -> Self {
-        let given =
-            std::env::var("COUNTERSIGN_SEED").ok().map(|seed| seed.parse().expect("COUNTERSIGN_SEED is a number"));
+        let given = std::env::var("COUNTERSIGN_SEED")
+            .ok()
+            .map(|seed| seed.parse().expect("COUNTERSIGN_SEED is a number"));
         let seed = given.unwrap_or_else(|| match all() {
-            true => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs(),
+            true => SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .expect("after 1970")
+                .as_secs(),
             false => 1,
         });
         tell(&format!("COUNTERSIGN_SEED={seed}"));
@@ -406,10 +506,17 @@ fn a_run_survives_being_killed_at_any_moment() {
         *lost.lock().expect("no panic") += u64::from(seen.made > seen.kept.len() as u64);
         let mut report = report.lock().expect("no panic");
         report.tried(&format!("killed: {}", seen.phase()));
-        report.violations.extend(violations.into_iter().map(|what| format!("killed after {moment:?}: {what}")));
+        report.violations.extend(
+            violations
+                .into_iter()
+                .map(|what| format!("killed after {moment:?}: {what}")),
+        );
     });
     tell(&format!("an undisturbed run takes {usual:?}"));
-    tell(&format!("lost between the token's answer and the ledger: {}", lost.into_inner().expect("no panic")));
+    tell(&format!(
+        "lost between the token's answer and the ledger: {}",
+        lost.into_inner().expect("no panic")
+    ));
     report.into_inner().expect("no panic").end("kills");
 }
 
@@ -424,8 +531,15 @@ fn two_runs_at_once_never_sign_twice() {
     let scenario = Prepared::new("three artifacts", "openpgp", 3);
     let (usual, mut dice) = (duration(&scenario), Dice::new());
     // Most begin in the same moment, within what it takes to start a process.
-    let heads: Vec<Duration> =
-        (0..races).map(|race| if race % 4 == 0 { dice.within(usual) } else { Duration::ZERO }).collect();
+    let heads: Vec<Duration> = (0..races)
+        .map(|race| {
+            if race % 4 == 0 {
+                dice.within(usual)
+            } else {
+                Duration::ZERO
+            }
+        })
+        .collect();
     let report = Mutex::new(Report::default());
     in_parallel(heads, |head| {
         let trial = scenario.trial();
@@ -434,24 +548,37 @@ fn two_runs_at_once_never_sign_twice() {
         let second = trial.begin();
         let mut ends = [first, second].map(|run| {
             let output = run.wait_with_output().expect("the end of a run");
-            let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let (said, told) = (
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr),
+            );
             match output.status.code() {
                 Some(0) if said.contains("signed already") => "found it signed".to_owned(),
                 Some(0) => "signed".to_owned(),
-                Some(3) if told.contains("another countersign process works in the home") => "refused".to_owned(),
+                Some(3) if told.contains("another countersign process works in the home") => {
+                    "refused".to_owned()
+                }
                 code => format!("ended with {code:?}: {told}"),
             }
         });
         ends.sort();
         let seen = trial.look();
-        let (held, finished) =
-            (seen.invariants(&scenario, scenario.before()), seen.finished(&scenario, scenario.before()));
+        let (held, finished) = (
+            seen.invariants(&scenario, scenario.before()),
+            seen.finished(&scenario, scenario.before()),
+        );
         let ends = ends.join(", the other ");
-        let well = ["found it signed, the other signed", "refused, the other signed"].contains(&&*ends);
+        let well = [
+            "found it signed, the other signed",
+            "refused, the other signed",
+        ]
+        .contains(&&*ends);
         let mut report = report.lock().expect("no panic");
         report.tried(&format!("one {ends}"));
         let odd = (!well).then(|| format!("one {ends}"));
-        report.violations.extend(held.into_iter().chain(finished).chain(odd));
+        report
+            .violations
+            .extend(held.into_iter().chain(finished).chain(odd));
     });
     report.into_inner().expect("no panic").end("races");
 }
@@ -470,9 +597,23 @@ fn a_grant_leaves_nothing_on_a_disk_that_goes_on_failing() {
     loop {
         let fail = format!("inject=fsync:error=EIO:when={}+", failed + 1);
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", &fail]);
-        command.arg(env!("CARGO_BIN_EXE_countersign")).arg("--home").arg(world.home());
-        command.args(["grant", "foo", "1", "--builder", "m1", "-o"]).arg(&out);
+        command.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=fsync",
+            "-e",
+            &fail,
+        ]);
+        command
+            .arg(env!("CARGO_BIN_EXE_countersign"))
+            .arg("--home")
+            .arg(world.home());
+        command
+            .args(["grant", "foo", "1", "--builder", "m1", "-o"])
+            .arg(&out);
         clean_environment(&mut command, &world.at(""));
         let output = command.output().expect("strace");
         if output.status.success() {
@@ -502,10 +643,28 @@ fn an_export_that_is_cut_off_leaves_the_one_before() {
     loop {
         let kill = format!("inject=renameat:signal=KILL:when={}", cut_off + 1);
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat", "-e", &kill]);
-        command.arg(env!("CARGO_BIN_EXE_countersign")).arg("--home").arg(world.home()).args(["log", "export"]);
+        command.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=renameat",
+            "-e",
+            &kill,
+        ]);
+        command
+            .arg(env!("CARGO_BIN_EXE_countersign"))
+            .arg("--home")
+            .arg(world.home())
+            .args(["log", "export"]);
         clean_environment(&mut command, &world.at(""));
-        let done = command.arg(&folder).output().expect("strace").status.success();
+        let done = command
+            .arg(&folder)
+            .output()
+            .expect("strace")
+            .status
+            .success();
         world.host(&[&"log", &"verify", &"--export", &folder]).ok();
         if done {
             break;
@@ -513,7 +672,12 @@ fn an_export_that_is_cut_off_leaves_the_one_before() {
         cut_off += 1;
     }
     assert_eq!(cut_off, 3, "the entries, their hashes, the checkpoint");
-    assert!(common::tree(&folder).keys().all(|name| !name.contains(".countersign-")), "nothing is left of the others");
+    assert!(
+        common::tree(&folder)
+            .keys()
+            .all(|name| !name.contains(".countersign-")),
+        "nothing is left of the others"
+    );
 }
 
 // ---- The power fails ----
@@ -541,22 +705,46 @@ fn each_step_is_on_the_disk_before_the_next_relies_on_it() {
             scenario.name
         );
 
-        // A release that is there already: the run that wrote it may have been cut off just before this.
+        // A release that is there already: the run that wrote it may have been cut off just before
+        // this.
         let trace = trial.traced(&CHANGES);
         let inbox = format!("<{}>", folder.join("inbox").display());
-        let synced = trace.lines().any(|line| line.contains("fsync(") && line.contains(&inbox));
-        assert!(synced, "the name of a release that was there is not made durable");
+        let synced = trace
+            .lines()
+            .any(|line| line.contains("fsync(") && line.contains(&inbox));
+        assert!(
+            synced,
+            "the name of a release that was there is not made durable"
+        );
     }
 
     // And one that is in the location's inbox already.
     let trial = location.trial();
-    assert!(trial.disturbed(&Fault { call: "renameat2".into(), how: How::Kill, when: 2 }).hit);
-    let (release, place) = (trial.folder().join("inbox/foo-1.2.3"), trial.folder().join("location"));
+    assert!(
+        trial
+            .disturbed(&Fault {
+                call: "renameat2".into(),
+                how: How::Kill,
+                when: 2
+            })
+            .hit
+    );
+    let (release, place) = (
+        trial.folder().join("inbox/foo-1.2.3"),
+        trial.folder().join("location"),
+    );
     copy_tree(&release, &place.join("foo-1.2.3"));
     let trace = trial.traced(&CHANGES);
     let place = format!("<{}>", place.display());
-    let found: Vec<&str> = trace.lines().filter(|line| line.contains(&place) || line.contains("pushed")).collect();
-    let synced = found.iter().position(|line| line.contains("fsync(") && line.contains(&place));
-    let logged = found.iter().position(|line| line.contains(r#"\"kind\":\"pushed\""#));
+    let found: Vec<&str> = trace
+        .lines()
+        .filter(|line| line.contains(&place) || line.contains("pushed"))
+        .collect();
+    let synced = found
+        .iter()
+        .position(|line| line.contains("fsync(") && line.contains(&place));
+    let logged = found
+        .iter()
+        .position(|line| line.contains(r#"\"kind\":\"pushed\""#));
     assert!(synced.is_some() && synced < logged, "{found:?}");
 }

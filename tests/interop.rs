@@ -1,5 +1,5 @@
-//! Other people's tools decide: gpgv, sqv, gpg and sha256sum, on releases signed by every kind of key on both software
-//! tokens.
+//! Other people's tools decide: gpgv, sqv, gpg and sha256sum, on releases signed by every kind of
+//! key on both software tokens.
 #![cfg(feature = "host")]
 
 mod common;
@@ -57,24 +57,53 @@ fn agree_on_a_release(make: fn() -> Option<World>, kind: &str) {
 
     for name in ["foo.txt", "foo.tar", "SHA256SUMS"] {
         let signature = format!("{name}.asc");
-        tool("gpgv", &[&"--keyring", &certificate, &signature, &name], &release);
-        tool("sqv", &[&"--keyring", &certificate, &signature, &name], &release);
+        tool(
+            "gpgv",
+            &[&"--keyring", &certificate, &signature, &name],
+            &release,
+        );
+        tool(
+            "sqv",
+            &[&"--keyring", &certificate, &signature, &name],
+            &release,
+        );
     }
     let sums = tool("sha256sum", &[&"--strict", &"-c", &"SHA256SUMS"], &release).stdout;
-    let checked: Vec<_> = sums.lines().filter_map(|line| line.strip_suffix(": OK")).collect();
-    let evidence = ["build-key.pgp", "build.manifest", "build.manifest.sig"].map(|name| format!("evidence/m1/{name}"));
+    let checked: Vec<_> = sums
+        .lines()
+        .filter_map(|line| line.strip_suffix(": OK"))
+        .collect();
+    let evidence = ["build-key.pgp", "build.manifest", "build.manifest.sig"]
+        .map(|name| format!("evidence/m1/{name}"));
     let mut wanted = vec!["foo.tar", "foo.txt"];
     wanted.extend(evidence.iter().map(String::as_str));
     wanted.push("evidence/grant.json");
-    assert_eq!(checked, wanted, "the list covers everything but the signatures");
+    assert_eq!(
+        checked, wanted,
+        "the list covers everything but the signatures"
+    );
 
-    // The chain behind it: M's manifest with the key that the grant holds, and the artifacts with M's manifest.
+    // The chain behind it: M's manifest with the key that the grant holds, and the artifacts with
+    // M's manifest.
     let builder = release.join("evidence/m1");
-    let of_the_builder: Arguments<'_> =
-        &[&"--keyring", &builder.join("build-key.pgp"), &"build.manifest.sig", &"build.manifest"];
+    let of_the_builder: Arguments<'_> = &[
+        &"--keyring",
+        &builder.join("build-key.pgp"),
+        &"build.manifest.sig",
+        &"build.manifest",
+    ];
     tool("gpgv", of_the_builder, &builder);
     tool("sqv", of_the_builder, &builder);
-    tool("sha256sum", &[&"--strict", &"--quiet", &"-c", &"evidence/m1/build.manifest"], &release);
+    tool(
+        "sha256sum",
+        &[
+            &"--strict",
+            &"--quiet",
+            &"-c",
+            &"evidence/m1/build.manifest",
+        ],
+        &release,
+    );
 
     // They can say no.
     let changed = world.at("changed");
@@ -93,18 +122,35 @@ fn agree_on_a_release(make: fn() -> Option<World>, kind: &str) {
 fn gpg_takes_the_certificate_and_its_revocation(world: &World, release: &Path) {
     let gpg = Keyring::new(&world.at("gnupg"));
     gpg.run(&[&"--import", &world.certificate()]);
-    let said = gpg.run(&[&"--status-fd", &"1", &"--verify", &release.join("foo.txt.asc"), &release.join("foo.txt")]);
-    assert!(said.stdout.contains("GOODSIG") && said.stdout.contains("grant@example.org"), "{said:?}");
+    let said = gpg.run(&[
+        &"--status-fd",
+        &"1",
+        &"--verify",
+        &release.join("foo.txt.asc"),
+        &release.join("foo.txt"),
+    ]);
+    assert!(
+        said.stdout.contains("GOODSIG") && said.stdout.contains("grant@example.org"),
+        "{said:?}"
+    );
     let listed = gpg.listed("pub");
     // Valid as far as anybody knows, signing and certifying, and with an end.
-    assert!(listed[1] == "-" && listed[11].starts_with("sc") && !listed[6].is_empty(), "{listed:?}");
+    assert!(
+        listed[1] == "-" && listed[11].starts_with("sc") && !listed[6].is_empty(),
+        "{listed:?}"
+    );
     assert_eq!(gpg.listed("uid")[9], common::world::USER_ID);
 
-    let revocation = fs::read_to_string(world.home().join("revocation.asc")).expect("the revocation certificate");
+    let revocation = fs::read_to_string(world.home().join("revocation.asc"))
+        .expect("the revocation certificate");
     let guarded = world.at("guarded.asc");
     fs::write(&guarded, &revocation).expect("written");
     gpg.try_run(&[&"--import", &guarded]);
-    assert_eq!(gpg.listed("pub")[1], "-", "as it is, the revocation certificate does nothing");
+    assert_eq!(
+        gpg.listed("pub")[1],
+        "-",
+        "as it is, the revocation certificate does nothing"
+    );
     let armed = world.at("armed.asc");
     fs::write(&armed, revocation.replace("\n:-----BEGIN", "\n-----BEGIN")).expect("written");
     gpg.run(&[&"--import", &armed]);
@@ -122,6 +168,14 @@ fn certificate_as_gpg_exports_it() {
     let gpg = Keyring::new(&world.at("gnupg"));
     gpg.run(&[&"--import", &world.certificate()]);
     let exported = world.at("exported.asc");
-    gpg.run(&[&"--armor", &"--output", &exported, &"--export", &common::world::USER_ID]);
-    world.countersign(&[&"verify", &"--cert", &exported, &release]).ok();
+    gpg.run(&[
+        &"--armor",
+        &"--output",
+        &exported,
+        &"--export",
+        &common::world::USER_ID,
+    ]);
+    world
+        .countersign(&[&"verify", &"--cert", &exported, &release])
+        .ok();
 }

@@ -1,5 +1,5 @@
-//! A card's own count of signatures against the log, on two virtual cards: whatever happens to an honest run explains
-//! itself, and what somebody else lets the card sign is named.
+//! A card's own count of signatures against the log, on two virtual cards: whatever happens to an
+//! honest run explains itself, and what somebody else lets the card sign is named.
 #![cfg(feature = "host")]
 
 mod common;
@@ -21,8 +21,12 @@ const CARD: &str = "FFFE:00000001";
 /// A world with readers, and a card in the first: Nitrokey's applet.
 macro_rules! card_or_skip {
     ($options:expr) => {{
-        let Some(world) = World::with_readers() else { return };
-        let Some(card) = world.reader().insert(Slot::First, $options) else { return };
+        let Some(world) = World::with_readers() else {
+            return;
+        };
+        let Some(card) = world.reader().insert(Slot::First, $options) else {
+            return;
+        };
         (world, card)
     }};
 }
@@ -30,8 +34,15 @@ macro_rules! card_or_skip {
 /// As `card_or_skip`, with the card of another author.
 macro_rules! second_card_or_skip {
     () => {{
-        let Some(world) = World::with_readers() else { return };
-        let Some(card) = world.reader().insert_second(Slot::First, &["--serial", "00000001"]) else { return };
+        let Some(world) = World::with_readers() else {
+            return;
+        };
+        let Some(card) = world
+            .reader()
+            .insert_second(Slot::First, &["--serial", "00000001"])
+        else {
+            return;
+        };
         (world, card)
     }};
 }
@@ -44,18 +55,26 @@ fn reconcile(world: &World) -> Run<'_> {
 #[track_caller]
 fn reconciles(world: &World, card: &VirtualCard) {
     let report = reconcile(world).with(&[&"--json"]).ok().json();
-    assert_eq!((&report["findings"], &report["lost"]), (&json!([]), &json!([])));
+    assert_eq!(
+        (&report["findings"], &report["lost"]),
+        (&json!([]), &json!([]))
+    );
     assert_eq!(report["counter"], card.signatures());
 }
 
 /// An alarm, with these findings and no others.
 #[track_caller]
 fn alarms(world: &World, findings: &Value) -> Value {
-    let said = reconcile(world).with(&[&"--json"]).stops(1, "and the log do not agree");
+    let said = reconcile(world)
+        .with(&[&"--json"])
+        .stops(1, "and the log do not agree");
     let report = said.json();
     assert_eq!(&report["findings"], findings);
     let logged = world.logged("reconciled").pop().expect("an entry");
-    assert_eq!((&logged["findings"], &logged["index"]), (findings, &report["ledger_entry"]));
+    assert_eq!(
+        (&logged["findings"], &logged["index"]),
+        (findings, &report["ledger_entry"])
+    );
     report
 }
 
@@ -69,14 +88,25 @@ fn release(world: &World, version: &str, sums_only: bool) {
     let granted = world.grant_of(version, &[]);
     let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", b"tar\n")]);
     world.attest(&granted, &build).ok();
-    world.sign(&granted, &build).with(if sums_only { &[&"--sums-only"] } else { &[] }).ok();
+    world
+        .sign(&granted, &build)
+        .with(if sums_only { &[&"--sums-only"] } else { &[] })
+        .ok();
 }
 
-/// gpg lets the card sign so often, and nobody logs it. It has a new home each time: a daemon that had the card before
-/// countersign does not find it any more.
+/// gpg lets the card sign so often, and nobody logs it. It has a new home each time: a daemon that
+/// had the card before countersign does not find it any more.
 fn gpg_signs(world: &World, times: usize) {
-    let gpg = Gpg::new(world.new_folder("gpg").join("home"), world.reader(), Sharing::Shared);
-    gpg.run("", &["--import", &world.certificate().display().to_string()], "");
+    let gpg = Gpg::new(
+        world.new_folder("gpg").join("home"),
+        world.reader(),
+        Sharing::Shared,
+    );
+    gpg.run(
+        "",
+        &["--import", &world.certificate().display().to_string()],
+        "",
+    );
     let file = world.at("behind-our-back");
     fs::write(&file, "text\n").expect("a file");
     for _ in 0..times {
@@ -106,8 +136,11 @@ fn honest_use(world: &World, card: &VirtualCard) {
     world.host(&[&"key", &"check", &"--sign"]).ok();
     world.host(&[&"key", &"extend"]).ok();
     release(world, "3", false);
-    let said = reconcile(world).ok().says("card FFFE:00000001 has made 14 signatures");
-    said.says("entry 1 begins with 0 signatures").says("every signature of this card is in the log");
+    let said = reconcile(world)
+        .ok()
+        .says("card FFFE:00000001 has made 14 signatures");
+    said.says("entry 1 begins with 0 signatures")
+        .says("every signature of this card is in the log");
     reconciles(world, card);
     assert_eq!((card.signatures(), card.tries()), (14, (3, 3)));
     // The configuration's token is the one that is meant, unless another is named.
@@ -127,15 +160,27 @@ fn a_card_that_was_pulled_out_explains_at_most_the_answer_that_was_lost() {
         world.set_up();
         let (granted, build) = world.attested();
         card.pull();
-        let Some(card) = world.reader().insert(Slot::First, &options) else { return };
+        let Some(card) = world.reader().insert(Slot::First, &options) else {
+            return;
+        };
         world.sign(&granted, &build).trouble("went away");
         card.gone();
         let outcome = last(&world);
-        let Some(card) = world.reader().insert(Slot::First, &[]) else { return };
-        let explained = if lost == 0 { json!([]) } else { json!([{ "runs": [outcome], "signatures": lost }]) };
+        let Some(card) = world.reader().insert(Slot::First, &[]) else {
+            return;
+        };
+        let explained = if lost == 0 {
+            json!([])
+        } else {
+            json!([{ "runs": [outcome], "signatures": lost }])
+        };
         let check = || {
             let report = reconcile(&world).with(&[&"--json"]).ok().json();
-            assert_eq!((&report["findings"], &report["lost"]), (&json!([]), &explained), "{options:?}");
+            assert_eq!(
+                (&report["findings"], &report["lost"]),
+                (&json!([]), &explained),
+                "{options:?}"
+            );
         };
         check();
         world.sign(&granted, &build).ok();
@@ -145,7 +190,10 @@ fn a_card_that_was_pulled_out_explains_at_most_the_answer_that_was_lost() {
         // Of one more nobody knows.
         let before = last(&world);
         gpg_signs(&world, 1);
-        alarms(&world, &json!([{ "what": "unlogged", "after": before, "signatures": 1 }]));
+        alarms(
+            &world,
+            &json!([{ "what": "unlogged", "after": before, "signatures": 1 }]),
+        );
         drop(card);
     }
 }
@@ -167,10 +215,15 @@ fn a_run_that_was_killed_explains_nothing_that_it_did_not_begin() {
     reconciles(&world, &card);
     card.pull();
 
-    let Some(card) = world.reader().insert(Slot::First, &["--touch", "auto"]) else { return };
+    let Some(card) = world.reader().insert(Slot::First, &["--touch", "auto"]) else {
+        return;
+    };
     let reconciled = last(&world);
     gpg_signs(&world, 1);
-    alarms(&world, &json!([{ "what": "unlogged", "after": reconciled, "signatures": 1 }]));
+    alarms(
+        &world,
+        &json!([{ "what": "unlogged", "after": reconciled, "signatures": 1 }]),
+    );
     drop(card);
 }
 
@@ -191,7 +244,9 @@ fn one_signature_of_gpg_is_named_on_a_card_of_another_author() {
 /// The index of the last entry that tells what the card was asked for.
 fn last_outcome(world: &World) -> u64 {
     let outcomes = world.logged("outcome");
-    outcomes.last().expect("a run ended")["index"].as_u64().expect("an index")
+    outcomes.last().expect("a run ended")["index"]
+        .as_u64()
+        .expect("an index")
 }
 
 fn behind_our_back(world: &World, card: &VirtualCard) {
@@ -201,7 +256,9 @@ fn behind_our_back(world: &World, card: &VirtualCard) {
     gpg_signs(world, 1);
     let said = reconcile(world).stops(1, "card `FFFE:00000001` and the log do not agree");
     let gap = format!("1 signature not in the log, after entry {outcome}");
-    said.says(&gap).says(&format!("ALARM      {gap}")).says("--acknowledge REASON");
+    said.says(&gap)
+        .says(&format!("ALARM      {gap}"))
+        .says("--acknowledge REASON");
 
     let reconciled = last(world);
 
@@ -209,7 +266,8 @@ fn behind_our_back(world: &World, card: &VirtualCard) {
     release(world, "2", false);
     let after = last_outcome(world);
     gpg_signs(world, 2);
-    let first = json!({ "what": "unlogged", "after": outcome, "before": reconciled, "signatures": 1 });
+    let first =
+        json!({ "what": "unlogged", "after": outcome, "before": reconciled, "signatures": 1 });
     let second = json!({ "what": "unlogged", "after": after, "signatures": 2 });
     let report = alarms(world, &json!([first, second]));
     let entry = report["ledger_entry"].as_u64().expect("an index");
@@ -218,25 +276,46 @@ fn behind_our_back(world: &World, card: &VirtualCard) {
     // It stays an alarm, until somebody says why it is none.
     let second = json!({ "what": "unlogged", "after": after, "before": entry, "signatures": 2 });
     alarms(world, &json!([first, second]));
-    world.host(&[&"log", &"reconcile", &"--acknowledge", &"tried the card with gpg"]).ok();
+    world
+        .host(&[
+            &"log",
+            &"reconcile",
+            &"--acknowledge",
+            &"tried the card with gpg",
+        ])
+        .ok();
     let acknowledged = last(world);
     let report = reconcile(world).with(&[&"--json"]).ok().json();
     let known = |finding: &Value| {
         let mut known = finding.clone();
-        (known["acknowledged"], known["reason"]) = (acknowledged.into(), "tried the card with gpg".into());
+        (known["acknowledged"], known["reason"]) =
+            (acknowledged.into(), "tried the card with gpg".into());
         known
     };
-    assert_eq!((&report["findings"], &report["known"]), (&json!([]), &json!([known(&first), known(&second)])));
-    let said = reconcile(world).ok().says("every other signature of this card is in the log");
-    said.says(&format!("acknowledged in entry {acknowledged}: tried the card with gpg"));
-    world.host(&[&"log", &"list"]).ok().says("acknowledged: tried the card with gpg");
+    assert_eq!(
+        (&report["findings"], &report["known"]),
+        (&json!([]), &json!([known(&first), known(&second)]))
+    );
+    let said = reconcile(world)
+        .ok()
+        .says("every other signature of this card is in the log");
+    said.says(&format!(
+        "acknowledged in entry {acknowledged}: tried the card with gpg"
+    ));
+    world
+        .host(&[&"log", &"list"])
+        .ok()
+        .says("acknowledged: tried the card with gpg");
 
     // There is nothing to say any more, and what comes later is an alarm again.
     let more = world.host(&[&"log", &"reconcile", &"--acknowledge", &"again"]);
     more.stops(2, "nothing of card `FFFE:00000001` is to be acknowledged");
     let before = last(world);
     gpg_signs(world, 1);
-    alarms(world, &json!([{ "what": "unlogged", "after": before, "signatures": 1 }]));
+    alarms(
+        world,
+        &json!([{ "what": "unlogged", "after": before, "signatures": 1 }]),
+    );
 }
 
 /// Nothing was asked of the card, so that nothing can have been lost.
@@ -248,7 +327,10 @@ fn a_wrong_pin_hides_no_signature() {
     let pin = world.at("token").join("user-pin");
     write_secret(&pin, "654321");
     let mut refused = Vec::new();
-    for run in [world.sign(&granted, &build), world.host(&[&"key", &"check", &"--sign"])] {
+    for run in [
+        world.sign(&granted, &build),
+        world.host(&[&"key", &"check", &"--sign"]),
+    ] {
         write_secret(&pin, "654321");
         run.trouble("wrong PIN");
         refused.push(last(&world));
@@ -273,8 +355,15 @@ struct Elsewhere<'a> {
 
 impl<'a> Elsewhere<'a> {
     fn of(world: &'a World) -> Self {
-        let key = world.logged("log-created")[0]["key"].as_str().expect("a key").to_owned();
-        let elsewhere = Self { world, folder: world.new_folder("exported"), key };
+        let key = world.logged("log-created")[0]["key"]
+            .as_str()
+            .expect("a key")
+            .to_owned();
+        let elsewhere = Self {
+            world,
+            folder: world.new_folder("exported"),
+            key,
+        };
         elsewhere.update();
         elsewhere
     }
@@ -285,7 +374,14 @@ impl<'a> Elsewhere<'a> {
     }
 
     fn reconcile(&self) -> Run<'a> {
-        let run = self.world.countersign(&[&"log", &"reconcile", &"--export", &self.folder, &"--log-key", &self.key]);
+        let run = self.world.countersign(&[
+            &"log",
+            &"reconcile",
+            &"--export",
+            &self.folder,
+            &"--log-key",
+            &self.key,
+        ]);
         run.with(&[&"--token", &"card:"])
     }
 }
@@ -311,39 +407,72 @@ fn from_another_machine(world: &World, card: &VirtualCard) {
     let away = world.at("nowhere");
     fs::rename(world.home(), &away).expect("the home");
     let files = tree(&elsewhere.folder);
-    let said = elsewhere.reconcile().ok().says("card FFFE:00000001 has made 7 signatures");
+    let said = elsewhere
+        .reconcile()
+        .ok()
+        .says("card FFFE:00000001 has made 7 signatures");
     said.says(&format!("{size} entries; entry 1 begins with 0 signatures"))
         .says("nothing was logged: the log was read from ")
         .says("every signature of this card is in the log");
-    for more in [&[][..], &[&"--cert" as &dyn AsRef<OsStr>, &world.certificate()]] {
-        let report = elsewhere.reconcile().with(more).with(&[&"--json"]).ok().json();
+    for more in [
+        &[][..],
+        &[&"--cert" as &dyn AsRef<OsStr>, &world.certificate()],
+    ] {
+        let report = elsewhere
+            .reconcile()
+            .with(more)
+            .with(&[&"--json"])
+            .ok()
+            .json();
         let empty = json!([]);
         for list in ["findings", "lost", "unfinished"] {
             assert_eq!(report[list], empty, "{list}");
         }
-        assert_eq!((&report["ledger_entry"], &report["counter"]), (&Value::Null, &json!(7)));
+        assert_eq!(
+            (&report["ledger_entry"], &report["counter"]),
+            (&Value::Null, &json!(7))
+        );
     }
 
     // One that nobody logged, and no other.
     gpg_signs(world, 1);
     let gap = format!("1 signature not in the log, after entry {outcome}");
-    let said = elsewhere.reconcile().stops(1, &format!("and the exported log do not agree: {gap}"));
-    said.says(&format!("ALARM      {gap}")).says("if something was signed since, export the log again");
-    let report = elsewhere.reconcile().with(&[&"--json"]).stops(1, "do not agree").json();
-    assert_eq!(report["findings"], json!([{ "what": "unlogged", "after": outcome, "signatures": 1 }]));
+    let said = elsewhere
+        .reconcile()
+        .stops(1, &format!("and the exported log do not agree: {gap}"));
+    said.says(&format!("ALARM      {gap}"))
+        .says("if something was signed since, export the log again");
+    let report = elsewhere
+        .reconcile()
+        .with(&[&"--json"])
+        .stops(1, "do not agree")
+        .json();
+    assert_eq!(
+        report["findings"],
+        json!([{ "what": "unlogged", "after": outcome, "signatures": 1 }])
+    );
     assert_eq!((card.signatures(), tree(&elsewhere.folder)), (8, files));
 
     // Of a log that does not hold, nothing is told.
     let entries = elsewhere.folder.join(format!("tile/entries/000.p/{size}"));
     let whole = fs::read(&entries).expect("the entries");
     fs::write(&entries, &whole[..whole.len() - 1]).expect("cut short");
-    let said = elsewhere.reconcile().stops(1, &format!("entry {} is missing", size - 1));
+    let said = elsewhere
+        .reconcile()
+        .stops(1, &format!("entry {} is missing", size - 1));
     assert_eq!(said.stdout, "");
     fs::write(&entries, whole).expect("as it was");
     fs::rename(away, world.home()).expect("the home");
 
     // What was acknowledged on the signing host is known here when the log is exported again.
-    world.host(&[&"log", &"reconcile", &"--acknowledge", &"tried the card with gpg"]).ok();
+    world
+        .host(&[
+            &"log",
+            &"reconcile",
+            &"--acknowledge",
+            &"tried the card with gpg",
+        ])
+        .ok();
     elsewhere.reconcile().stops(1, &gap);
     elsewhere.update();
     elsewhere.reconcile().ok().says("tried the card with gpg");
@@ -351,26 +480,38 @@ fn from_another_machine(world: &World, card: &VirtualCard) {
 
 #[test]
 fn what_a_comparison_from_elsewhere_needs_is_said() {
-    let Some(world) = World::with_readers() else { return };
+    let Some(world) = World::with_readers() else {
+        return;
+    };
     let (folder, key) = (world.at("exported"), "example.org/log+00000000+AA==");
     let run = |more: Arguments<'_>| world.countersign(&[&"log", &"reconcile"]).with(more);
     let with_export: Arguments<'_> = &[&"--export", &folder, &"--log-key", &key];
-    run(with_export).with(&[&"--token", &"card:", &"--acknowledge", &"why"]).stops(2, "cannot be used with");
+    run(with_export)
+        .with(&[&"--token", &"card:", &"--acknowledge", &"why"])
+        .stops(2, "cannot be used with");
     run(&[&"--cert", &world.certificate()]).stops(2, "--export <DIR>");
     run(with_export).stops(2, "is not of the kind Ed25519");
-    let Some(_card) = world.reader().insert(Slot::First, &[]) else { return };
+    let Some(_card) = world.reader().insert(Slot::First, &[]) else {
+        return;
+    };
     world.set_up();
     let elsewhere = Elsewhere::of(&world);
-    run(&[&"--export", &elsewhere.folder, &"--log-key", &elsewhere.key]).stops(2, "--export needs --token URI");
+    run(&[&"--export", &elsewhere.folder, &"--log-key", &elsewhere.key])
+        .stops(2, "--export needs --token URI");
 }
 
-/// An export tells less than the journal: such a run explains one signature, until it tells itself what it has kept.
+/// An export tells less than the journal: such a run explains one signature, until it tells itself
+/// what it has kept.
 #[test]
 fn an_unfinished_run_explains_one_signature_in_an_exported_log() {
-    let Some(world) = World::with_readers() else { return };
+    let Some(world) = World::with_readers() else {
+        return;
+    };
     let touch = world.at("touch");
     let on_touch = format!("file:{}", touch.display());
-    let Some(card) = world.reader().insert(Slot::First, &["--touch", &on_touch]) else { return };
+    let Some(card) = world.reader().insert(Slot::First, &["--touch", &on_touch]) else {
+        return;
+    };
     world.set_up();
     card.want_touch(true);
     let (granted, build) = world.attested();
@@ -388,25 +529,51 @@ fn an_unfinished_run_explains_one_signature_in_an_exported_log() {
     let elsewhere = Elsewhere::of(&world);
     let gap = format!("1 signature not in the log, after entry {intent}");
     let said = elsewhere.reconcile().stops(1, &gap);
-    said.says(&format!("unfinished the run of entry {intent} may explain up to 2 signatures"))
-        .says(&format!("the unfinished run of entry {intent} may explain some or all of it: finish it with `sign`"));
-    let report = elsewhere.reconcile().with(&[&"--json"]).stops(1, &gap).json();
-    assert_eq!(report["findings"], json!([{ "what": "unlogged", "after": intent, "signatures": 1 }]));
-    assert_eq!(report["lost"], json!([{ "runs": [intent], "signatures": 1 }]));
-    assert_eq!(report["unfinished"], json!([{ "intent": intent, "signatures": 2 }]));
+    said.says(&format!(
+        "unfinished the run of entry {intent} may explain up to 2 signatures"
+    ))
+    .says(&format!(
+        "the unfinished run of entry {intent} may explain some or all of it: finish it with `sign`"
+    ));
+    let report = elsewhere
+        .reconcile()
+        .with(&[&"--json"])
+        .stops(1, &gap)
+        .json();
+    assert_eq!(
+        report["findings"],
+        json!([{ "what": "unlogged", "after": intent, "signatures": 1 }])
+    );
+    assert_eq!(
+        report["lost"],
+        json!([{ "runs": [intent], "signatures": 1 }])
+    );
+    assert_eq!(
+        report["unfinished"],
+        json!([{ "intent": intent, "signatures": 2 }])
+    );
 
     // Finished, and exported again.
     card.pull();
-    let Some(card) = world.reader().insert(Slot::First, &["--touch", "auto"]) else { return };
+    let Some(card) = world.reader().insert(Slot::First, &["--touch", "auto"]) else {
+        return;
+    };
     world.sign(&granted, &build).ok();
     elsewhere.update();
     let report = elsewhere.reconcile().with(&[&"--json"]).ok().json();
     let told = |report: &Value| ["findings", "lost", "unfinished"].map(|list| report[list].clone());
-    assert_eq!((told(&report), card.signatures()), ([json!([]), json!([]), json!([])], 4 + 3));
+    assert_eq!(
+        (told(&report), card.signatures()),
+        ([json!([]), json!([]), json!([])], 4 + 3)
+    );
     // What comes now it does not explain.
     let outcome = last_outcome(&world);
     gpg_signs(&world, 1);
-    let report = elsewhere.reconcile().with(&[&"--json"]).stops(1, "if something was signed since").json();
+    let report = elsewhere
+        .reconcile()
+        .with(&[&"--json"])
+        .stops(1, "if something was signed since")
+        .json();
     let gap = json!([{ "what": "unlogged", "after": outcome, "signatures": 1 }]);
     assert_eq!(told(&report), [gap, json!([]), json!([])]);
 }
@@ -417,10 +584,17 @@ fn an_unfinished_run_explains_one_signature_in_an_exported_log() {
 fn a_key_that_init_replaced_begins_anew() {
     let (world, card) = card_or_skip!(&[]);
     card.pull();
-    let Some(card) = world.reader().insert(Slot::First, &["--pull-before-sign", "3"]) else { return };
+    let Some(card) = world
+        .reader()
+        .insert(Slot::First, &["--pull-before-sign", "3"])
+    else {
+        return;
+    };
     world.init().trouble("went away");
     card.gone();
-    let Some(card) = world.reader().insert(Slot::First, &[]) else { return };
+    let Some(card) = world.reader().insert(Slot::First, &[]) else {
+        return;
+    };
     assert_eq!(card.signatures(), 2);
     world.init().stops(2, "has a signing key already");
     world.init().with(&[&"--replace-key"]).ok();
@@ -428,7 +602,10 @@ fn a_key_that_init_replaced_begins_anew() {
     release(&world, "1", false);
     let report = reconcile(&world).with(&[&"--json"]).ok().json();
     // The two of the first key, whose certificate never was.
-    assert_eq!((&report["findings"], &report["lost"]), (&json!([]), &json!([{ "runs": [4], "signatures": 2 }])));
+    assert_eq!(
+        (&report["findings"], &report["lost"]),
+        (&json!([]), &json!([{ "runs": [4], "signatures": 2 }]))
+    );
     assert_eq!((&report["counter"], card.signatures()), (&json!(7), 7));
 }
 
@@ -437,14 +614,35 @@ fn a_key_that_was_replaced_behind_our_back_is_an_alarm() {
     let (world, card) = card_or_skip!(&[]);
     world.set_up();
     world.signed();
-    let other = world.countersign(&[&"--home", &world.at("other"), &"init", &"--token", &world.token_uri()]);
-    let other = other.with(&[&"--generate", &"p256", &"--user-id", &USER_ID, &"--replace-key"]).ok();
-    let found = other.stdout.split_whitespace().nth(2).expect("a fingerprint").to_owned();
+    let other = world.countersign(&[
+        &"--home",
+        &world.at("other"),
+        &"init",
+        &"--token",
+        &world.token_uri(),
+    ]);
+    let other = other
+        .with(&[
+            &"--generate",
+            &"p256",
+            &"--user-id",
+            &USER_ID,
+            &"--replace-key",
+        ])
+        .ok();
+    let found = other
+        .stdout
+        .split_whitespace()
+        .nth(2)
+        .expect("a fingerprint")
+        .to_owned();
     let logged = world.logged("key-ready")[0]["key"].clone();
     let findings = json!([{ "what": "other-key", "logged": logged, "found": found }]);
     alarms(&world, &findings);
     // Nothing of that can be acknowledged.
-    world.host(&[&"log", &"reconcile", &"--acknowledge", &"why"]).stops(2, "is to be acknowledged");
+    world
+        .host(&[&"log", &"reconcile", &"--acknowledge", &"why"])
+        .stops(2, "is to be acknowledged");
     alarms(&world, &findings);
     drop(card);
 }
@@ -467,14 +665,21 @@ fn reset(world: &World, card: &VirtualCard) {
     factory_reset(card);
     let logged = world.logged("key-ready")[0]["key"].clone();
     alarms(world, &json!([{ "what": "other-key", "logged": logged }]));
-    let said =
-        reconcile(world).stops(1, &format!("the card does not hold key {} any more", logged.as_str().expect("a text")));
+    let said = reconcile(world).stops(
+        1,
+        &format!(
+            "the card does not hold key {} any more",
+            logged.as_str().expect("a text")
+        ),
+    );
     said.says("insert the card with the release key");
 }
 
 fn factory_reset(card: &VirtualCard) {
-    // Three wrong PINs of each kind, then TERMINATE DF and ACTIVATE FILE (OpenPGP card 3.4, section 7.2.18).
-    let wrong = |which: &str, pin: &str| format!("002000{which}{:02x}{}", pin.len(), hex::encode(pin));
+    // Three wrong PINs of each kind, then TERMINATE DF and ACTIVATE FILE (OpenPGP card 3.4, section
+    // 7.2.18).
+    let wrong =
+        |which: &str, pin: &str| format!("002000{which}{:02x}{}", pin.len(), hex::encode(pin));
     for _ in 0..3 {
         card.send(&[&wrong("81", "654321"), &wrong("83", "87654321")]);
     }
@@ -488,10 +693,21 @@ fn a_key_that_was_put_there_again_is_an_alarm() {
     let gpg = Gpg::new(world.at("gnupg"), world.reader(), Sharing::Shared);
     let key = gpg.make_key("ed25519", "sign,cert");
     let (copy, file) = (world.at("copy"), world.at("from-gpg.pgp"));
-    gpg.run("", &["--export-secret-keys", "-o", &copy.display().to_string(), &key], "");
+    gpg.run(
+        "",
+        &[
+            "--export-secret-keys",
+            "-o",
+            &copy.display().to_string(),
+            &key,
+        ],
+        "",
+    );
     gpg.key_to_card(&key, 0);
     gpg.export(&key, &file);
-    world.host(&[&"init", &"--token", &world.token_uri(), &"--cert", &file]).ok();
+    world
+        .host(&[&"init", &"--token", &world.token_uri(), &"--cert", &file])
+        .ok();
     world.export();
     release(&world, "1", false);
     reconciles(&world, &card);
@@ -504,11 +720,27 @@ fn a_key_that_was_put_there_again_is_an_alarm() {
     gpg.key_to_card(&key, 0);
     assert_eq!(card.signatures(), 0);
     let before = last(&world);
-    alarms(&world, &json!([{ "what": "fell", "after": before, "from": 4, "to": 0 }]));
-    world.host(&[&"log", &"reconcile", &"--acknowledge", &"restored from the copy"]).ok();
+    alarms(
+        &world,
+        &json!([{ "what": "fell", "after": before, "from": 4, "to": 0 }]),
+    );
+    world
+        .host(&[
+            &"log",
+            &"reconcile",
+            &"--acknowledge",
+            &"restored from the copy",
+        ])
+        .ok();
     release(&world, "2", false);
-    assert_eq!(reconcile(&world).with(&[&"--json"]).ok().json()["findings"], json!([]));
-    world.host(&[&"log", &"reconcile"]).ok().says("the count fell from 4 to 0");
+    assert_eq!(
+        reconcile(&world).with(&[&"--json"]).ok().json()["findings"],
+        json!([])
+    );
+    world
+        .host(&[&"log", &"reconcile"])
+        .ok()
+        .says("the count fell from 4 to 0");
 }
 
 // ---- Which card ----
@@ -518,9 +750,17 @@ fn another_card_is_not_taken_for_the_one_in_the_log() {
     let (world, card) = card_or_skip!(&[]);
     world.set_up();
     world.signed();
-    let Some(_other) = world.reader().insert_second(Slot::Second, &["--serial", "0000000B"]) else { return };
+    let Some(_other) = world
+        .reader()
+        .insert_second(Slot::Second, &["--serial", "0000000B"])
+    else {
+        return;
+    };
     let said = world.host(&[&"log", &"reconcile", &"--token", &"card:FFFE:0000000B"]);
-    said.stops(1, &format!("card `FFFE:0000000B` is in no entry of the log, which tells of {CARD}"));
+    said.stops(
+        1,
+        &format!("card `FFFE:0000000B` is in no entry of the log, which tells of {CARD}"),
+    );
     assert_eq!(world.logged("reconciled"), [] as [Value; 0]);
     reconcile(&world).stops(2, "2 tokens fit `card:`");
     // The configuration names ours.
@@ -534,9 +774,15 @@ fn another_card_is_not_taken_for_the_one_in_the_log() {
 fn a_token_that_counts_nothing_gives_no_all_clear() {
     let world = World::ready();
     world.signed();
-    world.host(&[&"log", &"reconcile"]).usage("cannot be told: it does not count");
+    world
+        .host(&[&"log", &"reconcile"])
+        .usage("cannot be told: it does not count");
     assert_eq!(world.logged("reconciled"), [] as [Value; 0]);
-    let Some(world) = World::on_softhsm() else { return };
+    let Some(world) = World::on_softhsm() else {
+        return;
+    };
     world.set_up();
-    world.host(&[&"log", &"reconcile"]).usage("cannot be told: it does not count");
+    world
+        .host(&[&"log", &"reconcile"])
+        .usage("cannot be told: it does not count");
 }

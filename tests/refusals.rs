@@ -1,5 +1,6 @@
-//! Each attack, and each mistake, by name. At the signing host: exit code 1, the reason told, the token not used, nothing
-//! written, the refusal logged. At the location: refused by `verify` and by `admit`, and still in the inbox.
+//! Each attack, and each mistake, by name. At the signing host: exit code 1, the reason told, the
+//! token not used, nothing written, the refusal logged. At the location: refused by `verify` and by
+//! `admit`, and still in the inbox.
 #![cfg(feature = "host")]
 
 mod common;
@@ -68,7 +69,11 @@ fn artifact_missing() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::remove_file(build.at("foo.txt")).expect("removed");
-    world.refuses(&granted, &build, "artifact `foo.txt` is attested, but not in");
+    world.refuses(
+        &granted,
+        &build,
+        "artifact `foo.txt` is attested, but not in",
+    );
 }
 
 #[test]
@@ -76,10 +81,18 @@ fn file_that_is_not_in_the_manifest() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::write(build.at("more.txt"), b"more").expect("written");
-    world.refuses(&granted, &build, "holds `more.txt`, which builder `m1` did not attest");
+    world.refuses(
+        &granted,
+        &build,
+        "holds `more.txt`, which builder `m1` did not attest",
+    );
     fs::remove_file(build.at("more.txt")).expect("removed");
     fs::create_dir(build.at("folder")).expect("made");
-    world.refuses(&granted, &build, "holds `folder`, which builder `m1` did not attest");
+    world.refuses(
+        &granted,
+        &build,
+        "holds `folder`, which builder `m1` did not attest",
+    );
 }
 
 #[test]
@@ -87,7 +100,11 @@ fn file_whose_name_would_steer_the_terminal() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::write(build.at("\u{1b}[2Jmore\u{202e}"), b"more").expect("written");
-    let said = world.refuses(&granted, &build, "holds `\\u{1b}[2Jmore\\u{202e}`, which builder `m1` did not attest");
+    let said = world.refuses(
+        &granted,
+        &build,
+        "holds `\\u{1b}[2Jmore\\u{202e}`, which builder `m1` did not attest",
+    );
     assert!(!said.stderr.contains(['\u{1b}', '\u{202e}']));
 }
 
@@ -138,7 +155,11 @@ fn manifest_line_changed() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::write(build.at("foo.txt"), b"backdoor\n").expect("changed");
-    fs::write(build.at("build.manifest"), granted.header() + &build.entries()).expect("the manifest that fits it");
+    fs::write(
+        build.at("build.manifest"),
+        granted.header() + &build.entries(),
+    )
+    .expect("the manifest that fits it");
     world.refuses(&granted, &build, "does not fit");
 }
 
@@ -179,7 +200,11 @@ fn manifest_signed_by_the_same_key_but_for_another_grant_id() {
     let (granted, other) = (world.grant(), world.grant());
     let build = world.build(&[("foo.txt", b"text\n")]);
     build.attest_by_hand(&granted, other.header() + &build.entries());
-    world.refuses(&granted, &build, &format!("is for grant {}, not for {}", other.id, granted.id));
+    world.refuses(
+        &granted,
+        &build,
+        &format!("is for grant {}, not for {}", other.id, granted.id),
+    );
 }
 
 #[test]
@@ -197,11 +222,26 @@ fn manifest_of_another_builder_version_or_project() {
     let granted = world.grant();
     let build = world.build(&[("foo.txt", b"text\n")]);
     for (from, to, reason) in [
-        ("builder: m1", "builder: m2", "says builder `m2`, but builder `m1` signed it"),
-        ("version: 1.2.3", "version: 1.2.4", "is for foo 1.2.4, but the grant is for foo 1.2.3"),
-        ("project: foo", "project: bar", "is for bar 1.2.3, but the grant is for foo 1.2.3"),
+        (
+            "builder: m1",
+            "builder: m2",
+            "says builder `m2`, but builder `m1` signed it",
+        ),
+        (
+            "version: 1.2.3",
+            "version: 1.2.4",
+            "is for foo 1.2.4, but the grant is for foo 1.2.3",
+        ),
+        (
+            "project: foo",
+            "project: bar",
+            "is for bar 1.2.3, but the grant is for foo 1.2.3",
+        ),
     ] {
-        build.attest_by_hand(&granted, granted.header().replace(from, to) + &build.entries());
+        build.attest_by_hand(
+            &granted,
+            granted.header().replace(from, to) + &build.entries(),
+        );
         world.refuses(&granted, &build, reason);
     }
 }
@@ -213,7 +253,11 @@ fn signature_of_the_wrong_type() {
     let manifest = granted.header() + &build.entries();
     build.attest_by_hand(&granted, &manifest);
     let key = openpgp::secret_key(&granted.key);
-    for kind in [SignatureType::Text, SignatureType::GenericCertification, SignatureType::DirectKey] {
+    for kind in [
+        SignatureType::Text,
+        SignatureType::GenericCertification,
+        SignatureType::DirectKey,
+    ] {
         let signature = openpgp::detached_as(kind, &key, manifest.as_bytes());
         fs::write(build.at("build.manifest.sig"), signature).expect("the signature");
         world.refuses(&granted, &build, "is a signature of type");
@@ -231,7 +275,10 @@ fn signature_that_is_none_or_several() {
         (Vec::new(), "`build.manifest.sig` "),
         (b"no signature".to_vec(), "is not in binary form"),
         (vec![0xff; 100], "is not an OpenPGP signature"),
-        ([&signature[..], &signature[..]].concat(), "holds several packets"),
+        (
+            [&signature[..], &signature[..]].concat(),
+            "holds several packets",
+        ),
         (vec![0; 70_000], "is larger than 65536 bytes"),
     ] {
         fs::write(build.at("build.manifest.sig"), bytes).expect("the signature");
@@ -256,7 +303,10 @@ fn form_refused(change: impl Fn(String) -> String, reason: &str) {
 
 #[test]
 fn manifest_with_an_unknown_header() {
-    form_refused(|text| text.replace("# version", "# colour: red\n# version"), "where `# version: ` must stand");
+    form_refused(
+        |text| text.replace("# version", "# colour: red\n# version"),
+        "where `# version: ` must stand",
+    );
     form_refused(
         |text| text.replacen("  bar.txt\n", "  bar.txt\n# late: header\n", 1),
         "line 7 is not a SHA-256 digest",
@@ -265,13 +315,24 @@ fn manifest_with_an_unknown_header() {
 
 #[test]
 fn manifest_with_headers_out_of_order() {
-    let swapped = |text: String| text.replace("# builder: m1\n# project: foo\n", "# project: foo\n# builder: m1\n");
-    form_refused(swapped, "line 3 is `# project: foo` where `# builder: ` must stand");
+    let swapped = |text: String| {
+        text.replace(
+            "# builder: m1\n# project: foo\n",
+            "# project: foo\n# builder: m1\n",
+        )
+    };
+    form_refused(
+        swapped,
+        "line 3 is `# project: foo` where `# builder: ` must stand",
+    );
 }
 
 #[test]
 fn manifest_without_a_header() {
-    form_refused(|text| text.replace("# version: 1.2.3\n", ""), "where `# version: ` must stand");
+    form_refused(
+        |text| text.replace("# version: 1.2.3\n", ""),
+        "where `# version: ` must stand",
+    );
 }
 
 #[test]
@@ -281,7 +342,10 @@ fn manifest_with_crlf() {
 
 #[test]
 fn manifest_without_a_final_newline() {
-    form_refused(|text| text.trim_end().to_owned(), "does not end in a newline");
+    form_refused(
+        |text| text.trim_end().to_owned(),
+        "does not end in a newline",
+    );
 }
 
 #[test]
@@ -291,7 +355,15 @@ fn manifest_out_of_order_or_empty() {
         header.to_owned() + &entries.split_inclusive('\n').rev().collect::<String>()
     };
     form_refused(backwards, "out of order; entries are sorted by name");
-    form_refused(|text| text.lines().take(5).map(|line| format!("{line}\n")).collect(), "lists no artifact");
+    form_refused(
+        |text| {
+            text.lines()
+                .take(5)
+                .map(|line| format!("{line}\n"))
+                .collect()
+        },
+        "lists no artifact",
+    );
 }
 
 // ---- Names ----
@@ -321,7 +393,10 @@ fn name_with_a_parent_folder() {
 
 #[test]
 fn name_with_a_slash() {
-    name_refused("folder/a", "artifact name `folder/a` contains a path separator");
+    name_refused(
+        "folder/a",
+        "artifact name `folder/a` contains a path separator",
+    );
     name_refused("/etc/passwd", "contains a path separator");
 }
 
@@ -332,7 +407,10 @@ fn name_with_a_backslash() {
 
 #[test]
 fn name_with_a_control_character() {
-    name_refused("a\u{1b}[2Jb", "artifact name `a\\u{1b}[2Jb` contains a control character");
+    name_refused(
+        "a\u{1b}[2Jb",
+        "artifact name `a\\u{1b}[2Jb` contains a control character",
+    );
     name_refused("a\tb", "contains a control character");
     name_refused("a\0b", "contains a control character");
 }
@@ -364,8 +442,15 @@ fn names_that_differ_in_case_alone() {
 
 #[test]
 fn name_that_could_pass_for_a_file_of_ours() {
-    for name in ["tool.tar.xz.asc", "SHA256SUMS", "SHA256SUMS.asc", "sha256sums", "build.manifest", "evidence", "x.SIG"]
-    {
+    for name in [
+        "tool.tar.xz.asc",
+        "SHA256SUMS",
+        "SHA256SUMS.asc",
+        "sha256sums",
+        "build.manifest",
+        "evidence",
+        "x.SIG",
+    ] {
         name_refused(name, "could pass for a file that countersign itself writes");
     }
 }
@@ -375,8 +460,14 @@ fn bad_names_are_refused_on_the_build_machine_already() {
     let world = World::ready();
     let granted = world.grant();
     for (name, reason) in [
-        ("tool.tar.xz.asc", "could pass for a file that countersign itself writes"),
-        ("SHA256SUMS", "could pass for a file that countersign itself writes"),
+        (
+            "tool.tar.xz.asc",
+            "could pass for a file that countersign itself writes",
+        ),
+        (
+            "SHA256SUMS",
+            "could pass for a file that countersign itself writes",
+        ),
         (".hidden", "begins with a dot"),
         ("-rf", "begins with a dash"),
         ("a\u{1b}b", "contains a control character"),
@@ -384,7 +475,10 @@ fn bad_names_are_refused_on_the_build_machine_already() {
         let build = world.build(&[("foo.txt", b"text\n"), (name, b"x")]);
         world.attest(&granted, &build).usage(reason);
         assert_eq!(listing(&build.folder).len(), 2, "evidence was left");
-        assert!(granted.key.exists(), "the key is gone, but nothing was attested");
+        assert!(
+            granted.key.exists(),
+            "the key is gone, but nothing was attested"
+        );
     }
 }
 
@@ -418,8 +512,14 @@ fn build_key_expired_with_its_grant() {
     }
     let world = World::ready();
     let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
-    world.attest(&granted, &build).at("+7h").refused("the build key expired at");
-    assert!(granted.key.exists(), "the key is gone, but nothing was attested");
+    world
+        .attest(&granted, &build)
+        .at("+7h")
+        .refused("the build key expired at");
+    assert!(
+        granted.key.exists(),
+        "the key is gone, but nothing was attested"
+    );
 }
 
 /// A key of the builder's own, or of a scheme without a time, does not know when the grant ends.
@@ -435,7 +535,11 @@ fn build_key_used_under_an_expired_grant() {
     let with_own = world.grant_enrolled(&world.at("own.key.pub"), &[]);
     let with_nonce = world.grant_with(&[&"--scheme", &"hmac"]);
     for (granted, key) in [(&with_own, &enrolled), (&with_nonce, &with_nonce.key)] {
-        let attest = || world.attest_with(key, &build).with(&[&"--grant", &granted.grant]);
+        let attest = || {
+            world
+                .attest_with(key, &build)
+                .with(&[&"--grant", &granted.grant])
+        };
         attest().at("+7h").refused("the grant expired at");
         assert!(key.exists(), "the key is gone, but nothing was attested");
         attest().at("+5h").ok();
@@ -455,16 +559,29 @@ fn grant_altered() {
     ] {
         assert_ne!(altered, original);
         fs::write(&granted.grant, altered).expect("altered");
-        world.sign(&granted, &build).refused("was not issued by this signing host");
+        world
+            .sign(&granted, &build)
+            .refused("was not issued by this signing host");
     }
     // Not even with evidence that fits it.
     let altered = original.replace("\"*\"", "\"foo*\"");
     fs::write(&granted.grant, &altered).expect("altered");
-    let id = format!("sha256:{}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&altered)));
-    let forged = Granted { id, ..granted.clone() };
+    let id = format!(
+        "sha256:{}",
+        hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&altered))
+    );
+    let forged = Granted {
+        id,
+        ..granted.clone()
+    };
     build.attest_by_hand(&forged, forged.header() + &build.entries());
-    world.sign(&granted, &build).refused("was not issued by this signing host");
-    assert!(world.logged("evidence-refused").is_empty(), "anybody could fill the log");
+    world
+        .sign(&granted, &build)
+        .refused("was not issued by this signing host");
+    assert!(
+        world.logged("evidence-refused").is_empty(),
+        "anybody could fill the log"
+    );
 }
 
 #[test]
@@ -473,9 +590,18 @@ fn grant_that_is_none() {
     let (granted, build) = world.attested();
     let original = fs::read_to_string(&granted.grant).expect("the grant");
     for (broken, reason) in [
-        (original.replacen('{', "{ \"colour\": \"red\",", 1), "unknown field"),
-        (original.replacen("\"quorum\": 1,", "\"quorum\": 1, \"quorum\": 1,", 1), "duplicate field"),
-        (original.replace("grant/1", "grant/2"), "is not `countersign-grant/1`"),
+        (
+            original.replacen('{', "{ \"colour\": \"red\",", 1),
+            "unknown field",
+        ),
+        (
+            original.replacen("\"quorum\": 1,", "\"quorum\": 1, \"quorum\": 1,", 1),
+            "duplicate field",
+        ),
+        (
+            original.replace("grant/1", "grant/2"),
+            "is not `countersign-grant/1`",
+        ),
         (original[..original.len() / 2].to_owned(), "is not a grant"),
         (String::new(), "is not a grant"),
     ] {
@@ -489,7 +615,9 @@ fn grant_that_is_none() {
 fn grant_of_another_signing_host() {
     let (world, other) = (World::ready(), World::ready());
     let (granted, build) = other.attested();
-    world.sign(&granted, &build).refused("was not issued by this signing host");
+    world
+        .sign(&granted, &build)
+        .refused("was not issued by this signing host");
 }
 
 #[test]
@@ -499,7 +627,11 @@ fn name_outside_the_grants_globs() {
     let build = world.build(&[("foo-1.tar", b"tar"), ("bar.txt", b"text\n")]);
     // `attest` would say so at once; M need not be that honest.
     build.attest_by_hand(&granted, granted.header() + &build.entries());
-    world.refuses(&granted, &build, "artifact `bar.txt` is not among the names that the grant allows");
+    world.refuses(
+        &granted,
+        &build,
+        "artifact `bar.txt` is not among the names that the grant allows",
+    );
 }
 
 #[test]
@@ -520,7 +652,11 @@ fn too_many_bytes() {
     let granted = world.grant_with(&[&"--max-bytes", &"1000"]);
     let build = world.build(&[("a", &[1; 500]), ("b", &[2; 501])]);
     world.attest(&granted, &build).with(&[&"--keep-key"]).ok();
-    world.refuses(&granted, &build, "artifacts have more than 1000 bytes together");
+    world.refuses(
+        &granted,
+        &build,
+        "artifacts have more than 1000 bytes together",
+    );
     fs::write(build.at("b"), [2; 500]).expect("made smaller");
     world.attest(&granted, &build).ok();
     signed(&world, &granted, &build);
@@ -537,8 +673,13 @@ fn second_different_manifest_under_a_grant_already_used() {
     let second = world.build(&[("foo.txt", b"backdoor\n")]);
     world.attest(&granted, &second).ok();
     let elsewhere = world.at("elsewhere");
-    let (closed, uses) = ("was closed by another build, of builder `m1`", world.token_count());
-    world.sign_into(&elsewhere, &granted, &second).refused(closed);
+    let (closed, uses) = (
+        "was closed by another build, of builder `m1`",
+        world.token_count(),
+    );
+    world
+        .sign_into(&elsewhere, &granted, &second)
+        .refused(closed);
     assert!(!elsewhere.exists());
     assert_eq!(world.token_count(), uses);
     // The first is what it always was.
@@ -558,7 +699,11 @@ fn second_different_manifest_after_a_first_run_that_failed() {
 
     let second = world.build(&[("foo.txt", b"backdoor\n")]);
     world.attest(&granted, &second).ok();
-    world.refuses(&granted, &second, "was closed by another build, of builder `m1`");
+    world.refuses(
+        &granted,
+        &second,
+        "was closed by another build, of builder `m1`",
+    );
     signed(&world, &granted, &build);
 }
 
@@ -575,10 +720,18 @@ fn release_certificate_expired() {
     let granted = world.grant_with(&[&"--valid-for", &"14d"]);
     let build = world.build(&[("foo.txt", b"text\n")]);
     world.attest(&granted, &build).ok();
-    world.refuses_at(&granted, &build, "+2d", "the release key cannot sign: certificate");
+    world.refuses_at(
+        &granted,
+        &build,
+        "+2d",
+        "the release key cannot sign: certificate",
+    );
     let folder = world.at("late");
     fs::create_dir(&folder).expect("a folder");
-    let late = world.host(&[&"grant", &"foo", &"2", &"-o", &folder]).at("+2d").refused("expired at");
+    let late = world
+        .host(&[&"grant", &"foo", &"2", &"-o", &folder])
+        .at("+2d")
+        .refused("expired at");
     assert!(late.stderr.contains("no grant"), "{late:?}");
     assert!(listing(&folder).is_empty());
     signed(&world, &granted, &build);
@@ -589,20 +742,33 @@ fn release_certificate_revoked() {
     let world = World::ready();
     let (granted, build) = world.attested();
     let certificate = world.home().join("release.asc");
-    let revocation = fs::read_to_string(world.home().join("revocation.asc")).expect("the revocation certificate");
+    let revocation = fs::read_to_string(world.home().join("revocation.asc"))
+        .expect("the revocation certificate");
     write_private(&certificate, &openpgp::revoked(&certificate, &revocation));
     world.refuses(&granted, &build, "was revoked");
 }
 
-/// The subkey on the token is not revoked itself; its certificate is, by the primary key that is kept elsewhere.
+/// The subkey on the token is not revoked itself; its certificate is, by the primary key that is
+/// kept elsewhere.
 #[test]
 fn release_certificate_revoked_by_its_offline_primary_key() {
     let world = World::new();
     let made = openpgp::with_signing_subkey(common::world::USER_ID);
-    write_private(world.token_file(), openpgp::pkcs8_pem(&made.secret).as_bytes());
+    write_private(
+        world.token_file(),
+        openpgp::pkcs8_pem(&made.secret).as_bytes(),
+    );
     let published = world.at("published.asc");
     fs::write(&published, made.certificate).expect("written");
-    world.host(&[&"init", &"--token", &world.token_uri(), &"--cert", &published]).ok();
+    world
+        .host(&[
+            &"init",
+            &"--token",
+            &world.token_uri(),
+            &"--cert",
+            &published,
+        ])
+        .ok();
     let (granted, build) = world.attested();
     let certificate = world.home().join("release.asc");
     let before = fs::read(&certificate).expect("the certificate");
@@ -621,9 +787,15 @@ fn release_certificate_of_another_key_than_the_tokens() {
         .sign(&granted, &build)
         .with(&[&"--dry-run"])
         .refused("the token holds another key than the release certificate's");
-    world.sign(&granted, &build).refused("the token holds another key than the release certificate's");
-    world.host(&[&"key", &"check"]).refused("the token holds another key than the release certificate's");
-    world.host(&[&"key", &"check", &"--sign"]).refused("the token holds another key than the release certificate's");
+    world
+        .sign(&granted, &build)
+        .refused("the token holds another key than the release certificate's");
+    world
+        .host(&[&"key", &"check"])
+        .refused("the token holds another key than the release certificate's");
+    world
+        .host(&[&"key", &"check", &"--sign"])
+        .refused("the token holds another key than the release certificate's");
 }
 
 #[test]
@@ -633,17 +805,27 @@ fn grant_for_another_release_key() {
     // As after a change of the release key under the same home.
     let config = fs::read_to_string(world.home().join("config.toml")).expect("the configuration");
     let key_of = |world: &World| {
-        world.host(&[&"key", &"check", &"--json"]).ok().json()["key"].as_str().expect("a fingerprint").to_owned()
+        world.host(&[&"key", &"check", &"--json"]).ok().json()["key"]
+            .as_str()
+            .expect("a fingerprint")
+            .to_owned()
     };
     let (ours, theirs) = (key_of(&world), key_of(&other));
-    write_private(&world.home().join("config.toml"), config.replace(&ours, &theirs).as_bytes());
-    copy(&other.home().join("release.asc"), &world.home().join("release.asc"));
+    write_private(
+        &world.home().join("config.toml"),
+        config.replace(&ours, &theirs).as_bytes(),
+    );
+    copy(
+        &other.home().join("release.asc"),
+        &world.home().join("release.asc"),
+    );
     copy(other.token_file(), world.token_file());
     world.refuses(&granted, &build, "the grant is for release key");
 }
 
 mod wrong_answers {
-    //! A token that does not sign what it was asked to sign. No real one does it on demand, so this one is a double.
+    //! A token that does not sign what it was asked to sign. No real one does it on demand, so this
+    //! one is a double.
 
     use countersign::domain::grant::Grant;
     use countersign::domain::key::{MessageDigest, PublicKey, RawSignature};
@@ -654,7 +836,9 @@ mod wrong_answers {
     use countersign::steps::Unwatched;
     use countersign::steps::build::{self, BuildRequest};
     use countersign::steps::countersign::{CountersignError, Countersigned, countersign};
-    use countersign::token::{self, Interaction, LockedToken, PinRequest, Token, TokenDescription, TokenError};
+    use countersign::token::{
+        self, Interaction, LockedToken, PinRequest, Token, TokenDescription, TokenError,
+    };
     use secrecy::SecretString;
 
     use super::*;
@@ -679,7 +863,10 @@ mod wrong_answers {
             self.locked.as_ref().expect("locked").description()
         }
 
-        fn unlock(mut self: Box<Self>, interaction: &mut dyn Interaction) -> Result<Box<dyn Token>, TokenError> {
+        fn unlock(
+            mut self: Box<Self>,
+            interaction: &mut dyn Interaction,
+        ) -> Result<Box<dyn Token>, TokenError> {
             self.token = Some(self.locked.take().expect("locked").unlock(interaction)?);
             Ok(self)
         }
@@ -732,7 +919,10 @@ mod wrong_answers {
             self.locked.as_ref().expect("locked").description()
         }
 
-        fn unlock(mut self: Box<Self>, interaction: &mut dyn Interaction) -> Result<Box<dyn Token>, TokenError> {
+        fn unlock(
+            mut self: Box<Self>,
+            interaction: &mut dyn Interaction,
+        ) -> Result<Box<dyn Token>, TokenError> {
             self.token = Some(self.locked.take().expect("locked").unlock(interaction)?);
             Ok(self)
         }
@@ -751,7 +941,10 @@ mod wrong_answers {
     /// The public half of a world's release key.
     fn release_key(world: &World) -> PublicKey {
         let home = Home::open(&world.home()).expect("a home");
-        let key = home.certificate.signing_key(home.config.signing_key, Timestamp::now()).expect("a key");
+        let key = home
+            .certificate
+            .signing_key(home.config.signing_key, Timestamp::now())
+            .expect("a key");
         key.public().clone()
     }
 
@@ -762,7 +955,14 @@ mod wrong_answers {
         lie: Lie,
         honest: u32,
     ) -> Result<Countersigned, CountersignError> {
-        let disguised = &mut |locked| Box::new(Liar { locked: Some(locked), token: None, lie, honest }) as Box<_>;
+        let disguised = &mut |locked| {
+            Box::new(Liar {
+                locked: Some(locked),
+                token: None,
+                lie,
+                honest,
+            }) as Box<_>
+        };
         sign_with(world, granted, build, disguised)
     }
 
@@ -779,10 +979,26 @@ mod wrong_answers {
         let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
         let from = Folder::open(&build.folder).expect("a build");
         let (release, now) = (world.release(granted), Timestamp::now());
-        let request = BuildRequest { grant, from: &from, release: &release, allow_older: false };
-        let build = build::verify(request, &home, &ledger, now, &mut Unwatched).expect("a good build");
-        let mut find = |_: &mut dyn Interaction| token::find(&home.config.token, &mut Nobody).map(&mut *disguised);
-        countersign(build, &home, &lock, &mut ledger, &mut find, &mut Nobody, now)
+        let request = BuildRequest {
+            grant,
+            from: &from,
+            release: &release,
+            allow_older: false,
+        };
+        let build =
+            build::verify(request, &home, &ledger, now, &mut Unwatched).expect("a good build");
+        let mut find = |_: &mut dyn Interaction| {
+            token::find(&home.config.token, &mut Nobody).map(&mut *disguised)
+        };
+        countersign(
+            build,
+            &home,
+            &lock,
+            &mut ledger,
+            &mut find,
+            &mut Nobody,
+            now,
+        )
     }
 
     /// Nothing is released, and of the wrong answer nothing is kept; what was right before it is.
@@ -791,25 +1007,52 @@ mod wrong_answers {
         for honest in [0, 2] {
             let world = World::ready();
             let (granted, build) = world.attested();
-            let error = sign_with_a_liar(&world, &granted, &build, lie, honest).expect_err("the token lied");
-            assert!(matches!(error, CountersignError::Sign { fault: MakeError::WrongAnswer, .. }), "{error}");
+            let error = sign_with_a_liar(&world, &granted, &build, lie, honest)
+                .expect_err("the token lied");
+            assert!(
+                matches!(
+                    error,
+                    CountersignError::Sign {
+                        fault: MakeError::WrongAnswer,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
             assert_eq!(listing(&world.inbox()), [""; 0], "something was released");
 
             let home = Home::open(&world.home()).expect("a home");
             let ledger = home.ledger().expect("a ledger");
-            let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
-            let (index, _) = ledger.intent(grant.id()).expect("asked").expect("an intent before the token was used");
-            let kept = ["foo.tar", "foo.txt", "SHA256SUMS"].map(|file| ledger.signature(index, file).expect("asked"));
+            let grant =
+                Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
+            let (index, _) = ledger
+                .intent(grant.id())
+                .expect("asked")
+                .expect("an intent before the token was used");
+            let kept = ["foo.tar", "foo.txt", "SHA256SUMS"]
+                .map(|file| ledger.signature(index, file).expect("asked"));
             assert_eq!(kept.iter().flatten().count() as u32, honest, "{kept:?}");
             let outcome = &world.logged("outcome")[0]["result"];
-            assert_eq!((&outcome["status"], &outcome["token_signatures"]), (&"stopped".into(), &(honest + 1).into()));
-            assert!(outcome["reason"].to_string().contains("a signature that does not hold"), "{outcome}");
+            assert_eq!(
+                (&outcome["status"], &outcome["token_signatures"]),
+                (&"stopped".into(), &(honest + 1).into())
+            );
+            assert!(
+                outcome["reason"]
+                    .to_string()
+                    .contains("a signature that does not hold"),
+                "{outcome}"
+            );
             drop((home, ledger));
 
             // An honest token finishes it, and is not asked again for what was kept.
             let before = world.token_count();
             let made = format!("{} made by the token now", 3 - honest);
-            world.sign(&granted, &build).ok().says(if honest == 0 { "all made by the token now" } else { &made });
+            world.sign(&granted, &build).ok().says(if honest == 0 {
+                "all made by the token now"
+            } else {
+                &made
+            });
             assert_eq!(world.token_count() - before, u64::from(3 - honest));
             world.verify(&world.release(&granted)).ok();
         }
@@ -829,7 +1072,10 @@ mod wrong_answers {
     #[test]
     fn token_answers_with_a_signature_over_something_else() {
         never_leaves(|token, digest, _| {
-            let other = MessageDigest { algorithm: digest.algorithm, bytes: vec![0; digest.bytes.len()] };
+            let other = MessageDigest {
+                algorithm: digest.algorithm,
+                bytes: vec![0; digest.bytes.len()],
+            };
             token.sign(&other).expect("a signature")
         });
     }
@@ -844,13 +1090,24 @@ mod wrong_answers {
         let with = |before: Option<&PublicKey>, after: &PublicKey| {
             sign_with(&world, &granted, &build, &mut |locked| {
                 let (before, after) = (before.cloned(), after.clone());
-                Box::new(Impostor { locked: Some(locked), token: None, before, after })
+                Box::new(Impostor {
+                    locked: Some(locked),
+                    token: None,
+                    before,
+                    after,
+                })
             })
         };
         let refused = |before: Option<&PublicKey>, after: &PublicKey| {
             let error = with(before, after).expect_err("another key");
-            assert!(matches!(error, CountersignError::OtherKey { .. }), "{error}");
-            assert_eq!((world.token_count(), listing(&world.inbox()).len()), (made, 0));
+            assert!(
+                matches!(error, CountersignError::OtherKey { .. }),
+                "{error}"
+            );
+            assert_eq!(
+                (world.token_count(), listing(&world.inbox()).len()),
+                (made, 0)
+            );
         };
         // Shown at once, it costs neither a PIN nor an intent.
         refused(Some(&wrong), &right);
@@ -860,11 +1117,23 @@ mod wrong_answers {
             let outcomes = world.logged("outcome");
             assert_eq!(outcomes.len(), number + 1);
             let result = &outcomes[number]["result"];
-            assert_eq!((&result["status"], &result["token_signatures"]), (&"stopped".into(), &0.into()));
-            assert_eq!(result["unsettled"], serde_json::Value::Null, "nothing was asked of it");
+            assert_eq!(
+                (&result["status"], &result["token_signatures"]),
+                (&"stopped".into(), &0.into())
+            );
+            assert_eq!(
+                result["unsettled"],
+                serde_json::Value::Null,
+                "nothing was asked of it"
+            );
         }
         // One that shows its key after the PIN alone is as good as any, if it is the right one.
-        assert_eq!(with(None, &right).expect("the release key").token_signatures, 3);
+        assert_eq!(
+            with(None, &right)
+                .expect("the release key")
+                .token_signatures,
+            3
+        );
         world.verify(&world.release(&granted)).ok();
     }
 
@@ -874,13 +1143,28 @@ mod wrong_answers {
         let world = World::ready();
         let (granted, build) = world.attested();
         let release = world.release(&granted);
-        let taken = || sign_with(&world, &granted, &build, &mut |_| panic!("the token was looked for"));
-        for make in [|path: &Path| fs::create_dir(path), |path: &Path| fs::write(path, "precious")] {
+        let taken = || {
+            sign_with(&world, &granted, &build, &mut |_| {
+                panic!("the token was looked for")
+            })
+        };
+        for make in [
+            |path: &Path| fs::create_dir(path),
+            |path: &Path| fs::write(path, "precious"),
+        ] {
             make(&release).expect("something in its place");
             let error = taken().expect_err("the place is taken");
-            assert!(matches!(&error, CountersignError::Occupied(path) if *path == release), "{error}");
-            assert_eq!((world.logged("intent").len(), world.logged("resumed").len()), (0, 0));
-            fs::remove_dir(&release).or_else(|_| fs::remove_file(&release)).expect("removed");
+            assert!(
+                matches!(&error, CountersignError::Occupied(path) if *path == release),
+                "{error}"
+            );
+            assert_eq!(
+                (world.logged("intent").len(), world.logged("resumed").len()),
+                (0, 0)
+            );
+            fs::remove_dir(&release)
+                .or_else(|_| fs::remove_file(&release))
+                .expect("removed");
         }
         world.sign(&granted, &build).ok();
     }
@@ -896,7 +1180,8 @@ mod wrong_answers {
         let revoke: Lie = |_, _, right| {
             let (home, grant) = GRANT.take().expect("the second signature is not asked for");
             let home = Home::open(&home).expect("a home");
-            countersign::steps::revoke::revoke(grant.id(), None, &home, Timestamp::now()).expect("revoked");
+            countersign::steps::revoke::revoke(grant.id(), None, &home, Timestamp::now())
+                .expect("revoked");
             right
         };
         let error = sign_with_a_liar(&world, &granted, &build, revoke, 0).expect_err("revoked");
@@ -914,15 +1199,20 @@ mod wrong_answers {
 
 // ---- At the location ----
 
-/// `verify` and `admit` refuse what is in the inbox; it stays there with the reason beside it, and nothing is public.
+/// `verify` and `admit` refuse what is in the inbox; it stays there with the reason beside it, and
+/// nothing is public.
 #[track_caller]
 fn refused_at_the_location(world: &World, reason: &str) {
     let (name, release) = submission(world);
     let before = tree(&release);
     world.verify(&release).refused(reason).says("did not hold");
     world.admit().refused(reason).says("NAME.refused");
-    assert_eq!(listing(&world.inbox()), [name.clone(), format!("{name}.refused")]);
-    let note = fs::read_to_string(world.inbox().join(format!("{name}.refused"))).expect("the reason");
+    assert_eq!(
+        listing(&world.inbox()),
+        [name.clone(), format!("{name}.refused")]
+    );
+    let note =
+        fs::read_to_string(world.inbox().join(format!("{name}.refused"))).expect("the reason");
     assert!(note.contains(reason), "the note says `{note}`");
     assert_eq!(tree(&release), before, "the submission was changed");
     assert_eq!(world.public(), [""; 0], "something became public");
@@ -949,7 +1239,11 @@ fn change_refused_at_the_location(change: impl Fn(&World, &Path), reason: &str) 
     world.verify(&release).ok();
     world.admit().ok();
     assert_eq!(world.public(), ["foo-1.2.3"]);
-    assert_eq!(listing(&world.inbox()), ["foo-1.2.3.admitted"], "the note of the refusal is gone too");
+    assert_eq!(
+        listing(&world.inbox()),
+        ["foo-1.2.3.admitted"],
+        "the note of the refusal is gone too"
+    );
 }
 
 #[test]
@@ -962,7 +1256,12 @@ fn signature_by_another_key_at_the_location() {
         "`foo.txt.asc` is by key",
     );
     change_refused_at_the_location(
-        |_, release| copy(&theirs.join("SHA256SUMS.asc"), &release.join("SHA256SUMS.asc")),
+        |_, release| {
+            copy(
+                &theirs.join("SHA256SUMS.asc"),
+                &release.join("SHA256SUMS.asc"),
+            )
+        },
         "`SHA256SUMS.asc` is by key",
     );
 }
@@ -982,7 +1281,11 @@ fn signature_by_the_build_key_at_the_location() {
     world.attest(&granted, &build).with(&[&"--keep-key"]).ok();
     signed(&world, &granted, &build);
     let signature = openpgp::detached(&openpgp::secret_key(&granted.key), b"text\n");
-    fs::write(world.release(&granted).join("foo.txt.asc"), openpgp::armored(&signature)).expect("written");
+    fs::write(
+        world.release(&granted).join("foo.txt.asc"),
+        openpgp::armored(&signature),
+    )
+    .expect("written");
     refused_at_the_location(&world, "`foo.txt.asc` is by key");
 }
 
@@ -996,13 +1299,26 @@ fn artifact_changed_at_the_location() {
 
 #[test]
 fn extra_file_at_the_location() {
-    let extra =
-        |path: &'static str| move |_: &World, release: &Path| fs::write(release.join(path), b"more").expect("written");
-    change_refused_at_the_location(extra("more.txt"), "`more.txt` is in the folder, but SHA256SUMS does not list it");
-    change_refused_at_the_location(extra(".hidden"), "`.hidden` is in the folder, but SHA256SUMS does not list it");
-    change_refused_at_the_location(extra("more.asc"), "`more.asc` is in the folder, but SHA256SUMS does not list it");
+    let extra = |path: &'static str| {
+        move |_: &World, release: &Path| fs::write(release.join(path), b"more").expect("written")
+    };
+    change_refused_at_the_location(
+        extra("more.txt"),
+        "`more.txt` is in the folder, but SHA256SUMS does not list it",
+    );
+    change_refused_at_the_location(
+        extra(".hidden"),
+        "`.hidden` is in the folder, but SHA256SUMS does not list it",
+    );
+    change_refused_at_the_location(
+        extra("more.asc"),
+        "`more.asc` is in the folder, but SHA256SUMS does not list it",
+    );
     change_refused_at_the_location(extra("evidence/more"), "`evidence/more` is in the folder");
-    change_refused_at_the_location(extra("evidence/m1/more"), "`evidence/m1/more` is in the folder");
+    change_refused_at_the_location(
+        extra("evidence/m1/more"),
+        "`evidence/m1/more` is in the folder",
+    );
     change_refused_at_the_location(
         |_, release| fs::create_dir(release.join("folder")).expect("made"),
         "`folder` is in the folder",
@@ -1065,7 +1381,10 @@ fn list_changed_at_the_location() {
     change_refused_at_the_location(
         |_, release| {
             let list = fs::read_to_string(release.join("SHA256SUMS")).expect("the list");
-            let without = list.split_inclusive('\n').filter(|line| !line.ends_with("  foo.txt\n")).collect::<String>();
+            let without = list
+                .split_inclusive('\n')
+                .filter(|line| !line.ends_with("  foo.txt\n"))
+                .collect::<String>();
             assert_ne!(list, without);
             fs::write(release.join("SHA256SUMS"), without).expect("changed");
             fs::remove_file(release.join("foo.txt")).expect("removed");
@@ -1077,7 +1396,12 @@ fn list_changed_at_the_location() {
 
 #[test]
 fn evidence_changed_at_the_location() {
-    for name in ["grant.json", "m1/build.manifest", "m1/build.manifest.sig", "m1/build-key.pgp"] {
+    for name in [
+        "grant.json",
+        "m1/build.manifest",
+        "m1/build.manifest.sig",
+        "m1/build-key.pgp",
+    ] {
         change_refused_at_the_location(
             |_, release| {
                 let path = release.join("evidence").join(name);
@@ -1096,7 +1420,9 @@ fn folder_renamed_to_another_version_at_the_location() {
     let world = World::ready();
     let release = world.signed();
     fs::rename(&release, world.inbox().join("foo-1.2.4")).expect("renamed");
-    world.admit().refused("the folder is called `foo-1.2.4`, but holds release `foo-1.2.3`");
+    world
+        .admit()
+        .refused("the folder is called `foo-1.2.4`, but holds release `foo-1.2.3`");
     assert_eq!(listing(&world.inbox()), ["foo-1.2.4", "foo-1.2.4.refused"]);
     assert_eq!(world.public(), [""; 0]);
 }
@@ -1117,12 +1443,18 @@ fn folder_with_a_name_that_no_release_has_at_the_location() {
 fn good_signature_of_the_same_bytes_from_another_release_at_the_location() {
     let world = World::ready();
     let releases = ["1.2.2", "1.2.3"].map(|version| {
-        let (granted, build) = (world.grant_of(version, &[]), world.build(&[("foo.txt", b"text\n")]));
+        let (granted, build) = (
+            world.grant_of(version, &[]),
+            world.build(&[("foo.txt", b"text\n")]),
+        );
         world.attest(&granted, &build).ok();
         signed(&world, &granted, &build);
         world.release(&granted)
     });
-    copy(&releases[0].join("foo.txt.asc"), &releases[1].join("foo.txt.asc"));
+    copy(
+        &releases[0].join("foo.txt.asc"),
+        &releases[1].join("foo.txt.asc"),
+    );
     fs::remove_dir_all(&releases[0]).expect("removed");
     refused_at_the_location(&world, "`foo.txt.asc` was made under grant");
 }
@@ -1131,7 +1463,10 @@ fn good_signature_of_the_same_bytes_from_another_release_at_the_location() {
 fn good_list_of_another_release_at_the_location() {
     let world = World::ready();
     let releases = ["1.2.2", "1.2.3"].map(|version| {
-        let (granted, build) = (world.grant_of(version, &[]), world.build(&[("foo.txt", b"text\n")]));
+        let (granted, build) = (
+            world.grant_of(version, &[]),
+            world.build(&[("foo.txt", b"text\n")]),
+        );
         world.attest(&granted, &build).ok();
         signed(&world, &granted, &build);
         world.release(&granted)
@@ -1145,7 +1480,13 @@ fn good_list_of_another_release_at_the_location() {
 
 #[test]
 fn symbolic_link_at_the_location() {
-    for name in ["foo.txt", "foo.txt.asc", "SHA256SUMS", "evidence/grant.json", "evidence/m1/build.manifest"] {
+    for name in [
+        "foo.txt",
+        "foo.txt.asc",
+        "SHA256SUMS",
+        "evidence/grant.json",
+        "evidence/m1/build.manifest",
+    ] {
         change_refused_at_the_location(
             |world, release| {
                 copy(&release.join(name), &world.at("elsewhere"));
@@ -1172,7 +1513,11 @@ fn symbolic_link_in_place_of_a_submission() {
     symlink(world.at("elsewhere"), &release).expect("linked");
     world.admit().refused("is a file or a link, not a folder");
     assert_eq!(world.public(), [""; 0]);
-    assert!(fs::symlink_metadata(&release).expect("still there").is_symlink());
+    assert!(
+        fs::symlink_metadata(&release)
+            .expect("still there")
+            .is_symlink()
+    );
 }
 
 #[test]
@@ -1191,14 +1536,16 @@ fn signature_of_the_wrong_type_at_the_location() {
     // Of no key of ours, but its type is refused first, whoever made it.
     change_refused_at_the_location(
         |_, release| {
-            let signature = openpgp::detached_as(SignatureType::Text, &openpgp::stranger(), b"text\n");
+            let signature =
+                openpgp::detached_as(SignatureType::Text, &openpgp::stranger(), b"text\n");
             fs::write(release.join("foo.txt.asc"), openpgp::armored(&signature)).expect("written");
         },
         "`foo.txt.asc` is a signature of type",
     );
 }
 
-/// A signature that holds, but not in the bytes that the signing host made: something could hide in them.
+/// A signature that holds, but not in the bytes that the signing host made: something could hide in
+/// them.
 #[test]
 fn signature_rewritten_at_the_location() {
     change_refused_at_the_location(
@@ -1222,9 +1569,18 @@ fn other_release_under_a_name_that_was_admitted_before() {
     let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"other\n")]));
     world.attest(&granted, &build).ok();
     signed(&world, &granted, &build);
-    world.admit().refused("another release `foo-1.2.3` was admitted before");
-    assert_eq!(listing(&world.inbox()), ["foo-1.2.3", "foo-1.2.3.admitted", "foo-1.2.3.refused"]);
-    assert_eq!(tree(&world.releases()), public, "what is public stays as it is");
+    world
+        .admit()
+        .refused("another release `foo-1.2.3` was admitted before");
+    assert_eq!(
+        listing(&world.inbox()),
+        ["foo-1.2.3", "foo-1.2.3.admitted", "foo-1.2.3.refused"]
+    );
+    assert_eq!(
+        tree(&world.releases()),
+        public,
+        "what is public stays as it is"
+    );
 }
 
 #[test]
@@ -1232,9 +1588,15 @@ fn one_bad_submission_does_not_hold_up_the_good_one() {
     let world = World::ready();
     world.signed();
     fs::create_dir(world.inbox().join("bad-1")).expect("made");
-    world.admit().refused("bad-1: refused, `SHA256SUMS` is missing").says("foo-1.2.3: admitted");
+    world
+        .admit()
+        .refused("bad-1: refused, `SHA256SUMS` is missing")
+        .says("foo-1.2.3: admitted");
     assert_eq!(world.public(), ["foo-1.2.3"]);
-    assert_eq!(listing(&world.inbox()), ["bad-1", "bad-1.refused", "foo-1.2.3.admitted"]);
+    assert_eq!(
+        listing(&world.inbox()),
+        ["bad-1", "bad-1.refused", "foo-1.2.3.admitted"]
+    );
 }
 
 #[test]
@@ -1246,7 +1608,10 @@ fn release_certificate_expired_at_the_location() {
     world.init().with(&[&"--expires", &"1d"]).ok();
     world.export();
     let release = world.signed();
-    world.admit().at("+2d").refused("no release can be admitted");
+    world
+        .admit()
+        .at("+2d")
+        .refused("no release can be admitted");
     assert_eq!(world.public(), [""; 0]);
     // What was signed in its time stays good.
     world.verify(&release).at("+2d").ok();
@@ -1256,8 +1621,13 @@ fn release_certificate_expired_at_the_location() {
 fn release_certificate_revoked_at_the_location() {
     let world = World::ready();
     let release = world.signed();
-    let revocation = fs::read_to_string(world.home().join("revocation.asc")).expect("the revocation certificate");
-    fs::write(world.certificate(), openpgp::revoked(&world.certificate(), &revocation)).expect("published");
+    let revocation = fs::read_to_string(world.home().join("revocation.asc"))
+        .expect("the revocation certificate");
+    fs::write(
+        world.certificate(),
+        openpgp::revoked(&world.certificate(), &revocation),
+    )
+    .expect("published");
     world.verify(&release).refused("was revoked");
     world.admit().refused("was revoked");
     assert_eq!(world.public(), [""; 0]);
@@ -1269,15 +1639,19 @@ fn single_file_with_a_bad_signature() {
     let release = world.signed();
     world.verify(&release.join("foo.txt")).ok();
     fs::write(release.join("foo.txt"), b"backdoor\n").expect("changed");
-    world.verify(&release.join("foo.txt")).refused("does not fit");
+    world
+        .verify(&release.join("foo.txt"))
+        .refused("does not fit");
     fs::remove_file(release.join("foo.tar.asc")).expect("removed");
-    world.verify(&release.join("foo.tar")).refused("foo.tar.asc` is missing");
+    world
+        .verify(&release.join("foo.tar"))
+        .refused("foo.tar.asc` is missing");
 }
 
 // ---- What is signed of a release ----
 
-/// Whoever takes signatures away cannot pass what is left for a release of which only the list is signed, and whoever
-/// adds some cannot make more of it than it is.
+/// Whoever takes signatures away cannot pass what is left for a release of which only the list is
+/// signed, and whoever adds some cannot make more of it than it is.
 #[test]
 fn signatures_taken_away_or_added() {
     let world = World::ready();
@@ -1296,30 +1670,43 @@ fn signatures_taken_away_or_added() {
     let says_so = format!("# only this list is signed\n{list}");
     for name in ["foo.txt.asc", "foo.tar.asc"] {
         copy(&full.join(name), &whole.join(name));
-        world.verify(&whole).refused("but SHA256SUMS does not list it");
+        world
+            .verify(&whole)
+            .refused("but SHA256SUMS does not list it");
         fs::remove_file(whole.join(name)).expect("the signature");
         fs::remove_file(full.join(name)).expect("the signature");
     }
     world.verify(&full).refused("`foo.tar.asc` is missing");
-    world.verify(&full.join("foo.txt")).refused("`").says("is missing");
+    world
+        .verify(&full.join("foo.txt"))
+        .refused("`")
+        .says("is missing");
     fs::write(full.join("SHA256SUMS"), says_so).expect("the list");
     world.verify(&full).refused("signature `SHA256SUMS.asc`");
-    world.verify(&full.join("foo.txt")).refused("only the list is signed").says("verify the folder");
+    world
+        .verify(&full.join("foo.txt"))
+        .refused("only the list is signed")
+        .says("verify the folder");
     world.admit().refused("1 of 2").says("foo-1.2.4: admitted");
     assert_eq!(world.public(), ["foo-1.2.4"]);
 
     // The list of the other, as it is without its first line.
     let public = world.releases().join("foo-1.2.4");
     let list = fs::read_to_string(public.join("SHA256SUMS")).expect("the list");
-    fs::write(public.join("SHA256SUMS"), list.split_once('\n').expect("lines").1).expect("the list");
+    fs::write(
+        public.join("SHA256SUMS"),
+        list.split_once('\n').expect("lines").1,
+    )
+    .expect("the list");
     world.verify(&public).refused("signature `SHA256SUMS.asc`");
     fs::write(public.join("SHA256SUMS"), list).expect("the list");
     fs::write(public.join("foo.txt"), "other\n").expect("an artifact");
     world.verify(&public).refused("`foo.txt` has SHA-256");
 }
 
-/// A builder who knows that each artifact is signed has one signed whose bytes are the list of another release, of files that
-/// the signing host never saw, and passes that signature off as the list's.
+/// A builder who knows that each artifact is signed has one signed whose bytes are the list of
+/// another release, of files that the signing host never saw, and passes that signature off as the
+/// list's.
 #[test]
 fn artifact_that_is_the_list_of_another_release() {
     let world = World::ready();
@@ -1329,12 +1716,24 @@ fn artifact_that_is_the_list_of_another_release() {
     let key = openpgp::secret_key(&granted.key).strip_secret_key_material();
     let read = |path: &Path| fs::read(path).expect("a file");
     let evidence = [
-        ("evidence/m1/build-key.pgp", key.to_vec().expect("its public half")),
-        ("evidence/m1/build.manifest", read(&hidden.at("build.manifest"))),
-        ("evidence/m1/build.manifest.sig", read(&hidden.at("build.manifest.sig"))),
+        (
+            "evidence/m1/build-key.pgp",
+            key.to_vec().expect("its public half"),
+        ),
+        (
+            "evidence/m1/build.manifest",
+            read(&hidden.at("build.manifest")),
+        ),
+        (
+            "evidence/m1/build.manifest.sig",
+            read(&hidden.at("build.manifest.sig")),
+        ),
         ("evidence/grant.json", read(&granted.grant)),
     ];
-    let listed: String = evidence.iter().map(|(path, bytes)| entry(bytes, path)).collect();
+    let listed: String = evidence
+        .iter()
+        .map(|(path, bytes)| entry(bytes, path))
+        .collect();
     let list = format!("# only this list is signed\n{}{listed}", hidden.entries());
 
     let shown = world.build(&[("foo.list", list.as_bytes())]);
@@ -1345,15 +1744,23 @@ fn artifact_that_is_the_list_of_another_release() {
     let release = world.release(&granted);
     fs::create_dir_all(release.join("evidence/m1")).expect("folders");
     copy(&signed.join("foo.list"), &release.join("SHA256SUMS"));
-    copy(&signed.join("foo.list.asc"), &release.join("SHA256SUMS.asc"));
+    copy(
+        &signed.join("foo.list.asc"),
+        &release.join("SHA256SUMS.asc"),
+    );
     copy(&hidden.at("foo.txt"), &release.join("foo.txt"));
     for (path, bytes) in evidence {
         fs::write(release.join(path), bytes).expect("written");
     }
     // Nothing else is wrong with it.
-    assert_eq!(read(&release.join("evidence/m1/build-key.pgp")), read(&signed.join("evidence/m1/build-key.pgp")));
+    assert_eq!(
+        read(&release.join("evidence/m1/build-key.pgp")),
+        read(&signed.join("evidence/m1/build-key.pgp"))
+    );
     world.verify(&release).refused("was not made for the list");
-    world.verify(&release.join("SHA256SUMS")).refused("was not made for the list");
+    world
+        .verify(&release.join("SHA256SUMS"))
+        .refused("was not made for the list");
     world.admit().refused("1 of 1");
     assert_eq!(world.public(), [""; 0]);
 }

@@ -1,5 +1,5 @@
-//! Each scheme of evidence, and each attack on one, by name. What a builder says is told in its own key's signatures and
-//! MACs: these tests make them as `attest` never would.
+//! Each scheme of evidence, and each attack on one, by name. What a builder says is told in its own
+//! key's signatures and MACs: these tests make them as `attest` never would.
 #![cfg(feature = "host")]
 
 mod common;
@@ -21,12 +21,21 @@ use common::{can_travel, have, listing, openpgp, tool, tree};
 
 const ARTIFACTS: [(&str, &[u8]); 2] = [("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])];
 
-/// The kinds of evidence, as `grant` is asked for them, with the files that `attest` writes for [`ARTIFACTS`].
+/// The kinds of evidence, as `grant` is asked for them, with the files that `attest` writes for
+/// [`ARTIFACTS`].
 const KINDS: [(&str, &str, &[&str]); 5] = [
-    ("openpgp", "manifest", &["build.manifest", "build.manifest.sig"]),
+    (
+        "openpgp",
+        "manifest",
+        &["build.manifest", "build.manifest.sig"],
+    ),
     ("openpgp", "per-artifact", &["foo.tar.sig", "foo.txt.sig"]),
     ("dsse", "manifest", &["build.dsse.json"]),
-    ("hmac", "manifest", &["build.manifest", "build.manifest.mac"]),
+    (
+        "hmac",
+        "manifest",
+        &["build.manifest", "build.manifest.mac"],
+    ),
     ("hmac", "per-artifact", &["foo.tar.mac", "foo.txt.mac"]),
 ];
 
@@ -47,7 +56,14 @@ fn text(path: &Path) -> String {
 
 /// Changes a file and changes it back: between that the build is refused for this reason.
 #[track_caller]
-fn refused_with(world: &World, granted: &Granted, build: &Build, file: &str, bytes: &[u8], reason: &str) {
+fn refused_with(
+    world: &World,
+    granted: &Granted,
+    build: &Build,
+    file: &str,
+    bytes: &[u8],
+    reason: &str,
+) {
     let original = fs::read(build.at(file)).expect("a file");
     assert_ne!(original, bytes, "nothing was changed");
     fs::write(build.at(file), bytes).expect("changed");
@@ -64,23 +80,46 @@ fn every_kind_of_evidence_carries_a_build_from_grant_to_location() {
         let (granted, build) = (grant(&world, scheme, form), world.build(&ARTIFACTS));
         let said = world.attest(&granted, &build).ok();
         assert!(!granted.key.exists(), "{scheme} {form}: the key is left");
-        let evidence: Vec<_> =
-            listing(&build.folder).into_iter().filter(|name| !name.starts_with("foo.t") || name.len() > 7).collect();
+        let evidence: Vec<_> = listing(&build.folder)
+            .into_iter()
+            .filter(|name| !name.starts_with("foo.t") || name.len() > 7)
+            .collect();
         assert_eq!(evidence, files, "{scheme} {form}");
         for file in files {
             assert!(said.stdout.contains(file), "{scheme} {form}: {said:?}");
         }
 
         let said = world.sign(&granted, &build).ok();
-        assert_eq!(said.stdout.contains("convince this signing host alone"), scheme == "hmac", "{said:?}");
+        assert_eq!(
+            said.stdout.contains("convince this signing host alone"),
+            scheme == "hmac",
+            "{said:?}"
+        );
         let release = world.release(&granted);
         let said = world.verify(&release).ok();
-        assert_eq!(said.stdout.contains("they convince the signing host alone"), scheme == "hmac", "{said:?}");
+        assert_eq!(
+            said.stdout.contains("they convince the signing host alone"),
+            scheme == "hmac",
+            "{said:?}"
+        );
         let accepted = world.logged("evidence-accepted").remove(0);
         assert_eq!(accepted["scheme"], scheme);
-        let shown = world.host(&[&"log", &"show", &accepted["index"].to_string()]).ok();
-        assert_eq!(shown.stdout.contains("convinces this signing host alone"), scheme == "hmac", "{shown:?}");
-        assert_eq!(world.host(&[&"log", &"list"]).ok().stdout.contains("convince this host alone"), scheme == "hmac");
+        let shown = world
+            .host(&[&"log", &"show", &accepted["index"].to_string()])
+            .ok();
+        assert_eq!(
+            shown.stdout.contains("convinces this signing host alone"),
+            scheme == "hmac",
+            "{shown:?}"
+        );
+        assert_eq!(
+            world
+                .host(&[&"log", &"list"])
+                .ok()
+                .stdout
+                .contains("convince this host alone"),
+            scheme == "hmac"
+        );
 
         // The evidence goes with the release, and the key as far as it tells anybody anything.
         let mut expected: Vec<_> = files.iter().map(|name| (*name).to_owned()).collect();
@@ -90,7 +129,11 @@ fn every_kind_of_evidence_carries_a_build_from_grant_to_location() {
             _ => None,
         });
         expected.sort();
-        assert_eq!(listing(&release.join("evidence/m1")), expected, "{scheme} {form}");
+        assert_eq!(
+            listing(&release.join("evidence/m1")),
+            expected,
+            "{scheme} {form}"
+        );
         world.admit().ok();
         assert_eq!(world.public(), ["foo-1.2.3"]);
         // A second run finds the same evidence good, though the nonce is gone.
@@ -108,22 +151,38 @@ fn every_change_of_artifact_or_evidence_is_refused() {
         let names = ["foo.txt", "foo.tar"].iter().chain(files);
         for file in names {
             let original = fs::read(build.at(file)).expect("a file");
-            // In a signature: its creation time. Further on there is an area that is not signed, and says nothing.
-            let middle = if file.ends_with(".sig") { 10 } else { original.len() / 2 };
+            // In a signature: its creation time. Further on there is an area that is not signed,
+            // and says nothing.
+            let middle = if file.ends_with(".sig") {
+                10
+            } else {
+                original.len() / 2
+            };
             for at in [0, middle, original.len() - 1] {
                 let mut changed = original.clone();
                 changed[at] ^= 1;
                 refused_with(&world, &granted, &build, file, &changed, "");
             }
             // One byte less is JSON without its last newline, which is the same JSON.
-            refused_with(&world, &granted, &build, file, &original[..original.len() - 2], "");
+            refused_with(
+                &world,
+                &granted,
+                &build,
+                file,
+                &original[..original.len() - 2],
+                "",
+            );
             refused_with(&world, &granted, &build, file, &[], "");
             fs::remove_file(build.at(file)).expect("removed");
             world.refuses(&granted, &build, "");
             fs::write(build.at(file), original).expect("as it was");
         }
         fs::write(build.at("more.txt"), b"more").expect("written");
-        world.refuses(&granted, &build, "holds `more.txt`, which builder `m1` did not attest");
+        world.refuses(
+            &granted,
+            &build,
+            "holds `more.txt`, which builder `m1` did not attest",
+        );
         fs::remove_file(build.at("more.txt")).expect("removed");
         world.sign(&granted, &build).ok();
     }
@@ -152,7 +211,10 @@ fn evidence_of_another_scheme_is_refused() {
     for (scheme, form, _) in KINDS {
         let world = World::ready();
         let (_, build) = attested(&world, scheme, form);
-        for (other_scheme, other_form, _) in KINDS.into_iter().filter(|kind| (kind.0, kind.1) != (scheme, form)) {
+        for (other_scheme, other_form, _) in KINDS
+            .into_iter()
+            .filter(|kind| (kind.0, kind.1) != (scheme, form))
+        {
             let granted = grant(&world, other_scheme, other_form);
             world.refuses(&granted, &build, "");
         }
@@ -162,20 +224,38 @@ fn evidence_of_another_scheme_is_refused() {
 #[test]
 fn key_of_another_scheme_does_not_attest() {
     let world = World::ready();
-    let (openpgp, dsse) = (grant(&world, "openpgp", "manifest"), grant(&world, "dsse", "manifest"));
+    let (openpgp, dsse) = (
+        grant(&world, "openpgp", "manifest"),
+        grant(&world, "dsse", "manifest"),
+    );
     let build = world.build(&ARTIFACTS);
     for (key, other) in [(&openpgp.key, &dsse), (&dsse.key, &openpgp)] {
-        world.attest_with(key, &build).with(&[&"--grant", &other.grant]).usage("is no key of grant");
+        world
+            .attest_with(key, &build)
+            .with(&[&"--grant", &other.grant])
+            .usage("is no key of grant");
         assert!(key.exists());
     }
-    world.attest(&dsse, &build).with(&[&"--scheme", &"openpgp"]).usage("the key is of scheme dsse, not openpgp");
+    world
+        .attest(&dsse, &build)
+        .with(&[&"--scheme", &"openpgp"])
+        .usage("the key is of scheme dsse, not openpgp");
     let nonce = grant(&world, "hmac", "manifest");
-    world.attest_with(&nonce.key, &build).with(&[&"--grant", &openpgp.grant]).usage("is no key of grant");
+    world
+        .attest_with(&nonce.key, &build)
+        .with(&[&"--grant", &openpgp.grant])
+        .usage("is no key of grant");
     // A header that says one thing over a secret that is another.
     let forged = text(&dsse.key).replace("# scheme dsse", "# scheme hmac");
     write_private(&dsse.key, forged.as_bytes());
-    world.attest(&dsse, &build).usage("is a key of scheme dsse, but was made for a grant of scheme hmac");
-    assert_eq!(listing(&build.folder), ["foo.tar", "foo.txt"], "evidence was left");
+    world
+        .attest(&dsse, &build)
+        .usage("is a key of scheme dsse, but was made for a grant of scheme hmac");
+    assert_eq!(
+        listing(&build.folder),
+        ["foo.tar", "foo.txt"],
+        "evidence was left"
+    );
 }
 
 // ---- DSSE ----
@@ -192,11 +272,14 @@ fn pem(file: &str) -> &str {
 /// The payload of the build's envelope.
 fn payload(build: &Build) -> String {
     let envelope: Value = serde_json::from_str(&text(&build.at("build.dsse.json"))).expect("JSON");
-    let payload = STANDARD.decode(envelope["payload"].as_str().expect("a text")).expect("base64");
+    let payload = STANDARD
+        .decode(envelope["payload"].as_str().expect("a text"))
+        .expect("base64");
     String::from_utf8(payload).expect("JSON is text")
 }
 
-/// The build under a grant of scheme dsse is refused, when the builder signs what `change` makes of its payload.
+/// The build under a grant of scheme dsse is refused, when the builder signs what `change` makes of
+/// its payload.
 #[track_caller]
 fn statement_refused(change: impl Fn(String) -> String, reason: &str) {
     let world = World::ready();
@@ -215,7 +298,14 @@ fn envelope_signed_by_another_key() {
     let world = World::ready();
     let (granted, build) = attested(&world, "dsse", "manifest");
     let forged = seal(payload(&build).as_bytes(), &SecretKey::generate());
-    refused_with(&world, &granted, &build, "build.dsse.json", &forged, "is not by the builder's key");
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "build.dsse.json",
+        &forged,
+        "is not by the builder's key",
+    );
     world.sign(&granted, &build).ok();
 }
 
@@ -227,7 +317,14 @@ fn envelope_with_another_payload_type() {
     let envelope = text(&build.at("build.dsse.json"));
     let relabelled = envelope.replace("application/vnd.in-toto+json", "application/json");
     let reason = "has payload type `application/json`, not `application/vnd.in-toto+json`";
-    refused_with(&world, &granted, &build, "build.dsse.json", relabelled.as_bytes(), reason);
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "build.dsse.json",
+        relabelled.as_bytes(),
+        reason,
+    );
 
     let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem(&text(&granted.key))).expect("a key");
     let payload = payload(&build);
@@ -238,11 +335,28 @@ fn envelope_with_another_payload_type() {
         json!({ "payload": STANDARD.encode(&payload), "payloadType": said, "signatures": signatures }).to_string()
     };
     let honest = sign("application/json", "application/json");
-    refused_with(&world, &granted, &build, "build.dsse.json", honest.as_bytes(), reason);
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "build.dsse.json",
+        honest.as_bytes(),
+        reason,
+    );
     let mixed = sign("application/json", "application/vnd.in-toto+json");
-    refused_with(&world, &granted, &build, "build.dsse.json", mixed.as_bytes(), "does not fit its payload");
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "build.dsse.json",
+        mixed.as_bytes(),
+        "does not fit its payload",
+    );
     // As the protocol wants it, another writer's bytes are as good.
-    let right = sign("application/vnd.in-toto+json", "application/vnd.in-toto+json");
+    let right = sign(
+        "application/vnd.in-toto+json",
+        "application/vnd.in-toto+json",
+    );
     fs::write(build.at("build.dsse.json"), right).expect("an envelope");
     world.sign(&granted, &build).ok();
 }
@@ -253,25 +367,81 @@ fn envelope_with_a_key_twice_or_a_field_too_many() {
     let (granted, build) = attested(&world, "dsse", "manifest");
     let envelope = text(&build.at("build.dsse.json"));
     for (from, to, reason) in [
-        ("{\"payload\":", "{\"payload\":\"e30=\",\"payload\":", "duplicate field `payload`"),
-        ("\"sig\":", "\"sig\":\"AA==\",\"sig\":", "duplicate field `sig`"),
-        ("{\"payload\":", "{\"colour\":\"red\",\"payload\":", "unknown field `colour`"),
-        ("\"signatures\":[", "\"signatures\":[{\"sig\":\"AA==\"},", "has 2 signatures where exactly one must be"),
-        ("\"keyid\":\"\"", &format!("\"keyid\":\"{}\"", "x".repeat(201)), "has a key id of more than 200 bytes"),
-        ("{\"keyid\":\"\",\"sig\":", "[\"\",", "is not a DSSE envelope"),
+        (
+            "{\"payload\":",
+            "{\"payload\":\"e30=\",\"payload\":",
+            "duplicate field `payload`",
+        ),
+        (
+            "\"sig\":",
+            "\"sig\":\"AA==\",\"sig\":",
+            "duplicate field `sig`",
+        ),
+        (
+            "{\"payload\":",
+            "{\"colour\":\"red\",\"payload\":",
+            "unknown field `colour`",
+        ),
+        (
+            "\"signatures\":[",
+            "\"signatures\":[{\"sig\":\"AA==\"},",
+            "has 2 signatures where exactly one must be",
+        ),
+        (
+            "\"keyid\":\"\"",
+            &format!("\"keyid\":\"{}\"", "x".repeat(201)),
+            "has a key id of more than 200 bytes",
+        ),
+        (
+            "{\"keyid\":\"\",\"sig\":",
+            "[\"\",",
+            "is not a DSSE envelope",
+        ),
     ] {
         let changed = envelope.replacen(from, to, 1);
-        refused_with(&world, &granted, &build, "build.dsse.json", changed.as_bytes(), reason);
+        refused_with(
+            &world,
+            &granted,
+            &build,
+            "build.dsse.json",
+            changed.as_bytes(),
+            reason,
+        );
     }
     // What nobody signed does not fill the log.
     let name = format!("{{\"{}\":1}}", "x".repeat(1 << 20));
-    refused_with(&world, &granted, &build, "build.dsse.json", name.as_bytes(), "unknown field");
-    let longest = world.logged("evidence-refused").iter().map(|entry| entry["reason"].to_string().len()).max();
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "build.dsse.json",
+        name.as_bytes(),
+        "unknown field",
+    );
+    let longest = world
+        .logged("evidence-refused")
+        .iter()
+        .map(|entry| entry["reason"].to_string().len())
+        .max();
     assert!(longest.is_some_and(|longest| longest < 1000), "{longest:?}");
     let large = format!("{envelope}{}", " ".repeat(8 << 20));
-    refused_with(&world, &granted, &build, "build.dsse.json", large.as_bytes(), "is larger than 8388608 bytes");
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "build.dsse.json",
+        large.as_bytes(),
+        "is larger than 8388608 bytes",
+    );
     let deep = "[".repeat(100_000);
-    refused_with(&world, &granted, &build, "build.dsse.json", deep.as_bytes(), "is not a DSSE envelope");
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "build.dsse.json",
+        deep.as_bytes(),
+        "is not a DSSE envelope",
+    );
     world.sign(&granted, &build).ok();
 }
 
@@ -279,8 +449,13 @@ fn envelope_with_a_key_twice_or_a_field_too_many() {
 fn statement_with_a_key_twice() {
     let twice = |text: String| text.replacen("{\"sha256\":", "{\"sha256\":\"00\",\"sha256\":", 1);
     statement_refused(twice, "key `sha256` stands twice in one object");
-    let hidden =
-        |text: String| text.replacen("\"externalParameters\":{", "\"externalParameters\":{\"grant\":\"x\",", 1);
+    let hidden = |text: String| {
+        text.replacen(
+            "\"externalParameters\":{",
+            "\"externalParameters\":{\"grant\":\"x\",",
+            1,
+        )
+    };
     statement_refused(hidden, "key `grant` stands twice in one object");
 }
 
@@ -292,10 +467,19 @@ fn statement_for_another_grant_or_none() {
         text[at..at + 71].to_owned()
     };
     // In every place, and in one of them alone.
-    statement_refused(|text| text.replace(&id(&text), &other), &format!("`build.dsse.json` is for grant {other}"));
-    statement_refused(|text| text.replacen(&id(&text), &other, 1), &format!("`build.dsse.json` is for grant {other}"));
+    statement_refused(
+        |text| text.replace(&id(&text), &other),
+        &format!("`build.dsse.json` is for grant {other}"),
+    );
+    statement_refused(
+        |text| text.replacen(&id(&text), &other, 1),
+        &format!("`build.dsse.json` is for grant {other}"),
+    );
     let unnamed = |text: String| text.replace("\"grant\":", "\"grunt\":");
-    statement_refused(unnamed, "`build.dsse.json` is for no grant, not for sha256:");
+    statement_refused(
+        unnamed,
+        "`build.dsse.json` is for no grant, not for sha256:",
+    );
 }
 
 #[test]
@@ -304,16 +488,41 @@ fn statement_about_other_bytes_names_or_nothing() {
     let (granted, build) = attested(&world, "dsse", "manifest");
     let (right, key) = (payload(&build), ed25519(&granted.key));
     for (from, to, reason) in [
-        ("\"name\":\"foo.txt\"", "\"name\":\"bar.txt\"", "holds `foo.txt`, which builder `m1` did not attest"),
-        ("\"name\":\"foo.txt\"", "\"name\":\"../foo.txt\"", "contains a path separator"),
-        ("\"name\":\"foo.txt\"", "\"name\":\"foo.tar\"", "lists `foo.tar` twice"),
-        ("\"sha256\":\"", "\"sha512\":\"", "has no SHA-256 of subject"),
-        ("in-toto.io/Statement/v1", "in-toto.io/Statement/v0.1", "is of type"),
-        ("\"_type\"", "\"colour\":1,\"_type\"", "unknown field `colour`"),
+        (
+            "\"name\":\"foo.txt\"",
+            "\"name\":\"bar.txt\"",
+            "holds `foo.txt`, which builder `m1` did not attest",
+        ),
+        (
+            "\"name\":\"foo.txt\"",
+            "\"name\":\"../foo.txt\"",
+            "contains a path separator",
+        ),
+        (
+            "\"name\":\"foo.txt\"",
+            "\"name\":\"foo.tar\"",
+            "lists `foo.tar` twice",
+        ),
+        (
+            "\"sha256\":\"",
+            "\"sha512\":\"",
+            "has no SHA-256 of subject",
+        ),
+        (
+            "in-toto.io/Statement/v1",
+            "in-toto.io/Statement/v0.1",
+            "is of type",
+        ),
+        (
+            "\"_type\"",
+            "\"colour\":1,\"_type\"",
+            "unknown field `colour`",
+        ),
     ] {
         let changed = right.replacen(from, to, 1);
         assert_ne!(changed, right, "{to} changed nothing");
-        fs::write(build.at("build.dsse.json"), seal(changed.as_bytes(), &key)).expect("an envelope");
+        fs::write(build.at("build.dsse.json"), seal(changed.as_bytes(), &key))
+            .expect("an envelope");
         world.refuses(&granted, &build, reason);
     }
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(b"text\n"));
@@ -333,15 +542,29 @@ fn statement_made_before_the_grant_or_after_its_end() {
         let at = text.find("\"finishedOn\":\"").expect("a time") + 14;
         text[at..at + 20].to_owned()
     };
-    statement_refused(|text| text.replace(&time(&text), "2020-01-01T00:00:00Z"), "was made at 2020-01-01T00:00:00Z");
-    statement_refused(|text| text.replace(&time(&text), "2090-01-01T00:00:00Z"), "was made at 2090-01-01T00:00:00Z");
-    statement_refused(|text| text.replace(&time(&text), "yesterday"), "has a time that is not RFC 3339");
-    let started =
-        |text: String| text.replace("\"finishedOn\"", "\"startedOn\":\"2020-01-01T00:00:00Z\",\"finishedOn\"");
+    statement_refused(
+        |text| text.replace(&time(&text), "2020-01-01T00:00:00Z"),
+        "was made at 2020-01-01T00:00:00Z",
+    );
+    statement_refused(
+        |text| text.replace(&time(&text), "2090-01-01T00:00:00Z"),
+        "was made at 2090-01-01T00:00:00Z",
+    );
+    statement_refused(
+        |text| text.replace(&time(&text), "yesterday"),
+        "has a time that is not RFC 3339",
+    );
+    let started = |text: String| {
+        text.replace(
+            "\"finishedOn\"",
+            "\"startedOn\":\"2020-01-01T00:00:00Z\",\"finishedOn\"",
+        )
+    };
     statement_refused(started, "was made at 2020-01-01T00:00:00Z");
 }
 
-/// A point of small order, for which anybody can make a signature, is no key: neither of a builder, nor in a grant.
+/// A point of small order, for which anybody can make a signature, is no key: neither of a builder,
+/// nor in a grant.
 #[test]
 fn small_order_key() {
     let world = World::ready();
@@ -353,12 +576,23 @@ fn small_order_key() {
     ] {
         // The one encoding that RFC 8410 gives an Ed25519 key.
         let der = hex::decode(format!("302a300506032b6570032100{point}")).expect("hexadecimal");
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der));
+        let pem = format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            STANDARD.encode(der)
+        );
         assert!(PublicKey::parse(&pem).is_err());
         fs::write(world.at("weak.pub"), pem).expect("written");
         let builder = format!("m1={}", world.at("weak.pub").display());
         world
-            .host(&[&"grant", &"foo", &"1.2.3", &"--scheme", &"dsse", &"--builder", &builder])
+            .host(&[
+                &"grant",
+                &"foo",
+                &"1.2.3",
+                &"--scheme",
+                &"dsse",
+                &"--builder",
+                &builder,
+            ])
             .usage("is a point of small order");
     }
     assert!(world.logged("grant-issued").is_empty());
@@ -369,7 +603,14 @@ fn small_order_key() {
 /// The nonce in a key file of scheme hmac.
 fn nonce(granted: &Granted) -> MacKey {
     let file = text(&granted.key);
-    MacKey::parse(file.lines().last().map(|line| format!("{line}\n")).expect("a line").as_bytes()).expect("a nonce")
+    MacKey::parse(
+        file.lines()
+            .last()
+            .map(|line| format!("{line}\n"))
+            .expect("a line")
+            .as_bytes(),
+    )
+    .expect("a nonce")
 }
 
 #[test]
@@ -378,13 +619,34 @@ fn mac_of_another_artifact_or_under_another_name() {
     let (granted, build) = attested(&world, "hmac", "per-artifact");
     let other = text(&build.at("foo.tar.mac"));
     let reason = "`foo.txt.mac` does not fit `its artifact under that name`";
-    refused_with(&world, &granted, &build, "foo.txt.mac", other.as_bytes(), reason);
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "foo.txt.mac",
+        other.as_bytes(),
+        reason,
+    );
     // The right bytes under the name of another.
     let renamed = nonce(&granted).tag(entry(b"text\n", "foo.tar").as_bytes());
-    refused_with(&world, &granted, &build, "foo.txt.mac", renamed.as_bytes(), reason);
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "foo.txt.mac",
+        renamed.as_bytes(),
+        reason,
+    );
     // Of the bytes themselves, and not of their digest and name.
     let plain = nonce(&granted).tag(b"text\n");
-    refused_with(&world, &granted, &build, "foo.txt.mac", plain.as_bytes(), reason);
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "foo.txt.mac",
+        plain.as_bytes(),
+        reason,
+    );
     let by_hand = nonce(&granted).tag(entry(b"text\n", "foo.txt").as_bytes());
     assert_eq!(by_hand, text(&build.at("foo.txt.mac")));
     world.sign(&granted, &build).ok();
@@ -392,7 +654,10 @@ fn mac_of_another_artifact_or_under_another_name() {
 
 #[test]
 fn mac_that_is_truncated_or_spelled_otherwise() {
-    for (form, file) in [("manifest", "build.manifest.mac"), ("per-artifact", "foo.txt.mac")] {
+    for (form, file) in [
+        ("manifest", "build.manifest.mac"),
+        ("per-artifact", "foo.txt.mac"),
+    ] {
         let world = World::ready();
         let (granted, build) = attested(&world, "hmac", form);
         let right = text(&build.at(file));
@@ -409,7 +674,14 @@ fn mac_that_is_truncated_or_spelled_otherwise() {
             &format!("{right}{right}"),
             &format!("SHA2-256(stdin)= {right}"),
         ] {
-            refused_with(&world, &granted, &build, file, wrong.as_bytes(), "is not a MAC");
+            refused_with(
+                &world,
+                &granted,
+                &build,
+                file,
+                wrong.as_bytes(),
+                "is not a MAC",
+            );
         }
         world.sign(&granted, &build).ok();
     }
@@ -420,15 +692,37 @@ fn mac_by_somebody_without_the_nonce() {
     let world = World::ready();
     let (granted, build) = attested(&world, "hmac", "manifest");
     let manifest = text(&build.at("build.manifest"));
-    for key in [MacKey::generate(), MacKey::parse(format!("{}\n", "0".repeat(64)).as_bytes()).expect("a nonce")] {
+    for key in [
+        MacKey::generate(),
+        MacKey::parse(format!("{}\n", "0".repeat(64)).as_bytes()).expect("a nonce"),
+    ] {
         let forged = key.tag(manifest.as_bytes());
         let reason = "`build.manifest.mac` does not fit `build.manifest`";
-        refused_with(&world, &granted, &build, "build.manifest.mac", forged.as_bytes(), reason);
+        refused_with(
+            &world,
+            &granted,
+            &build,
+            "build.manifest.mac",
+            forged.as_bytes(),
+            reason,
+        );
     }
     // What the grant says of the nonce is no key either.
-    let commitment = granted.terms()["builders"][0]["key"].as_str().expect("a digest").to_owned();
-    let public = MacKey::parse(format!("{commitment}\n").as_bytes()).expect("32 bytes").tag(manifest.as_bytes());
-    refused_with(&world, &granted, &build, "build.manifest.mac", public.as_bytes(), "does not fit");
+    let commitment = granted.terms()["builders"][0]["key"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    let public = MacKey::parse(format!("{commitment}\n").as_bytes())
+        .expect("32 bytes")
+        .tag(manifest.as_bytes());
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "build.manifest.mac",
+        public.as_bytes(),
+        "does not fit",
+    );
     world.sign(&granted, &build).ok();
 }
 
@@ -438,12 +732,22 @@ fn nonce_is_kept_private_and_wiped_when_the_grant_closes() {
     use std::os::unix::fs::PermissionsExt as _;
     let world = World::ready();
     let (granted, build) = attested(&world, "hmac", "manifest");
-    let secret = text(&granted.key).lines().last().expect("a nonce").to_owned();
+    let secret = text(&granted.key)
+        .lines()
+        .last()
+        .expect("a nonce")
+        .to_owned();
     assert_eq!(secret.len(), 64);
     let nonces = world.home().join("nonces");
-    let kept: Vec<_> = listing(&nonces).into_iter().map(|name| nonces.join(name)).collect();
+    let kept: Vec<_> = listing(&nonces)
+        .into_iter()
+        .map(|name| nonces.join(name))
+        .collect();
     assert_eq!(kept.len(), 1);
-    assert_eq!(fs::metadata(&kept[0]).expect("there").permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&kept[0]).expect("there").permissions().mode() & 0o777,
+        0o600
+    );
     assert_eq!(text(&kept[0]).trim_end(), secret);
     // A second name for the same bytes on the disk: they are overwritten, not only unlinked.
     let other_name = world.at("other-name");
@@ -454,14 +758,21 @@ fn nonce_is_kept_private_and_wiped_when_the_grant_closes() {
     world.sign(&granted, &build).ok();
     assert_eq!(listing(&nonces), [""; 0]);
     assert_eq!(fs::read(&other_name).expect("there"), [0; 65]);
-    let everywhere = common::tree(&world.home()).into_iter().chain(common::tree(&world.release(&granted)));
+    let everywhere = common::tree(&world.home())
+        .into_iter()
+        .chain(common::tree(&world.release(&granted)));
     for (path, bytes) in everywhere {
-        assert!(!bytes.windows(64).any(|window| window == secret.as_bytes()), "{path} has the nonce");
+        assert!(
+            !bytes.windows(64).any(|window| window == secret.as_bytes()),
+            "{path} has the nonce"
+        );
     }
     // Other evidence can be checked by nobody any more.
     let second = world.build(&[("foo.txt", b"backdoor\n")]);
     world.attest(&granted, &second).ok();
-    world.sign_into(&world.at("elsewhere"), &granted, &second).refused("was wiped when it closed or expired");
+    world
+        .sign_into(&world.at("elsewhere"), &granted, &second)
+        .refused("was wiped when it closed or expired");
 }
 
 #[test]
@@ -475,9 +786,15 @@ fn nonce_is_wiped_when_the_grant_is_revoked_or_expires() {
     if can_travel() {
         grant(&world, "hmac", "manifest");
         let folder = world.new_folder("later");
-        world.host(&[&"grant", &"bar", &"1", &"-o", &folder]).at("+5h").ok();
+        world
+            .host(&[&"grant", &"bar", &"1", &"-o", &folder])
+            .at("+5h")
+            .ok();
         assert_eq!(nonces(), 1);
-        world.host(&[&"grant", &"bar", &"2", &"-o", &folder]).at("+7h").ok();
+        world
+            .host(&[&"grant", &"bar", &"2", &"-o", &folder])
+            .at("+7h")
+            .ok();
         assert_eq!(nonces(), 0);
     }
 }
@@ -489,10 +806,17 @@ fn nonce_that_a_killed_process_left_is_wiped() {
     let nonces = world.home().join("nonces");
     let kept = || {
         let name = listing(&nonces).remove(0);
-        (nonces.join(&name), fs::read(nonces.join(name)).expect("the nonce"))
+        (
+            nonces.join(&name),
+            fs::read(nonces.join(name)).expect("the nonce"),
+        )
     };
     let folder = world.new_folder("later");
-    let next = |version: &str| world.host(&[&"grant", &"bar", &version, &"-o", &folder]).ok();
+    let next = |version: &str| {
+        world
+            .host(&[&"grant", &"bar", &version, &"-o", &folder])
+            .ok()
+    };
 
     // Killed when the grant was closed, when it was taken back, and when a nonce was being written.
     let (granted, build) = attested(&world, "hmac", "manifest");
@@ -528,16 +852,22 @@ fn nonce_that_a_killed_process_left_is_wiped() {
     assert_eq!(listing(&nonces), [""; 0]);
 }
 
-/// A grant that does not come about leaves no secret: neither with the builder's files nor in the home.
+/// A grant that does not come about leaves no secret: neither with the builder's files nor in the
+/// home.
 #[test]
 fn nonce_of_a_grant_that_failed() {
     let world = World::ready();
     let folder = world.new_folder("grant");
     fs::write(folder.join("foo-1.2.3.m2.key"), b"in the way").expect("written");
     let builders = ["--builder", "m1", "--builder", "m2", "--scheme", "hmac"];
-    let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
-        builders.iter().map(|it| it as &dyn AsRef<std::ffi::OsStr>).collect();
-    world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &folder]).with(&arguments).usage("exists already");
+    let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = builders
+        .iter()
+        .map(|it| it as &dyn AsRef<std::ffi::OsStr>)
+        .collect();
+    world
+        .host(&[&"grant", &"foo", &"1.2.3", &"-o", &folder])
+        .with(&arguments)
+        .usage("exists already");
     assert_eq!(listing(&folder), ["foo-1.2.3.m2.key"]);
     assert_eq!(listing(&world.home().join("nonces")), [""; 0]);
 }
@@ -552,14 +882,22 @@ fn nonce_that_was_changed_in_the_home() {
     let other = MacKey::generate();
     write_private(&kept, &other.to_line());
     let forged = other.tag(text(&build.at("build.manifest")).as_bytes());
-    refused_with(&world, &granted, &build, "build.manifest.mac", forged.as_bytes(), "is not the grant's");
+    refused_with(
+        &world,
+        &granted,
+        &build,
+        "build.manifest.mac",
+        forged.as_bytes(),
+        "is not the grant's",
+    );
     write_private(&kept, b"no nonce\n");
     world.sign(&granted, &build).usage("holds no nonce");
     write_private(&kept, &right);
     world.sign(&granted, &build).ok();
 }
 
-/// A run that was interrupted after its grant closed goes on without the nonce, with the same evidence and bytes alone.
+/// A run that was interrupted after its grant closed goes on without the nonce, with the same
+/// evidence and bytes alone.
 #[test]
 fn interrupted_run_goes_on_without_the_nonce() {
     for form in ["manifest", "per-artifact"] {
@@ -571,7 +909,10 @@ fn interrupted_run_goes_on_without_the_nonce() {
         assert_eq!(listing(&world.home().join("nonces")), [""; 0]);
         // As if it had been cut off while it wiped the nonce.
         let hex = granted.id.strip_prefix("sha256:").expect("an id");
-        write_private(&world.home().join("nonces").join(format!("{hex}.m1")), &[0; 40]);
+        write_private(
+            &world.home().join("nonces").join(format!("{hex}.m1")),
+            &[0; 40],
+        );
         write_private(world.token_file(), &key);
         let original = fs::read(build.at("foo.txt")).expect("an artifact");
         fs::write(build.at("foo.txt"), b"backdoor\n").expect("changed");
@@ -595,7 +936,9 @@ fn nonce_of_a_grant_that_cannot_be_read_just_now_is_kept() {
     let grant = fs::read(&kept).expect("the grant");
     write_private(&kept, b"spoilt");
     fs::write(build.at("foo.txt"), b"backdoor\n").expect("changed");
-    world.sign(&granted, &build).refused("artifact `foo.txt` has SHA-256");
+    world
+        .sign(&granted, &build)
+        .refused("artifact `foo.txt` has SHA-256");
     assert_eq!(listing(&world.home().join("nonces")), [format!("{hex}.m1")]);
     write_private(&kept, &grant);
 }
@@ -605,7 +948,15 @@ fn builder_cannot_bring_a_nonce() {
     let world = World::ready();
     fs::write(world.at("nonce.pub"), "0".repeat(64)).expect("written");
     let builder = format!("m1={}", world.at("nonce.pub").display());
-    let grant = world.host(&[&"grant", &"foo", &"1.2.3", &"--scheme", &"hmac", &"--builder", &builder]);
+    let grant = world.host(&[
+        &"grant",
+        &"foo",
+        &"1.2.3",
+        &"--scheme",
+        &"hmac",
+        &"--builder",
+        &builder,
+    ]);
     grant.usage("the nonce of scheme hmac is made here");
     let made = world.countersign(&[&"build-key", &"--scheme", &"hmac", &"-o", &world.at("key")]);
     made.usage("the signing host must know it too");
@@ -615,9 +966,16 @@ fn builder_cannot_bring_a_nonce() {
 // ---- A signature for each artifact ----
 
 /// Signs one artifact as its builder, with these notations.
-fn sign_one(granted: &Granted, build: &Build, name: &str, notations: &[(&str, &str)], at: SystemTime) {
+fn sign_one(
+    granted: &Granted,
+    build: &Build,
+    name: &str,
+    notations: &[(&str, &str)],
+    at: SystemTime,
+) {
     let bytes = fs::read(build.at(name)).expect("an artifact");
-    let signature = openpgp::detached_with(&openpgp::secret_key(&granted.key), &bytes, notations, at);
+    let signature =
+        openpgp::detached_with(&openpgp::secret_key(&granted.key), &bytes, notations, at);
     fs::write(build.at(&format!("{name}.sig")), signature).expect("a signature");
 }
 
@@ -628,10 +986,15 @@ fn signatures_swapped_between_two_names() {
     // The same bytes under two names: either signature holds over either file.
     let build = world.build(&[("foo-amd64.deb", b"same\n"), ("foo-arm64.deb", b"same\n")]);
     world.attest(&granted, &build).ok();
-    let signatures = ["foo-amd64.deb.sig", "foo-arm64.deb.sig"].map(|name| fs::read(build.at(name)).expect("there"));
+    let signatures = ["foo-amd64.deb.sig", "foo-arm64.deb.sig"]
+        .map(|name| fs::read(build.at(name)).expect("there"));
     fs::write(build.at("foo-amd64.deb.sig"), &signatures[1]).expect("swapped");
     fs::write(build.at("foo-arm64.deb.sig"), &signatures[0]).expect("swapped");
-    world.refuses(&granted, &build, "`foo-amd64.deb.sig` is for artifact `foo-arm64.deb`");
+    world.refuses(
+        &granted,
+        &build,
+        "`foo-amd64.deb.sig` is for artifact `foo-arm64.deb`",
+    );
     // And artifacts with them, so that each file has the signature that was made over its name.
     fs::write(build.at("foo-amd64.deb.sig"), &signatures[0]).expect("back");
     fs::write(build.at("foo-arm64.deb.sig"), &signatures[1]).expect("back");
@@ -646,10 +1009,19 @@ fn equal_artifacts_are_signed_once() {
     }
     let world = World::ready();
     let granted = world.grant();
-    let build = world.build(&[("foo-a", b"same\n"), ("foo-b", b"other\n"), ("foo-c", b"same\n"), ("foo-d", b"same\n")]);
+    let build = world.build(&[
+        ("foo-a", b"same\n"),
+        ("foo-b", b"other\n"),
+        ("foo-c", b"same\n"),
+        ("foo-d", b"same\n"),
+    ]);
     world.attest(&granted, &build).ok();
     let made = world.token_count();
-    world.sign(&granted, &build).with(&[&"--dry-run"]).ok().says("3 signatures");
+    world
+        .sign(&granted, &build)
+        .with(&[&"--dry-run"])
+        .ok()
+        .says("3 signatures");
     let said = world.sign(&granted, &build).ok();
     said.says("signatures 3 for 5 files, equal ones share one (all made by the token now)");
     assert_eq!(world.token_count() - made, 3);
@@ -660,7 +1032,11 @@ fn equal_artifacts_are_signed_once() {
     assert_ne!(signature("foo-a.asc"), signature("foo-b.asc"));
     for name in ["foo-a", "foo-b", "foo-c", "foo-d", "SHA256SUMS"] {
         let signature = format!("{name}.asc");
-        tool("gpgv", &[&"--keyring", &world.certificate(), &signature, &name], &release);
+        tool(
+            "gpgv",
+            &[&"--keyring", &world.certificate(), &signature, &name],
+            &release,
+        );
     }
     world.verify(&release).ok();
     world.host(&[&"log", &"verify"]).ok();
@@ -679,15 +1055,30 @@ fn signature_without_the_notations_that_bind_it() {
     let world = World::ready();
     let (granted, build) = attested(&world, "openpgp", "per-artifact");
     let now = SystemTime::now();
-    let right = [("artifact@example.org", "foo.txt"), ("grant@example.org", granted.id.as_str())];
+    let right = [
+        ("artifact@example.org", "foo.txt"),
+        ("grant@example.org", granted.id.as_str()),
+    ];
     for (notations, reason) in [
         (vec![], "has no notation `artifact@example.org`"),
         (vec![right[1]], "has no notation `artifact@example.org`"),
-        (vec![right[0], right[0], right[1]], "has no notation `artifact@example.org`"),
-        (vec![("artifact@example.com", "foo.txt"), right[1]], "has no notation `artifact@example.org`"),
-        (vec![("artifact@example.org", "foo"), right[1]], "is for artifact `foo`"),
+        (
+            vec![right[0], right[0], right[1]],
+            "has no notation `artifact@example.org`",
+        ),
+        (
+            vec![("artifact@example.com", "foo.txt"), right[1]],
+            "has no notation `artifact@example.org`",
+        ),
+        (
+            vec![("artifact@example.org", "foo"), right[1]],
+            "is for artifact `foo`",
+        ),
         (vec![right[0]], "is for no grant"),
-        (vec![right[0], ("grant@example.org", "sha256:00")], "is for grant sha256:00"),
+        (
+            vec![right[0], ("grant@example.org", "sha256:00")],
+            "is for grant sha256:00",
+        ),
     ] {
         sign_one(&granted, &build, "foo.txt", &notations, now);
         world.refuses(&granted, &build, reason);
@@ -701,45 +1092,101 @@ fn signature_made_before_the_grant_or_after_its_end() {
     let hour = Duration::from_secs(3600);
     let world = World::ready();
     let (granted, build) = attested(&world, "openpgp", "per-artifact");
-    let right = [("artifact@example.org", "foo.txt"), ("grant@example.org", granted.id.as_str())];
+    let right = [
+        ("artifact@example.org", "foo.txt"),
+        ("grant@example.org", granted.id.as_str()),
+    ];
     // The key did not live then: with a key that the builder brings, the time alone must tell.
-    sign_one(&granted, &build, "foo.txt", &right, SystemTime::now() - hour);
+    sign_one(
+        &granted,
+        &build,
+        "foo.txt",
+        &right,
+        SystemTime::now() - hour,
+    );
     world.refuses(&granted, &build, "");
-    sign_one(&granted, &build, "foo.txt", &right, SystemTime::now() + hour);
+    sign_one(
+        &granted,
+        &build,
+        "foo.txt",
+        &right,
+        SystemTime::now() + hour,
+    );
     world.refuses(&granted, &build, "which has not come yet");
     sign_one(&granted, &build, "foo.txt", &right, SystemTime::now());
     world.sign(&granted, &build).ok();
 }
 
-/// A builder's own key lives longer than the grant: what it signed before or after is not for this build.
+/// A builder's own key lives longer than the grant: what it signed before or after is not for this
+/// build.
 #[test]
 fn manifest_made_before_the_grant_or_after_its_end() {
     if !can_travel() {
         return;
     }
     let world = World::ready();
-    let build_key = world.countersign(&[&"build-key", &"--valid-for", &"30d", &"-o", &world.at("m1.key")]);
+    let build_key = world.countersign(&[
+        &"build-key",
+        &"--valid-for",
+        &"30d",
+        &"-o",
+        &world.at("m1.key"),
+    ]);
     build_key.at("-2d").ok();
     let builder = format!("m1={}", world.at("m1.key.pub").display());
     let folder = world.new_folder("grant");
-    world.host(&[&"grant", &"foo", &"1.2.3", &"--builder", &builder, &"-o", &folder]).ok();
+    world
+        .host(&[
+            &"grant",
+            &"foo",
+            &"1.2.3",
+            &"--builder",
+            &builder,
+            &"-o",
+            &folder,
+        ])
+        .ok();
     let grant = folder.join("foo-1.2.3.grant.json");
-    let id =
-        format!("sha256:{}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(fs::read(&grant).expect("a grant"))));
+    let id = format!(
+        "sha256:{}",
+        hex::encode(<sha2::Sha256 as sha2::Digest>::digest(
+            fs::read(&grant).expect("a grant")
+        ))
+    );
     let (project, version) = ("foo".to_owned(), "1.2.3".to_owned());
-    let granted = Granted { grant, id, key: world.at("m1.key"), keys: vec![], project, version };
+    let granted = Granted {
+        grant,
+        id,
+        key: world.at("m1.key"),
+        keys: vec![],
+        project,
+        version,
+    };
     let build = world.build(&ARTIFACTS);
-    let attest = || world.attest(&granted, &build).with(&[&"--grant", &granted.grant, &"--keep-key"]);
+    let attest = || {
+        world
+            .attest(&granted, &build)
+            .with(&[&"--grant", &granted.grant, &"--keep-key"])
+    };
     attest().at("-1d").ok();
     world.refuses(&granted, &build, "but the grant counts from");
     attest().at("+7h").refused("the grant expired at");
     // As one would make it that does not look at the time.
-    let (manifest, late) = (granted.header() + &build.entries(), SystemTime::now() + Duration::from_secs(7 * 3600));
-    let signature = openpgp::detached_with(&openpgp::secret_key(&granted.key), manifest.as_bytes(), &[], late);
+    let (manifest, late) = (
+        granted.header() + &build.entries(),
+        SystemTime::now() + Duration::from_secs(7 * 3600),
+    );
+    let signature = openpgp::detached_with(
+        &openpgp::secret_key(&granted.key),
+        manifest.as_bytes(),
+        &[],
+        late,
+    );
     fs::write(build.at("build.manifest"), manifest).expect("the manifest");
     fs::write(build.at("build.manifest.sig"), signature).expect("its signature");
     world.refuses(&granted, &build, "which has not come yet");
-    // Made in time and verified in time, but said to be made after the end: only by a clock that is wrong.
+    // Made in time and verified in time, but said to be made after the end: only by a clock that is
+    // wrong.
     world.refuses_at(&granted, &build, "+7h", "expired at");
     attest().ok();
     world.sign(&granted, &build).ok();
@@ -757,7 +1204,11 @@ fn signatures_of_two_artifacts_by_two_builders() {
     });
     let right = fs::read(builds[0].at("foo.txt.sig")).expect("a signature");
     fs::copy(builds[1].at("foo.txt.sig"), builds[0].at("foo.txt.sig")).expect("copied");
-    world.refuses(&granted, &inbox, "`foo.txt.sig` is by builder `m2`, but stands for builder `m1`");
+    world.refuses(
+        &granted,
+        &inbox,
+        "`foo.txt.sig` is by builder `m2`, but stands for builder `m1`",
+    );
     fs::write(builds[0].at("foo.txt.sig"), right).expect("as it was");
     world.sign(&granted, &inbox).ok();
 }

@@ -1,8 +1,10 @@
-//! What the log costs as it grows: appending, finding and proving an entry, checking all of it, and the memory for that.
+//! What the log costs as it grows: appending, finding and proving an entry, checking all of it, and
+//! the memory for that.
 //!
-//! The entries are synthetic, those of one release after the other. The ledger grows in memory (`--grow-in`), where no
-//! commit waits for a disk. At each power of ten it is measured there; a copy of it on a disk (`--disk`) tells what an
-//! append costs that is durable. `make bench` runs this, and docs/explanation/scale.md has figures.
+//! The entries are synthetic, those of one release after the other. The ledger grows in memory
+//! (`--grow-in`), where no commit waits for a disk. At each power of ten it is measured there; a
+//! copy of it on a disk (`--disk`) tells what an append costs that is durable. `make bench` runs
+//! this, and docs/explanation/scale.md has figures.
 
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
 
@@ -31,10 +33,12 @@ struct Arguments {
     /// The size at which to end
     #[arg(long, default_value_t = 100_000)]
     entries: u64,
-    /// Where the ledger grows, by about 900 bytes for each entry: a folder in memory makes that fast
+    /// Where the ledger grows, by about 900 bytes for each entry: a folder in memory makes that
+    /// fast
     #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
     grow_in: PathBuf,
-    /// A folder on the disk for which durable appends are measured [default: that of temporary files]
+    /// A folder on the disk for which durable appends are measured [default: that of temporary
+    /// files]
     #[arg(long, value_name = "DIR")]
     disk: Option<PathBuf>,
     /// Where to draw the figures, as SVG
@@ -82,7 +86,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", row.line());
         rows.push(row);
     }
-    arguments.plot.map_or(Ok(()), |file| plot::draw(&rows, &file))
+    arguments
+        .plot
+        .map_or(Ok(()), |file| plot::draw(&rows, &file))
 }
 
 fn measure(releases: &mut Releases<'_>, path: &Path, disk: &Path) -> Result<Row, Box<dyn Error>> {
@@ -101,11 +107,25 @@ fn measure(releases: &mut Releases<'_>, path: &Path, disk: &Path) -> Result<Row,
     let verify_memory = memory::peak()?;
     let durable = durably(releases, path, disk)?;
     let bytes = fs::metadata(path)?.len();
-    Ok(Row { entries, bytes, append, durable, prove, path: longest, memory, verify, verify_memory })
+    Ok(Row {
+        entries,
+        bytes,
+        append,
+        durable,
+        prove,
+        path: longest,
+        memory,
+        verify,
+        verify_memory,
+    })
 }
 
 /// The time of one durable append to a copy of the ledger on the disk.
-fn durably(releases: &mut Releases<'_>, path: &Path, disk: &Path) -> Result<Duration, Box<dyn Error>> {
+fn durably(
+    releases: &mut Releases<'_>,
+    path: &Path,
+    disk: &Path,
+) -> Result<Duration, Box<dyn Error>> {
     let folder = tempfile::tempdir_in(disk)?;
     let copy = folder.path().join("ledger.sqlite");
     // Nobody writes now: with its write-ahead log the database is whole.
@@ -121,7 +141,10 @@ fn durably(releases: &mut Releases<'_>, path: &Path, disk: &Path) -> Result<Dura
 }
 
 /// The mean time of `times` calls.
-fn mean(times: u64, mut call: impl FnMut(u64) -> Result<(), Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
+fn mean(
+    times: u64,
+    mut call: impl FnMut(u64) -> Result<(), Box<dyn Error>>,
+) -> Result<Duration, Box<dyn Error>> {
     let begun = Instant::now();
     (0..times).try_for_each(&mut call)?;
     Ok(begun.elapsed().div_f64(times as f64))
@@ -134,7 +157,17 @@ impl Row {
 
     fn line(&self) -> String {
         let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-        let Self { entries, bytes, append, durable, prove, path, memory, verify, verify_memory } = self;
+        let Self {
+            entries,
+            bytes,
+            append,
+            durable,
+            prove,
+            path,
+            memory,
+            verify,
+            verify_memory,
+        } = self;
         format!(
             "| {entries} | {} | {:.1} µs | {:.1} ms | {:.1} µs | {path} | {} | {:.2} s | {} |",
             mib(*bytes),

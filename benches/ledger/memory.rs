@@ -11,6 +11,9 @@ pub(crate) fn forget_peak() -> std::io::Result<()> {
 /// The peak since [`forget_peak`], in bytes: what was resident, without files.
 pub(crate) fn peak() -> Result<u64, Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .ok_or("no VmHWM")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
 }

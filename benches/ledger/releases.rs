@@ -31,7 +31,12 @@ impl<'a> Releases<'a> {
     pub(crate) fn begin(mut ledger: Ledger, log_key: &'a SignerKey) -> Result<Self> {
         let now = Timestamp::from_unix(1_800_000_000);
         ledger.begin(now, &log_key.public())?;
-        Ok(Self { ledger, log_key, count: 0, now })
+        Ok(Self {
+            ledger,
+            log_key,
+            count: 0,
+            now,
+        })
     }
 
     /// Adds releases until there are `entries` entries at least.
@@ -55,7 +60,11 @@ impl<'a> Releases<'a> {
             scheme: Scheme::OpenPgp,
             evidence: EvidenceForm::Manifest,
             quorum: 1,
-            builders: [(builder.clone(), "2B48898287DBE08F633E136A89AAA59D58641498".to_owned())].into(),
+            builders: [(
+                builder.clone(),
+                "2B48898287DBE08F633E136A89AAA59D58641498".to_owned(),
+            )]
+            .into(),
             allow_older: false,
         };
         self.ledger.append(now, issued)?;
@@ -80,12 +89,30 @@ impl<'a> Releases<'a> {
         };
         let index = self.ledger.append(now, Event::Intent(intent.clone()))?;
         for file in intent.asked_files() {
-            self.ledger.keep_signature(index, file, &format!("{file} {n:0>SIGNATURE$}"))?;
+            self.ledger
+                .keep_signature(index, file, &format!("{file} {n:0>SIGNATURE$}"))?;
         }
-        let result = RunResult::Signed { token_signatures: 3 };
-        self.ledger.append(now, Event::Outcome { intent: index, result, card: None })?;
+        let result = RunResult::Signed {
+            token_signatures: 3,
+        };
+        self.ledger.append(
+            now,
+            Event::Outcome {
+                intent: index,
+                result,
+                card: None,
+            },
+        )?;
         let folder = format!("/srv/inbox/project-{n}");
-        self.ledger.append(now, Event::Released { intent: index, sums: intent.sums, folder, inbox: None })?;
+        self.ledger.append(
+            now,
+            Event::Released {
+                intent: index,
+                sums: intent.sums,
+                folder,
+                inbox: None,
+            },
+        )?;
         self.count += 1;
         Ok(())
     }
@@ -93,7 +120,11 @@ impl<'a> Releases<'a> {
     /// Appends one entry, about some release.
     pub(crate) fn refuse(&mut self, n: u64) -> Result<()> {
         let reason = "builder `m1` signed another manifest".to_owned();
-        let event = Event::EvidenceRefused { grant: grant(self.some(n)), reason, differences: BTreeMap::new() };
+        let event = Event::EvidenceRefused {
+            grant: grant(self.some(n)),
+            reason,
+            differences: BTreeMap::new(),
+        };
         self.ledger.append(self.now, event)?;
         Ok(())
     }
@@ -105,12 +136,14 @@ impl<'a> Releases<'a> {
         Ok((head, note))
     }
 
-    /// Finds the entry that speaks of some artifact, proves it as `log prove` does, and checks the proof as `verify --proof`
-    /// does. How many hashes it has.
+    /// Finds the entry that speaks of some artifact, proves it as `log prove` does, and checks the
+    /// proof as `verify --proof` does. How many hashes it has.
     pub(crate) fn prove(&self, n: u64, (head, note): &(Checkpoint, String)) -> Result<usize> {
         let digest = digest("artifact-0", self.some(n));
         let found = self.ledger.speaking_of(digest)?;
-        let [index] = found[..] else { return Err(format!("{} entries speak of {digest}", found.len()).into()) };
+        let [index] = found[..] else {
+            return Err(format!("{} entries speak of {digest}", found.len()).into());
+        };
         let text = self.ledger.prove(index, head, note.clone())?.to_text();
         let proof = Proof::parse(text.as_bytes())?;
         proof.check(&self.log_key.public())?;
@@ -133,7 +166,10 @@ fn grant(n: u64) -> GrantId {
 }
 
 fn artifacts(n: u64) -> Result<BTreeMap<ArtifactName, Sha256>> {
-    ["artifact-0", "artifact-1"].into_iter().map(|name| Ok((name.parse()?, digest(name, n)))).collect()
+    ["artifact-0", "artifact-1"]
+        .into_iter()
+        .map(|name| Ok((name.parse()?, digest(name, n))))
+        .collect()
 }
 
 fn digest(what: &str, n: u64) -> Sha256 {

@@ -15,8 +15,9 @@ use crate::steps;
 
 /// Verify each release in an inbox and move those that hold among the public ones (at the location)
 ///
-/// Needs the release certificate and nothing else. A release appears complete or not at all, and a report of it is left in
-/// the inbox, NAME.admitted; one that is refused stays in the inbox, with the reason beside it in NAME.refused.
+/// Needs the release certificate and nothing else. A release appears complete or not at all, and a
+/// report of it is left in the inbox, NAME.admitted; one that is refused stays in the inbox, with
+/// the reason beside it in NAME.refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign admit --cert release.pgp /srv/inbox /srv/releases")]
 pub(super) struct Admit {
@@ -34,7 +35,8 @@ impl Admit {
         let certificate = read_certificate(&self.cert)?;
         let (inbox, releases) = steps::admit::open(&self.inbox, &self.releases)?;
         let now = Timestamp::now();
-        let submissions = steps::admit::admit(&inbox, &releases, &certificate, now, &mut Bar::new())?;
+        let submissions =
+            steps::admit::admit(&inbox, &releases, &certificate, now, &mut Bar::new())?;
 
         let all = submissions.len();
         let mut refused = 0;
@@ -44,7 +46,11 @@ impl Admit {
             let name = submission.name;
             match submission.result {
                 Ok(admitted) => {
-                    let word = if admitted.new { "admitted" } else { "was admitted already" };
+                    let word = if admitted.new {
+                        "admitted"
+                    } else {
+                        "was admitted already"
+                    };
                     let sums_only = admitted.report.coverage == Coverage::ListOnly;
                     let (signed, grant) = (&admitted.report.list, admitted.report.grant.id());
                     output.line(format!(
@@ -52,13 +58,21 @@ impl Admit {
                         signed.key,
                         signed.created,
                         grant.short(),
-                        if sums_only { ", as a whole: only SHA256SUMS carries a signature" } else { "" }
+                        if sums_only {
+                            ", as a whole: only SHA256SUMS carries a signature"
+                        } else {
+                            ""
+                        }
                     ));
                     if !admitted.reported {
-                        output.line(format!("{name}: a report of that could not be left in the inbox"));
+                        output.line(format!(
+                            "{name}: a report of that could not be left in the inbox"
+                        ));
                     }
                     if !admitted.removed {
-                        output.line(format!("{name}: its submission cannot be removed from the inbox"));
+                        output.line(format!(
+                            "{name}: its submission cannot be removed from the inbox"
+                        ));
                     }
                     values.push(json!({ "name": name, "admitted": true, "new": admitted.new, "grant": grant, "key": signed.key, "sums_only": sums_only, "reported": admitted.reported }));
                 }

@@ -21,29 +21,46 @@ pub(super) fn advice(error: &CliError) -> Advice {
     match error {
         CliError::Certificate { fault, .. } => (Usage, certificate_hint(fault)),
         CliError::BuildKey { fault, .. } => build_key_hint(fault),
-        CliError::NoBuildKey(_) => {
-            hint(Usage, "`attest` removes a build key when it has used it: another build takes another grant and key")
+        CliError::NoBuildKey(_) => hint(
+            Usage,
+            "`attest` removes a build key when it has used it: another build takes another grant and key",
+        ),
+        CliError::BuildKeyOpen { path, .. } => {
+            hint(Usage, format!("run `chmod 600 {}`", path.display()))
         }
-        CliError::BuildKeyOpen { path, .. } => hint(Usage, format!("run `chmod 600 {}`", path.display())),
-        CliError::Credential { .. } => {
-            hint(Usage, "pass it with `LoadCredential=` or `systemd-creds`, or name a file instead")
-        }
-        CliError::NotAdmitted { .. } => hint(Refused, "the reason stands beside each submission, in `NAME.refused`"),
-        CliError::DidNotHold { .. } => {
-            hint(Refused, "do not use these files; fetch the release again, or ask its maintainers")
-        }
+        CliError::Credential { .. } => hint(
+            Usage,
+            "pass it with `LoadCredential=` or `systemd-creds`, or name a file instead",
+        ),
+        CliError::NotAdmitted { .. } => hint(
+            Refused,
+            "the reason stands beside each submission, in `NAME.refused`",
+        ),
+        CliError::DidNotHold { .. } => hint(
+            Refused,
+            "do not use these files; fetch the release again, or ask its maintainers",
+        ),
         CliError::Attest(error) => attest(error),
         CliError::Admit(error) => admit(error),
         CliError::Release(error) => release(error),
         CliError::File(error) => file(error, Usage),
         CliError::Usage(_) => (Usage, None),
         CliError::Unwritten(_) => (Trouble, None),
-        CliError::BadGrant { .. } => hint(Refused, "give the grant file that `countersign grant` wrote"),
-        CliError::Proof { fault: NotLogged::File(error), .. } => file(error, Usage),
-        CliError::Proof { .. } => {
-            hint(Refused, "ask for a proof of this very file, and compare the log's key with the published one")
+        CliError::BadGrant { .. } => hint(
+            Refused,
+            "give the grant file that `countersign grant` wrote",
+        ),
+        CliError::Proof {
+            fault: NotLogged::File(error),
+            ..
+        } => file(error, Usage),
+        CliError::Proof { .. } => hint(
+            Refused,
+            "ask for a proof of this very file, and compare the log's key with the published one",
+        ),
+        CliError::LogKey { .. } => {
+            hint(Usage, "give the key as `countersign log export` prints it")
         }
-        CliError::LogKey { .. } => hint(Usage, "give the key as `countersign log export` prints it"),
         #[cfg(feature = "host")]
         CliError::Host(error) => host::host(error),
     }
@@ -54,19 +71,28 @@ fn build_key_hint(fault: &KeyFault) -> Advice {
         KeyFault::OpenPgp(BadBuildKey::Malformed(_))
         | KeyFault::Ed25519(_)
         | KeyFault::Nonce(_)
-        | KeyFault::NotText => {
-            hint(Usage, "give the file that `countersign grant` or `countersign build-key` wrote, unchanged")
-        }
-        KeyFault::OpenPgp(BadBuildKey::Label(_) | BadBuildKey::NoSecret(_)) | KeyFault::Label(_) => hint(
+        | KeyFault::NotText => hint(
+            Usage,
+            "give the file that `countersign grant` or `countersign build-key` wrote, unchanged",
+        ),
+        KeyFault::OpenPgp(BadBuildKey::Label(_) | BadBuildKey::NoSecret(_))
+        | KeyFault::Label(_) => hint(
             Usage,
             "give the `.key` file that `countersign grant` wrote: importing and exporting it loses its headers",
         ),
-        KeyFault::Empty => hint(Usage, "hand the secret over again: nothing of it arrived here"),
-        KeyFault::Public => hint(Usage, "give the secret half: the file without `.pub` at the end of its name"),
+        KeyFault::Empty => hint(
+            Usage,
+            "hand the secret over again: nothing of it arrived here",
+        ),
+        KeyFault::Public => hint(
+            Usage,
+            "give the secret half: the file without `.pub` at the end of its name",
+        ),
         KeyFault::OtherScheme { .. } => hint(Usage, "give the key that was made for this grant"),
-        KeyFault::NoGrant => {
-            hint(Usage, "give the grant with `--grant FILE`, or the `.key` file that `countersign grant` wrote")
-        }
+        KeyFault::NoGrant => hint(
+            Usage,
+            "give the grant with `--grant FILE`, or the `.key` file that `countersign grant` wrote",
+        ),
         KeyFault::OtherGrant(_) | KeyFault::NotInGrant(_) => hint(
             Usage,
             "compare with `countersign grants show`, or ask for a grant with this key: `grant --builder NAME=FILE.pub`",
@@ -79,18 +105,25 @@ fn build_key_hint(fault: &KeyFault) -> Advice {
 
 fn attest(error: &AttestError) -> Advice {
     match error {
-        AttestError::Expired { .. } | AttestError::GrantExpired { .. } => {
-            hint(Refused, "ask the signing host's operator for a new grant, with a new key if this one was made here")
-        }
+        AttestError::Expired { .. } | AttestError::GrantExpired { .. } => hint(
+            Refused,
+            "ask the signing host's operator for a new grant, with a new key if this one was made here",
+        ),
         AttestError::Key(fault) => build_key_hint(fault),
-        AttestError::NoPredicate => hint(Usage, "leave `--predicate` out, or ask for a grant of scheme dsse"),
+        AttestError::NoPredicate => hint(
+            Usage,
+            "leave `--predicate` out, or ask for a grant of scheme dsse",
+        ),
         AttestError::Name { .. } => hint(Usage, "rename it; the signing host would refuse it"),
-        AttestError::NotAllowed { .. } => {
-            hint(Refused, "leave it out, or ask for a grant that allows it; the build key is kept for the next try")
-        }
+        AttestError::NotAllowed { .. } => hint(
+            Refused,
+            "leave it out, or ask for a grant that allows it; the build key is kept for the next try",
+        ),
         AttestError::SecretKey { .. } => hint(Usage, "keep keys out of the folder of artifacts"),
         AttestError::OwnFile { .. } => hint(Usage, "remove it, or leave it out of the artifacts"),
-        AttestError::SeveralFolders { .. } => hint(Usage, "say with `-o DIR` where the evidence goes"),
+        AttestError::SeveralFolders { .. } => {
+            hint(Usage, "say with `-o DIR` where the evidence goes")
+        }
         AttestError::List(_) => (Usage, None),
         AttestError::File(error) => file(error, Usage),
     }
@@ -104,8 +137,14 @@ fn admit(error: &AdmitError) -> Advice {
             Usage,
             "first the folder that is pushed to, then the folder that is served: each holds releases, one folder each",
         ),
-        AdmitError::SameFolder(_) => hint(Usage, "what is pushed and what is served must be two folders"),
-        AdmitError::Occupied(_) => hint(Refused, "a version is released once: give the build a new version"),
+        AdmitError::SameFolder(_) => hint(
+            Usage,
+            "what is pushed and what is served must be two folders",
+        ),
+        AdmitError::Occupied(_) => hint(
+            Refused,
+            "a version is released once: give the build a new version",
+        ),
         AdmitError::Certificate(_) => hint(Refused, "get the renewed certificate from its owner"),
         AdmitError::File(error) => file(error, Usage),
     }

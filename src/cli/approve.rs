@@ -22,9 +22,10 @@ use crate::steps::approve::record;
 
 /// Approve a grant with your own key, or record approvals on the signing host
 ///
-/// An approver, on any machine: shows the grant, asks, and lets gpg or ssh-keygen sign its bytes. The same is done by
-/// `gpg --detach-sign GRANT` or `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`. The signing host, with --signature:
-/// checks each signature against the approvers in config.toml, keeps it and logs it.
+/// An approver, on any machine: shows the grant, asks, and lets gpg or ssh-keygen sign its bytes.
+/// The same is done by `gpg --detach-sign GRANT` or `ssh-keygen -Y sign -n countersign-grant -f KEY
+/// GRANT`. The signing host, with --signature: checks each signature against the approvers in
+/// config.toml, keeps it and logs it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -59,7 +60,12 @@ impl Approve {
     }
 
     fn record(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        let Host { home, lock, mut ledger, now } = Host::open(global)?;
+        let Host {
+            home,
+            lock,
+            mut ledger,
+            now,
+        } = Host::open(global)?;
         home.forget_unneeded_nonces(&lock, now)?;
         let grant = read_grant(&self.grant, &home)?;
         let mut values = Vec::new();
@@ -67,11 +73,18 @@ impl Approve {
             let bytes = InputFile::open_named(path)?.read_whole(LARGEST_SIGNATURE)?;
             let shown = path.display().to_string();
             let (approved, entry) = record(&grant, &bytes, &shown, &home, &lock, &mut ledger, now)?;
-            output.line(format!("{} approved grant {} with {}", approved.approver, grant.id().short(), approved.key));
+            output.line(format!(
+                "{} approved grant {} with {}",
+                approved.approver,
+                grant.id().short(),
+                approved.key
+            ));
             output.line(format!("  ledger     entry {entry}"));
             values.push(json!({ "approver": approved.approver, "key": approved.key, "ledger_entry": entry }));
         }
-        output.value(json!({ "grant": grant.id(), "approvals": values, "needed": home.config.approvals }));
+        output.value(
+            json!({ "grant": grant.id(), "approvals": values, "needed": home.config.approvals }),
+        );
         Ok(())
     }
 
@@ -81,7 +94,10 @@ impl Approve {
             return Err(CliError::Usage(text.to_owned()));
         }
         let grant = read_grant_file(Path::new(&self.grant))?;
-        let path = self.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.sig", self.grant)));
+        let path = self
+            .output
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(format!("{}.sig", self.grant)));
         if path.exists() {
             return Err(CliError::Usage(format!(
                 "`{}` exists already: move it away, or name another with `-o`",
@@ -96,7 +112,9 @@ impl Approve {
         let mut command = match &self.ssh_key {
             Some(key) => {
                 let mut command = Command::new("ssh-keygen");
-                command.args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"]).arg(key);
+                command
+                    .args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"])
+                    .arg(key);
                 command
             }
             None => {
@@ -108,19 +126,32 @@ impl Approve {
         };
         let signature = signed_by(&mut command, grant.bytes())?;
         crate::files::write_new(&path, &signature, 0o644)?;
-        output.line(format!("signed grant {} of {} {}", grant.id(), grant.terms().project, grant.terms().version));
+        output.line(format!(
+            "signed grant {} of {} {}",
+            grant.id(),
+            grant.terms().project,
+            grant.terms().version
+        ));
         output.line(format!("  approval   {}", path.display()));
         output.line("next: send it to the signing host, and there run");
-        output.line(format!("  countersign approve {} --signature {}", grant.id().short(), path.display()));
+        output.line(format!(
+            "  countersign approve {} --signature {}",
+            grant.id().short(),
+            path.display()
+        ));
         output.value(json!({ "grant": grant.id(), "approval": path.to_string_lossy() }));
         Ok(())
     }
 }
 
-/// What the program makes of the grant's bytes. They reach it through a pipe: what was shown is what is signed.
+/// What the program makes of the grant's bytes. They reach it through a pipe: what was shown is
+/// what is signed.
 fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
     let program = PathBuf::from(command.get_program());
-    let failed = |reason: String| HostError::Signer { program: program.display().to_string(), reason };
+    let failed = |reason: String| HostError::Signer {
+        program: program.display().to_string(),
+        reason,
+    };
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| failed(error.to_string()))?;
     let mut pipe = child.stdin.take().expect("its standard input is a pipe");
@@ -135,13 +166,27 @@ fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
 
 /// Asks at the terminal for the version, which nobody types by accident.
 fn consent(grant: &Grant, shown: &Output) -> Result<(), CliError> {
-    let no_terminal = || CliError::Usage("there is no terminal to ask at; `--yes` approves without asking".to_owned());
-    let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(|_| no_terminal())?;
+    let no_terminal = || {
+        CliError::Usage(
+            "there is no terminal to ask at; `--yes` approves without asking".to_owned(),
+        )
+    };
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .map_err(|_| no_terminal())?;
     let (project, version) = (&grant.terms().project, &grant.terms().version);
     let mut to = &terminal;
-    let asked = write!(to, "{}To approve {project} {version}, type its version: ", shown.text());
+    let asked = write!(
+        to,
+        "{}To approve {project} {version}, type its version: ",
+        shown.text()
+    );
     let mut line = String::new();
-    asked.and_then(|()| BufReader::new(&terminal).read_line(&mut line)).map_err(|_| no_terminal())?;
+    asked
+        .and_then(|()| BufReader::new(&terminal).read_line(&mut line))
+        .map_err(|_| no_terminal())?;
     match line.trim() == version.as_str() {
         true => Ok(()),
         false => Err(HostError::NotApproved.into()),

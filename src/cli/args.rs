@@ -13,17 +13,29 @@ use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 /// A certificate, in a file.
 pub(super) fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
-    Certificate::parse(&bytes).map_err(|fault| CliError::Certificate { path: path.to_owned(), fault })
+    Certificate::parse(&bytes).map_err(|fault| CliError::Certificate {
+        path: path.to_owned(),
+        fault,
+    })
 }
 
-/// A grant that somebody handed over as a file. It is what its bytes say; whether it was issued here is asked elsewhere.
+/// A grant that somebody handed over as a file. It is what its bytes say; whether it was issued
+/// here is asked elsewhere.
 pub(super) fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_GRANT)?;
-    Grant::parse(&bytes).map_err(|fault| CliError::BadGrant { path: path.to_owned(), fault })
+    Grant::parse(&bytes).map_err(|fault| CliError::BadGrant {
+        path: path.to_owned(),
+        fault,
+    })
 }
 
 /// A scheme, by its name.
 pub(super) fn scheme() -> impl TypedValueParser<Value = Scheme> {
-    let named = |name: String| Scheme::ALL.into_iter().find(|it| it.name() == name).expect("it is one of those");
+    let named = |name: String| {
+        Scheme::ALL
+            .into_iter()
+            .find(|it| it.name() == name)
+            .expect("it is one of those")
+    };
     PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)).map(named)
 }

@@ -35,9 +35,9 @@ const LARGEST_PREDICATE: u64 = 1 << 20;
 
 /// Say what was built, under the build key (on the build machine)
 ///
-/// Reads each artifact and writes the evidence that the grant asks for beside them: build.manifest with its signature or
-/// MAC, build.dsse.json, or a signature or MAC for each. Then it overwrites and removes the key file. Needs no home and no
-/// configuration.
+/// Reads each artifact and writes the evidence that the grant asks for beside them: build.manifest
+/// with its signature or MAC, build.dsse.json, or a signature or MAC for each. Then it overwrites
+/// and removes the key file. Needs no home and no configuration.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -52,7 +52,8 @@ pub(super) struct Attest {
     /// What scheme the key must be of [default: whatever the grant asks for]
     #[arg(long, value_name = "SCHEME", value_parser = scheme())]
     scheme: Option<Scheme>,
-    /// Scheme dsse: the predicate, a JSON object [default: SLSA provenance of what this machine says of itself]
+    /// Scheme dsse: the predicate, a JSON object [default: SLSA provenance of what this machine
+    /// says of itself]
     #[arg(long, value_name = "FILE")]
     predicate: Option<PathBuf>,
     /// Scheme dsse: what the predicate is
@@ -97,9 +98,17 @@ impl Attest {
                 return Err(CliError::Usage(text));
             }
             let is_envelope = key.scheme() == Scheme::Dsse;
-            let predicate = predicate.or_else(|| is_envelope.then(|| Predicate::Provenance { system: system() }));
+            let predicate = predicate
+                .or_else(|| is_envelope.then(|| Predicate::Provenance { system: system() }));
             let out = self.output.as_deref();
-            Ok(steps::attest::attest(key, &self.artifacts, predicate, out, now, &mut Bar::new())?)
+            Ok(steps::attest::attest(
+                key,
+                &self.artifacts,
+                predicate,
+                out,
+                now,
+                &mut Bar::new(),
+            )?)
         };
 
         #[cfg(feature = "host")]
@@ -115,14 +124,19 @@ impl Attest {
         }
         let source = self.source.key.expect("the command line demands it");
         let (path, bytes) = read_key(&source)?;
-        let fault = |fault| CliError::BuildKey { path: path.clone(), fault };
+        let fault = |fault| CliError::BuildKey {
+            path: path.clone(),
+            fault,
+        };
         let mut key = BuildKey::parse(&bytes).map_err(fault)?;
         if let Some(grant) = &grant {
             key = key.under(grant).map_err(fault)?;
         }
         key.label().map_err(fault)?;
         if !locked {
-            output.warn("memory cannot be locked here: the build key could be written to the swap space");
+            output.warn(
+                "memory cannot be locked here: the build key could be written to the swap space",
+            );
         }
         let done = steps(key)?;
         let removed = !self.keep_key && is_file(&source);
@@ -138,15 +152,26 @@ fn report(done: &Attestation, removed: Option<&PathBuf>, output: &mut Output) {
     let (label, count) = (&done.label, done.artifacts.count());
     let artifacts = if count == 1 { "artifact" } else { "artifacts" };
     let (project, version, builder) = (&label.project, &label.version, &label.builder);
-    output.line(format!("attested {count} {artifacts} of {project} {version} as builder {builder}"));
+    output.line(format!(
+        "attested {count} {artifacts} of {project} {version} as builder {builder}"
+    ));
     match &done.files[..] {
         files if files.len() <= 3 => {
-            files.iter().for_each(|file| output.line(format!("  evidence   {}", file.display())));
+            files
+                .iter()
+                .for_each(|file| output.line(format!("  evidence   {}", file.display())));
         }
-        files => output.line(format!("  evidence   {} and {} more", files[0].display(), files.len() - 1)),
+        files => output.line(format!(
+            "  evidence   {} and {} more",
+            files[0].display(),
+            files.len() - 1
+        )),
     }
     if let Some(path) = removed {
-        output.line(format!("  key file   {} (overwritten and removed)", path.display()));
+        output.line(format!(
+            "  key file   {} (overwritten and removed)",
+            path.display()
+        ));
     }
     output.line("next: send the artifacts with the evidence to the signing host");
     let (scheme, form) = label.kind.scheme_and_form();
@@ -163,17 +188,21 @@ fn report(done: &Attestation, removed: Option<&PathBuf>, output: &mut Output) {
     }));
 }
 
-/// Keeps everything that this process has in memory out of the swap space. Where that would take more than it may lock, it
-/// is not begun: a process that comes to its limit later would fail in the middle.
+/// Keeps everything that this process has in memory out of the swap space. Where that would take
+/// more than it may lock, it is not begun: a process that comes to its limit later would fail in
+/// the middle.
 fn lock_memory() -> bool {
     let may_lock_all = getrlimit(Resource::Memlock).current.is_none() || geteuid().is_root();
-    may_lock_all && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok()
+    may_lock_all
+        && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok()
 }
 
 /// What this machine runs.
 fn system() -> String {
     let name = uname();
-    [name.sysname(), name.release(), name.machine()].map(|part| part.to_string_lossy().into_owned()).join(" ")
+    [name.sysname(), name.release(), name.machine()]
+        .map(|part| part.to_string_lossy().into_owned())
+        .join(" ")
 }
 
 fn read_predicate(path: &Path, predicate_type: String) -> Result<Predicate, CliError> {
@@ -181,7 +210,10 @@ fn read_predicate(path: &Path, predicate_type: String) -> Result<Predicate, CliE
     let fail = |reason: String| CliError::Usage(format!("predicate `{}` {reason}", path.display()));
     check_keys(&bytes).map_err(|error| fail(format!("is not JSON: {error}")))?;
     match serde_json::from_slice::<Box<RawValue>>(&bytes) {
-        Ok(predicate) if predicate.get().starts_with('{') => Ok(Predicate::Given { predicate_type, predicate }),
+        Ok(predicate) if predicate.get().starts_with('{') => Ok(Predicate::Given {
+            predicate_type,
+            predicate,
+        }),
         _ => Err(fail("is not a JSON object".to_owned())),
     }
 }
@@ -194,15 +226,21 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
     if key == "-" {
         let path = PathBuf::from("standard input");
         // Not through `Stdin`, whose buffer would keep the secret.
-        let input = std::io::stdin().as_fd().try_clone_to_owned().map_err(FileError::io(&path))?;
-        let bytes =
-            read_secret(&mut File::from(input), LARGEST_BUILD_KEY).map_err(|fault| FileError::new(&path, fault))?;
+        let input = std::io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(FileError::io(&path))?;
+        let bytes = read_secret(&mut File::from(input), LARGEST_BUILD_KEY)
+            .map_err(|fault| FileError::new(&path, fault))?;
         return Ok((path, bytes));
     }
     if let Some(name) = key.strip_prefix("credential:") {
-        let fail = |reason| CliError::Credential { name: name.to_owned(), reason };
-        let folder =
-            std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| fail("$CREDENTIALS_DIRECTORY is not set"))?;
+        let fail = |reason| CliError::Credential {
+            name: name.to_owned(),
+            reason,
+        };
+        let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
+            .ok_or_else(|| fail("$CREDENTIALS_DIRECTORY is not set"))?;
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(fail("its name is not that of a file"));
         }
@@ -219,7 +257,10 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
     let bytes = file.read_secret(LARGEST_BUILD_KEY)?;
     if mode & 0o077 != 0 {
         // Of a file that holds no secret, its mode is not what is wrong.
-        BuildKey::parse(&bytes).map_err(|fault| CliError::BuildKey { path: path.clone(), fault })?;
+        BuildKey::parse(&bytes).map_err(|fault| CliError::BuildKey {
+            path: path.clone(),
+            fault,
+        })?;
         return Err(CliError::BuildKeyOpen { path, mode });
     }
     Ok((path, bytes))

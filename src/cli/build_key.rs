@@ -27,16 +27,18 @@ mod host {
 
 /// Make a build key that never leaves this machine (on the build machine)
 ///
-/// The public half, FILE.pub, goes to the signing host: `countersign grant --builder NAME=FILE.pub`. The grant comes back,
-/// for `countersign attest --key FILE --grant GRANT`. With --token the key is made on a token of this machine, and only
-/// FILE.pub is written.
+/// The public half, FILE.pub, goes to the signing host: `countersign grant --builder
+/// NAME=FILE.pub`. The grant comes back, for `countersign attest --key FILE --grant GRANT`. With
+/// --token the key is made on a token of this machine, and only FILE.pub is written.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign build-key -o m1.key")]
 pub(super) struct BuildKey {
-    /// The scheme of the grant: openpgp or dsse. For hmac there is nothing to make here: `grant` makes the nonce
+    /// The scheme of the grant: openpgp or dsse. For hmac there is nothing to make here: `grant`
+    /// makes the nonce
     #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
     scheme: Scheme,
-    /// Make the key on this token (scheme openpgp): a PKCS#11 URI (RFC 7512) with the new key's name
+    /// Make the key on this token (scheme openpgp): a PKCS#11 URI (RFC 7512) with the new key's
+    /// name
     #[cfg(feature = "host")]
     #[arg(long, value_name = "URI")]
     token: Option<TokenUri>,
@@ -62,7 +64,13 @@ impl BuildKey {
         let too_long = || CliError::Usage(format!("a key cannot be valid for {}", self.valid_for));
         let expires = now.after(self.valid_for).ok_or_else(too_long)?;
         let public_path = PathBuf::from(format!("{}.pub", self.output.display()));
-        let user_id = format!("build key of {}", self.output.file_stem().unwrap_or_default().to_string_lossy());
+        let user_id = format!(
+            "build key of {}",
+            self.output
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+        );
 
         // Before there is a secret half, which could not be used without the other.
         if public_path.exists() {
@@ -71,9 +79,18 @@ impl BuildKey {
         #[cfg(feature = "host")]
         if let Some(uri) = &self.token {
             if self.scheme != Scheme::OpenPgp {
-                return Err(CliError::Usage("a key on a token signs under scheme openpgp".to_owned()));
+                return Err(CliError::Usage(
+                    "a key on a token signs under scheme openpgp".to_owned(),
+                ));
             }
-            let (uri, key) = generate_on(uri, self.kind, &user_id, now, expires, &mut Terminal::new(false))?;
+            let (uri, key) = generate_on(
+                uri,
+                self.kind,
+                &user_id,
+                now,
+                expires,
+                &mut Terminal::new(false),
+            )?;
             write_new(&public_path, key.to_text().as_bytes(), 0o644)?;
             self.report(&key, None, &public_path, Some(uri.to_string()), output);
             return Ok(());
@@ -81,7 +98,13 @@ impl BuildKey {
         let key = NewKey::generate(self.scheme, &user_id, now, expires);
         write_new(&self.output, &key.to_file(None), 0o600)?;
         write_new(&public_path, key.public().to_text().as_bytes(), 0o644)?;
-        self.report(&key.public(), Some(&self.output), &public_path, None, output);
+        self.report(
+            &key.public(),
+            Some(&self.output),
+            &public_path,
+            None,
+            output,
+        );
         Ok(())
     }
 
@@ -103,12 +126,20 @@ impl BuildKey {
         output.line(format!("  public     {}", public.display()));
         let name = public.file_name().unwrap_or_default().to_string_lossy();
         output.line("next: on the signing host, with the public half");
-        output.line(format!("  countersign grant PROJECT VERSION --scheme {} --builder NAME={name}", self.scheme));
+        output.line(format!(
+            "  countersign grant PROJECT VERSION --scheme {} --builder NAME={name}",
+            self.scheme
+        ));
         output.line("then here, with the grant");
         match &token {
-            Some(uri) => output.line(format!("  countersign attest --token '{uri}' --grant GRANT ARTIFACT...")),
+            Some(uri) => output.line(format!(
+                "  countersign attest --token '{uri}' --grant GRANT ARTIFACT..."
+            )),
             None => {
-                output.line(format!("  countersign attest --key {} --grant GRANT ARTIFACT...", self.output.display()));
+                output.line(format!(
+                    "  countersign attest --key {} --grant GRANT ARTIFACT...",
+                    self.output.display()
+                ));
             }
         }
         output.value(json!({

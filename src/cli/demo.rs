@@ -11,8 +11,8 @@ use crate::token::TokenUri;
 
 /// Show the whole journey on a software token, from grant to gpgv, in a folder of its own
 ///
-/// Needs SoftHSM2, gpgv and sqv, and says which of them are missing. With --token, another token stands in for SoftHSM2:
-/// the release key is made on it, and no key that is there is replaced.
+/// Needs SoftHSM2, gpgv and sqv, and says which of them are missing. With --token, another token
+/// stands in for SoftHSM2: the release key is made on it, and no key that is there is replaced.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -41,8 +41,14 @@ enum Scenario {
 impl Scenario {
     fn script(self) -> &'static str {
         match self {
-            Self::Journey => concat!(include_str!("demo/common.sh"), include_str!("demo/journey.sh")),
-            Self::Quorum => concat!(include_str!("demo/common.sh"), include_str!("demo/quorum.sh")),
+            Self::Journey => concat!(
+                include_str!("demo/common.sh"),
+                include_str!("demo/journey.sh")
+            ),
+            Self::Quorum => concat!(
+                include_str!("demo/common.sh"),
+                include_str!("demo/quorum.sh")
+            ),
         }
     }
 }
@@ -51,7 +57,10 @@ impl Demo {
     pub(super) fn run(self) -> Result<(), CliError> {
         let program = std::env::current_exe().map_err(FileError::io("countersign".as_ref()))?;
         let mut shell = Command::new("bash");
-        shell.args(["-c", self.scenario.script(), "countersign demo"]).arg(program).arg(self.folder);
+        shell
+            .args(["-c", self.scenario.script(), "countersign demo"])
+            .arg(program)
+            .arg(self.folder);
         shell.args(self.token.map(|token| token.to_string()));
         match shell.status().map_err(FileError::io("bash".as_ref()))? {
             status if status.success() => Ok(()),

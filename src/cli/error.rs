@@ -26,7 +26,10 @@ pub(super) enum CliError {
     #[error("standard output cannot be written: {0}")]
     Unwritten(std::io::Error),
     #[error("certificate `{}` {fault}", path.display())]
-    Certificate { path: PathBuf, fault: BadCertificate },
+    Certificate {
+        path: PathBuf,
+        fault: BadCertificate,
+    },
     #[error("build key `{}` {fault}", path.display())]
     BuildKey { path: PathBuf, fault: KeyFault },
     #[error("build key `{}` does not exist", .0.display())]

@@ -34,17 +34,23 @@ pub(super) struct Grant {
     /// A pattern for artifact names (`*`, `?`, `[a-z]`, `{a,b}`); may be repeated [default: *]
     #[arg(long = "artifact", value_name = "GLOB")]
     artifacts: Vec<NamePattern>,
-    /// A builder. By its name alone it gets a key that is made here; FILE is the public half of a key that it made itself
-    /// (`countersign build-key`); may be repeated [default: builder]
+    /// A builder. By its name alone it gets a key that is made here; FILE is the public half of a
+    /// key that it made itself (`countersign build-key`); may be repeated [default: builder]
     #[arg(long = "builder", value_name = "NAME[=FILE]")]
     builders: Vec<String>,
     /// How many builders must have attested the same digest for every artifact
-    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        allow_negative_numbers = true
+    )]
     quorum: u32,
     /// How builders authenticate their evidence; hmac convinces this signing host alone
     #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
     scheme: Scheme,
-    /// The form of the evidence: one list of all artifacts, or a signature or MAC for each (not with dsse)
+    /// The form of the evidence: one list of all artifacts, or a signature or MAC for each (not
+    /// with dsse)
     #[arg(long, value_name = "FORM", default_value = "manifest", value_parser = form())]
     evidence: EvidenceForm,
     /// Grant this version although a newer one was granted before
@@ -82,12 +88,19 @@ impl Grant {
         };
         let builders = match self.builders.is_empty() {
             true => vec![("builder".parse().expect("the default is a name"), None)],
-            false => self.builders.iter().map(|text| builder(text)).collect::<Result<_, _>>()?,
+            false => self
+                .builders
+                .iter()
+                .map(|text| builder(text))
+                .collect::<Result<_, _>>()?,
         };
         let request = GrantRequest {
             project: self.project,
             version: self.version,
-            source: self.source_uri.map(|uri| Source { uri, digest: self.source_digest }),
+            source: self.source_uri.map(|uri| Source {
+                uri,
+                digest: self.source_digest,
+            }),
             scheme: self.scheme,
             evidence: self.evidence,
             builders,
@@ -105,7 +118,12 @@ impl Grant {
 
         let terms = issued.grant.terms();
         if !issued.earlier.is_empty() {
-            let entries = issued.earlier.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+            let entries = issued
+                .earlier
+                .iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
             let (project, version) = (&terms.project, &terms.version);
             output.warn(&format!("{project} {version} was granted before, in ledger entries {entries}: two builds can now be signed as it"));
         }
@@ -113,30 +131,57 @@ impl Grant {
             output.warn("the release key's certificate expires before this grant; see `countersign key extend`");
         }
         for builder in &issued.outlives_builders {
-            output.warn(&format!("the key of builder {builder} expires before this grant"));
+            output.warn(&format!(
+                "the key of builder {builder} expires before this grant"
+            ));
         }
         if terms.scheme.convinces_host_alone() {
             output.warn("what scheme hmac proves, it proves to this signing host alone: it could make the MACs itself");
         }
-        output.line(format!("granted {} {} until {}", terms.project, terms.version, terms.expires));
+        output.line(format!(
+            "granted {} {} until {}",
+            terms.project, terms.version, terms.expires
+        ));
         output.line(format!("  id         {}", issued.grant.id()));
         output.line(format!("  grant      {}", issued.grant_path.display()));
         for (builder, path) in &issued.keys {
-            output.line(format!("  build key  {} (for builder {builder}, secret)", path.display()));
+            output.line(format!(
+                "  build key  {} (for builder {builder}, secret)",
+                path.display()
+            ));
         }
         if issued.keys.len() < terms.builders.len() {
-            builder_keys(&issued.grant).iter().for_each(|line| output.line(format!("  builder    {line}")));
+            builder_keys(&issued.grant)
+                .iter()
+                .for_each(|line| output.line(format!("  builder    {line}")));
         }
         if terms.builders.len() > 1 {
-            output.line(format!("  quorum     {} of {} builders", terms.quorum, terms.builders.len()));
+            output.line(format!(
+                "  quorum     {} of {} builders",
+                terms.quorum,
+                terms.builders.len()
+            ));
         }
         if home.config.approvals > 0 {
             let needed = home.config.approvals;
-            let people = if needed == 1 { "one person".to_owned() } else { format!("{needed} people") };
+            let people = if needed == 1 {
+                "one person".to_owned()
+            } else {
+                format!("{needed} people")
+            };
             output.line(format!("next: let {people} approve it, each by one of"));
-            output.line(format!("  countersign approve {}", issued.grant_path.display()));
-            output.line(format!("  gpg --detach-sign {}", issued.grant_path.display()));
-            output.line(format!("  ssh-keygen -Y sign -n {NAMESPACE} -f KEY {}", issued.grant_path.display()));
+            output.line(format!(
+                "  countersign approve {}",
+                issued.grant_path.display()
+            ));
+            output.line(format!(
+                "  gpg --detach-sign {}",
+                issued.grant_path.display()
+            ));
+            output.line(format!(
+                "  ssh-keygen -Y sign -n {NAMESPACE} -f KEY {}",
+                issued.grant_path.display()
+            ));
         }
         let enrolled = terms.builders.len() - issued.keys.len();
         if !issued.keys.is_empty() {
@@ -148,9 +193,16 @@ impl Grant {
             output.line(format!("  countersign attest --key {name} ARTIFACT..."));
         }
         if enrolled > 0 {
-            let name = issued.grant_path.file_name().unwrap_or_default().to_string_lossy();
-            output.line("next: hand the grant to each builder that has its own key, and let it run");
-            output.line(format!("  countersign attest --key FILE --grant {name} ARTIFACT..."));
+            let name = issued
+                .grant_path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy();
+            output
+                .line("next: hand the grant to each builder that has its own key, and let it run");
+            output.line(format!(
+                "  countersign attest --key FILE --grant {name} ARTIFACT..."
+            ));
         }
         output.value(json!({
             "grant": issued.grant.id(),
@@ -173,11 +225,19 @@ impl Grant {
 
 /// `m1`, or `m1=m1.pub`.
 fn builder(text: &str) -> Result<(BuilderName, Option<EnrolledKey>), CliError> {
-    let (name, path) = text.split_once('=').map_or((text, None), |(name, path)| (name, Some(PathBuf::from(path))));
-    let name = name.parse().map_err(|fault: BadName| CliError::Usage(fault.to_string()))?;
-    let Some(path) = path else { return Ok((name, None)) };
+    let (name, path) = text.split_once('=').map_or((text, None), |(name, path)| {
+        (name, Some(PathBuf::from(path)))
+    });
+    let name = name
+        .parse()
+        .map_err(|fault: BadName| CliError::Usage(fault.to_string()))?;
+    let Some(path) = path else {
+        return Ok((name, None));
+    };
     if path.as_os_str().is_empty() {
-        return Err(CliError::Usage(format!("builder `{name}` has no file after the `=`")));
+        return Err(CliError::Usage(format!(
+            "builder `{name}` has no file after the `=`"
+        )));
     }
     let bytes = InputFile::open_named(&path)?.read_whole(LARGEST_CERTIFICATE)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -185,6 +245,11 @@ fn builder(text: &str) -> Result<(BuilderName, Option<EnrolledKey>), CliError> {
 }
 
 fn form() -> impl TypedValueParser<Value = EvidenceForm> {
-    let named = |name: String| EvidenceForm::ALL.into_iter().find(|it| it.name() == name).expect("it is one of those");
+    let named = |name: String| {
+        EvidenceForm::ALL
+            .into_iter()
+            .find(|it| it.name() == name)
+            .expect("it is one of those")
+    };
     PossibleValuesParser::new(EvidenceForm::ALL.map(EvidenceForm::name)).map(named)
 }

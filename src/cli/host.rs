@@ -13,12 +13,22 @@ use crate::ledger::Ledger;
 impl Global {
     /// Where the home is, or is to be.
     pub(super) fn home_path(&self) -> Result<PathBuf, CliError> {
-        let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let set = |variable: &str| {
+            std::env::var_os(variable)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let data = || {
-            set("XDG_DATA_HOME").filter(|path| path.is_absolute()).or_else(|| Some(set("HOME")?.join(".local/share")))
+            set("XDG_DATA_HOME")
+                .filter(|path| path.is_absolute())
+                .or_else(|| Some(set("HOME")?.join(".local/share")))
         };
         let default = || data().map(|data| data.join("countersign"));
-        let path = self.home.clone().or_else(|| set("COUNTERSIGN_HOME")).or_else(default);
+        let path = self
+            .home
+            .clone()
+            .or_else(|| set("COUNTERSIGN_HOME"))
+            .or_else(default);
         Ok(path.ok_or(HostError::Nowhere)?)
     }
 
@@ -28,7 +38,8 @@ impl Global {
     }
 }
 
-/// The home, which no other command changes meanwhile, with its ledger, and the time at which the command began.
+/// The home, which no other command changes meanwhile, with its ledger, and the time at which the
+/// command began.
 pub(super) struct Host {
     pub(super) home: Home,
     pub(super) lock: HomeLock,
@@ -42,7 +53,12 @@ impl Host {
         let home = global.home()?;
         let lock = home.lock()?;
         let ledger = home.ledger()?;
-        Ok(Self { home, lock, ledger, now })
+        Ok(Self {
+            home,
+            lock,
+            ledger,
+            now,
+        })
     }
 }
 
@@ -50,7 +66,9 @@ impl Host {
 pub(super) fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
     match is_grant_id(text) {
         true => Ok(home.grant(text)?),
-        false if matches!(Path::new(text).try_exists(), Ok(false)) => Err(HostError::NoGrant(text.to_owned()).into()),
+        false if matches!(Path::new(text).try_exists(), Ok(false)) => {
+            Err(HostError::NoGrant(text.to_owned()).into())
+        }
         false => read_grant_file(Path::new(text)),
     }
 }

@@ -20,9 +20,10 @@ use crate::token::TokenUri;
 
 /// Set up the signing host: its home, and the release key on a token
 ///
-/// With --generate, a key pair is made on the token, private half sensitive and not extractable. With --user-id alone,
-/// the key that the URI names gets a certificate. With --cert, the token's key is found in a certificate that there is:
-/// as its primary key or as a signing subkey, so that the primary key can stay offline.
+/// With --generate, a key pair is made on the token, private half sensitive and not extractable.
+/// With --user-id alone, the key that the URI names gets a certificate. With --cert, the token's
+/// key is found in a certificate that there is: as its primary key or as a signing subkey, so that
+/// the primary key can stay offline.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,8 +33,8 @@ Examples:
   countersign init --cert release.asc \\
       --token 'pkcs11:token=release?module-path=/PATH/TO/module.so'")]
 pub(super) struct Init {
-    /// The token: `card:`, `card:MANUFACTURER:SERIAL`, or a PKCS#11 URI (RFC 7512); `pin-source=` in it says where the
-    /// PIN comes from; without it, the terminal is asked
+    /// The token: `card:`, `card:MANUFACTURER:SERIAL`, or a PKCS#11 URI (RFC 7512); `pin-source=`
+    /// in it says where the PIN comes from; without it, the terminal is asked
     #[arg(long, value_name = "URI")]
     token: String,
     /// Make a key pair of this kind on the token
@@ -43,7 +44,12 @@ pub(super) struct Init {
     #[arg(long, requires = "generate")]
     replace_key: bool,
     /// Whom the new certificate names
-    #[arg(long, value_name = "UID", required_unless_present = "cert", conflicts_with = "cert")]
+    #[arg(
+        long,
+        value_name = "UID",
+        required_unless_present = "cert",
+        conflicts_with = "cert"
+    )]
     user_id: Option<String>,
     /// How long the new certificate is valid: 2y, 18mo, or never
     #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity, conflicts_with = "cert")]
@@ -76,7 +82,12 @@ pub(super) fn expiry(at: Option<Timestamp>) -> String {
 }
 
 pub(super) fn kinds() -> impl TypedValueParser<Value = KeyKind> {
-    let named = |name: String| KeyKind::ALL.into_iter().find(|kind| kind.name() == name).expect("it is one of those");
+    let named = |name: String| {
+        KeyKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .expect("it is one of those")
+    };
     PossibleValuesParser::new(KeyKind::ALL.map(KeyKind::name)).map(named)
 }
 
@@ -85,23 +96,43 @@ impl Init {
         let home = global.home_path()?;
         let token = match self.token.parse()? {
             // The configuration must mean the same wherever a command is run.
-            TokenUri::File(path) => TokenUri::File(std::path::absolute(&path).map_err(FileError::io(&path))?),
+            TokenUri::File(path) => {
+                TokenUri::File(std::path::absolute(&path).map_err(FileError::io(&path))?)
+            }
             other @ (TokenUri::Card(_) | TokenUri::Pkcs11(_)) => other,
         };
         warn_of_file_token(&token, output);
-        let identity = self.user_id.map(|user_id| Identity { user_id, valid_for: self.expires.0 });
+        let identity = self.user_id.map(|user_id| Identity {
+            user_id,
+            valid_for: self.expires.0,
+        });
         let origin = match (self.cert, self.generate, identity) {
             (Some(cert), _, _) => Origin::Certified(Box::new(read_certificate(&cert)?)),
-            (None, Some(kind), Some(identity)) => Origin::Generate { kind, replace: self.replace_key, identity },
+            (None, Some(kind), Some(identity)) => Origin::Generate {
+                kind,
+                replace: self.replace_key,
+                identity,
+            },
             (None, None, Some(identity)) => Origin::Existing(identity),
             (None, _, None) => unreachable!("the command line demands one of them"),
         };
         let now = Timestamp::now();
-        let ready = release_key::init(&home, &token, origin, self.notation_domain, &mut Terminal::new(self.wait), now)?;
+        let ready = release_key::init(
+            &home,
+            &token,
+            origin,
+            self.notation_domain,
+            &mut Terminal::new(self.wait),
+            now,
+        )?;
 
         let (certificate, config) = (&ready.home.certificate, &ready.home.config);
         output.line(format!("release key {} is ready", ready.key.fingerprint()));
-        output.line(format!("  certificate {} ({})", certificate.fingerprint(), certificate.user_ids().join(", ")));
+        output.line(format!(
+            "  certificate {} ({})",
+            certificate.fingerprint(),
+            certificate.user_ids().join(", ")
+        ));
         output.line(format!("  expires     {}", expiry(ready.key.expires())));
         output.line(format!("  token       {}", config.token));
         output.line(format!("  home        {}", ready.home.path().display()));

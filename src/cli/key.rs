@@ -31,8 +31,11 @@ pub(super) struct Key {
 enum KeyCommand {
     /// List the keys on all tokens in reach, without a PIN
     ///
-    /// These are the OpenPGP cards in the readers, and the tokens of the module that config.toml names.
-    #[command(after_help = "Example:\n  countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'")]
+    /// These are the OpenPGP cards in the readers, and the tokens of the module that config.toml
+    /// names.
+    #[command(
+        after_help = "Example:\n  countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'"
+    )]
     List {
         /// These tokens alone: `card:`, or a PKCS#11 URI (RFC 7512)
         #[arg(long, value_name = "URI")]
@@ -75,8 +78,13 @@ impl Key {
         match self.command {
             KeyCommand::List { token } => list(token, &global.home_path()?, output),
             KeyCommand::Check { sign, wait } => check(sign, wait, &global.home()?, output),
-            KeyCommand::Extend { expires, wait } => extend(expires, wait, &mut global.home()?, output),
-            KeyCommand::Export { binary, output: file } => export(binary, file, &global.home()?),
+            KeyCommand::Extend { expires, wait } => {
+                extend(expires, wait, &mut global.home()?, output)
+            }
+            KeyCommand::Export {
+                binary,
+                output: file,
+            } => export(binary, file, &global.home()?),
         }
     }
 }
@@ -89,19 +97,30 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
         Err(HomeError::Missing(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let release =
-        home.as_ref().and_then(|home| home.certificate.signing_key(home.config.signing_key, Timestamp::now()).ok());
+    let release = home.as_ref().and_then(|home| {
+        home.certificate
+            .signing_key(home.config.signing_key, Timestamp::now())
+            .ok()
+    });
     let found = match uri {
         Some(uri) => token::list_keys(&uri, &mut Terminal::new(false))?,
         None => in_reach(home.as_ref().map(|home| &home.config.token), output)?,
     };
     let mut values = Vec::new();
     for found in found {
-        let is_ours = release.as_ref().is_some_and(|key| found.public.as_ref() == Ok(key.public()));
-        let algorithm = found.public.as_ref().map_or_else(ToString::to_string, |key| key.algorithm());
+        let is_ours = release
+            .as_ref()
+            .is_some_and(|key| found.public.as_ref() == Ok(key.public()));
+        let algorithm = found
+            .public
+            .as_ref()
+            .map_or_else(ToString::to_string, |key| key.algorithm());
         let fingerprint = match &found.token.card {
             Some(card) => card.fingerprint,
-            None => release.as_ref().filter(|_| is_ours).map(SigningKey::fingerprint),
+            None => release
+                .as_ref()
+                .filter(|_| is_ours)
+                .map(SigningKey::fingerprint),
         };
         output.line(&found.token.uri);
         output.line(format!("  key        {} ({algorithm})", found.label));
@@ -152,7 +171,9 @@ fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundK
     match token::list_cards(&mut Terminal::new(false)) {
         Ok((cards, troubles)) => {
             found.extend(cards);
-            troubles.iter().for_each(|trouble| output.warn(&trouble.to_string()));
+            troubles
+                .iter()
+                .for_each(|trouble| output.warn(&trouble.to_string()));
         }
         // Whoever has no card needs no service for cards.
         Err(TokenError::NoCardService { .. })
@@ -173,7 +194,9 @@ fn check(sign: bool, wait: bool, home: &Home, output: &mut Output) -> Result<(),
     if sign {
         release_key::try_out(home, &home.lock()?, token, &mut terminal, now)?;
         // A right PIN and a signature change what it tells.
-        description = token::find(&home.config.token, &mut terminal)?.description().clone();
+        description = token::find(&home.config.token, &mut terminal)?
+            .description()
+            .clone();
     }
 
     output.line(format!("release key {}", key.fingerprint()));
@@ -184,7 +207,10 @@ fn check(sign: bool, wait: bool, home: &Home, output: &mut Output) -> Result<(),
     ));
     output.line(format!("  expires     {}", expiry(key.expires())));
     output.line(format!("  algorithm   {}", key.public().algorithm()));
-    output.line(format!("  token       {} (serial {})", description.label, description.serial));
+    output.line(format!(
+        "  token       {} (serial {})",
+        description.label, description.serial
+    ));
     output.line(format!("  PIN         {}", pin_state(description.pin)));
     for (name, value) in card_lines(&description) {
         output.line(format!("  {name:11} {value}"));
@@ -209,12 +235,24 @@ fn check(sign: bool, wait: bool, home: &Home, output: &mut Output) -> Result<(),
     Ok(())
 }
 
-fn extend(expires: Validity, wait: bool, home: &mut Home, output: &mut Output) -> Result<(), CliError> {
+fn extend(
+    expires: Validity,
+    wait: bool,
+    home: &mut Home,
+    output: &mut Output,
+) -> Result<(), CliError> {
     warn_of_file_token(&home.config.token, output);
     let lock = home.lock()?;
     let mut terminal = Terminal::new(wait);
     let token = token::find(&home.config.token, &mut terminal)?;
-    let key = release_key::extend(home, &lock, token, expires.0, &mut terminal, Timestamp::now())?;
+    let key = release_key::extend(
+        home,
+        &lock,
+        token,
+        expires.0,
+        &mut terminal,
+        Timestamp::now(),
+    )?;
     output.line(format!("release key {}", key.fingerprint()));
     output.line(format!("  expires     {}", expiry(key.expires())));
     output.line("next: publish the certificate anew");
@@ -232,14 +270,26 @@ fn export(binary: bool, file: Option<PathBuf>, home: &Home) -> Result<(), CliErr
         Some(path) => {
             // It may be exported anew when it was extended; nothing else is written over.
             match read_certificate(&path) {
-                Ok(_) | Err(CliError::File(FileError { fault: FileFault::Missing, .. })) => {}
-                Err(_) => return Err(FileError { path, fault: FileFault::Exists }.into()),
+                Ok(_)
+                | Err(CliError::File(FileError {
+                    fault: FileFault::Missing,
+                    ..
+                })) => {}
+                Err(_) => {
+                    return Err(FileError {
+                        path,
+                        fault: FileFault::Exists,
+                    }
+                    .into());
+                }
             }
             Ok(replace(&path, &bytes, 0o644)?)
         }
-        None if binary && std::io::stdout().is_terminal() => {
-            Err(CliError::Usage("binary data is not for a terminal: name a file with `-o`".to_owned()))
-        }
-        None => Ok(std::io::stdout().write_all(&bytes).map_err(FileError::io(Path::new("standard output")))?),
+        None if binary && std::io::stdout().is_terminal() => Err(CliError::Usage(
+            "binary data is not for a terminal: name a file with `-o`".to_owned(),
+        )),
+        None => Ok(std::io::stdout()
+            .write_all(&bytes)
+            .map_err(FileError::io(Path::new("standard output")))?),
     }
 }

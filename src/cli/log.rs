@@ -64,7 +64,8 @@ enum LogCommand {
         /// Which entry is to be proved, if several speak of the file
         #[arg(long, value_name = "INDEX")]
         entry: Option<u64>,
-        /// Where the proof goes [default: the file's name with `.tlog-proof`, in the current folder]
+        /// Where the proof goes [default: the file's name with `.tlog-proof`, in the current
+        /// folder]
         #[arg(short, long, value_name = "PROOF")]
         output: Option<PathBuf>,
     },
@@ -79,7 +80,11 @@ impl Log {
             LogCommand::Verify(verify) => verify.run(global, output),
             LogCommand::Checkpoint => checkpoint(&global.home()?, output),
             LogCommand::Export { folder } => export(&global.home()?, folder, output),
-            LogCommand::Prove { file, entry, output: proof } => prove(&global.home()?, &file, entry, proof, output),
+            LogCommand::Prove {
+                file,
+                entry,
+                output: proof,
+            } => prove(&global.home()?, &file, entry, proof, output),
             LogCommand::Reconcile(reconcile) => reconcile.run(global, output),
         }
     }
@@ -89,7 +94,8 @@ fn show(log: &Source, index: u64, output: &mut Output) -> Result<(), CliError> {
     let entry = log.entry(index)?.ok_or(HostError::NoEntry(index))?;
     let text = serde_json::to_string_pretty(&entry).expect("an entry can be written as JSON");
     text.lines().for_each(|line| output.line(line));
-    if matches!(&entry.event, Event::EvidenceAccepted { scheme, .. } if scheme.convinces_host_alone()) {
+    if matches!(&entry.event, Event::EvidenceAccepted { scheme, .. } if scheme.convinces_host_alone())
+    {
         output.line("note: this evidence convinces this signing host alone, which could have made the MACs itself");
     }
     output.value(entry);
@@ -113,7 +119,10 @@ fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliEr
     })?;
     output.line(format!("{} entries in {}", done.size, folder.display()));
     match done.before {
-        Some(before) => output.line(format!("  {before} were there; {} files written", done.files)),
+        Some(before) => output.line(format!(
+            "  {before} were there; {} files written",
+            done.files
+        )),
         None => output.line(format!("  {} files written", done.files)),
     }
     output.line(format!("  log key {}", home.config.log_key));
@@ -124,8 +133,9 @@ fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliEr
     Ok(())
 }
 
-/// The entries that announce a file with this digest, one for each intent: an intent of very many artifacts has several, and each
-/// of those shows the same. Only `wanted`, or what belongs to it, if that is an intent, as each signature names one.
+/// The entries that announce a file with this digest, one for each intent: an intent of very many
+/// artifacts has several, and each of those shows the same. Only `wanted`, or what belongs to it,
+/// if that is an intent, as each signature names one.
 fn announced(ledger: &Ledger, digest: Sha256, wanted: Option<u64>) -> Result<Vec<u64>, CliError> {
     let event = |index| Ok::<_, CliError>(ledger.entry(index)?.map(|entry| entry.event));
     let intended = match wanted.map(event).transpose()?.flatten() {
@@ -154,8 +164,20 @@ fn prove(
     let found = announced(&ledger, digest, entry)?;
     let index = match found[..] {
         [index] => index,
-        [] => return Err(HostError::NotLogged { file: file.to_owned(), digest }.into()),
-        _ => return Err(HostError::SeveralEntries { file: file.to_owned(), entries: found }.into()),
+        [] => {
+            return Err(HostError::NotLogged {
+                file: file.to_owned(),
+                digest,
+            }
+            .into());
+        }
+        _ => {
+            return Err(HostError::SeveralEntries {
+                file: file.to_owned(),
+                entries: found,
+            }
+            .into());
+        }
     };
     let (head, note) = signed_head(home, &ledger)?;
     // Not beside the file: in a release it would be a file too many.
@@ -166,11 +188,24 @@ fn prove(
     });
     // It may be made anew as the log grows; nothing else is written over.
     match InputFile::open(&proof).and_then(|there| there.read_whole(LARGEST_PROOF)) {
-        Err(FileError { fault: FileFault::Missing, .. }) => {}
+        Err(FileError {
+            fault: FileFault::Missing,
+            ..
+        }) => {}
         Ok(there) if Proof::parse(&there).is_ok() => {}
-        Ok(_) | Err(_) => return Err(FileError { path: proof, fault: FileFault::Exists }.into()),
+        Ok(_) | Err(_) => {
+            return Err(FileError {
+                path: proof,
+                fault: FileFault::Exists,
+            }
+            .into());
+        }
     }
-    replace(&proof, ledger.prove(index, &head, note)?.to_text().as_bytes(), 0o644)?;
+    replace(
+        &proof,
+        ledger.prove(index, &head, note)?.to_text().as_bytes(),
+        0o644,
+    )?;
     output.line(format!("entry {index} speaks of {}", file.display()));
     output.line(format!("  proof   {}", proof.display()));
     output.line(format!("  log key {}", home.config.log_key));

@@ -1,4 +1,5 @@
-//! The command line: one file per subcommand with its arguments, one call into the steps, and the wording of the result.
+//! The command line: one file per subcommand with its arguments, one call into the steps, and the
+//! wording of the result.
 
 mod admit;
 mod advice;
@@ -49,7 +50,10 @@ use render::Output;
 
 /// Verify what a build machine made, then sign it with the release key on a token.
 #[derive(Debug, Parser)]
-#[cfg_attr(not(feature = "host"), command(about = "Say what was built, and verify what the signing host signed."))]
+#[cfg_attr(
+    not(feature = "host"),
+    command(about = "Say what was built, and verify what the signing host signed.")
+)]
 #[command(name = "countersign", version, max_term_width = 110, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
@@ -104,7 +108,10 @@ pub fn run() -> ExitCode {
     output.end(result)
 }
 
-#[cfg_attr(not(feature = "host"), expect(unused_variables, reason = "no command of this binary has a home"))]
+#[cfg_attr(
+    not(feature = "host"),
+    expect(unused_variables, reason = "no command of this binary has a home")
+)]
 fn dispatch(global: &Global, command: Command, output: &mut Output) -> Result<(), CliError> {
     match command {
         #[cfg(feature = "host")]

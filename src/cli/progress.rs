@@ -30,7 +30,8 @@ impl Progress for Bar {
     fn file(&mut self, name: &str, bytes: u64) {
         self.end();
         if bytes >= WORTH_SHOWING && std::io::stderr().is_terminal() {
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
+            let style =
+                ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
             let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
             bar.set_style(style.expect("the template is well-formed"));
             bar.set_message(clean(name));

@@ -1,4 +1,5 @@
-//! PIN, consent and touch: on the terminal, or where there is none and pinentry is installed, in its window.
+//! PIN, consent and touch: on the terminal, or where there is none and pinentry is installed, in
+//! its window.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -23,7 +24,11 @@ pub(super) struct Terminal {
 
 impl Terminal {
     pub(super) fn new(wait: bool) -> Self {
-        Self { wait, said: false, batch: (0, 0) }
+        Self {
+            wait,
+            said: false,
+            batch: (0, 0),
+        }
     }
 }
 
@@ -36,7 +41,11 @@ impl Interaction for Terminal {
             PinState::FinalTry => " (this is the last try)".to_owned(),
             PinState::Locked => " (locked)".to_owned(),
         };
-        let prompt = format!("{} for {}{state}: ", capital(&request.pin.to_string()), clean(&request.token));
+        let prompt = format!(
+            "{} for {}{state}: ",
+            capital(&request.pin.to_string()),
+            clean(&request.token)
+        );
         let pin = match terminal() {
             Some(_) => {
                 forget_what_was_typed();
@@ -44,7 +53,11 @@ impl Interaction for Terminal {
             }
             None => {
                 let mut input = PassphraseInput::with_default_binary()?;
-                input.with_description(&prompt).with_prompt("PIN:").interact().ok()?
+                input
+                    .with_description(&prompt)
+                    .with_prompt("PIN:")
+                    .interact()
+                    .ok()?
             }
         };
         Some(pin).filter(|pin| !pin.expose_secret().is_empty())
@@ -71,19 +84,32 @@ impl Interaction for Terminal {
     }
 
     fn at_keypad(&mut self, request: &PinRequest) {
-        note(&format!("type the {} of {} on the keypad of its reader", request.pin, clean(&request.token)));
+        note(&format!(
+            "type the {} of {} on the keypad of its reader",
+            request.pin,
+            clean(&request.token)
+        ));
     }
 
     fn begins(&mut self, batch: &Batch) {
         self.batch = (batch.signatures, 0);
-        let Some(card) = &batch.token.card else { return };
-        let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+        let Some(card) = &batch.token.card else {
+            return;
+        };
+        let count = |number: usize, one: &str, many: &str| {
+            format!("{number} {}", if number == 1 { one } else { many })
+        };
         let mut told = vec![count(batch.signatures, "signature", "signatures")];
         match card.touch {
             TouchPolicy::Off => {}
-            TouchPolicy::On | TouchPolicy::Fixed => told.push(count(batch.signatures, "touch", "touches")),
+            TouchPolicy::On | TouchPolicy::Fixed => {
+                told.push(count(batch.signatures, "touch", "touches"))
+            }
             TouchPolicy::Cached | TouchPolicy::CachedFixed => {
-                told.push(format!("at most {}", count(batch.signatures, "touch", "touches")));
+                told.push(format!(
+                    "at most {}",
+                    count(batch.signatures, "touch", "touches")
+                ));
             }
         }
         told.push(match batch.token.pin {
@@ -92,7 +118,11 @@ impl Interaction for Terminal {
             PinState::Locked => "PIN locked".to_owned(),
             PinState::Untouched | PinState::CountLow | PinState::NotNeeded => return,
         });
-        note(&format!("card {}: {}", clean(&batch.token.label), told.join(", ")));
+        note(&format!(
+            "card {}: {}",
+            clean(&batch.token.label),
+            told.join(", ")
+        ));
     }
 
     fn touch(&mut self) {
@@ -105,7 +135,11 @@ impl Interaction for Terminal {
     }
 
     fn replaces(&mut self, token: &str, key: &str) {
-        note(&format!("the signing key of card {} will be lost for ever: {}", clean(token), clean(key)));
+        note(&format!(
+            "the signing key of card {} will be lost for ever: {}",
+            clean(token),
+            clean(key)
+        ));
     }
 
     fn held(&mut self, error: &TokenError) -> bool {
@@ -118,12 +152,18 @@ impl Interaction for Terminal {
 }
 
 fn terminal() -> Option<File> {
-    OpenOptions::new().read(true).write(true).open("/dev/tty").ok()
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .ok()
 }
 
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 /// Keys that were pressed before the question are no answer to it, and would cost a PIN try.

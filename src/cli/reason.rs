@@ -5,8 +5,13 @@ const LONGEST: usize = 1000;
 
 /// Takes a reason as it was typed.
 pub(super) fn reason(text: &str) -> Result<String, String> {
-    let fits = !text.trim().is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control);
-    if fits { Ok(text.to_owned()) } else { Err(format!("a reason is one line of at most {LONGEST} bytes")) }
+    let fits =
+        !text.trim().is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("a reason is one line of at most {LONGEST} bytes"))
+    }
 }
 
 #[cfg(test)]
@@ -23,8 +28,14 @@ mod tests {
     /// What each command has against a reason.
     fn refusals(reason: &str) -> [Option<String>; 2] {
         COMMANDS.map(|command| {
-            let parsed = crate::cli::command().try_get_matches_from(command.iter().chain([&reason]));
-            parsed.err().map(|error| error.source().expect("something is wrong with the value").to_string())
+            let parsed =
+                crate::cli::command().try_get_matches_from(command.iter().chain([&reason]));
+            parsed.err().map(|error| {
+                error
+                    .source()
+                    .expect("something is wrong with the value")
+                    .to_string()
+            })
         })
     }
 
@@ -34,7 +45,16 @@ mod tests {
             assert_eq!(refusals(reason), [None, None], "{reason:?}");
         }
         let (one_more, of_two_bytes) = ("x".repeat(LONGEST + 1), "\u{e9}".repeat(LONGEST / 2 + 1));
-        for reason in ["", " \t", "two\nlines", "a\u{1b}[2J", "a\u{9b}", "a\0", &one_more, &of_two_bytes] {
+        for reason in [
+            "",
+            " \t",
+            "two\nlines",
+            "a\u{1b}[2J",
+            "a\u{9b}",
+            "a\0",
+            &one_more,
+            &of_two_bytes,
+        ] {
             let refused = Some("a reason is one line of at most 1000 bytes".to_owned());
             assert_eq!(refusals(reason), [refused.clone(), refused], "{reason:?}");
         }

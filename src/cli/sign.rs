@@ -24,22 +24,26 @@ use crate::token::{self, Interaction, TokenUri};
 
 /// Verify a build under its grant, then sign it with the release key
 ///
-/// Every artifact is verified before the token makes its first signature. The release appears complete or not at all;
-/// the same command again finishes what was interrupted, and asks the token only for what is not kept yet. If the configuration
-/// names an inbox, the release is pushed there; if it names a folder for the log, the log is exported.
+/// Every artifact is verified before the token makes its first signature. The release appears
+/// complete or not at all; the same command again finishes what was interrupted, and asks the token
+/// only for what is not kept yet. If the configuration names an inbox, the release is pushed there;
+/// if it names a folder for the log, the log is exported.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ -o inbox/foo-1.2.3")]
+#[command(
+    after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ -o inbox/foo-1.2.3"
+)]
 pub(super) struct Sign {
     /// The grant: its file, or at least eight digits of its id
     grant: String,
-    /// The folder that was fetched from the builder: artifacts and evidence. If the grant names several builders: a folder
-    /// in which each that delivered has one, called by its name
+    /// The folder that was fetched from the builder: artifacts and evidence. If the grant names
+    /// several builders: a folder in which each that delivered has one, called by its name
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
     /// The release: a folder that does not exist yet [default: PROJECT-VERSION here]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Sign SHA256SUMS alone, which speaks for every artifact: one signature, and one touch, for the whole release
+    /// Sign SHA256SUMS alone, which speaks for every artifact: one signature, and one touch, for
+    /// the whole release
     #[arg(long)]
     sums_only: bool,
     /// Sign this version although a newer one was signed before
@@ -56,17 +60,33 @@ pub(super) struct Sign {
 impl Sign {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let mut host = Host::open(global)?;
-        let Host { home, lock, ledger, now } = &mut host;
+        let Host {
+            home,
+            lock,
+            ledger,
+            now,
+        } = &mut host;
         let grant = read_grant(&self.grant, home)?;
         let id = grant.id();
         let terms = grant.terms();
-        let release = self.output.unwrap_or_else(|| PathBuf::from(folder_name(&terms.project, &terms.version)));
+        let release = self
+            .output
+            .unwrap_or_else(|| PathBuf::from(folder_name(&terms.project, &terms.version)));
 
         let from = Folder::open(&self.from)?;
         home.forget_unneeded_nonces(lock, *now)?;
-        let request = BuildRequest { grant, from: &from, release: &release, allow_older: self.allow_older };
+        let request = BuildRequest {
+            grant,
+            from: &from,
+            release: &release,
+            allow_older: self.allow_older,
+        };
         let build = build::verify(request, home, ledger, *now, &mut Bar::new());
-        let coverage = if self.sums_only { Coverage::ListOnly } else { Coverage::Each };
+        let coverage = if self.sums_only {
+            Coverage::ListOnly
+        } else {
+            Coverage::Each
+        };
         let build = match build {
             Ok(build) => build.covering(coverage),
             Err(error) => {
@@ -85,15 +105,32 @@ impl Sign {
         let title = describe(&build);
         if self.dry_run {
             let plan = plan(&build, ledger)?;
-            return show_plan(&build, &title, &plan, token_uri, &release, self.wait, output);
+            return show_plan(
+                &build, &title, &plan, token_uri, &release, self.wait, output,
+            );
         }
 
         let (artifacts, agreement) = (build.artifacts().clone(), build.agreement().clone());
         let terms = build.grant().terms().clone();
         let key = build.signing_key().fingerprint();
         let mut find = |interaction: &mut dyn Interaction| token::find(token_uri, interaction);
-        let done = countersign(build, home, lock, ledger, &mut find, &mut Terminal::new(self.wait), *now)?;
-        output.line(format!("{} {title}", if done.new { "signed" } else { "signed already:" }));
+        let done = countersign(
+            build,
+            home,
+            lock,
+            ledger,
+            &mut find,
+            &mut Terminal::new(self.wait),
+            *now,
+        )?;
+        output.line(format!(
+            "{} {title}",
+            if done.new {
+                "signed"
+            } else {
+                "signed already:"
+            }
+        ));
         show_build(&artifacts, &agreement, &terms, output);
         output.line(format!("  by         {key}"));
         output.line(format!("  signatures {}", made(&done)));
@@ -124,8 +161,17 @@ impl Sign {
 }
 
 fn made(done: &Countersigned) -> String {
-    let Countersigned { token_signatures, signatures, files, .. } = *done;
-    let equal = if signatures < files { format!(" for {files} files, equal ones share one") } else { String::new() };
+    let Countersigned {
+        token_signatures,
+        signatures,
+        files,
+        ..
+    } = *done;
+    let equal = if signatures < files {
+        format!(" for {files} files, equal ones share one")
+    } else {
+        String::new()
+    };
     let made = match token_signatures {
         0 => "all kept from an earlier run; the token was not used".to_owned(),
         made if made == signatures as u64 => "all made by the token now".to_owned(),
@@ -136,8 +182,17 @@ fn made(done: &Countersigned) -> String {
 
 fn describe(build: &VerifiedBuild) -> String {
     let (terms, builders) = (build.grant().terms(), &build.agreement().builders);
-    let builders = builders.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
-    format!("{} {}, built by {builders} under grant {}", terms.project, terms.version, build.grant().id().short())
+    let builders = builders
+        .keys()
+        .map(|name| name.as_str())
+        .collect::<Vec<_>>()
+        .join(" and ");
+    format!(
+        "{} {}, built by {builders} under grant {}",
+        terms.project,
+        terms.version,
+        build.grant().id().short()
+    )
 }
 
 /// What was built, and how far that is certain.
@@ -156,17 +211,41 @@ fn show_agreement(agreement: &Agreement, terms: &Terms, output: &mut Output) {
     if terms.builders.len() < 2 {
         return;
     }
-    let widest = agreement.artifacts.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
-    output.line(format!("  agreement  {} of {} builders are needed", terms.quorum, terms.builders.len()));
+    let widest = agreement
+        .artifacts
+        .keys()
+        .map(|name| name.as_str().len())
+        .max()
+        .unwrap_or(0);
+    output.line(format!(
+        "  agreement  {} of {} builders are needed",
+        terms.quorum,
+        terms.builders.len()
+    ));
     let wide = |builder: &Builder| builder.name.as_str().len().max("yes".len());
-    let columns = terms.builders.iter().map(|builder| format!("{:<1$}", builder.name.as_str(), wide(builder)));
-    output.line(format!("    {:widest$}  {}", "", columns.collect::<Vec<_>>().join("  ").trim_end()));
+    let columns = terms
+        .builders
+        .iter()
+        .map(|builder| format!("{:<1$}", builder.name.as_str(), wide(builder)));
+    output.line(format!(
+        "    {:widest$}  {}",
+        "",
+        columns.collect::<Vec<_>>().join("  ").trim_end()
+    ));
     for (artifact, builders) in &agreement.artifacts {
         let said = terms.builders.iter().map(|builder| {
-            let word = if builders.contains(&builder.name) { "yes" } else { "-" };
+            let word = if builders.contains(&builder.name) {
+                "yes"
+            } else {
+                "-"
+            };
             format!("{word:<0$}", wide(builder))
         });
-        output.line(format!("    {:widest$}  {}", artifact.as_str(), said.collect::<Vec<_>>().join("  ").trim_end()));
+        output.line(format!(
+            "    {:widest$}  {}",
+            artifact.as_str(),
+            said.collect::<Vec<_>>().join("  ").trim_end()
+        ));
     }
 }
 
@@ -181,14 +260,30 @@ fn show_plan(
 ) -> Result<(), CliError> {
     let token = token::find(uri, &mut Terminal::new(wait))?;
     check_token(build, &*token)?;
-    let Plan { token_signatures, kept } = plan;
+    let Plan {
+        token_signatures,
+        kept,
+    } = plan;
     let description = token.description();
     let pin = pin_state(description.pin);
     output.line(format!("verified {title}"));
-    show_build(build.artifacts(), build.agreement(), build.grant().terms(), output);
-    output.line(format!("would sign with {}", build.signing_key().fingerprint()));
-    output.line(format!("  token      {} (serial {})", description.label, description.serial));
-    output.line(format!("  operations {token_signatures} signatures by the token ({kept} kept from an earlier run)"));
+    show_build(
+        build.artifacts(),
+        build.agreement(),
+        build.grant().terms(),
+        output,
+    );
+    output.line(format!(
+        "would sign with {}",
+        build.signing_key().fingerprint()
+    ));
+    output.line(format!(
+        "  token      {} (serial {})",
+        description.label, description.serial
+    ));
+    output.line(format!(
+        "  operations {token_signatures} signatures by the token ({kept} kept from an earlier run)"
+    ));
     output.line(format!("  PIN        {pin}"));
     for (name, value) in card_lines(description) {
         output.line(format!("  {name:10} {value}"));

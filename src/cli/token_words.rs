@@ -17,16 +17,27 @@ pub(super) fn pin_state(state: PinState) -> String {
 
 /// What an OpenPGP card tells beside, a line each: its name and its value.
 pub(super) fn card_lines(token: &TokenDescription) -> Vec<(&'static str, String)> {
-    let Some(card) = &token.card else { return Vec::new() };
+    let Some(card) = &token.card else {
+        return Vec::new();
+    };
     let touch = match card.touch {
         TouchPolicy::Off => "not needed",
         TouchPolicy::On => "for each signature",
         TouchPolicy::Fixed => "for each signature, until a factory reset",
         TouchPolicy::Cached => "for a signature, unless touched some seconds before",
-        TouchPolicy::CachedFixed => "for a signature, unless touched some seconds before, until a factory reset",
+        TouchPolicy::CachedFixed => {
+            "for a signature, unless touched some seconds before, until a factory reset"
+        }
     };
-    let pin = if card.pin_per_signature { "for each signature" } else { "once, for all signatures" };
-    let counted = card.signatures.map_or_else(|| "not told".to_owned(), |count| format!("{count} signatures so far"));
+    let pin = if card.pin_per_signature {
+        "for each signature"
+    } else {
+        "once, for all signatures"
+    };
+    let counted = card.signatures.map_or_else(
+        || "not told".to_owned(),
+        |count| format!("{count} signatures so far"),
+    );
     vec![
         ("touch", touch.to_owned()),
         ("PIN asked", pin.to_owned()),

@@ -23,10 +23,11 @@ const LARGEST_LOG_KEY: u64 = 1000;
 
 /// Check a release, or single files of one, with the release certificate
 ///
-/// Of a folder, everything is checked: the signed list, that nothing is missing and nothing is there beside it, the
-/// evidence of the builders, and each artifact. Of a file, the signature beside it (FILE.asc). A release of which only the
-/// list is signed (`sign --sums-only`) is checked as a folder. With --proof, a file's signature must have been announced in
-/// the signing host's log: `countersign log prove` writes such proofs.
+/// Of a folder, everything is checked: the signed list, that nothing is missing and nothing is
+/// there beside it, the evidence of the builders, and each artifact. Of a file, the signature
+/// beside it (FILE.asc). A release of which only the list is signed (`sign --sums-only`) is checked
+/// as a folder. With --proof, a file's signature must have been announced in the signing host's
+/// log: `countersign log prove` writes such proofs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -53,7 +54,9 @@ impl Verify {
         let now = Timestamp::now();
         let mut tally = Tally::default();
         let paths = named(self.paths)?;
-        let proof = self.proof.zip(self.log_key.map(|key| read_log_key(&key)).transpose()?);
+        let proof = self
+            .proof
+            .zip(self.log_key.map(|key| read_log_key(&key)).transpose()?);
         if proof.is_some() && (paths.len() != 1 || paths[0].is_dir()) {
             return Err(CliError::Usage("--proof is about one file".to_owned()));
         }
@@ -63,17 +66,24 @@ impl Verify {
                 false => {
                     let result = verify_file(&path, &certificate, now, &mut Bar::new());
                     let logged = match (&result, &proof) {
-                        (Ok((signed, digest)), Some((proof, key))) => Some(
-                            check_logged(proof, key, signed, *digest)
-                                .map_err(|fault| CliError::Proof { path: proof.clone(), fault })?,
-                        ),
+                        (Ok((signed, digest)), Some((proof, key))) => {
+                            Some(check_logged(proof, key, signed, *digest).map_err(|fault| {
+                                CliError::Proof {
+                                    path: proof.clone(),
+                                    fault,
+                                }
+                            })?)
+                        }
                         _ => None,
                     };
                     let result = result.map(|(signed, _)| signed);
                     tally.file(&path.to_string_lossy(), &result, Coverage::Each, output);
                     if let Some(Logged { entry, checkpoint }) = logged {
                         let size = checkpoint.size;
-                        output.line(format!("      announced in entry {} of the log, one of {size}", entry.index));
+                        output.line(format!(
+                            "      announced in entry {} of the log, one of {size}",
+                            entry.index
+                        ));
                         if let Some(value) = tally.values.last_mut() {
                             value["log_entry"] = json!(entry.index);
                             value["log_size"] = json!(size);
@@ -85,30 +95,41 @@ impl Verify {
         output.value(json!({ "results": tally.values }));
         match tally.refused {
             0 => Ok(()),
-            refused => Err(CliError::DidNotHold { refused, all: tally.values.len() }),
+            refused => Err(CliError::DidNotHold {
+                refused,
+                all: tally.values.len(),
+            }),
         }
     }
 }
 
 /// The log's public key: as it is written, or in the file that is named.
 pub(super) fn read_log_key(text: &str) -> Result<VerifierKey, CliError> {
-    let fail = |fault| CliError::LogKey { key: text.to_owned(), fault };
+    let fail = |fault| CliError::LogKey {
+        key: text.to_owned(),
+        fault,
+    };
     match text.parse() {
         Ok(key) => Ok(key),
         Err(fault) if !Path::new(text).exists() => Err(fail(fault)),
         Err(_) => {
             let line = InputFile::open_named(Path::new(text))?.read_whole(LARGEST_LOG_KEY)?;
-            String::from_utf8_lossy(&line).trim_end_matches('\n').parse().map_err(fail)
+            String::from_utf8_lossy(&line)
+                .trim_end_matches('\n')
+                .parse()
+                .map_err(fail)
         }
     }
 }
 
-/// What is there, each once; for a signature the file that it is beside, so that `*` means the files of a folder.
+/// What is there, each once; for a signature the file that it is beside, so that `*` means the
+/// files of a folder.
 fn named(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in paths {
-        let signed =
-            (path.extension() == Some("asc".as_ref())).then(|| path.with_extension("")).filter(|path| path.exists());
+        let signed = (path.extension() == Some("asc".as_ref()))
+            .then(|| path.with_extension(""))
+            .filter(|path| path.exists());
         let path = signed.unwrap_or(path);
         path.metadata().map_err(FileError::io(&path))?;
         if !files.contains(&path) {
@@ -126,7 +147,13 @@ struct Tally {
 
 impl Tally {
     /// `coverage` says whether the signature is the file's own, or that of the list.
-    fn file(&mut self, name: &str, result: &Result<Signed, ReleaseError>, coverage: Coverage, output: &mut Output) {
+    fn file(
+        &mut self,
+        name: &str,
+        result: &Result<Signed, ReleaseError>,
+        coverage: Coverage,
+        output: &mut Output,
+    ) {
         match result {
             Ok(signed) if coverage == Coverage::ListOnly => {
                 output.line(format!("good  {name}"));
@@ -141,7 +168,10 @@ impl Tally {
                 let grant = signed.grant();
                 let under = grant.map_or_else(|| "no grant".to_owned(), |id| format!("grant {id}"));
                 output.line(format!("good  {name}"));
-                output.line(format!("      signed by {} at {} under {under}", signed.key, signed.created));
+                output.line(format!(
+                    "      signed by {} at {} under {under}",
+                    signed.key, signed.created
+                ));
                 self.values.push(
                     json!({ "name": name, "good": true, "key": signed.key, "created": signed.created, "grant": grant }),
                 );
@@ -150,7 +180,8 @@ impl Tally {
                 self.refused += 1;
                 output.line(format!("BAD   {name}"));
                 output.line(format!("      {error}"));
-                self.values.push(json!({ "name": name, "good": false, "reason": error.to_string() }));
+                self.values
+                    .push(json!({ "name": name, "good": false, "reason": error.to_string() }));
             }
         }
     }
@@ -163,7 +194,13 @@ fn folder(
     tally: &mut Tally,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let report = match examine_release(&Folder::open(path)?, certificate, None, now, &mut Bar::new()) {
+    let report = match examine_release(
+        &Folder::open(path)?,
+        certificate,
+        None,
+        now,
+        &mut Bar::new(),
+    ) {
         Ok(report) => report,
         Err(error) => {
             tally.file(&path.to_string_lossy(), &Err(error), Coverage::Each, output);
@@ -173,8 +210,16 @@ fn folder(
     let at = |name: &str| path.join(name).to_string_lossy().into_owned();
     let terms = report.grant.terms();
     output.line(format!("release {} {}", terms.project, terms.version));
-    let builders = report.builders.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-    output.line(format!("  under grant {}, attested by {builders}", report.grant.id()));
+    let builders = report
+        .builders
+        .iter()
+        .map(|name| name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    output.line(format!(
+        "  under grant {}, attested by {builders}",
+        report.grant.id()
+    ));
     if report.approvals > 0 {
         output.line(format!(
             "  with {} of the grant: whose they are, its signing host knows",

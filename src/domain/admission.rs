@@ -1,8 +1,8 @@
-//! The report that L leaves in its inbox when it has admitted a release: `NAME.admitted`, for H to read. Of one that it refused
-//! there is a note, `NAME.refused`.
+//! The report that L leaves in its inbox when it has admitted a release: `NAME.admitted`, for H to
+//! read. Of one that it refused there is a note, `NAME.refused`.
 //!
-//! Whoever may write to the inbox can write one. It says what L, or somebody in its place, wants H to note, and proves
-//! nothing: that a release is public is seen where it is public.
+//! Whoever may write to the inbox can write one. It says what L, or somebody in its place, wants H
+//! to note, and proves nothing: that a release is public is seen where it is public.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,13 @@ pub enum BadReport {
 impl AdmissionReport {
     /// A report of a release.
     pub fn new(release: ArtifactName, sums: Sha256, key: Fingerprint, at: Timestamp) -> Self {
-        Self { format: FORMAT.to_owned(), release, sums, key, at }
+        Self {
+            format: FORMAT.to_owned(),
+            release,
+            sums,
+            key,
+            at,
+        }
     }
 
     /// Reads a report.
@@ -60,7 +66,8 @@ impl AdmissionReport {
 
     /// The text of its file.
     pub fn to_text(&self) -> String {
-        let text = serde_json::to_string_pretty(self).expect("names and digests can be written as JSON");
+        let text =
+            serde_json::to_string_pretty(self).expect("names and digests can be written as JSON");
         format!("{text}\n")
     }
 }
@@ -76,18 +83,27 @@ mod tests {
         let report = AdmissionReport::new(
             "foo-1.2.3".parse().expect("a name"),
             Sha256::of(b"list"),
-            "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
+            "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
+                .parse()
+                .expect("a fingerprint"),
             "2026-11-25T10:00:00Z".parse().expect("a time"),
         );
         assert_eq!(report.to_text(), VECTOR);
-        assert_eq!(AdmissionReport::parse(VECTOR.as_bytes()).expect("a report"), report);
+        assert_eq!(
+            AdmissionReport::parse(VECTOR.as_bytes()).expect("a report"),
+            report
+        );
         assert!(include_str!("../../docs/reference/repository.md").contains(VECTOR));
     }
 
     #[test]
     fn what_is_no_report_is_refused() {
         for (was, is, reason) in [
-            ("countersign-admission/1", "countersign-admission/2", "is of format `countersign-admission/2`"),
+            (
+                "countersign-admission/1",
+                "countersign-admission/2",
+                "is of format `countersign-admission/2`",
+            ),
             ("\"at\"", "\"when\"", "unknown field `when`"),
             ("\"at\"", "\"sums\"", "duplicate field `sums`"),
             ("foo-1.2.3", "../foo", "path separator"),
@@ -96,7 +112,9 @@ mod tests {
             ("\"A1B2", "\"a1b2", "is not the fingerprint"),
         ] {
             assert!(VECTOR.contains(was), "{was}");
-            let error = AdmissionReport::parse(VECTOR.replace(was, is).as_bytes()).expect_err(is).to_string();
+            let error = AdmissionReport::parse(VECTOR.replace(was, is).as_bytes())
+                .expect_err(is)
+                .to_string();
             assert!(error.contains(reason), "{error}");
         }
     }

@@ -15,7 +15,8 @@ pub struct Artifact {
     pub digest: Sha256,
 }
 
-/// The artifacts of one build: at least one, sorted by name, each name once, none that clashes with another in case alone.
+/// The artifacts of one build: at least one, sorted by name, each name once, none that clashes with
+/// another in case alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactList(Vec<Artifact>);
 
@@ -62,10 +63,18 @@ impl ArtifactList {
             _ => {}
         }
         if let Some((first, second)) = case_clash(artifacts.iter().map(|a| a.name.as_str())) {
-            return Err(BadList::Clash { first: first.to_owned(), second: second.to_owned() });
+            return Err(BadList::Clash {
+                first: first.to_owned(),
+                second: second.to_owned(),
+            });
         }
-        if let Some(pair) = artifacts.windows(2).find(|pair| pair[0].name > pair[1].name) {
-            return Err(BadList::Unsorted { name: pair[1].name.clone() });
+        if let Some(pair) = artifacts
+            .windows(2)
+            .find(|pair| pair[0].name > pair[1].name)
+        {
+            return Err(BadList::Unsorted {
+                name: pair[1].name.clone(),
+            });
         }
         Ok(Self(artifacts))
     }
@@ -82,13 +91,19 @@ impl ArtifactList {
 
     /// The digest of its lines as `sha256sum` writes them: which build it is.
     pub fn digest(&self) -> Sha256 {
-        let lines: String = self.0.iter().map(|artifact| sum_line(&artifact.digest, artifact.name.as_str())).collect();
+        let lines: String = self
+            .0
+            .iter()
+            .map(|artifact| sum_line(&artifact.digest, artifact.name.as_str()))
+            .collect();
         Sha256::of(lines.as_bytes())
     }
 
     /// Whether one has this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.0.binary_search_by(|a| a.name.as_str().cmp(name)).is_ok()
+        self.0
+            .binary_search_by(|a| a.name.as_str().cmp(name))
+            .is_ok()
     }
 }
 
@@ -118,7 +133,9 @@ pub(super) fn strict_lines(bytes: &[u8]) -> Result<std::str::Split<'_, char>, Ba
     if text.contains('\r') {
         return Err(BadText::CarriageReturn);
     }
-    text.strip_suffix('\n').map(|lines| lines.split('\n')).ok_or(BadText::NoFinalNewline)
+    text.strip_suffix('\n')
+        .map(|lines| lines.split('\n'))
+        .ok_or(BadText::NoFinalNewline)
 }
 
 /// A text file that is not in the one form that is taken.
@@ -140,15 +157,30 @@ mod tests {
     use super::*;
 
     fn artifacts(names: &[&str]) -> Vec<Artifact> {
-        names.iter().map(|name| Artifact { name: name.parse().expect("a name"), digest: Sha256::of(b"") }).collect()
+        names
+            .iter()
+            .map(|name| Artifact {
+                name: name.parse().expect("a name"),
+                digest: Sha256::of(b""),
+            })
+            .collect()
     }
 
     #[test]
     fn a_list_is_sorted_and_has_each_name_once() {
         assert_eq!(ArtifactList::sorted(vec![]), Err(BadList::Empty));
-        assert!(matches!(ArtifactList::sorted(artifacts(&["b", "a"])), Err(BadList::Unsorted { .. })));
-        assert!(matches!(ArtifactList::sorted(artifacts(&["a", "a"])), Err(BadList::Clash { .. })));
-        assert!(matches!(ArtifactList::sorted(artifacts(&["Tool", "tool"])), Err(BadList::Clash { .. })));
+        assert!(matches!(
+            ArtifactList::sorted(artifacts(&["b", "a"])),
+            Err(BadList::Unsorted { .. })
+        ));
+        assert!(matches!(
+            ArtifactList::sorted(artifacts(&["a", "a"])),
+            Err(BadList::Clash { .. })
+        ));
+        assert!(matches!(
+            ArtifactList::sorted(artifacts(&["Tool", "tool"])),
+            Err(BadList::Clash { .. })
+        ));
         let list = ArtifactList::sort(artifacts(&["b", "a"])).expect("a list");
         assert!(list.contains("a") && list.contains("b") && !list.contains("c"));
     }

@@ -1,4 +1,5 @@
-//! What a build key's file says beside the secret: everything that M must know, so that one secret is enough.
+//! What a build key's file says beside the secret: everything that M must know, so that one secret
+//! is enough.
 
 use std::fmt;
 
@@ -7,8 +8,8 @@ use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
 use super::grant::{Grant, NamePattern};
 use super::name::{BuilderName, ProjectName, Version, is_domain};
 
-/// What a build key was made for. M takes it over into its evidence; only H's check of the evidence against the grant
-/// gives it weight.
+/// What a build key was made for. M takes it over into its evidence; only H's check of the evidence
+/// against the grant gives it weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildKeyLabel {
     /// The grant.
@@ -55,7 +56,15 @@ impl BuildKeyLabel {
 
     /// The header lines, without what marks them as such.
     pub fn to_lines(&self) -> Vec<String> {
-        let Self { grant, builder, project, version, kind, domain, names } = self;
+        let Self {
+            grant,
+            builder,
+            project,
+            version,
+            kind,
+            domain,
+            names,
+        } = self;
         let (scheme, form) = kind.scheme_and_form();
         let build = [
             format!("grant {grant}"),
@@ -66,18 +75,29 @@ impl BuildKeyLabel {
             format!("evidence {form}"),
         ];
         let domain = domain.iter().map(|domain| format!("domain {domain}"));
-        build.into_iter().chain(domain).chain(names.iter().map(|pattern| format!("name {pattern}"))).collect()
+        build
+            .into_iter()
+            .chain(domain)
+            .chain(names.iter().map(|pattern| format!("name {pattern}")))
+            .collect()
     }
 
     /// Reads what [`BuildKeyLabel::to_lines`] wrote; `None` if there is nothing of it at all.
-    pub fn from_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Option<Self>, BadLabel> {
+    pub fn from_lines<'a>(
+        lines: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Option<Self>, BadLabel> {
         let lines: Vec<&str> = lines.into_iter().map(str::trim_end).collect();
-        let values =
-            |name: &'static str| lines.iter().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(' '));
+        let values = |name: &'static str| {
+            lines
+                .iter()
+                .filter_map(move |line| line.strip_prefix(name)?.strip_prefix(' '))
+        };
         let optional = |name: &'static str| {
             let mut values = values(name);
             match (values.next(), values.next()) {
-                (Some(_), Some(_)) => Err(BadLabel::Unreadable(format!("there are two of `{name}`"))),
+                (Some(_), Some(_)) => {
+                    Err(BadLabel::Unreadable(format!("there are two of `{name}`")))
+                }
                 (first, _) => Ok(first),
             }
         };
@@ -91,11 +111,14 @@ impl BuildKeyLabel {
         }
         let scheme = one_of(value("scheme")?, &Scheme::ALL)?;
         let form = one_of(value("evidence")?, &EvidenceForm::ALL)?;
-        let kind = EvidenceKind::of(scheme, form)
-            .ok_or_else(|| BadLabel::Unreadable(format!("scheme {scheme} has no evidence of form {form}")))?;
+        let kind = EvidenceKind::of(scheme, form).ok_or_else(|| {
+            BadLabel::Unreadable(format!("scheme {scheme} has no evidence of form {form}"))
+        })?;
         let domain = optional("domain")?.map(str::to_owned);
         if domain.as_ref().is_some_and(|domain| !is_domain(domain)) {
-            return Err(BadLabel::Unreadable("`domain` is not a domain name".to_owned()));
+            return Err(BadLabel::Unreadable(
+                "`domain` is not a domain name".to_owned(),
+            ));
         }
         if kind == EvidenceKind::Signatures && domain.is_none() {
             return Err(BadLabel::Missing("domain"));
@@ -113,12 +136,18 @@ impl BuildKeyLabel {
 }
 
 fn parsed<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Result<T, BadLabel> {
-    text.parse().map_err(|error: T::Err| BadLabel::Unreadable(error.to_string()))
+    text.parse()
+        .map_err(|error: T::Err| BadLabel::Unreadable(error.to_string()))
 }
 
 fn one_of<T: fmt::Display + Copy>(text: &str, all: &[T]) -> Result<T, BadLabel> {
     let found = all.iter().find(|value| value.to_string() == text).copied();
-    found.ok_or_else(|| BadLabel::Unreadable(format!("`{}` is not known", text.chars().take(40).collect::<String>())))
+    found.ok_or_else(|| {
+        BadLabel::Unreadable(format!(
+            "`{}` is not known",
+            text.chars().take(40).collect::<String>()
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -133,7 +162,10 @@ mod tests {
             version: "1.2.3".parse().expect("a version"),
             kind: EvidenceKind::Signatures,
             domain: Some("example.org".to_owned()),
-            names: vec!["foo*".parse().expect("a pattern"), "* *".parse().expect("a pattern")],
+            names: vec![
+                "foo*".parse().expect("a pattern"),
+                "* *".parse().expect("a pattern"),
+            ],
         }
     }
 
@@ -143,15 +175,24 @@ mod tests {
         let read = |lines: &[String]| BuildKeyLabel::from_lines(lines.iter().map(String::as_str));
         assert_eq!(read(&lines), Ok(Some(label)));
         assert_eq!(read(&[]), Ok(None));
-        for without in ["builder", "project", "version", "scheme", "evidence", "domain", "name"] {
-            let fewer: Vec<_> = lines.iter().filter(|line| !line.starts_with(without)).cloned().collect();
+        for without in [
+            "builder", "project", "version", "scheme", "evidence", "domain", "name",
+        ] {
+            let fewer: Vec<_> = lines
+                .iter()
+                .filter(|line| !line.starts_with(without))
+                .cloned()
+                .collect();
             assert_eq!(read(&fewer), Err(BadLabel::Missing(without)));
         }
         let twice = [&lines[..], &lines[..1]].concat();
         assert!(matches!(read(&twice), Err(BadLabel::Unreadable(_))));
         for (from, to) in [("openpgp", "dsse"), ("example.org", "..")] {
             let changed: Vec<_> = lines.iter().map(|line| line.replace(from, to)).collect();
-            assert!(matches!(read(&changed), Err(BadLabel::Unreadable(_))), "{to}");
+            assert!(
+                matches!(read(&changed), Err(BadLabel::Unreadable(_))),
+                "{to}"
+            );
         }
     }
 }

@@ -89,7 +89,9 @@ impl FromStr for GrantId {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let hex = text.strip_prefix("sha256:").ok_or_else(|| NotADigest(text.chars().take(80).collect()))?;
+        let hex = text
+            .strip_prefix("sha256:")
+            .ok_or_else(|| NotADigest(text.chars().take(80).collect()))?;
         hex.parse().map(Self)
     }
 }
@@ -127,9 +129,13 @@ mod tests {
     #[test]
     fn only_the_one_spelling_is_taken() {
         assert!(EMPTY.parse::<Sha256>().is_ok());
-        for wrong in
-            [EMPTY.to_uppercase(), EMPTY[1..].to_owned(), format!("{EMPTY}0"), format!(" {EMPTY}"), String::new()]
-        {
+        for wrong in [
+            EMPTY.to_uppercase(),
+            EMPTY[1..].to_owned(),
+            format!("{EMPTY}0"),
+            format!(" {EMPTY}"),
+            String::new(),
+        ] {
             assert!(wrong.parse::<Sha256>().is_err(), "{wrong}");
         }
         assert!(EMPTY.parse::<GrantId>().is_err());

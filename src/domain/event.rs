@@ -1,4 +1,5 @@
-//! What H's audit log keeps: one event for each thing that happened to a grant, a build or the release key.
+//! What H's audit log keeps: one event for each thing that happened to a grant, a build or the
+//! release key.
 //!
 //! Events hold digests and public material only, never a PIN, a nonce of a build key or a secret.
 
@@ -18,7 +19,8 @@ use super::time::Timestamp;
 pub struct Entry {
     /// Its place, counted from 0 without gaps.
     pub index: u64,
-    /// When the command that wrote it began, by H's clock: this may go back from one entry to the next.
+    /// When the command that wrote it began, by H's clock: this may go back from one entry to the
+    /// next.
     pub at: Timestamp,
     /// What happened.
     #[serde(flatten)]
@@ -40,8 +42,8 @@ pub enum BadEntry {
 }
 
 impl Entry {
-    /// Reads the text of entry `index`. Each entry has one text, [`Entry::to_text`]: one that says the same in other words
-    /// could say more to somebody else.
+    /// Reads the text of entry `index`. Each entry has one text, [`Entry::to_text`]: one that says
+    /// the same in other words could say more to somebody else.
     pub fn parse(index: u64, text: &[u8]) -> Result<Self, BadEntry> {
         let entry: Self = serde_json::from_slice(text)?;
         match () {
@@ -116,7 +118,8 @@ pub enum Event {
         evidence: EvidenceForm,
         /// How many builders must agree.
         quorum: u32,
-        /// The builders and their build keys: an OpenPGP fingerprint, or the SHA-256 of what the grant holds.
+        /// The builders and their build keys: an OpenPGP fingerprint, or the SHA-256 of what the
+        /// grant holds.
         builders: BTreeMap<BuilderName, String>,
         /// Whether it may be an older version than one that was granted or signed before.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -147,9 +150,11 @@ pub enum Event {
     EvidenceAccepted {
         /// The grant.
         grant: GrantId,
-        /// How the evidence was authenticated. `hmac` convinces this signing host alone: it could have made the MACs itself.
+        /// How the evidence was authenticated. `hmac` convinces this signing host alone: it could
+        /// have made the MACs itself.
         scheme: Scheme,
-        /// The builders, each with the SHA-256 of the lines that `sha256sum` writes of its evidence.
+        /// The builders, each with the SHA-256 of the lines that `sha256sum` writes of its
+        /// evidence.
         builders: BTreeMap<BuilderName, Sha256>,
         /// SHA-256 of the lines that `sha256sum` writes of the artifacts: which build it is.
         artifacts: Sha256,
@@ -173,13 +178,15 @@ pub enum Event {
     },
     /// The token is about to be asked for the signatures of a release.
     Intent(Intent),
-    /// A run goes on under an earlier one's intent: with the signatures that this one kept, and for the others with the token.
+    /// A run goes on under an earlier one's intent: with the signatures that this one kept, and for
+    /// the others with the token.
     Resumed {
         /// The index of the intent.
         intent: u64,
         /// How many signatures are kept.
         kept: u64,
-        /// The file for which the token may have made a signature that is not kept. It is asked for that one again.
+        /// The file for which the token may have made a signature that is not kept. It is asked for
+        /// that one again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unsettled: Option<String>,
         /// The card, where it is one.
@@ -215,7 +222,8 @@ pub enum Event {
         /// The folder in the inbox, as this signing host sees it.
         folder: String,
     },
-    /// A report lay in the inbox of what the location did with a release. Whoever may write there can have written it.
+    /// A report lay in the inbox of what the location did with a release. Whoever may write there
+    /// can have written it.
     Admission {
         /// The index of its intent.
         intent: u64,
@@ -238,8 +246,9 @@ pub enum Event {
     },
 }
 
-/// What is wrong between a card's count and the log. `after` is the entry that tells the count before, `before` the one
-/// that tells the count after; there is none when the card was asked just now.
+/// What is wrong between a card's count and the log. `after` is the entry that tells the count
+/// before, `before` the one that tells the count after; there is none when the card was asked just
+/// now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Finding {
@@ -253,7 +262,8 @@ pub enum Finding {
         /// How many, at least.
         signatures: u64,
     },
-    /// The card counts fewer signatures than it must: its key was put there anew, or the card was reset.
+    /// The card counts fewer signatures than it must: its key was put there anew, or the card was
+    /// reset.
     Fell {
         /// After this entry.
         after: u64,
@@ -275,13 +285,15 @@ pub enum Finding {
     },
 }
 
-/// A card, and how many signatures its key had made: a card counts them, and nobody can turn that back.
+/// A card, and how many signatures its key had made: a card counts them, and nobody can turn that
+/// back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardUse {
     /// Its manufacturer and serial number, `0006:12345678`.
     pub card: String,
-    /// How many before it was used, as far as it is known: in what announces a use, before the PIN; in what tells how the
-    /// use ended, after the PIN, when no other program could reach the card any more.
+    /// How many before it was used, as far as it is known: in what announces a use, before the PIN;
+    /// in what tells how the use ended, after the PIN, when no other program could reach the card
+    /// any more.
     pub before: Option<u32>,
     /// How many after it was used, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -291,7 +303,10 @@ pub struct CardUse {
 impl CardUse {
     /// As it is before the first signature was asked for.
     pub fn unchanged(self) -> Self {
-        Self { after: self.before, ..self }
+        Self {
+            after: self.before,
+            ..self
+        }
     }
 }
 
@@ -322,7 +337,8 @@ pub struct Intent {
     pub notation_domain: String,
     /// The artifacts that will be signed; none if they stand in entries of their own.
     pub artifacts: BTreeMap<ArtifactName, Sha256>,
-    /// The first of the entries before this one that list the artifacts, where one entry cannot hold them.
+    /// The first of the entries before this one that list the artifacts, where one entry cannot
+    /// hold them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts_from: Option<u64>,
     /// SHA-256 of the list that will be signed last.
@@ -336,17 +352,26 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// The names of the files that get a signature, the list last, each with the file whose signature it is: artifacts of
-    /// the same bytes have that of the first, because nothing in it could differ.
+    /// The names of the files that get a signature, the list last, each with the file whose
+    /// signature it is: artifacts of the same bytes have that of the first, because nothing in it
+    /// could differ.
     pub fn signed_files(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut first = HashMap::new();
-        let artifacts = self.artifacts.iter().filter(|_| !self.sums_only).map(|(name, digest)| (name.as_str(), digest));
-        artifacts.map(move |(name, digest)| (name, *first.entry(digest).or_insert(name))).chain([(SUMS, SUMS)])
+        let artifacts = self
+            .artifacts
+            .iter()
+            .filter(|_| !self.sums_only)
+            .map(|(name, digest)| (name.as_str(), digest));
+        artifacts
+            .map(move |(name, digest)| (name, *first.entry(digest).or_insert(name)))
+            .chain([(SUMS, SUMS)])
     }
 
     /// The names of the files that the token is asked to sign, in its order: the list last.
     pub fn asked_files(&self) -> impl Iterator<Item = &str> {
-        self.signed_files().filter(|(file, asked)| file == asked).map(|(file, _)| file)
+        self.signed_files()
+            .filter(|(file, asked)| file == asked)
+            .map(|(file, _)| file)
     }
 }
 
@@ -499,7 +524,12 @@ impl Event {
     /// That a build was accepted under a grant, from builders who do not matter either.
     pub(crate) fn example_acceptance(grant: GrantId) -> Self {
         let artifacts = Sha256::of(b"m");
-        Self::EvidenceAccepted { grant, scheme: Scheme::OpenPgp, builders: [].into(), artifacts }
+        Self::EvidenceAccepted {
+            grant,
+            scheme: Scheme::OpenPgp,
+            builders: [].into(),
+            artifacts,
+        }
     }
 }
 
@@ -509,7 +539,9 @@ impl Intent {
     pub(crate) fn example() -> Self {
         Self {
             grant: GrantId::of(b"g"),
-            key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
+            key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
+                .parse()
+                .expect("a fingerprint"),
             hash: HashAlgorithm::Sha256,
             created: "2026-11-22T10:00:00Z".parse().expect("a time"),
             notation_domain: "example.org".to_owned(),
@@ -527,16 +559,30 @@ mod tests {
     use super::*;
 
     fn entry(event: Event) -> Entry {
-        Entry { index: 3, at: "2026-11-22T10:00:00Z".parse().expect("a time"), event }
+        Entry {
+            index: 3,
+            at: "2026-11-22T10:00:00Z".parse().expect("a time"),
+            event,
+        }
     }
 
     #[test]
     fn an_entry_reads_back_as_it_was_written() {
-        let card = Some(CardUse { card: "0006:12345678".into(), before: Some(7), after: None });
-        let entry = entry(Event::Intent(Intent { sums_only: true, card, ..Intent::example() }));
+        let card = Some(CardUse {
+            card: "0006:12345678".into(),
+            before: Some(7),
+            after: None,
+        });
+        let entry = entry(Event::Intent(Intent {
+            sums_only: true,
+            card,
+            ..Intent::example()
+        }));
         let text = entry.to_text();
         assert!(
-            text.starts_with(r#"{"index":3,"at":"2026-11-22T10:00:00Z","kind":"intent","grant":"sha256:"#),
+            text.starts_with(
+                r#"{"index":3,"at":"2026-11-22T10:00:00Z","kind":"intent","grant":"sha256:"#
+            ),
             "{text}"
         );
         assert_eq!(Entry::parse(3, text.as_bytes()).expect("read"), entry);
@@ -544,15 +590,24 @@ mod tests {
 
     #[test]
     fn an_entry_has_one_text_and_one_place() {
-        let text = entry(Event::GrantRevoked { grant: GrantId::of(b"g"), reason: None }).to_text();
-        let said = |index, text: &str| Entry::parse(index, text.as_bytes()).map_err(|fault| fault.to_string());
+        let text = entry(Event::GrantRevoked {
+            grant: GrantId::of(b"g"),
+            reason: None,
+        })
+        .to_text();
+        let said = |index, text: &str| {
+            Entry::parse(index, text.as_bytes()).map_err(|fault| fault.to_string())
+        };
         assert!(said(3, &text).is_ok());
         assert_eq!(said(4, &text), Err("it says that it is entry 3".to_owned()));
         for (was, is) in [
             ("{", "{ "),
             ("}", ",\"more\":1}"),
             ("}", ",\"reason\":null}"),
-            ("\"index\":3,", "\"index\":3,\"reason\":\"x\",\"reason\":null,"),
+            (
+                "\"index\":3,",
+                "\"index\":3,\"reason\":\"x\",\"reason\":null,",
+            ),
             ("2026-11-22T10:00:00Z", "2026-11-22T10:00:00.0Z"),
         ] {
             let other = text.replacen(was, is, 1);
@@ -565,7 +620,9 @@ mod tests {
     #[test]
     fn each_kind_is_one_that_the_log_can_be_asked_for() {
         let unknown = br#"{"index":0,"at":"2026-11-22T10:00:00Z","kind":"x"}"#;
-        let error = Entry::parse(0, unknown).expect_err("no such kind").to_string();
+        let error = Entry::parse(0, unknown)
+            .expect_err("no such kind")
+            .to_string();
         let mut listed: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
         let mut known = Event::KINDS.to_vec();
         listed.sort_unstable();

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::artifact::sum_line;
 use super::digest::Sha256;
 use super::name::{ArtifactName, BuilderName};
-use super::reserved::{BUILD_KEY, BUILD_KEY_PEM, ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE};
+use super::reserved::{
+    BUILD_KEY, BUILD_KEY_PEM, ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE,
+};
 
 /// The largest manifest that is read, in bytes.
 const LARGEST_MANIFEST: u64 = 4 << 20;
@@ -83,7 +85,8 @@ impl Scheme {
         }
     }
 
-    /// Whether nobody but the signing host can be convinced: it knows the secret too, and could have made the evidence.
+    /// Whether nobody but the signing host can be convinced: it knows the secret too, and could
+    /// have made the evidence.
     pub fn convinces_host_alone(self) -> bool {
         match self {
             Self::Hmac => true,
@@ -144,13 +147,22 @@ impl EvidenceKind {
     /// The files that it consists of.
     pub fn files(self) -> EvidenceFiles {
         match self {
-            Self::SignedManifest => {
-                EvidenceFiles::Named(&[(MANIFEST, LARGEST_MANIFEST), (MANIFEST_SIGNATURE, LARGEST_PROOF)])
-            }
-            Self::Signatures => EvidenceFiles::Each { suffix: SIGNATURE, limit: LARGEST_PROOF_EACH },
+            Self::SignedManifest => EvidenceFiles::Named(&[
+                (MANIFEST, LARGEST_MANIFEST),
+                (MANIFEST_SIGNATURE, LARGEST_PROOF),
+            ]),
+            Self::Signatures => EvidenceFiles::Each {
+                suffix: SIGNATURE,
+                limit: LARGEST_PROOF_EACH,
+            },
             Self::Envelope => EvidenceFiles::Named(&[(ENVELOPE, LARGEST_ENVELOPE)]),
-            Self::ManifestMac => EvidenceFiles::Named(&[(MANIFEST, LARGEST_MANIFEST), (MANIFEST_MAC, LARGEST_PROOF)]),
-            Self::Macs => EvidenceFiles::Each { suffix: MAC, limit: LARGEST_PROOF_EACH },
+            Self::ManifestMac => {
+                EvidenceFiles::Named(&[(MANIFEST, LARGEST_MANIFEST), (MANIFEST_MAC, LARGEST_PROOF)])
+            }
+            Self::Macs => EvidenceFiles::Each {
+                suffix: MAC,
+                limit: LARGEST_PROOF_EACH,
+            },
         }
     }
 
@@ -166,27 +178,46 @@ impl EvidenceKind {
     /// The most bytes of the file `name`; `None` for a file that is no evidence of this kind.
     pub fn limit(self, name: &str) -> Option<u64> {
         match self.files() {
-            EvidenceFiles::Named(files) => files.iter().find(|(file, _)| *file == name).map(|(_, limit)| *limit),
+            EvidenceFiles::Named(files) => files
+                .iter()
+                .find(|(file, _)| *file == name)
+                .map(|(_, limit)| *limit),
             EvidenceFiles::Each { suffix, limit } => name.strip_suffix(suffix).map(|_| limit),
         }
     }
 }
 
-/// What builders say of an artifact on which they do not agree: each builder's digest, or that it did not build it.
+/// What builders say of an artifact on which they do not agree: each builder's digest, or that it
+/// did not build it.
 pub type Differences = BTreeMap<ArtifactName, BTreeMap<BuilderName, Option<Sha256>>>;
 
 /// Whether a file of a release's evidence may be called so, whatever the scheme of its grant.
 pub fn is_evidence_file(name: &str) -> bool {
-    let each = |suffix| name.strip_suffix(suffix).is_some_and(|artifact| artifact.parse::<ArtifactName>().is_ok());
-    [BUILD_KEY, BUILD_KEY_PEM, MANIFEST, MANIFEST_SIGNATURE, MANIFEST_MAC, ENVELOPE].contains(&name)
+    let each = |suffix| {
+        name.strip_suffix(suffix)
+            .is_some_and(|artifact| artifact.parse::<ArtifactName>().is_ok())
+    };
+    [
+        BUILD_KEY,
+        BUILD_KEY_PEM,
+        MANIFEST,
+        MANIFEST_SIGNATURE,
+        MANIFEST_MAC,
+        ENVELOPE,
+    ]
+    .contains(&name)
         || each(SIGNATURE)
         || each(MAC)
 }
 
-/// The digest of several files together: of the lines that `sha256sum` writes of them, sorted by name.
+/// The digest of several files together: of the lines that `sha256sum` writes of them, sorted by
+/// name.
 pub fn digest_of_all<'a>(files: impl IntoIterator<Item = (&'a str, Sha256)>) -> Sha256 {
     let files: BTreeMap<_, _> = files.into_iter().collect();
-    let lines: String = files.iter().map(|(name, digest)| sum_line(digest, name)).collect();
+    let lines: String = files
+        .iter()
+        .map(|(name, digest)| sum_line(digest, name))
+        .collect();
     Sha256::of(lines.as_bytes())
 }
 
@@ -196,20 +227,37 @@ mod tests {
 
     #[test]
     fn no_evidence_can_be_an_artifact() {
-        let kinds = Scheme::ALL.into_iter().flat_map(|scheme| EvidenceForm::ALL.map(|form| (scheme, form)));
-        let kinds: Vec<_> = kinds.filter_map(|(scheme, form)| EvidenceKind::of(scheme, form)).collect();
+        let kinds = Scheme::ALL
+            .into_iter()
+            .flat_map(|scheme| EvidenceForm::ALL.map(|form| (scheme, form)));
+        let kinds: Vec<_> = kinds
+            .filter_map(|(scheme, form)| EvidenceKind::of(scheme, form))
+            .collect();
         assert_eq!(kinds.len(), 5);
         for kind in kinds {
             let names: Vec<String> = match kind.files() {
-                EvidenceFiles::Named(files) => files.iter().map(|(name, _)| (*name).to_owned()).collect(),
+                EvidenceFiles::Named(files) => {
+                    files.iter().map(|(name, _)| (*name).to_owned()).collect()
+                }
                 EvidenceFiles::Each { suffix, .. } => vec![format!("foo.tar.xz{suffix}")],
             };
             for name in names {
                 assert!(name.parse::<ArtifactName>().is_err(), "{name}");
-                assert!(is_evidence_file(&name) && kind.limit(&name).is_some(), "{name}");
+                assert!(
+                    is_evidence_file(&name) && kind.limit(&name).is_some(),
+                    "{name}"
+                );
             }
         }
-        for name in ["foo", "grant.json", ".sig", "../x.sig", "foo.asc", "x.sig.sig", "build.manifest.asc"] {
+        for name in [
+            "foo",
+            "grant.json",
+            ".sig",
+            "../x.sig",
+            "foo.asc",
+            "x.sig.sig",
+            "build.manifest.asc",
+        ] {
             assert!(!is_evidence_file(name), "{name}");
         }
     }
@@ -218,6 +266,9 @@ mod tests {
     fn the_digest_of_files_is_that_of_their_sums() {
         let digest = Sha256::of(b"");
         let sums = format!("{digest}  a\n{digest}  b\n");
-        assert_eq!(digest_of_all([("b", digest), ("a", digest)]), Sha256::of(sums.as_bytes()));
+        assert_eq!(
+            digest_of_all([("b", digest), ("a", digest)]),
+            Sha256::of(sums.as_bytes())
+        );
     }
 }

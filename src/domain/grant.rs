@@ -1,7 +1,7 @@
 //! The grant: the approval of one build, and what it demands of the evidence.
 //!
-//! A grant is a JSON file whose bytes are what is hashed, approved and logged. They are kept as they came and never
-//! written anew.
+//! A grant is a JSON file whose bytes are what is hashed, approved and logged. They are kept as
+//! they came and never written anew.
 
 use std::fmt;
 use std::str::FromStr;
@@ -43,7 +43,11 @@ pub struct Terms {
     /// Its version.
     pub version: Version,
     /// The source it is built from.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "source")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "source"
+    )]
     pub source: Option<Source>,
     /// How builders authenticate their evidence.
     pub scheme: Scheme,
@@ -91,8 +95,8 @@ pub struct Source {
 pub struct Builder {
     /// Its name.
     pub name: BuilderName,
-    /// The public half of its build key: an armoured OpenPGP certificate, an Ed25519 key in PEM (RFC 8410), or of a nonce
-    /// its SHA-256.
+    /// The public half of its build key: an armoured OpenPGP certificate, an Ed25519 key in PEM
+    /// (RFC 8410), or of a nonce its SHA-256.
     pub key: String,
 }
 
@@ -171,7 +175,9 @@ pub enum BadGrant {
     #[error("allows no artifact name")]
     NoPattern,
     /// A source that could pass for other lines of what an approver reads.
-    #[error("names a source that is not at most {LONGEST_SOURCE} printable characters without a space")]
+    #[error(
+        "names a source that is not at most {LONGEST_SOURCE} printable characters without a space"
+    )]
     Source,
     /// Nothing could be built.
     #[error("allows no artifact or no bytes")]
@@ -218,8 +224,24 @@ pub struct NewGrant {
 impl Grant {
     /// Makes the grant that says `new`, with a nonce of its own.
     pub fn issue(new: NewGrant) -> Result<Self, BadGrant> {
-        let NewGrant { project, version, source, scheme, evidence, domain, builders, quorum, .. } = new;
-        let NewGrant { artifacts, not_before, expires, release_key, .. } = new;
+        let NewGrant {
+            project,
+            version,
+            source,
+            scheme,
+            evidence,
+            domain,
+            builders,
+            quorum,
+            ..
+        } = new;
+        let NewGrant {
+            artifacts,
+            not_before,
+            expires,
+            release_key,
+            ..
+        } = new;
         let notes = EvidenceKind::of(scheme, evidence) == Some(EvidenceKind::Signatures);
         let terms = Terms {
             format: Format,
@@ -242,11 +264,16 @@ impl Grant {
         Self::parse(&bytes)
     }
 
-    /// Reads a grant: unknown and duplicate fields are refused, and so is a grant that nothing could satisfy.
+    /// Reads a grant: unknown and duplicate fields are refused, and so is a grant that nothing
+    /// could satisfy.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadGrant> {
         let terms: Terms = json::parse(bytes).map_err(BadGrant::Json)?;
         terms.check()?;
-        Ok(Self { id: GrantId::of(bytes), bytes: bytes.to_vec(), terms })
+        Ok(Self {
+            id: GrantId::of(bytes),
+            bytes: bytes.to_vec(),
+            terms,
+        })
     }
 
     /// The SHA-256 of its bytes.
@@ -268,7 +295,8 @@ impl Grant {
 impl Terms {
     /// What its builders' evidence has to be.
     pub fn kind(&self) -> EvidenceKind {
-        EvidenceKind::of(self.scheme, self.evidence).expect("a grant with other evidence is not read")
+        EvidenceKind::of(self.scheme, self.evidence)
+            .expect("a grant with other evidence is not read")
     }
 
     fn check(&self) -> Result<(), BadGrant> {
@@ -281,18 +309,35 @@ impl Terms {
             return Err(BadGrant::BuilderTwice(twice.to_owned()));
         }
         let (scheme, form) = (self.scheme, self.evidence);
-        let kind = EvidenceKind::of(scheme, form).ok_or(BadGrant::NoSuchEvidence { scheme, form })?;
+        let kind =
+            EvidenceKind::of(scheme, form).ok_or(BadGrant::NoSuchEvidence { scheme, form })?;
         if self.domain.is_some() != (kind == EvidenceKind::Signatures)
-            || self.domain.as_ref().is_some_and(|domain| !is_domain(domain))
+            || self
+                .domain
+                .as_ref()
+                .is_some_and(|domain| !is_domain(domain))
         {
             return Err(BadGrant::Domain);
         }
-        if self.quorum < 1 || usize::try_from(self.quorum).is_ok_and(|quorum| quorum > self.builders.len()) {
-            return Err(BadGrant::Quorum { quorum: self.quorum, builders: self.builders.len() });
+        if self.quorum < 1
+            || usize::try_from(self.quorum).is_ok_and(|quorum| quorum > self.builders.len())
+        {
+            return Err(BadGrant::Quorum {
+                quorum: self.quorum,
+                builders: self.builders.len(),
+            });
         }
-        let harmless = |text: &str| text.len() <= LONGEST_SOURCE && text.bytes().all(|byte| byte.is_ascii_graphic());
-        let source = self.source.iter().flat_map(|source| [Some(&source.uri), source.digest.as_ref()]);
-        if source.flatten().any(|text| text.is_empty() || !harmless(text)) {
+        let harmless = |text: &str| {
+            text.len() <= LONGEST_SOURCE && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let source = self
+            .source
+            .iter()
+            .flat_map(|source| [Some(&source.uri), source.digest.as_ref()]);
+        if source
+            .flatten()
+            .any(|text| text.is_empty() || !harmless(text))
+        {
             return Err(BadGrant::Source);
         }
         if self.artifacts.names.is_empty() {
@@ -302,7 +347,10 @@ impl Terms {
             return Err(BadGrant::NothingAllowed);
         }
         if self.not_before >= self.expires {
-            return Err(BadGrant::Window { not_before: self.not_before, expires: self.expires });
+            return Err(BadGrant::Window {
+                not_before: self.not_before,
+                expires: self.expires,
+            });
         }
         Ok(())
     }
@@ -345,7 +393,10 @@ fn few_patterns<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<NamePat
             write!(f, "at most {MOST_GLOBS} name patterns")
         }
 
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut items: A,
+        ) -> Result<Self::Value, A::Error> {
             let mut patterns = Vec::new();
             while let Some(pattern) = items.next_element()? {
                 if patterns.len() == MOST_GLOBS {
@@ -367,7 +418,10 @@ impl FromStr for Format {
         if text == FORMAT {
             Ok(Self)
         } else {
-            Err(format!("format `{}` is not `{FORMAT}`", text.chars().take(60).collect::<String>()))
+            Err(format!(
+                "format `{}` is not `{FORMAT}`",
+                text.chars().take(60).collect::<String>()
+            ))
         }
     }
 }
@@ -382,7 +436,10 @@ impl FromStr for NamePattern {
     type Err = BadPattern;
 
     fn from_str(text: &str) -> Result<Self, BadPattern> {
-        let bad = |reason: &str| BadPattern { pattern: text.chars().take(80).collect(), reason: reason.to_owned() };
+        let bad = |reason: &str| BadPattern {
+            pattern: text.chars().take(80).collect(),
+            reason: reason.to_owned(),
+        };
         if text.is_empty() || text.len() > 200 || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             return Err(bad("it must be 1 to 200 printable ASCII characters"));
         }
@@ -391,10 +448,15 @@ impl FromStr for NamePattern {
         }
         // Shown between backticks, it must not look as if it ended there.
         if text.contains(['`']) || text.contains("  ") || text.trim() != text {
-            return Err(bad("no name has a backtick, two spaces in a row or a space at an end"));
+            return Err(bad(
+                "no name has a backtick, two spaces in a row or a space at an end",
+            ));
         }
         let glob = Glob::new(text).map_err(|error| bad(&error.kind().to_string()))?;
-        Ok(Self { text: text.to_owned(), matcher: glob.compile_matcher() })
+        Ok(Self {
+            text: text.to_owned(),
+            matcher: glob.compile_matcher(),
+        })
     }
 }
 
@@ -423,7 +485,9 @@ impl FromStr for Nonce {
 
     fn from_str(text: &str) -> Result<Self, NotANonce> {
         let mut bytes = [0; 32];
-        if text.bytes().any(|b| b.is_ascii_uppercase()) || hex::decode_to_slice(text, &mut bytes).is_err() {
+        if text.bytes().any(|b| b.is_ascii_uppercase())
+            || hex::decode_to_slice(text, &mut bytes).is_err()
+        {
             return Err(NotANonce);
         }
         Ok(Self(bytes))
@@ -457,15 +521,33 @@ mod tests {
         assert_eq!(grant.id(), GrantId::of(VECTOR.as_bytes()));
         assert_eq!(grant.terms().project.as_str(), "foo");
         assert_eq!(grant.terms().builders.len(), 1);
-        assert!(grant.terms().artifacts.allow(&"foo-1.2.3.tar.xz".parse().expect("a name")));
-        assert!(!grant.terms().artifacts.allow(&"bar-1.2.3.tar.xz".parse().expect("a name")));
+        assert!(
+            grant
+                .terms()
+                .artifacts
+                .allow(&"foo-1.2.3.tar.xz".parse().expect("a name"))
+        );
+        assert!(
+            !grant
+                .terms()
+                .artifacts
+                .allow(&"bar-1.2.3.tar.xz".parse().expect("a name"))
+        );
     }
 
     #[test]
     fn what_could_mean_two_things_is_refused() {
         for (what, from, to) in [
-            ("unknown field", "\"quorum\": 1,", "\"quorum\": 1, \"colour\": \"red\","),
-            ("field twice", "\"quorum\": 1,", "\"quorum\": 1, \"quorum\": 1,"),
+            (
+                "unknown field",
+                "\"quorum\": 1,",
+                "\"quorum\": 1, \"colour\": \"red\",",
+            ),
+            (
+                "field twice",
+                "\"quorum\": 1,",
+                "\"quorum\": 1, \"quorum\": 1,",
+            ),
             ("quorum of none", "\"quorum\": 1,", "\"quorum\": 0,"),
             ("quorum out of reach", "\"quorum\": 1,", "\"quorum\": 2,"),
             ("negative quorum", "\"quorum\": 1,", "\"quorum\": -1,"),
@@ -476,25 +558,49 @@ mod tests {
                 "\"openpgp\",\n  \"evidence\": \"manifest\"",
                 "\"dsse\",\n  \"evidence\": \"per-artifact\"",
             ),
-            ("signatures without a domain", "\"manifest\"", "\"per-artifact\""),
-            ("a domain for nothing", "\"manifest\",", "\"manifest\",\n  \"domain\": \"example.org\","),
+            (
+                "signatures without a domain",
+                "\"manifest\"",
+                "\"per-artifact\"",
+            ),
+            (
+                "a domain for nothing",
+                "\"manifest\",",
+                "\"manifest\",\n  \"domain\": \"example.org\",",
+            ),
             (
                 "array for an object",
                 "{\n    \"names\": [\n      \"foo*\"\n    ],\n    \"max_count\": 100,\n    \"max_bytes\": 1073741824\n  }",
                 "[[\"foo*\"], 100, 1073741824]",
             ),
-            ("pattern that seems to end", "\"foo*\"", "\"foo`; at most 1\""),
+            (
+                "pattern that seems to end",
+                "\"foo*\"",
+                "\"foo`; at most 1\"",
+            ),
             ("pattern with much space", "\"foo*\"", "\"foo  *\""),
-            ("project with a path", "\"project\": \"foo\"", "\"project\": \"../foo\""),
+            (
+                "project with a path",
+                "\"project\": \"foo\"",
+                "\"project\": \"../foo\"",
+            ),
             ("no pattern", "\"foo*\"", ""),
-            ("too many patterns", "\"foo*\"", &vec!["\"x\""; MOST_GLOBS + 1].join(", ")),
+            (
+                "too many patterns",
+                "\"foo*\"",
+                &vec!["\"x\""; MOST_GLOBS + 1].join(", "),
+            ),
             ("pattern with a folder", "\"foo*\"", "\"dir/foo*\""),
             ("no artifact", "\"max_count\": 100", "\"max_count\": 0"),
             ("no bytes", "\"max_bytes\": 1073741824", "\"max_bytes\": 0"),
             ("broken pattern", "\"foo*\"", "\"foo[\""),
             ("time with an offset", "16:00:00Z", "16:00:00+00:00"),
             ("begins after it ends", "2026-11-22T10", "2026-11-23T10"),
-            ("lower-case fingerprint", "\"release_key\": \"A", "\"release_key\": \"a"),
+            (
+                "lower-case fingerprint",
+                "\"release_key\": \"A",
+                "\"release_key\": \"a",
+            ),
             ("trailing text", "\n}\n", "\n} {}\n"),
         ] {
             let changed = VECTOR.replacen(from, to, 1);

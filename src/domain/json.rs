@@ -10,7 +10,8 @@ use serde::de::{Deserialize, DeserializeSeed, Error as _, MapAccess, SeqAccess, 
 /// How much of what a reader says of bad JSON is kept, in characters: it repeats what stands there.
 const MOST_SAID: usize = 200;
 
-/// A value that stands there as an object. A derived reader takes an array of its fields as well, which no other tool reads so.
+/// A value that stands there as an object. A derived reader takes an array of its fields as well,
+/// which no other tool reads so.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 
@@ -26,18 +27,22 @@ pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result
 }
 
 /// As [`Object`], for each item of a field.
-pub fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+pub fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
     let items: Vec<Object<T>> = Deserialize::deserialize(from)?;
     Ok(items.into_iter().map(|Object(item)| item).collect())
 }
 
-/// Reads bytes that hold one object and nothing else. What stands there in the place of an object is not repeated: it may be a
-/// PIN, whose file was named by mistake.
+/// Reads bytes that hold one object and nothing else. What stands there in the place of an object
+/// is not repeated: it may be a PIN, whose file was named by mistake.
 pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err("there is no JSON object in it".to_owned());
     }
-    serde_json::from_slice(bytes).map(|Object(value)| value).map_err(said)
+    serde_json::from_slice(bytes)
+        .map(|Object(value)| value)
+        .map_err(said)
 }
 
 /// What a reader says, cut short.
@@ -66,7 +71,8 @@ pub fn check_keys(json: &[u8]) -> Result<(), serde_json::Error> {
     reader.end()
 }
 
-/// Reads any JSON and keeps nothing, but refuses an object that has a key twice: which of two counts is anybody's guess.
+/// Reads any JSON and keeps nothing, but refuses an object that has a key twice: which of two
+/// counts is anybody's guess.
 struct Unambiguous;
 
 impl<'de> DeserializeSeed<'de> for Unambiguous {
@@ -118,7 +124,9 @@ impl<'de> Visitor<'de> for Unambiguous {
         while let Some(key) = fields.next_key::<String>()? {
             if let Some(twice) = seen.replace(key) {
                 let twice: String = twice.chars().take(60).collect();
-                return Err(A::Error::custom(format_args!("key `{twice}` stands twice in one object")));
+                return Err(A::Error::custom(format_args!(
+                    "key `{twice}` stands twice in one object"
+                )));
             }
             fields.next_value_seed(Unambiguous)?;
         }
@@ -142,9 +150,15 @@ mod tests {
     fn an_array_is_no_object() {
         let pair: Pair = parse(br#"{"a":1,"more":[{"a":2}]}"#).expect("an object");
         assert_eq!((pair.a, pair.more[0].a, pair.more[0].more.len()), (1, 2, 0));
-        for wrong in
-            ["[1]", "[1,[]]", r#"{"a":1,"more":[[2]]}"#, r#"{"a":1,"a":1}"#, r#"{"a":1,"b":1}"#, r#"{"a":1} 2"#, ""]
-        {
+        for wrong in [
+            "[1]",
+            "[1,[]]",
+            r#"{"a":1,"more":[[2]]}"#,
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"b":1}"#,
+            r#"{"a":1} 2"#,
+            "",
+        ] {
             assert!(parse::<Pair>(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
@@ -160,6 +174,12 @@ mod tests {
     #[test]
     fn what_is_said_of_bad_json_is_short() {
         let long = format!("{{\"{}\":1}}", "x".repeat(1_000_000));
-        assert_eq!(parse::<Pair>(long.as_bytes()).expect_err("refused").chars().count(), MOST_SAID);
+        assert_eq!(
+            parse::<Pair>(long.as_bytes())
+                .expect_err("refused")
+                .chars()
+                .count(),
+            MOST_SAID
+        );
     }
 }

@@ -62,7 +62,8 @@ impl Curve {
     }
 }
 
-/// The public half of a key on a token. Integers are big-endian without leading zeros; a point is uncompressed (SEC 1: `04 ‖ x ‖ y`).
+/// The public half of a key on a token. Integers are big-endian without leading zeros; a point is
+/// uncompressed (SEC 1: `04 ‖ x ‖ y`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublicKey {
     /// RSA: modulus and public exponent.
@@ -83,8 +84,9 @@ pub enum PublicKey {
     Ed25519([u8; 32]),
 }
 
-/// The points of Ed25519 whose order is small, in every encoding that decodes, but for the sign in the last bit: the list of
-/// libsodium (`ge25519_has_small_order`). For a key that is one of them anybody can make signatures.
+/// The points of Ed25519 whose order is small, in every encoding that decodes, but for the sign in
+/// the last bit: the list of libsodium (`ge25519_has_small_order`). For a key that is one of them
+/// anybody can make signatures.
 const SMALL_ORDER: [&str; 7] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -98,7 +100,9 @@ const SMALL_ORDER: [&str; 7] = [
 impl PublicKey {
     /// Whether anybody can make signatures for it: an Ed25519 point of small order.
     pub fn is_of_small_order(&self) -> bool {
-        let Self::Ed25519(point) = self else { return false };
+        let Self::Ed25519(point) = self else {
+            return false;
+        };
         let mut unsigned = *point;
         unsigned[31] &= 0x7f;
         SMALL_ORDER.contains(&hex::encode(unsigned).as_str())
@@ -113,12 +117,21 @@ impl PublicKey {
         }
     }
 
-    /// The hash function that verifiers ask for at the least: gpgv wants SHA-384 for P-384 and SHA-512 for P-521.
+    /// The hash function that verifiers ask for at the least: gpgv wants SHA-384 for P-384 and
+    /// SHA-512 for P-521.
     pub fn least_hash(&self) -> HashAlgorithm {
         match self {
-            Self::Ecdsa { curve: Curve::P384, .. } => HashAlgorithm::Sha384,
-            Self::Ecdsa { curve: Curve::P521, .. } => HashAlgorithm::Sha512,
-            Self::Rsa { .. } | Self::Ed25519(_) | Self::Ecdsa { curve: Curve::P256, .. } => HashAlgorithm::Sha256,
+            Self::Ecdsa {
+                curve: Curve::P384, ..
+            } => HashAlgorithm::Sha384,
+            Self::Ecdsa {
+                curve: Curve::P521, ..
+            } => HashAlgorithm::Sha512,
+            Self::Rsa { .. }
+            | Self::Ed25519(_)
+            | Self::Ecdsa {
+                curve: Curve::P256, ..
+            } => HashAlgorithm::Sha256,
         }
     }
 
@@ -126,17 +139,28 @@ impl PublicKey {
     pub fn algorithm(&self) -> String {
         match self {
             Self::Rsa { n, .. } => format!("rsa{}", bits(n)),
-            Self::Ecdsa { curve: Curve::P256, .. } => "p256".into(),
-            Self::Ecdsa { curve: Curve::P384, .. } => "p384".into(),
-            Self::Ecdsa { curve: Curve::P521, .. } => "p521".into(),
+            Self::Ecdsa {
+                curve: Curve::P256, ..
+            } => "p256".into(),
+            Self::Ecdsa {
+                curve: Curve::P384, ..
+            } => "p384".into(),
+            Self::Ecdsa {
+                curve: Curve::P521, ..
+            } => "p521".into(),
             Self::Ed25519(_) => "ed25519".into(),
         }
     }
 }
 
 fn bits(number: &[u8]) -> usize {
-    let significant = number.iter().position(|b| *b != 0).map_or(&[][..], |first| &number[first..]);
-    significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize)
+    let significant = number
+        .iter()
+        .position(|b| *b != 0)
+        .map_or(&[][..], |first| &number[first..]);
+    significant.first().map_or(0, |first| {
+        significant.len() * 8 - first.leading_zeros() as usize
+    })
 }
 
 /// A signature as the token made it. Each number is big-endian and of the full width of its key.
@@ -176,8 +200,15 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Each kind, in the order of the help.
-    pub const ALL: [Self; 7] =
-        [Self::Ed25519, Self::P256, Self::P384, Self::P521, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+    pub const ALL: [Self; 7] = [
+        Self::Ed25519,
+        Self::P256,
+        Self::P384,
+        Self::P521,
+        Self::Rsa2048,
+        Self::Rsa3072,
+        Self::Rsa4096,
+    ];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -199,7 +230,8 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// The fingerprint of an OpenPGP v4 key (RFC 9580, section 5.5.4.2), written as 40 upper-case hexadecimal digits.
+/// The fingerprint of an OpenPGP v4 key (RFC 9580, section 5.5.4.2), written as 40 upper-case
+/// hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 20]);
 
@@ -250,7 +282,9 @@ as_text!(Fingerprint);
 
 /// Each two of them, once: to find two that have one key.
 pub fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
-    all.iter().enumerate().flat_map(|(at, first)| all[at + 1..].iter().map(move |second| (first, second)))
+    all.iter()
+        .enumerate()
+        .flat_map(|(at, first)| all[at + 1..].iter().map(move |second| (first, second)))
 }
 
 #[cfg(test)]
@@ -259,7 +293,13 @@ mod tests {
 
     #[test]
     fn an_rsa_key_is_named_after_its_modulus() {
-        let named = |n: Vec<u8>| PublicKey::Rsa { n, e: vec![1, 0, 1] }.algorithm();
+        let named = |n: Vec<u8>| {
+            PublicKey::Rsa {
+                n,
+                e: vec![1, 0, 1],
+            }
+            .algorithm()
+        };
         assert_eq!(named([vec![0x80], vec![0; 255]].concat()), "rsa2048");
         assert_eq!(named([vec![0, 0x80], vec![0; 255]].concat()), "rsa2048");
         assert_eq!(named([vec![0x7f], vec![0; 255]].concat()), "rsa2047");

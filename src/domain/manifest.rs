@@ -1,6 +1,9 @@
-//! The manifest: what a builder says it built, in one strict text form that `sha256sum -c` reads too.
+//! The manifest: what a builder says it built, in one strict text form that `sha256sum -c` reads
+//! too.
 
-use super::artifact::{Artifact, ArtifactList, BadList, BadText, parse_sum_line, strict_lines, sum_line};
+use super::artifact::{
+    Artifact, ArtifactList, BadList, BadText, parse_sum_line, strict_lines, sum_line,
+};
 use super::digest::{GrantId, NotADigest};
 use super::name::{ArtifactName, BadName, BuilderName, ProjectName, Version};
 
@@ -62,9 +65,16 @@ pub enum BadManifest {
 impl Manifest {
     /// The manifest's bytes.
     pub fn to_text(&self) -> String {
-        let Self { grant, builder, project, version, artifacts } = self;
-        let mut text =
-            format!("{FORMAT}\n# grant: {grant}\n# builder: {builder}\n# project: {project}\n# version: {version}\n");
+        let Self {
+            grant,
+            builder,
+            project,
+            version,
+            artifacts,
+        } = self;
+        let mut text = format!(
+            "{FORMAT}\n# grant: {grant}\n# builder: {builder}\n# project: {project}\n# version: {version}\n"
+        );
         for artifact in artifacts {
             text += &sum_line(&artifact.digest, artifact.name.as_str());
         }
@@ -76,11 +86,14 @@ impl Manifest {
         let mut lines = (1..).zip(strict_lines(bytes)?);
         let mut header = |expected: &'static str| {
             let (line, found) = lines.next().unwrap_or((0, "the end of the file"));
-            found.strip_prefix(expected).map(|value| (line, value)).ok_or_else(|| BadManifest::Header {
-                line,
-                expected,
-                found: found.chars().take(80).collect(),
-            })
+            found
+                .strip_prefix(expected)
+                .map(|value| (line, value))
+                .ok_or_else(|| BadManifest::Header {
+                    line,
+                    expected,
+                    found: found.chars().take(80).collect(),
+                })
         };
 
         let (line, rest) = header(FORMAT)?;
@@ -98,15 +111,27 @@ impl Manifest {
 
         let artifacts = lines.map(|(line, text)| {
             let (digest, name) = parse_sum_line(text).ok_or(BadManifest::Entry { line })?;
-            Ok(Artifact { name: named::<ArtifactName>((line, name))?, digest })
+            Ok(Artifact {
+                name: named::<ArtifactName>((line, name))?,
+                digest,
+            })
         });
         let artifacts = ArtifactList::sorted(artifacts.collect::<Result<_, BadManifest>>()?)?;
-        Ok(Self { grant, builder, project, version, artifacts })
+        Ok(Self {
+            grant,
+            builder,
+            project,
+            version,
+            artifacts,
+        })
     }
 }
 
-fn named<T: std::str::FromStr<Err = BadName>>((line, text): (usize, &str)) -> Result<T, BadManifest> {
-    text.parse().map_err(|source| BadManifest::Name { line, source })
+fn named<T: std::str::FromStr<Err = BadName>>(
+    (line, text): (usize, &str),
+) -> Result<T, BadManifest> {
+    text.parse()
+        .map_err(|source| BadManifest::Name { line, source })
 }
 
 #[cfg(test)]
@@ -131,21 +156,39 @@ mod tests {
             ("CRLF", |v| v.replace('\n', "\r\n")),
             ("missing final newline", |v| v.trim_end().to_owned()),
             ("second final newline", |v| format!("{v}\n")),
-            ("unknown header", |v| v.replace("# version", "# colour: red\n# version")),
+            ("unknown header", |v| {
+                v.replace("# version", "# colour: red\n# version")
+            }),
             ("header missing", |v| v.replace("# builder: m1\n", "")),
             ("headers out of order", |v| {
-                v.replace("# builder: m1\n# project: foo\n", "# project: foo\n# builder: m1\n")
+                v.replace(
+                    "# builder: m1\n# project: foo\n",
+                    "# project: foo\n# builder: m1\n",
+                )
             }),
             ("other format", |v| v.replace("manifest/1", "manifest/2")),
-            ("format with a tail", |v| v.replace("manifest/1", "manifest/10")),
+            ("format with a tail", |v| {
+                v.replace("manifest/1", "manifest/10")
+            }),
             ("short grant id", |v| v.replacen("sha256:b", "sha256:", 1)),
             ("upper-case digest", |v| {
                 v.lines()
-                    .map(|l| if l.starts_with('#') { format!("{l}\n") } else { format!("{}\n", l.to_uppercase()) })
+                    .map(|l| {
+                        if l.starts_with('#') {
+                            format!("{l}\n")
+                        } else {
+                            format!("{}\n", l.to_uppercase())
+                        }
+                    })
                     .collect()
             }),
             ("binary mark", |v| v.replace("  foo-", " *foo-")),
-            ("no entries", |v| v.lines().filter(|l| l.starts_with('#')).map(|l| format!("{l}\n")).collect()),
+            ("no entries", |v| {
+                v.lines()
+                    .filter(|l| l.starts_with('#'))
+                    .map(|l| format!("{l}\n"))
+                    .collect()
+            }),
             ("entry twice", |v| {
                 let last = v.lines().last().unwrap_or_default();
                 format!("{v}{last}\n")

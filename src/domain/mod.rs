@@ -1,7 +1,9 @@
-//! Values and rules, no I/O: what a grant, a manifest and a release *are*, and what makes them invalid.
+//! Values and rules, no I/O: what a grant, a manifest and a release *are*, and what makes them
+//! invalid.
 //!
-//! Everything that M, L or a file could have written is parsed here once, into a value that cannot be wrong any more.
-//! This module knows no OpenPGP, no token, no file system, and imports nothing of the crate above itself.
+//! Everything that M, L or a file could have written is parsed here once, into a value that cannot
+//! be wrong any more. This module knows no OpenPGP, no token, no file system, and imports nothing
+//! of the crate above itself.
 
 pub mod admission;
 pub mod artifact;

@@ -1,13 +1,16 @@
 //! Names that come from elsewhere: artifacts, builders, projects, versions.
 //!
-//! A name is taken only if it is harmless as a file name, in a list of digests, on a terminal and on a command line.
+//! A name is taken only if it is harmless as a file name, in a list of digests, on a terminal and
+//! on a command line.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use super::digest::as_text;
-use super::reserved::{ADMITTED, APPROVALS, BUILD, EVIDENCE, GRANT, MAC, REFUSED, RELEASE_SIGNATURE, SIGNATURE, SUMS};
+use super::reserved::{
+    ADMITTED, APPROVALS, BUILD, EVIDENCE, GRANT, MAC, REFUSED, RELEASE_SIGNATURE, SIGNATURE, SUMS,
+};
 
 /// The longest name, in bytes: with our endings it still fits every file system.
 const LONGEST: usize = 200;
@@ -89,7 +92,10 @@ fn restricted(name: &str) -> Result<(), NameFault> {
 /// A builder's evidence is in a folder of its name, beside the grant and the approvals.
 fn builder(name: &str) -> Result<(), NameFault> {
     restricted(name)?;
-    if [GRANT, APPROVALS].iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+    if [GRANT, APPROVALS]
+        .iter()
+        .any(|ours| name.eq_ignore_ascii_case(ours))
+    {
         Err(NameFault::Reserved)
     } else {
         Ok(())
@@ -103,8 +109,14 @@ fn unreserved(name: &str) -> Result<(), NameFault> {
     let ours = folded.starts_with(&SUMS.to_ascii_lowercase())
         || folded.starts_with(BUILD)
         || folded == EVIDENCE
-        || [RELEASE_SIGNATURE, SIGNATURE, MAC, REFUSED, ADMITTED].iter().any(|ending| folded.ends_with(ending));
-    if ours { Err(NameFault::Reserved) } else { Ok(()) }
+        || [RELEASE_SIGNATURE, SIGNATURE, MAC, REFUSED, ADMITTED]
+            .iter()
+            .any(|ending| folded.ends_with(ending));
+    if ours {
+        Err(NameFault::Reserved)
+    } else {
+        Ok(())
+    }
 }
 
 macro_rules! names {
@@ -162,14 +174,22 @@ names! {
 
 /// Whether a text is a domain name, as a notation can be under.
 pub fn is_domain(text: &str) -> bool {
-    let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
     text.len() <= 253 && text.split('.').all(label)
 }
 
 /// The first two names that a file system without upper and lower case could not tell apart.
 pub fn case_clash<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
     let mut seen = HashMap::new();
-    names.into_iter().find_map(|name| seen.insert(name.to_ascii_lowercase(), name).map(|earlier| (earlier, name)))
+    names.into_iter().find_map(|name| {
+        seen.insert(name.to_ascii_lowercase(), name)
+            .map(|earlier| (earlier, name))
+    })
 }
 
 #[cfg(test)]
@@ -221,18 +241,40 @@ mod tests {
             ("build.manifest", NameFault::Reserved),
             ("Evidence", NameFault::Reserved),
         ] {
-            assert_eq!(name.parse::<ArtifactName>().map_err(|bad| bad.fault), Err(fault), "{name:?}");
+            assert_eq!(
+                name.parse::<ArtifactName>().map_err(|bad| bad.fault),
+                Err(fault),
+                "{name:?}"
+            );
         }
-        assert_eq!("x".repeat(81).parse::<Version>().map_err(|bad| bad.fault), Err(NameFault::TooLong(80)));
-        assert_eq!("1.refused".parse::<Version>().map_err(|bad| bad.fault), Err(NameFault::Reserved));
-        assert_eq!("1.admitted".parse::<Version>().map_err(|bad| bad.fault), Err(NameFault::Reserved));
-        assert_eq!("grant.json".parse::<BuilderName>().map_err(|bad| bad.fault), Err(NameFault::Reserved));
-        assert_eq!("my project".parse::<ProjectName>().map_err(|bad| bad.fault), Err(NameFault::Restricted));
+        assert_eq!(
+            "x".repeat(81).parse::<Version>().map_err(|bad| bad.fault),
+            Err(NameFault::TooLong(80))
+        );
+        assert_eq!(
+            "1.refused".parse::<Version>().map_err(|bad| bad.fault),
+            Err(NameFault::Reserved)
+        );
+        assert_eq!(
+            "1.admitted".parse::<Version>().map_err(|bad| bad.fault),
+            Err(NameFault::Reserved)
+        );
+        assert_eq!(
+            "grant.json".parse::<BuilderName>().map_err(|bad| bad.fault),
+            Err(NameFault::Reserved)
+        );
+        assert_eq!(
+            "my project".parse::<ProjectName>().map_err(|bad| bad.fault),
+            Err(NameFault::Restricted)
+        );
     }
 
     #[test]
     fn names_that_differ_in_case_alone_clash() {
-        assert_eq!(case_clash(["Tool", "other", "tool"]), Some(("Tool", "tool")));
+        assert_eq!(
+            case_clash(["Tool", "other", "tool"]),
+            Some(("Tool", "tool"))
+        );
         assert_eq!(case_clash(["tool", "tool"]), Some(("tool", "tool")));
         assert_eq!(case_clash(["tool", "tools"]), None);
     }

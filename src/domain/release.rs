@@ -1,4 +1,5 @@
-//! A release: the artifacts with the release key's signatures, one list that covers everything, and the evidence.
+//! A release: the artifacts with the release key's signatures, one list that covers everything, and
+//! the evidence.
 //!
 //! ```text
 //! NAME, NAME.asc          each artifact and its detached signature
@@ -10,11 +11,15 @@
 
 use std::collections::BTreeMap;
 
-use super::artifact::{Artifact, ArtifactList, BadList, BadText, parse_sum_line, strict_lines, sum_line};
+use super::artifact::{
+    Artifact, ArtifactList, BadList, BadText, parse_sum_line, strict_lines, sum_line,
+};
 use super::digest::Sha256;
 use super::evidence::is_evidence_file;
 use super::name::{ApproverName, ArtifactName, BadName, BuilderName, ProjectName, Version};
-use super::reserved::{APPROVALS, EVIDENCE, GRANT, RELEASE_SIGNATURE, SIGNATURE, SSH_SIGNATURE, SUMS};
+use super::reserved::{
+    APPROVALS, EVIDENCE, GRANT, RELEASE_SIGNATURE, SIGNATURE, SSH_SIGNATURE, SUMS,
+};
 
 /// The most approvals that a release carries.
 pub const MOST_APPROVALS: usize = 1000;
@@ -23,7 +28,8 @@ pub const LARGEST_SIGNATURE: u64 = 64 << 10;
 /// The largest list that is read, in bytes.
 pub const LARGEST_SUMS: u64 = 8 << 20;
 
-/// The first line of a list whose signature is the only one of its release. To `sha256sum` it is a comment.
+/// The first line of a list whose signature is the only one of its release. To `sha256sum` it is a
+/// comment.
 const LIST_ONLY: &str = "# only this list is signed";
 
 /// What the release key signs of a release.
@@ -31,13 +37,14 @@ const LIST_ONLY: &str = "# only this list is signed";
 pub enum Coverage {
     /// Each artifact, and the list.
     Each,
-    /// The list alone, which says so in its first line: nobody can take signatures away and pass what is left for this.
+    /// The list alone, which says so in its first line: nobody can take signatures away and pass
+    /// what is left for this.
     ListOnly,
 }
 
 impl Coverage {
-    /// What the signature of the list says of it in the notation `form@DOMAIN`. An artifact can have the bytes of any list, and
-    /// gets a signature too; this tells them apart.
+    /// What the signature of the list says of it in the notation `form@DOMAIN`. An artifact can
+    /// have the bytes of any list, and gets a signature too; this tells them apart.
     pub fn notation(self) -> Option<&'static str> {
         match self {
             Self::Each => None,
@@ -98,7 +105,9 @@ pub enum BadSums {
         path: String,
     },
     /// The evidence as a whole.
-    #[error("does not list the grant and a builder's evidence, each file once, sorted after the artifacts")]
+    #[error(
+        "does not list the grant and a builder's evidence, each file once, sorted after the artifacts"
+    )]
     Evidence,
     /// The artifacts as a whole.
     #[error(transparent)]
@@ -106,7 +115,8 @@ pub enum BadSums {
 }
 
 impl Sums {
-    /// The list for these artifacts and this evidence; at least one builder. Each artifact has a signature too.
+    /// The list for these artifacts and this evidence; at least one builder. Each artifact has a
+    /// signature too.
     pub fn new(
         artifacts: ArtifactList,
         grant: Sha256,
@@ -114,7 +124,13 @@ impl Sums {
         approvals: FileDigests,
     ) -> Self {
         assert!(!builders.is_empty(), "a verified build has a builder");
-        Self { coverage: Coverage::Each, artifacts, grant, builders, approvals }
+        Self {
+            coverage: Coverage::Each,
+            artifacts,
+            grant,
+            builders,
+            approvals,
+        }
     }
 
     /// The list of the same files, for a release of which this is signed.
@@ -134,12 +150,19 @@ impl Sums {
             Coverage::Each => Some(self.artifacts.iter()),
             Coverage::ListOnly => None,
         };
-        artifacts.into_iter().flatten().map(|artifact| artifact.name.as_str()).chain([SUMS])
+        artifacts
+            .into_iter()
+            .flatten()
+            .map(|artifact| artifact.name.as_str())
+            .chain([SUMS])
     }
 
-    /// Whether a text could be the list of a release of which the list alone is signed. Whether it is, only its signature says.
+    /// Whether a text could be the list of a release of which the list alone is signed. Whether it
+    /// is, only its signature says.
     pub fn claims_list_only(bytes: &[u8]) -> bool {
-        bytes.strip_prefix(LIST_ONLY.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'\n'))
+        bytes
+            .strip_prefix(LIST_ONLY.as_bytes())
+            .is_some_and(|rest| rest.first() == Some(&b'\n'))
     }
 
     /// The artifacts.
@@ -162,20 +185,30 @@ impl Sums {
         &self.approvals
     }
 
-    /// The bytes of `SHA256SUMS`: where it applies a line that says that only it is signed, artifacts sorted by name, then
-    /// each builder's evidence, the grant, and its approvals.
+    /// The bytes of `SHA256SUMS`: where it applies a line that says that only it is signed,
+    /// artifacts sorted by name, then each builder's evidence, the grant, and its approvals.
     pub fn to_text(&self) -> String {
         let mut text = match self.coverage {
             Coverage::Each => String::new(),
             Coverage::ListOnly => format!("{LIST_ONLY}\n"),
         };
-        text.extend(self.artifacts.iter().map(|a| sum_line(&a.digest, a.name.as_str())));
+        text.extend(
+            self.artifacts
+                .iter()
+                .map(|a| sum_line(&a.digest, a.name.as_str())),
+        );
         for (builder, digests) in &self.builders {
-            text.extend(digests.iter().map(|(file, digest)| sum_line(digest, &format!("{EVIDENCE}/{builder}/{file}"))));
+            text.extend(
+                digests.iter().map(|(file, digest)| {
+                    sum_line(digest, &format!("{EVIDENCE}/{builder}/{file}"))
+                }),
+            );
         }
         text += &sum_line(&self.grant, &format!("{EVIDENCE}/{GRANT}"));
         text.extend(
-            self.approvals.iter().map(|(file, digest)| sum_line(digest, &format!("{EVIDENCE}/{APPROVALS}/{file}"))),
+            self.approvals
+                .iter()
+                .map(|(file, digest)| sum_line(digest, &format!("{EVIDENCE}/{APPROVALS}/{file}"))),
         );
         text
     }
@@ -187,17 +220,26 @@ impl Sums {
         let mut approvals = FileDigests::new();
         let mut grant = None;
 
-        let coverage = if Self::claims_list_only(bytes) { Coverage::ListOnly } else { Coverage::Each };
+        let coverage = if Self::claims_list_only(bytes) {
+            Coverage::ListOnly
+        } else {
+            Coverage::Each
+        };
         let header = match coverage {
             Coverage::Each => 0,
             Coverage::ListOnly => 1,
         };
         for (line, text) in (1..).zip(strict_lines(bytes)?).skip(header) {
             let (digest, path) = parse_sum_line(text).ok_or(BadSums::Entry { line })?;
-            let unknown = || BadSums::Path { line, path: path.chars().take(80).collect() };
+            let unknown = || BadSums::Path {
+                line,
+                path: path.chars().take(80).collect(),
+            };
             match path.split('/').collect::<Vec<_>>()[..] {
                 [name] => artifacts.push(Artifact {
-                    name: name.parse::<ArtifactName>().map_err(|source| BadSums::Name { line, source })?,
+                    name: name
+                        .parse::<ArtifactName>()
+                        .map_err(|source| BadSums::Name { line, source })?,
                     digest,
                 }),
                 [EVIDENCE, GRANT] => grant = Some(digest),
@@ -208,21 +250,35 @@ impl Sums {
                     }
                 }
                 [EVIDENCE, builder, file] if is_evidence_file(file) => {
-                    let builder = builder.parse().map_err(|source| BadSums::Name { line, source })?;
-                    builders.entry(builder).or_default().insert(file.to_owned(), digest);
+                    let builder = builder
+                        .parse()
+                        .map_err(|source| BadSums::Name { line, source })?;
+                    builders
+                        .entry(builder)
+                        .or_default()
+                        .insert(file.to_owned(), digest);
                 }
                 _ => return Err(unknown()),
             }
         }
 
         let sums = match grant {
-            Some(grant) if !builders.is_empty() => {
-                Self { coverage, artifacts: ArtifactList::sorted(artifacts)?, grant, builders, approvals }
-            }
+            Some(grant) if !builders.is_empty() => Self {
+                coverage,
+                artifacts: ArtifactList::sorted(artifacts)?,
+                grant,
+                builders,
+                approvals,
+            },
             _ => return Err(BadSums::Evidence),
         };
-        // One list has one spelling: this refuses a file of the evidence that is listed twice or out of order.
-        if sums.to_text().as_bytes() == bytes { Ok(sums) } else { Err(BadSums::Evidence) }
+        // One list has one spelling: this refuses a file of the evidence that is listed twice or
+        // out of order.
+        if sums.to_text().as_bytes() == bytes {
+            Ok(sums)
+        } else {
+            Err(BadSums::Evidence)
+        }
     }
 }
 
@@ -244,7 +300,9 @@ pub fn approval_name(approver: &ApproverName, form: ApprovalForm) -> String {
 }
 
 fn is_approval_file(name: &str) -> bool {
-    let approver = name.strip_suffix(SIGNATURE).or_else(|| name.strip_suffix(SSH_SIGNATURE));
+    let approver = name
+        .strip_suffix(SIGNATURE)
+        .or_else(|| name.strip_suffix(SSH_SIGNATURE));
     approver.is_some_and(|approver| approver.parse::<ApproverName>().is_ok())
 }
 
@@ -259,16 +317,32 @@ mod tests {
 
     fn list(coverage: Coverage) -> String {
         let digest = Sha256::of(b"");
-        let artifacts = ["a.tar.xz", "b.deb"].map(|name| Artifact { name: name.parse().expect("a name"), digest });
-        let files = |names: [&str; 3]| FileDigests::from(names.map(|name| (name.to_owned(), digest)));
+        let artifacts = ["a.tar.xz", "b.deb"].map(|name| Artifact {
+            name: name.parse().expect("a name"),
+            digest,
+        });
+        let files =
+            |names: [&str; 3]| FileDigests::from(names.map(|name| (name.to_owned(), digest)));
         let builders = BTreeMap::from([
-            ("m1".parse().expect("a name"), files(["build-key.pgp", "build.manifest", "build.manifest.sig"])),
-            ("m2".parse().expect("a name"), files(["build-key.pgp", "a.tar.xz.sig", "b.deb.sig"])),
+            (
+                "m1".parse().expect("a name"),
+                files(["build-key.pgp", "build.manifest", "build.manifest.sig"]),
+            ),
+            (
+                "m2".parse().expect("a name"),
+                files(["build-key.pgp", "a.tar.xz.sig", "b.deb.sig"]),
+            ),
         ]);
-        let approvals = FileDigests::from(["alice.sig", "bob.sshsig"].map(|name| (name.to_owned(), digest)));
-        Sums::new(ArtifactList::sorted(artifacts.to_vec()).expect("a list"), digest, builders, approvals)
-            .covering(coverage)
-            .to_text()
+        let approvals =
+            FileDigests::from(["alice.sig", "bob.sshsig"].map(|name| (name.to_owned(), digest)));
+        Sums::new(
+            ArtifactList::sorted(artifacts.to_vec()).expect("a list"),
+            digest,
+            builders,
+            approvals,
+        )
+        .covering(coverage)
+        .to_text()
     }
 
     #[test]
@@ -276,7 +350,10 @@ mod tests {
         for (coverage, files) in [(Coverage::Each, 3), (Coverage::ListOnly, 1)] {
             let text = list(coverage);
             let sums = Sums::parse(text.as_bytes()).expect("a list");
-            assert_eq!((sums.coverage(), sums.signed_files().count()), (coverage, files));
+            assert_eq!(
+                (sums.coverage(), sums.signed_files().count()),
+                (coverage, files)
+            );
             assert_eq!(sums.to_text(), text);
         }
     }
@@ -308,19 +385,34 @@ mod tests {
             ("folder", "  b.deb", "  dir/b.deb"),
             ("signature", "  b.deb", "  b.deb.asc"),
             ("list itself", "  b.deb", "  SHA256SUMS"),
-            ("unknown evidence", "evidence/grant.json", "evidence/other.json"),
-            ("evidence that is none", "evidence/m1/build.manifest.sig", "evidence/m1/build.manifest.asc"),
+            (
+                "unknown evidence",
+                "evidence/grant.json",
+                "evidence/other.json",
+            ),
+            (
+                "evidence that is none",
+                "evidence/m1/build.manifest.sig",
+                "evidence/m1/build.manifest.asc",
+            ),
             ("evidence of nobody", "evidence/m1/", "evidence/-/"),
             ("approval that is none", "alice.sig", "alice.asc"),
             ("approval out of order", "approvals/alice", "approvals/zoe"),
-            ("no grant", &format!("{}  evidence/grant.json\n", Sha256::of(b"")), ""),
+            (
+                "no grant",
+                &format!("{}  evidence/grant.json\n", Sha256::of(b"")),
+                "",
+            ),
             ("binary mark", "  b.deb", " *b.deb"),
             ("blank line", "  b.deb\n", "  b.deb\n\n"),
             ("out of order", "  a.tar.xz", "  c.tar.xz"),
             (
                 "evidence twice",
                 "  evidence/grant.json\n",
-                &format!("  evidence/grant.json\n{}  evidence/grant.json\n", Sha256::of(b"")),
+                &format!(
+                    "  evidence/grant.json\n{}  evidence/grant.json\n",
+                    Sha256::of(b"")
+                ),
             ),
         ] {
             let changed = text.replacen(from, to, 1);

@@ -1,7 +1,9 @@
-//! What a builder says it built, as an in-toto Statement v1 (in-toto Attestation Framework, v1), which the DSSE scheme signs.
+//! What a builder says it built, as an in-toto Statement v1 (in-toto Attestation Framework, v1),
+//! which the DSSE scheme signs.
 //!
-//! Its subjects are the artifacts. It names the grant, in a SLSA provenance predicate as the external parameter `grant`, or
-//! in the annotations of its subjects. Of the predicate nothing else is judged but its times.
+//! Its subjects are the artifacts. It names the grant, in a SLSA provenance predicate as the
+//! external parameter `grant`, or in the annotations of its subjects. Of the predicate nothing else
+//! is judged but its times.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +22,8 @@ use super::time::Timestamp;
 pub const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
-/// What `attest` calls itself and its builders: names that nobody else gives out, behind which there is no document.
+/// What `attest` calls itself and its builders: names that nobody else gives out, behind which
+/// there is no document.
 const BUILD_TYPE: &str = "urn:x-countersign:attest:1";
 const BUILDER: &str = "urn:x-countersign:builder:";
 
@@ -103,7 +106,8 @@ struct Subject {
 }
 
 impl Statement {
-    /// Reads a statement. What could mean two things is refused: a key twice, at any depth, or an unknown field.
+    /// Reads a statement. What could mean two things is refused: a key twice, at any depth, or an
+    /// unknown field.
     pub fn parse(payload: &[u8]) -> Result<Self, BadStatement> {
         json::check_keys(payload).map_err(|error| BadStatement::Json(json::said(error)))?;
         let raw: Raw = json::parse(payload).map_err(BadStatement::Json)?;
@@ -115,25 +119,45 @@ impl Statement {
         let mut artifacts = Vec::new();
         for subject in &raw.subject {
             let name: ArtifactName = subject.name.parse()?;
-            let digest = subject.digest.get("sha256").ok_or_else(|| BadStatement::NoDigest(name.clone()))?;
-            artifacts.push(Artifact { digest: digest.parse()?, name });
+            let digest = subject
+                .digest
+                .get("sha256")
+                .ok_or_else(|| BadStatement::NoDigest(name.clone()))?;
+            artifacts.push(Artifact {
+                digest: digest.parse()?,
+                name,
+            });
             grants.extend(named(subject.annotations.get("grant")));
         }
         let mut times = Vec::new();
         if raw.predicate_type == SLSA_PROVENANCE {
-            grants.extend(named(raw.predicate.pointer("/buildDefinition/externalParameters/grant")));
-            for time in ["/runDetails/metadata/startedOn", "/runDetails/metadata/finishedOn"] {
-                let Some(found) = raw.predicate.pointer(time) else { continue };
+            grants.extend(named(
+                raw.predicate
+                    .pointer("/buildDefinition/externalParameters/grant"),
+            ));
+            for time in [
+                "/runDetails/metadata/startedOn",
+                "/runDetails/metadata/finishedOn",
+            ] {
+                let Some(found) = raw.predicate.pointer(time) else {
+                    continue;
+                };
                 let time = found.as_str().and_then(Timestamp::from_rfc3339);
-                times.push(time.ok_or_else(|| BadStatement::Time(found.to_string().chars().take(60).collect()))?);
+                times.push(time.ok_or_else(|| {
+                    BadStatement::Time(found.to_string().chars().take(60).collect())
+                })?);
             }
         }
-        Ok(Self { artifacts: ArtifactList::sort(artifacts)?, grants, times })
+        Ok(Self {
+            artifacts: ArtifactList::sort(artifacts)?,
+            grants,
+            times,
+        })
     }
 
-    /// The bytes of a statement about `artifacts`, for the build that `label` speaks of. `predicate` is of the type
-    /// `predicate_type`, and stands there as it is; the grant stands in the annotations too, because the predicate may know no
-    /// place for it.
+    /// The bytes of a statement about `artifacts`, for the build that `label` speaks of.
+    /// `predicate` is of the type `predicate_type`, and stands there as it is; the grant stands in
+    /// the annotations too, because the predicate may know no place for it.
     pub fn write(
         label: &BuildKeyLabel,
         artifacts: &ArtifactList,
@@ -148,13 +172,18 @@ impl Statement {
             })
         };
         let subject = artifacts.iter().map(subject).collect();
-        let statement = Written { kind: STATEMENT, subject, predicate_type, predicate };
+        let statement = Written {
+            kind: STATEMENT,
+            subject,
+            predicate_type,
+            predicate,
+        };
         serde_json::to_vec(&statement).expect("a statement can be written as JSON")
     }
 }
 
-/// The SLSA provenance (v1) of a build that `attest` knows nothing more of than what its key says. `system` is what it ran
-/// on.
+/// The SLSA provenance (v1) of a build that `attest` knows nothing more of than what its key says.
+/// `system` is what it ran on.
 pub fn provenance(label: &BuildKeyLabel, system: &str, finished: Timestamp) -> Value {
     json!({
         "buildDefinition": {
@@ -178,7 +207,11 @@ pub fn provenance(label: &BuildKeyLabel, system: &str, finished: Timestamp) -> V
 
 /// What is said of a grant where one should be named, cut short.
 fn named(found: Option<&Value>) -> Option<String> {
-    let text = found.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))?;
+    let text = found.map(|value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    })?;
     Some(text.chars().take(80).collect())
 }
 
@@ -209,10 +242,14 @@ mod tests {
 
     fn written() -> String {
         let now = "2026-11-22T10:00:00Z".parse().expect("a time");
-        let artifact =
-            |name: &str| Artifact { name: name.parse().expect("a name"), digest: Sha256::of(name.as_bytes()) };
-        let artifacts = ArtifactList::sort(vec![artifact("b.deb"), artifact("a.tar.xz")]).expect("a list");
-        let predicate = serde_json::value::to_raw_value(&provenance(&label(), "Linux", now)).expect("JSON");
+        let artifact = |name: &str| Artifact {
+            name: name.parse().expect("a name"),
+            digest: Sha256::of(name.as_bytes()),
+        };
+        let artifacts =
+            ArtifactList::sort(vec![artifact("b.deb"), artifact("a.tar.xz")]).expect("a list");
+        let predicate =
+            serde_json::value::to_raw_value(&provenance(&label(), "Linux", now)).expect("JSON");
         let bytes = Statement::write(&label(), &artifacts, SLSA_PROVENANCE, &predicate);
         String::from_utf8(bytes).expect("JSON is text")
     }
@@ -220,22 +257,56 @@ mod tests {
     #[test]
     fn a_statement_reads_back_as_it_was_written() {
         let statement = Statement::parse(written().as_bytes()).expect("a statement");
-        let names: Vec<_> = statement.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
+        let names: Vec<_> = statement
+            .artifacts
+            .iter()
+            .map(|artifact| artifact.name.as_str())
+            .collect();
         assert_eq!(names, ["a.tar.xz", "b.deb"]);
-        assert!(names_only(&statement.grants, label().grant), "{:?}", statement.grants);
-        assert!(!names_only(&statement.grants, GrantId::of(b"other")) && !names_only(&[], label().grant));
-        assert_eq!(statement.times, ["2026-11-22T10:00:00Z".parse().expect("a time")]);
+        assert!(
+            names_only(&statement.grants, label().grant),
+            "{:?}",
+            statement.grants
+        );
+        assert!(
+            !names_only(&statement.grants, GrantId::of(b"other"))
+                && !names_only(&[], label().grant)
+        );
+        assert_eq!(
+            statement.times,
+            ["2026-11-22T10:00:00Z".parse().expect("a time")]
+        );
     }
 
     #[test]
     fn what_could_mean_two_things_is_refused() {
         let text = written();
         for (what, from, to) in [
-            ("unknown field", "{\"_type\"", "{\"colour\":\"red\",\"_type\""),
-            ("field twice", "{\"_type\"", "{\"predicateType\":\"x\",\"_type\""),
-            ("key twice in the predicate", "\"externalParameters\":{", "\"externalParameters\":{\"grant\":\"x\","),
-            ("key twice in a digest", "\"digest\":{", "\"digest\":{\"sha256\":\"\","),
-            ("the same key in another spelling", "\"digest\":{", "\"digest\":{\"sha\\u0032\\u0035\\u0036\":\"\","),
+            (
+                "unknown field",
+                "{\"_type\"",
+                "{\"colour\":\"red\",\"_type\"",
+            ),
+            (
+                "field twice",
+                "{\"_type\"",
+                "{\"predicateType\":\"x\",\"_type\"",
+            ),
+            (
+                "key twice in the predicate",
+                "\"externalParameters\":{",
+                "\"externalParameters\":{\"grant\":\"x\",",
+            ),
+            (
+                "key twice in a digest",
+                "\"digest\":{",
+                "\"digest\":{\"sha256\":\"\",",
+            ),
+            (
+                "the same key in another spelling",
+                "\"digest\":{",
+                "\"digest\":{\"sha\\u0032\\u0035\\u0036\":\"\",",
+            ),
             ("other type", "Statement/v1", "Statement/v0.1"),
             ("path as a name", "\"a.tar.xz\"", "\"../a.tar.xz\""),
             ("name twice", "\"b.deb\"", "\"a.tar.xz\""),
@@ -248,18 +319,31 @@ mod tests {
             assert_ne!(changed, text, "{what} changed nothing");
             assert!(Statement::parse(changed.as_bytes()).is_err(), "{what}");
         }
-        let none = text.replacen(&text[text.find('[').expect("a list")..=text.find(']').expect("its end")], "[]", 1);
-        assert_eq!(Statement::parse(none.as_bytes()), Err(BadStatement::List(BadList::Empty)));
+        let none = text.replacen(
+            &text[text.find('[').expect("a list")..=text.find(']').expect("its end")],
+            "[]",
+            1,
+        );
+        assert_eq!(
+            Statement::parse(none.as_bytes()),
+            Err(BadStatement::List(BadList::Empty))
+        );
     }
 
     #[test]
     fn a_grant_is_seen_wherever_it_is_named() {
         let other = GrantId::of(b"other").to_string();
-        for place in ["\"annotations\":{\"grant\":\"", "\"externalParameters\":{\"grant\":\""] {
+        for place in [
+            "\"annotations\":{\"grant\":\"",
+            "\"externalParameters\":{\"grant\":\"",
+        ] {
             let own = format!("{place}{}", label().grant);
             let changed = written().replacen(&own, &format!("{place}{other}"), 1);
             let statement = Statement::parse(changed.as_bytes()).expect("a statement");
-            assert!(statement.grants.contains(&other) && !names_only(&statement.grants, label().grant), "{place}");
+            assert!(
+                statement.grants.contains(&other) && !names_only(&statement.grants, label().grant),
+                "{place}"
+            );
         }
     }
 

@@ -1,17 +1,20 @@
 //! Text that may hold names from elsewhere, made fit for a terminal, a note or a log.
 
-/// The text with whatever could steer a terminal, forge a line or mislead the eye written out, as `\u{1b}`.
+/// The text with whatever could steer a terminal, forge a line or mislead the eye written out, as
+/// `\u{1b}`.
 pub fn clean(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut clean, c| {
-        match is_harmful(c) {
-            true => clean.extend(c.escape_unicode()),
-            false => clean.push(c),
-        }
-        clean
-    })
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut clean, c| {
+            match is_harmful(c) {
+                true => clean.extend(c.escape_unicode()),
+                false => clean.push(c),
+            }
+            clean
+        })
 }
 
-/// Control characters, line breaks among them, and marks that change the direction or the place of text.
+/// Control characters, line breaks among them, and marks that change the direction or the place of
+/// text.
 pub fn is_harmful(c: char) -> bool {
     let unseen = matches!(
         c,
@@ -27,6 +30,9 @@ mod tests {
 
     #[test]
     fn nothing_from_elsewhere_can_steer_the_terminal() {
-        assert_eq!(clean("a\u{1b}[2Jb\rc\u{202e}d\ne\u{9b}é"), "a\\u{1b}[2Jb\\u{d}c\\u{202e}d\\u{a}e\\u{9b}é");
+        assert_eq!(
+            clean("a\u{1b}[2Jb\rc\u{202e}d\ne\u{9b}é"),
+            "a\\u{1b}[2Jb\\u{d}c\\u{202e}d\\u{a}e\\u{9b}é"
+        );
     }
 }

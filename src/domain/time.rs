@@ -129,8 +129,14 @@ impl FromStr for Period {
         let refuse = || NotAPeriod(text.chars().take(60).collect());
         let span: Span = text.parse().map_err(|_| refuse())?;
         let days = i64::from(span.get_years()) * 365 + i64::from(span.get_months()) * 30;
-        let rest = span.years(0).months(0).to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| refuse())?;
-        let whole = SignedDuration::from_hours(days * 24).checked_add(rest).ok_or_else(refuse)?;
+        let rest = span
+            .years(0)
+            .months(0)
+            .to_duration(SpanRelativeTo::days_are_24_hours())
+            .map_err(|_| refuse())?;
+        let whole = SignedDuration::from_hours(days * 24)
+            .checked_add(rest)
+            .ok_or_else(refuse)?;
         if whole.as_secs() < 1 || whole.subsec_nanos() != 0 {
             return Err(refuse());
         }
@@ -142,7 +148,13 @@ impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut seconds = self.0.as_secs();
         let mut parts = Vec::new();
-        for (unit, size) in [("y", 365 * 86400), ("d", 86400), ("h", 3600), ("m", 60), ("s", 1)] {
+        for (unit, size) in [
+            ("y", 365 * 86400),
+            ("d", 86400),
+            ("h", 3600),
+            ("m", 60),
+            ("s", 1),
+        ] {
             if seconds >= size {
                 parts.push(format!("{}{unit}", seconds / size));
                 seconds %= size;
@@ -166,7 +178,13 @@ mod tests {
 
     #[test]
     fn a_time_has_one_spelling() {
-        assert_eq!("2026-11-22T16:00:00Z".parse::<Timestamp>().expect("a time").to_string(), "2026-11-22T16:00:00Z");
+        assert_eq!(
+            "2026-11-22T16:00:00Z"
+                .parse::<Timestamp>()
+                .expect("a time")
+                .to_string(),
+            "2026-11-22T16:00:00Z"
+        );
         for wrong in [
             "2026-11-22T16:00:00.5Z",
             "2026-11-22T16:00:00+00:00",
@@ -182,10 +200,19 @@ mod tests {
 
     #[test]
     fn periods_read_as_people_write_them() {
-        for (text, seconds) in
-            [("6h", 21600), ("90m", 5400), ("14d", 1_209_600), ("2y", 63_072_000), ("1h 30m", 5400), ("1w", 604_800)]
-        {
-            assert_eq!(text.parse::<Period>(), Ok(Period::seconds(seconds)), "{text}");
+        for (text, seconds) in [
+            ("6h", 21600),
+            ("90m", 5400),
+            ("14d", 1_209_600),
+            ("2y", 63_072_000),
+            ("1h 30m", 5400),
+            ("1w", 604_800),
+        ] {
+            assert_eq!(
+                text.parse::<Period>(),
+                Ok(Period::seconds(seconds)),
+                "{text}"
+            );
         }
         for wrong in ["", "0s", "-6h", "6", "1.5", "100ms", "soon"] {
             assert!(wrong.parse::<Period>().is_err(), "{wrong}");

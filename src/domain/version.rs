@@ -5,14 +5,17 @@ use std::cmp::Ordering;
 use super::name::Version;
 
 impl Version {
-    /// Which of two versions of one project is newer. Numbers are compared as numbers; what stands behind a `~`, behind a
-    /// `-` and a letter (`1.0.0-beta.1`), or is called `alpha`, `beta`, `pre`, `rc` or `dev` (`1.0rc1`, `1.0.dev3`) comes
-    /// before the version without it. The rest is as Debian orders upstream versions (Debian Policy, section 5.6.12).
+    /// Which of two versions of one project is newer. Numbers are compared as numbers; what stands
+    /// behind a `~`, behind a `-` and a letter (`1.0.0-beta.1`), or is called `alpha`, `beta`,
+    /// `pre`, `rc` or `dev` (`1.0rc1`, `1.0.dev3`) comes before the version without it. The rest is
+    /// as Debian orders upstream versions (Debian Policy, section 5.6.12).
     pub fn order(&self, other: &Self) -> Ordering {
         let pieces = |version: &Self| -> Vec<Piece> {
             let text = version.as_str().to_ascii_lowercase();
-            let text =
-                text.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(&text);
+            let text = text
+                .strip_prefix('v')
+                .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+                .unwrap_or(&text);
             Piece::split(text)
         };
         let (mut left, mut right) = (pieces(self), pieces(other));
@@ -45,7 +48,9 @@ const EARLY: [&str; 5] = ["alpha", "beta", "dev", "pre", "rc"];
 
 /// The letters that a text begins with.
 fn word(text: &str) -> &str {
-    &text[..text.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(text.len())]
+    &text[..text
+        .find(|c: char| !c.is_ascii_lowercase())
+        .unwrap_or(text.len())]
 }
 
 impl Piece {
@@ -116,13 +121,29 @@ mod tests {
             ("99999999999999999999999", "100000000000000000000000"),
             ("2026.2.3", "2026.11.1"),
         ] {
-            assert_eq!(version(older).order(&version(newer)), Ordering::Less, "{older} {newer}");
-            assert_eq!(version(newer).order(&version(older)), Ordering::Greater, "{newer} {older}");
+            assert_eq!(
+                version(older).order(&version(newer)),
+                Ordering::Less,
+                "{older} {newer}"
+            );
+            assert_eq!(
+                version(newer).order(&version(older)),
+                Ordering::Greater,
+                "{newer} {older}"
+            );
         }
-        for (one, same) in
-            [("1.0", "1.0"), ("v1.0", "1.0"), ("1.02", "1.2"), ("1.0RC1", "1.0rc1"), ("1.0.rc1", "1.0rc1")]
-        {
-            assert_eq!(version(one).order(&version(same)), Ordering::Equal, "{one} {same}");
+        for (one, same) in [
+            ("1.0", "1.0"),
+            ("v1.0", "1.0"),
+            ("1.02", "1.2"),
+            ("1.0RC1", "1.0rc1"),
+            ("1.0.rc1", "1.0rc1"),
+        ] {
+            assert_eq!(
+                version(one).order(&version(same)),
+                Ordering::Equal,
+                "{one} {same}"
+            );
         }
     }
 

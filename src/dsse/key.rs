@@ -1,4 +1,5 @@
-//! Ed25519 keys as files hold them: PEM (RFC 8410), as `openssl genpkey -algorithm ed25519` makes them.
+//! Ed25519 keys as files hold them: PEM (RFC 8410), as `openssl genpkey -algorithm ed25519` makes
+//! them.
 
 use std::fmt;
 
@@ -41,13 +42,17 @@ impl PublicKey {
 
     /// The key as PEM.
     pub fn to_pem(&self) -> String {
-        self.0.to_public_key_pem(LineEnding::LF).expect("32 bytes can be written")
+        self.0
+            .to_public_key_pem(LineEnding::LF)
+            .expect("32 bytes can be written")
     }
 
-    /// Whether `signature` is its signature over `message`. Strict: neither another spelling of a signature, nor a point of
-    /// small order is taken (RFC 8032, section 5.1.7, and "Taming the many EdDSAs").
+    /// Whether `signature` is its signature over `message`. Strict: neither another spelling of a
+    /// signature, nor a point of small order is taken (RFC 8032, section 5.1.7, and "Taming the
+    /// many EdDSAs").
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        Signature::from_slice(signature).is_ok_and(|signature| self.0.verify_strict(message, &signature).is_ok())
+        Signature::from_slice(signature)
+            .is_ok_and(|signature| self.0.verify_strict(message, &signature).is_ok())
     }
 }
 
@@ -61,14 +66,21 @@ impl SecretKey {
 
     /// Reads a key.
     pub fn parse(pem: &str) -> Result<Self, BadEd25519Key> {
-        SigningKey::from_pkcs8_pem(pem).map(Self).map_err(|_| BadEd25519Key::Secret)
+        SigningKey::from_pkcs8_pem(pem)
+            .map(Self)
+            .map_err(|_| BadEd25519Key::Secret)
     }
 
     /// The key as PEM.
     pub fn to_pem(&self) -> Zeroizing<String> {
         // Without the public half, because OpenSSL 3.0 reads version 1 of PKCS#8 alone.
-        let bytes = ed25519_dalek::pkcs8::KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
-        bytes.to_pkcs8_pem(LineEnding::LF).expect("32 bytes can be written")
+        let bytes = ed25519_dalek::pkcs8::KeypairBytes {
+            secret_key: self.0.to_bytes(),
+            public_key: None,
+        };
+        bytes
+            .to_pkcs8_pem(LineEnding::LF)
+            .expect("32 bytes can be written")
     }
 
     /// Its public half.
@@ -99,7 +111,12 @@ mod tests {
         assert_eq!(again.public(), key.public());
         let pem = key.public().to_pem();
         assert_eq!(PublicKey::parse(&pem), Ok(key.public()));
-        for other in [format!("\n{pem}"), pem.replace('\n', "\r\n"), format!("{pem}{pem}"), pem.trim_end().to_owned()] {
+        for other in [
+            format!("\n{pem}"),
+            pem.replace('\n', "\r\n"),
+            format!("{pem}{pem}"),
+            pem.trim_end().to_owned(),
+        ] {
             assert!(PublicKey::parse(&other).is_err(), "{other}");
         }
         assert!(PublicKey::parse(&key.to_pem()).is_err() && SecretKey::parse(&pem).is_err());
@@ -113,7 +130,8 @@ mod tests {
         let mut counted = 0;
         for group in set.test_groups {
             let key = PublicKey(
-                VerifyingKey::try_from(&group.key.pk[..]).unwrap_or_else(|error| panic!("{:?}: {error}", group.key)),
+                VerifyingKey::try_from(&group.key.pk[..])
+                    .unwrap_or_else(|error| panic!("{:?}: {error}", group.key)),
             );
             for test in group.tests {
                 let valid = match test.result {
@@ -121,14 +139,21 @@ mod tests {
                     TestResult::Invalid => false,
                     TestResult::Acceptable => continue,
                 };
-                assert_eq!(key.verifies(&test.msg, &test.sig), valid, "test {}: {}", test.tc_id, test.comment);
+                assert_eq!(
+                    key.verifies(&test.msg, &test.sig),
+                    valid,
+                    "test {}: {}",
+                    test.tc_id,
+                    test.comment
+                );
                 counted += 1;
             }
         }
         assert!(counted > 100, "only {counted} vectors");
     }
 
-    /// The points of small order, in every encoding that decodes ("Taming the many EdDSAs", table 5, and their negatives).
+    /// The points of small order, in every encoding that decodes ("Taming the many EdDSAs", table
+    /// 5, and their negatives).
     #[test]
     fn a_point_of_small_order_is_no_key() {
         let points = [
@@ -145,9 +170,17 @@ mod tests {
             "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
         ];
         for point in points {
-            let bytes: [u8; 32] = hex::decode(point).expect("hexadecimal").try_into().expect("32 bytes");
-            let Ok(key) = VerifyingKey::from_bytes(&bytes) else { continue };
-            assert!(crate::domain::key::PublicKey::Ed25519(bytes).is_of_small_order(), "{point}");
+            let bytes: [u8; 32] = hex::decode(point)
+                .expect("hexadecimal")
+                .try_into()
+                .expect("32 bytes");
+            let Ok(key) = VerifyingKey::from_bytes(&bytes) else {
+                continue;
+            };
+            assert!(
+                crate::domain::key::PublicKey::Ed25519(bytes).is_of_small_order(),
+                "{point}"
+            );
             let refused = PublicKey::parse(&PublicKey(key).to_pem());
             assert!(refused.is_err(), "{point}");
             // What everybody can make for such a key: R = A, S = 0.

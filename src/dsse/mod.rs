@@ -1,7 +1,7 @@
 //! DSSE envelopes (Dead Simple Signing Envelope, v1) with Ed25519 signatures (RFC 8032).
 //!
-//! The signature is over the pre-authentication encoding of type and payload, and is checked before anything of the payload
-//! is parsed. What the payload says is not known here.
+//! The signature is over the pre-authentication encoding of type and payload, and is checked before
+//! anything of the payload is parsed. What the payload says is not known here.
 
 mod key;
 
@@ -63,16 +63,27 @@ struct Signature {
 /// The payload of the envelope in `bytes`, if `key` signed it.
 pub fn open(bytes: &[u8], key: &PublicKey) -> Result<Vec<u8>, BadEnvelope> {
     let envelope: Envelope = json::parse(bytes).map_err(BadEnvelope::Json)?;
-    let [signature] = &envelope.signatures[..] else { return Err(BadEnvelope::NotOne(envelope.signatures.len())) };
+    let [signature] = &envelope.signatures[..] else {
+        return Err(BadEnvelope::NotOne(envelope.signatures.len()));
+    };
     if signature.keyid.len() > LONGEST_KEY_ID {
         return Err(BadEnvelope::KeyId);
     }
     if envelope.payload_type != PAYLOAD_TYPE {
-        return Err(BadEnvelope::PayloadType(envelope.payload_type.chars().take(80).collect()));
+        return Err(BadEnvelope::PayloadType(
+            envelope.payload_type.chars().take(80).collect(),
+        ));
     }
-    let payload = STANDARD.decode(&envelope.payload).map_err(|_| BadEnvelope::Base64("payload"))?;
-    let signature = STANDARD.decode(&signature.sig).map_err(|_| BadEnvelope::Base64("signature"))?;
-    match key.verifies(&pre_authentication_encoding(PAYLOAD_TYPE, &payload), &signature) {
+    let payload = STANDARD
+        .decode(&envelope.payload)
+        .map_err(|_| BadEnvelope::Base64("payload"))?;
+    let signature = STANDARD
+        .decode(&signature.sig)
+        .map_err(|_| BadEnvelope::Base64("signature"))?;
+    match key.verifies(
+        &pre_authentication_encoding(PAYLOAD_TYPE, &payload),
+        &signature,
+    ) {
         true => Ok(payload),
         false => Err(BadEnvelope::Signature),
     }
@@ -84,7 +95,10 @@ pub fn seal(payload: &[u8], key: &SecretKey) -> Vec<u8> {
     let envelope = Envelope {
         payload: STANDARD.encode(payload),
         payload_type: PAYLOAD_TYPE.to_owned(),
-        signatures: vec![Signature { keyid: String::new(), sig: STANDARD.encode(signature) }],
+        signatures: vec![Signature {
+            keyid: String::new(),
+            sig: STANDARD.encode(signature),
+        }],
     };
     let mut bytes = serde_json::to_vec(&envelope).expect("an envelope can be written as JSON");
     bytes.push(b'\n');
@@ -93,7 +107,11 @@ pub fn seal(payload: &[u8], key: &SecretKey) -> Vec<u8> {
 
 /// What is signed (DSSE protocol v1): `DSSEv1`, then type and payload, each behind its length.
 fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
+    let head = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    );
     [head.as_bytes(), payload].concat()
 }
 
@@ -115,7 +133,10 @@ mod tests {
     fn what_is_signed_is_what_the_protocol_says() {
         // The example in the protocol's own text.
         let encoded = pre_authentication_encoding("http://example.com/HelloWorld", b"hello world");
-        assert_eq!(encoded, b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
+        assert_eq!(
+            encoded,
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
     }
 
     #[test]
@@ -140,8 +161,13 @@ mod tests {
         let (key, sealed) = sealed();
         let text = String::from_utf8(sealed.clone()).expect("JSON is text");
         let public = key.public();
-        assert_eq!(open(&sealed, &SecretKey::generate().public()), Err(BadEnvelope::Signature));
-        let signature = text[text.find("[{").expect("a list") + 1..text.find("}]").expect("its end") + 1].to_owned();
+        assert_eq!(
+            open(&sealed, &SecretKey::generate().public()),
+            Err(BadEnvelope::Signature)
+        );
+        let signature = text
+            [text.find("[{").expect("a list") + 1..text.find("}]").expect("its end") + 1]
+            .to_owned();
         for (from, to) in [
             ("\"payloadType\":", "\"payloadType\":\"x\",\"payloadType\":"),
             ("{\"payload\":", "{\"payload\":\"\",\"payload\":"),

@@ -14,14 +14,20 @@ pub struct FileLock {
     _open: File,
 }
 
-/// Takes the lock in the file at `path`, which is made if it is not there and which nobody else can open.
-/// [`FileFault::Busy`] when another process has it.
+/// Takes the lock in the file at `path`, which is made if it is not there and which nobody else can
+/// open. [`FileFault::Busy`] when another process has it.
 pub fn hold(path: &Path) -> Result<FileLock, FileError> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
     take(file.map_err(FileError::io(path))?, path)
 }
 
-/// Takes the lock of a folder, which lasts until the folder is closed too. [`FileFault::Busy`] when another process has it.
+/// Takes the lock of a folder, which lasts until the folder is closed too. [`FileFault::Busy`] when
+/// another process has it.
 pub fn hold_folder(folder: &Folder) -> Result<FileLock, FileError> {
     take(folder.lockable()?, folder.path())
 }

@@ -1,8 +1,8 @@
 //! Files that others wrote, and files that others will read.
 //!
-//! [`Folder`] reads what is hostile: no link is followed, nothing but regular files is opened, nothing is read without a
-//! bound, and writes beside what is hostile. [`StagedFolder`] and [`write_new`] write what must appear complete or not at all.
-//! This module knows no formats.
+//! [`Folder`] reads what is hostile: no link is followed, nothing but regular files is opened,
+//! nothing is read without a bound, and writes beside what is hostile. [`StagedFolder`] and
+//! [`write_new`] write what must appear complete or not at all. This module knows no formats.
 
 mod folder;
 mod lock;
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 pub use folder::{Folder, InputFile, read_secret};
 pub use lock::{FileLock, hold, hold_folder};
 pub use staging::{
-    StagedFile, StagedFolder, discard, make_private, make_public, nearest, parent, replace, sweep_files, wipe,
-    write_new,
+    StagedFile, StagedFolder, discard, make_private, make_public, nearest, parent, replace,
+    sweep_files, wipe, write_new,
 };
 
 /// What the names of folders and files begin with that are still being written.
@@ -75,7 +75,10 @@ pub enum FileFault {
 
 impl FileError {
     pub(crate) fn new(path: impl Into<PathBuf>, fault: FileFault) -> Self {
-        Self { path: path.into(), fault }
+        Self {
+            path: path.into(),
+            fault,
+        }
     }
 
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {

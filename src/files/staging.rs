@@ -1,4 +1,5 @@
-//! Output that appears complete or not at all: written aside, made durable, then renamed into place.
+//! Output that appears complete or not at all: written aside, made durable, then renamed into
+//! place.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -11,9 +12,11 @@ use rustix::io::Errno;
 
 use super::{ASIDE, FileError, FileFault, FileLock, Folder, hold_folder};
 
-/// A folder that is filled aside and then appears under its name in one step. Dropped before that, it leaves nothing.
+/// A folder that is filled aside and then appears under its name in one step. Dropped before that,
+/// it leaves nothing.
 ///
-/// Whoever may write beside it can put something else in its place: it is held open, and nothing is written by its path.
+/// Whoever may write beside it can put something else in its place: it is held open, and nothing is
+/// written by its path.
 #[derive(Debug)]
 pub struct StagedFolder {
     aside: tempfile::TempDir,
@@ -32,12 +35,17 @@ pub struct StagedFile {
 }
 
 impl StagedFolder {
-    /// Begins a folder that will be called `target`; the folder above it must exist. Until it appears, nobody else sees
-    /// into it. What runs that were killed left there is removed.
+    /// Begins a folder that will be called `target`; the folder above it must exist. Until it
+    /// appears, nobody else sees into it. What runs that were killed left there is removed.
     pub fn new(target: &Path) -> Result<Self, FileError> {
-        let name = target.file_name().ok_or_else(|| FileError::new(target, FileFault::Exists))?;
+        let name = target
+            .file_name()
+            .ok_or_else(|| FileError::new(target, FileFault::Exists))?;
         let staged = Self::new_in(&Folder::open(parent(target))?, name)?;
-        Ok(Self { target: target.to_owned(), ..staged })
+        Ok(Self {
+            target: target.to_owned(),
+            ..staged
+        })
     }
 
     /// The same in a folder that is open.
@@ -51,7 +59,13 @@ impl StagedFolder {
             .map_err(FileError::io(path))?;
         let folder = above.subfolder(aside.path().file_name().expect("it was named here"))?;
         let held = hold_folder(&folder)?;
-        Ok(Self { aside, folder, _held: held, above: above.again()?, target: path.join(name.as_ref()) })
+        Ok(Self {
+            aside,
+            folder,
+            _held: held,
+            above: above.again()?,
+            target: path.join(name.as_ref()),
+        })
     }
 
     /// What it will be called.
@@ -71,7 +85,10 @@ impl StagedFolder {
         for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
             into = into.public_subfolder(folder)?;
         }
-        Ok(StagedFile { file: into.create(name, 0o644)?, path: into.path().join(name) })
+        Ok(StagedFile {
+            file: into.create(name, 0o644)?,
+            path: into.path().join(name),
+        })
     }
 
     /// Writes the file `path` in it.
@@ -81,8 +98,8 @@ impl StagedFolder {
         file.finish()
     }
 
-    /// Makes it appear. A folder that is there already is left alone: the same content is success (`false`),
-    /// another content an error.
+    /// Makes it appear. A folder that is there already is left alone: the same content is success
+    /// (`false`), another content an error.
     pub fn publish(self) -> Result<bool, FileError> {
         self.folder.publish()?;
         sync_folders(&self.folder)?;
@@ -112,7 +129,9 @@ impl StagedFolder {
 impl StagedFile {
     /// Appends to it.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        self.file.write_all(bytes).map_err(FileError::io(&self.path))
+        self.file
+            .write_all(bytes)
+            .map_err(FileError::io(&self.path))
     }
 
     /// Makes it durable.
@@ -121,24 +140,35 @@ impl StagedFile {
     }
 }
 
-/// Writes a file that must not be there yet, with these permission bits; complete or not at all. After an error it is not there.
+/// Writes a file that must not be there yet, with these permission bits; complete or not at all.
+/// After an error it is not there.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    aside(path, bytes, mode)?.persist_noclobber(path).map_err(|error| FileError::io(path)(error.error))?;
+    aside(path, bytes, mode)?
+        .persist_noclobber(path)
+        .map_err(|error| FileError::io(path)(error.error))?;
     sync_folder(parent(path)).inspect_err(|_| discard(path))
 }
 
-/// Writes a file in place of whatever is there, with these permission bits; the old or the new, never a mixture.
+/// Writes a file in place of whatever is there, with these permission bits; the old or the new,
+/// never a mixture.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    aside(path, bytes, mode)?.persist(path).map_err(|error| FileError::io(path)(error.error))?;
+    aside(path, bytes, mode)?
+        .persist(path)
+        .map_err(|error| FileError::io(path)(error.error))?;
     sync_folder(parent(path))
 }
 
-/// Overwrites a file's bytes, on the disk too as far as its file system lets that be known, and removes it.
+/// Overwrites a file's bytes, on the disk too as far as its file system lets that be known, and
+/// removes it.
 pub fn wipe(path: &Path) -> Result<(), FileError> {
     let overwrite = || {
-        // Not through a link that was put there since the file was read: what it leads to is not ours to wipe.
+        // Not through a link that was put there since the file was read: what it leads to is not
+        // ours to wipe.
         let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).expect("a flag fits");
-        let mut file = fs::OpenOptions::new().write(true).custom_flags(no_link).open(path)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(no_link)
+            .open(path)?;
         let size = file.metadata()?.len();
         io::copy(&mut io::repeat(0).take(size), &mut file)?;
         file.sync_all()?;
@@ -148,15 +178,17 @@ pub fn wipe(path: &Path) -> Result<(), FileError> {
     sync_folder(parent(path))
 }
 
-/// Removes a file that counts for nothing after all, and may be a secret: overwritten as far as its disk lets it be, which may be
-/// failing, and gone in any case. What went wrong first matters more than what goes wrong here.
+/// Removes a file that counts for nothing after all, and may be a secret: overwritten as far as its
+/// disk lets it be, which may be failing, and gone in any case. What went wrong first matters more
+/// than what goes wrong here.
 pub fn discard(path: &Path) {
     if wipe(path).is_err() {
         let _already_failing = fs::remove_file(path);
     }
 }
 
-/// Makes a folder that nobody but its owner can open, and those above it that are missing; leaves alone one that is there.
+/// Makes a folder that nobody but its owner can open, and those above it that are missing; leaves
+/// alone one that is there.
 pub fn make_private(folder: &Path) -> Result<(), FileError> {
     if folder.is_dir() {
         return Ok(());
@@ -164,13 +196,16 @@ pub fn make_private(folder: &Path) -> Result<(), FileError> {
     let above = parent(folder);
     make_private(above)?;
     match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(FileError::io(folder)(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(FileError::io(folder)(error));
+        }
         _ => {}
     }
     sync_folder(above)
 }
 
-/// Removes what runs that were killed left in `folder` of files that were to appear there. Nobody may be writing one now.
+/// Removes what runs that were killed left in `folder` of files that were to appear there. Nobody
+/// may be writing one now.
 pub fn sweep_files(folder: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(folder).map_err(FileError::io(folder))? {
         let entry = entry.map_err(FileError::io(folder))?;
@@ -184,15 +219,22 @@ pub fn sweep_files(folder: &Path) -> Result<(), FileError> {
 /// The folder at a path, or the nearest above it that is there.
 pub fn nearest(path: &Path) -> Result<Folder, FileError> {
     match Folder::open(path) {
-        Err(FileError { fault: FileFault::Missing, .. }) => nearest(parent(path)),
+        Err(FileError {
+            fault: FileFault::Missing,
+            ..
+        }) => nearest(parent(path)),
         there => there,
     }
 }
 
-/// Makes a folder that everybody may read, and those above it that are missing; leaves alone one that is there.
+/// Makes a folder that everybody may read, and those above it that are missing; leaves alone one
+/// that is there.
 pub fn make_public(folder: &Path) -> Result<Folder, FileError> {
     match Folder::open(folder) {
-        Err(FileError { fault: FileFault::Missing, .. }) => {}
+        Err(FileError {
+            fault: FileFault::Missing,
+            ..
+        }) => {}
         there => return there,
     }
     let above = make_public(parent(folder))?;
@@ -204,7 +246,10 @@ pub fn make_public(folder: &Path) -> Result<Folder, FileError> {
 }
 
 fn is_aside(entry: &fs::DirEntry) -> bool {
-    entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes())
+    entry
+        .file_name()
+        .as_encoded_bytes()
+        .starts_with(ASIDE.as_bytes())
 }
 
 fn aside(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {
@@ -214,7 +259,9 @@ fn aside(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile
         .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(parent)
         .map_err(FileError::io(parent))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(FileError::io(path))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(FileError::io(path))?;
     Ok(file)
 }
 
@@ -231,7 +278,9 @@ fn sweep(parent: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(parent).map_err(FileError::io(parent))? {
         let entry = entry.map_err(FileError::io(parent))?;
         if is_aside(&entry) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let left_behind = Folder::open(&entry.path()).and_then(|folder| hold_folder(&folder)).is_ok();
+            let left_behind = Folder::open(&entry.path())
+                .and_then(|folder| hold_folder(&folder))
+                .is_ok();
             if left_behind {
                 // Somebody else's, if it stays.
                 let _ = fs::remove_dir_all(entry.path());
@@ -242,7 +291,9 @@ fn sweep(parent: &Path) -> Result<(), FileError> {
 }
 
 fn sync_folder(path: &Path) -> Result<(), FileError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(FileError::io(path))
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(FileError::io(path))
 }
 
 fn sync_folders(folder: &Folder) -> Result<(), FileError> {
@@ -259,7 +310,11 @@ fn same_tree(ours: &Folder, other: &Folder) -> Result<bool, FileError> {
     let names = ours.names(usize::MAX)?;
     match other.names(names.len()) {
         Ok(others) if others == names => {}
-        Ok(_) | Err(FileError { fault: FileFault::TooMany { .. }, .. }) => return Ok(false),
+        Ok(_)
+        | Err(FileError {
+            fault: FileFault::TooMany { .. },
+            ..
+        }) => return Ok(false),
         Err(error) => return Err(error),
     }
     for name in names {
@@ -279,7 +334,10 @@ fn same_tree(ours: &Folder, other: &Folder) -> Result<bool, FileError> {
 fn below(folder: &Folder, name: &OsStr) -> Result<Option<Folder>, FileError> {
     match folder.subfolder(name) {
         Ok(below) => Ok(Some(below)),
-        Err(FileError { fault: FileFault::Kind { .. }, .. }) => Ok(None),
+        Err(FileError {
+            fault: FileFault::Kind { .. },
+            ..
+        }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -288,7 +346,11 @@ fn same_bytes(ours: &Folder, other: &Folder, name: &OsStr) -> Result<bool, FileE
     let ours = ours.file(name)?;
     let other = match other.file(name) {
         Ok(other) if other.size() == ours.size() => other,
-        Ok(_) | Err(FileError { fault: FileFault::Kind { .. }, .. }) => return Ok(false),
+        Ok(_)
+        | Err(FileError {
+            fault: FileFault::Kind { .. },
+            ..
+        }) => return Ok(false),
         Err(error) => return Err(error),
     };
     ours.has_bytes_of(other)
@@ -314,7 +376,10 @@ mod tests {
 
         assert!(staged(&target, b"1").publish().expect("new"));
         assert!(!staged(&target, b"1").publish().expect("the same"));
-        assert!(matches!(staged(&target, b"2").publish().map_err(|e| e.fault), Err(FileFault::Exists)));
+        assert!(matches!(
+            staged(&target, b"2").publish().map_err(|e| e.fault),
+            Err(FileFault::Exists)
+        ));
         assert_eq!(fs::read(target.join("file")).expect("read"), b"1");
         assert_eq!(fs::read_dir(temp.path()).expect("read").count(), 1);
     }
@@ -324,19 +389,31 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let held = staged(&temp.path().join("one"), b"1");
         fs::create_dir(temp.path().join(".countersign-left")).expect("made");
-        assert!(staged(&temp.path().join("two"), b"2").publish().expect("new"));
+        assert!(
+            staged(&temp.path().join("two"), b"2")
+                .publish()
+                .expect("new")
+        );
         assert!(!temp.path().join(".countersign-left").exists());
         assert!(held.publish().expect("new"));
-        let modes = ["one", "one/file", "one/deep", "one/deep/er"]
-            .map(|path| fs::metadata(temp.path().join(path)).expect("there").permissions().mode() & 0o777);
+        let modes = ["one", "one/file", "one/deep", "one/deep/er"].map(|path| {
+            fs::metadata(temp.path().join(path))
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o777
+        });
         assert_eq!(modes, [0o755, 0o644, 0o755, 0o755]);
     }
 
     #[test]
     fn what_is_put_in_the_place_of_a_folder_is_not_written_to() {
         let temp = tempfile::tempdir().expect("a folder");
-        let (private, stolen, target) =
-            (temp.path().join("private"), temp.path().join("stolen"), temp.path().join("one"));
+        let (private, stolen, target) = (
+            temp.path().join("private"),
+            temp.path().join("stolen"),
+            temp.path().join("one"),
+        );
         make_private(&private).expect("made");
         let folder = staged(&target, b"1");
         fs::rename(folder.aside.path(), &stolen).expect("taken away");
@@ -347,7 +424,10 @@ mod tests {
         folder.publish().expect("renamed");
         assert_eq!(fs::read_link(&target).expect("the link"), private);
         assert_eq!(fs::read_dir(&private).expect("read").count(), 0);
-        assert_eq!(fs::metadata(&private).expect("there").permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&private).expect("there").permissions().mode() & 0o777,
+            0o700
+        );
         assert!(stolen.join("after").exists() && stolen.join("deep/after").exists());
     }
 
@@ -359,7 +439,9 @@ mod tests {
             staged(&target, b"1").publish().expect("new");
             change(&target);
             let again = staged(&target, b"1").publish();
-            fs::remove_dir_all(&target).or_else(|_| fs::remove_file(&target)).expect("removed");
+            fs::remove_dir_all(&target)
+                .or_else(|_| fs::remove_file(&target))
+                .expect("removed");
             again.map_err(|error| error.fault)
         };
         assert!(matches!(there(&|_| {}), Ok(false)));
@@ -398,9 +480,15 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let path = temp.path().join("file");
         write_new(&path, b"1", 0o600).expect("written");
-        assert!(matches!(write_new(&path, b"2", 0o600).map_err(|e| e.fault), Err(FileFault::Exists)));
+        assert!(matches!(
+            write_new(&path, b"2", 0o600).map_err(|e| e.fault),
+            Err(FileFault::Exists)
+        ));
         replace(&path, b"3", 0o600).expect("replaced");
         assert_eq!(fs::read(&path).expect("read"), b"3");
-        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).expect("there").permissions().mode() & 0o777,
+            0o600
+        );
     }
 }

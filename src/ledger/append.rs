@@ -11,19 +11,19 @@ use crate::domain::event::{Entry, Event, Intent};
 use crate::domain::time::Timestamp;
 use crate::tlog::tile::LARGEST_ENTRY;
 
-/// How much of an intent's entry its artifacts may take, in bytes, before they get entries of their own. What else is in an
-/// entry has room in the rest.
+/// How much of an intent's entry its artifacts may take, in bytes, before they get entries of their
+/// own. What else is in an entry has room in the rest.
 const MOST_OF_AN_ENTRY: usize = LARGEST_ENTRY - (16 << 10);
 /// The most of a reason that is logged, in bytes.
 const LONGEST_REASON: usize = 8 << 10;
 
 impl Ledger {
-    /// Appends an event, with what it changes of its grant: this is how one is issued, closed by a build, intended to be
-    /// signed under, or taken back. Returns the entry's index. Durable when it returns: only then may the token be used for
-    /// what an intent says.
+    /// Appends an event, with what it changes of its grant: this is how one is issued, closed by a
+    /// build, intended to be signed under, or taken back. Returns the entry's index. Durable when
+    /// it returns: only then may the token be used for what an intent says.
     ///
-    /// Each of these is told of a grant once, and what uses a grant not after it was taken back: that is an error, and
-    /// nothing of it is appended.
+    /// Each of these is told of a grant once, and what uses a grant not after it was taken back:
+    /// that is an error, and nothing of it is appended.
     pub fn append(&mut self, at: Timestamp, mut event: Event) -> Result<u64> {
         self.transact(|transaction| {
             if let Event::Intent(intent) = &mut event {
@@ -35,10 +35,20 @@ impl Ledger {
 }
 
 fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<u64, LedgerFault> {
-    let index = transaction.query_row("SELECT coalesce(max(idx) + 1, 0) FROM entries", [], |row| row.get(0))?;
-    let entry = Entry { index, at, event: fitting(event) };
+    let index =
+        transaction.query_row("SELECT coalesce(max(idx) + 1, 0) FROM entries", [], |row| {
+            row.get(0)
+        })?;
+    let entry = Entry {
+        index,
+        at,
+        event: fitting(event),
+    };
     let text = entry.to_text();
-    transaction.execute("INSERT INTO entries (idx, entry) VALUES (?1, ?2)", params![index, text])?;
+    transaction.execute(
+        "INSERT INTO entries (idx, entry) VALUES (?1, ?2)",
+        params![index, text],
+    )?;
     tree::append(transaction, index, text.as_bytes())?;
     for digest in digests_of(&entry.event) {
         find_by(transaction, digest, index)?;
@@ -58,13 +68,22 @@ fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<
 
 /// The grant that an event is about, as the tables call it: the event names it, or its intent.
 fn grant_id(transaction: &Transaction<'_>, event: &Event) -> Result<Option<String>, LedgerFault> {
-    let Some(intent) = event.follows() else { return Ok(event.grant().map(|grant| grant.hex())) };
+    let Some(intent) = event.follows() else {
+        return Ok(event.grant().map(|grant| grant.hex()));
+    };
     let query = "SELECT grant_id FROM grants WHERE intent = ?1";
-    Ok(transaction.query_row(query, [intent], |row| row.get(0)).optional()?)
+    Ok(transaction
+        .query_row(query, [intent], |row| row.get(0))
+        .optional()?)
 }
 
 /// Sets a column of a grant's row to an entry, once; the first makes the row.
-fn tell(transaction: &Transaction<'_>, id: &str, column: Column, entry: &Entry) -> Result<(), LedgerFault> {
+fn tell(
+    transaction: &Transaction<'_>,
+    id: &str,
+    column: Column,
+    entry: &Entry,
+) -> Result<(), LedgerFault> {
     let Entry { index, event, .. } = entry;
     if let Event::GrantIssued { project, .. } = event {
         let insert = "INSERT INTO grants (grant_id, project, issued) VALUES (?1, ?2, ?3)";
@@ -73,13 +92,20 @@ fn tell(transaction: &Transaction<'_>, id: &str, column: Column, entry: &Entry) 
     }
     let name = column.name();
     // A grant that was taken back is closed at once, for a process too that looked before.
-    let still = if column.uses_grant() { "AND revoked IS NULL" } else { "" };
-    let update = format!("UPDATE grants SET {name} = ?1 WHERE grant_id = ?2 AND {name} IS NULL {still}");
+    let still = if column.uses_grant() {
+        "AND revoked IS NULL"
+    } else {
+        ""
+    };
+    let update =
+        format!("UPDATE grants SET {name} = ?1 WHERE grant_id = ?2 AND {name} IS NULL {still}");
     if transaction.execute(&update, params![index, id])? == 1 {
         return Ok(());
     }
     let revoked = "SELECT revoked IS NOT NULL FROM grants WHERE grant_id = ?1";
-    let revoked = transaction.query_row(revoked, [id], |row| row.get(0)).optional()?;
+    let revoked = transaction
+        .query_row(revoked, [id], |row| row.get(0))
+        .optional()?;
     match (revoked, event.grant()) {
         (Some(true), Some(grant)) => Err(LedgerFault::Revoked(grant)),
         (None, Some(grant)) => Err(LedgerFault::UnknownGrant(grant)),
@@ -90,7 +116,12 @@ fn tell(transaction: &Transaction<'_>, id: &str, column: Column, entry: &Entry) 
 /// The digests by which an entry is found again: those of what is to be signed.
 pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
     match event {
-        Event::Intent(intent) => intent.artifacts.values().copied().chain([intent.sums]).collect(),
+        Event::Intent(intent) => intent
+            .artifacts
+            .values()
+            .copied()
+            .chain([intent.sums])
+            .collect(),
         Event::Artifacts { artifacts, .. } => artifacts.values().copied().collect(),
         Event::LogCreated { .. }
         | Event::KeyIntended { .. }
@@ -111,18 +142,33 @@ pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
 }
 
 /// Two artifacts with the same bytes have one digest, and their signatures too.
-pub(super) fn find_by(transaction: &Transaction<'_>, digest: Sha256, index: u64) -> Result<(), LedgerFault> {
-    let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO digests (digest, idx) VALUES (?1, ?2)")?;
+pub(super) fn find_by(
+    transaction: &Transaction<'_>,
+    digest: Sha256,
+    index: u64,
+) -> Result<(), LedgerFault> {
+    let mut insert = transaction
+        .prepare_cached("INSERT OR IGNORE INTO digests (digest, idx) VALUES (?1, ?2)")?;
     insert.execute(params![digest.to_string(), index])?;
     Ok(())
 }
 
-/// What an entry can hold of an event whose size others decide: of a refusal, the beginning of its reason and the first
-/// differences.
+/// What an entry can hold of an event whose size others decide: of a refusal, the beginning of its
+/// reason and the first differences.
 fn fitting(event: Event) -> Event {
-    let Event::EvidenceRefused { grant, mut reason, mut differences } = event else { return event };
+    let Event::EvidenceRefused {
+        grant,
+        mut reason,
+        mut differences,
+    } = event
+    else {
+        return event;
+    };
     if reason.len() > LONGEST_REASON {
-        let end = (0..=LONGEST_REASON).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+        let end = (0..=LONGEST_REASON)
+            .rev()
+            .find(|end| reason.is_char_boundary(*end))
+            .unwrap_or(0);
         reason.truncate(end);
         reason.push('…');
     }
@@ -133,11 +179,19 @@ fn fitting(event: Event) -> Event {
         room = if fits { room - size } else { 0 };
         fits
     });
-    Event::EvidenceRefused { grant, reason, differences }
+    Event::EvidenceRefused {
+        grant,
+        reason,
+        differences,
+    }
 }
 
 /// Gives the artifacts of an intent entries of their own, if its own cannot hold them.
-fn set_apart(transaction: &Transaction<'_>, at: Timestamp, intent: &mut Intent) -> Result<(), LedgerFault> {
+fn set_apart(
+    transaction: &Transaction<'_>,
+    at: Timestamp,
+    intent: &mut Intent,
+) -> Result<(), LedgerFault> {
     if json_size(&intent.artifacts) <= MOST_OF_AN_ENTRY {
         return Ok(());
     }
@@ -154,14 +208,23 @@ fn set_apart(transaction: &Transaction<'_>, at: Timestamp, intent: &mut Intent) 
     }
     parts.push(part);
     for artifacts in parts {
-        let index = append(transaction, at, Event::Artifacts { grant: intent.grant, artifacts })?;
+        let index = append(
+            transaction,
+            at,
+            Event::Artifacts {
+                grant: intent.grant,
+                artifacts,
+            },
+        )?;
         intent.artifacts_from.get_or_insert(index);
     }
     Ok(())
 }
 
 fn json_size(value: &impl serde::Serialize) -> usize {
-    serde_json::to_string(value).expect("names and digests can be written as JSON").len()
+    serde_json::to_string(value)
+        .expect("names and digests can be written as JSON")
+        .len()
 }
 
 #[cfg(test)]
@@ -181,12 +244,26 @@ mod tests {
     fn nothing_is_accepted_or_intended_under_a_grant_that_was_taken_back() {
         let (_folder, mut ledger) = Ledger::example();
         let grant = GrantId::of(b"g");
-        ledger.append(time(), Event::example_grant(grant)).expect("issued");
-        ledger.append(time(), Event::GrantRevoked { grant, reason: None }).expect("revoked");
+        ledger
+            .append(time(), Event::example_grant(grant))
+            .expect("issued");
+        ledger
+            .append(
+                time(),
+                Event::GrantRevoked {
+                    grant,
+                    reason: None,
+                },
+            )
+            .expect("revoked");
         let accepted = ledger.append(time(), Event::example_acceptance(grant));
-        assert!(matches!(accepted.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant));
+        assert!(
+            matches!(accepted.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant)
+        );
         let intended = ledger.append(time(), Event::Intent(Intent::example()));
-        assert!(matches!(intended.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant));
+        assert!(
+            matches!(intended.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant)
+        );
         assert_eq!(ledger.size().expect("asked"), 2, "nothing of it is logged");
     }
 
@@ -194,32 +271,68 @@ mod tests {
     #[test]
     fn each_step_of_a_grant_is_told_once() {
         let (_folder, mut ledger) = Ledger::example();
-        let key = SignerKey::generate("example.org/log").expect("a key").public();
+        let key = SignerKey::generate("example.org/log")
+            .expect("a key")
+            .public();
         ledger.begin(time(), &key).expect("begun");
         let grant = GrantId::of(b"g");
-        let fault = |ledger: &mut Ledger, event| ledger.append(time(), event).expect_err("refused").fault.to_string();
+        let fault = |ledger: &mut Ledger, event| {
+            ledger
+                .append(time(), event)
+                .expect_err("refused")
+                .fault
+                .to_string()
+        };
         let unknown = fault(&mut ledger, Event::example_acceptance(grant));
         assert_eq!(unknown, format!("does not know grant {grant}"));
         let (sums, folder, intent) = (Sha256::of(b"s"), "f".to_owned(), 3);
-        let signed = RunResult::Signed { token_signatures: 2 };
+        let signed = RunResult::Signed {
+            token_signatures: 2,
+        };
         let steps = [
             Event::example_grant(grant),
             Event::example_acceptance(grant),
             Event::Intent(Intent::example()),
-            Event::Outcome { intent, result: signed, card: None },
-            Event::Released { intent, sums, folder: folder.clone(), inbox: None },
+            Event::Outcome {
+                intent,
+                result: signed,
+                card: None,
+            },
+            Event::Released {
+                intent,
+                sums,
+                folder: folder.clone(),
+                inbox: None,
+            },
             Event::Pushed { intent, folder },
         ];
         for event in &steps[3..] {
             let no_intent = fault(&mut ledger, event.clone());
-            assert_eq!(no_intent, format!("has no intent that an entry of kind `{}` could follow there", event.kind()));
+            assert_eq!(
+                no_intent,
+                format!(
+                    "has no intent that an entry of kind `{}` could follow there",
+                    event.kind()
+                )
+            );
         }
         for (index, event) in [1, 2, 3, 5, 6, 7].into_iter().zip(&steps) {
-            assert_eq!(ledger.append(time(), event.clone()).expect("appended"), index);
+            assert_eq!(
+                ledger.append(time(), event.clone()).expect("appended"),
+                index
+            );
             let again = fault(&mut ledger, event.clone());
             assert!(again.contains(event.kind()) || index == 1, "{again}");
             if index == intent {
-                ledger.append(time(), Event::GrantRevoked { grant, reason: None }).expect("revoked");
+                ledger
+                    .append(
+                        time(),
+                        Event::GrantRevoked {
+                            grant,
+                            reason: None,
+                        },
+                    )
+                    .expect("revoked");
             }
         }
     }
@@ -227,19 +340,36 @@ mod tests {
     #[test]
     fn an_intent_of_more_than_an_entry_holds_is_found_whole() {
         let (_folder, mut ledger) = Ledger::example();
-        let key = SignerKey::generate("example.org/log").expect("a key").public();
+        let key = SignerKey::generate("example.org/log")
+            .expect("a key")
+            .public();
         ledger.begin(time(), &key).expect("begun");
         ledger.begin(time(), &key).expect("begun already");
         let grant = GrantId::of(b"g");
-        ledger.append(time(), Event::example_grant(grant)).expect("issued");
+        ledger
+            .append(time(), Event::example_grant(grant))
+            .expect("issued");
         let name = |n: u32| format!("{n:0>200}").parse().expect("a name");
-        let artifacts = (0..10_000).map(|n| (name(n), Sha256::of(&n.to_be_bytes()))).collect();
-        let intent = Intent { artifacts, ..Intent::example() };
-        let index = ledger.append(time(), Event::Intent(intent.clone())).expect("intended");
+        let artifacts = (0..10_000)
+            .map(|n| (name(n), Sha256::of(&n.to_be_bytes())))
+            .collect();
+        let intent = Intent {
+            artifacts,
+            ..Intent::example()
+        };
+        let index = ledger
+            .append(time(), Event::Intent(intent.clone()))
+            .expect("intended");
         assert!((50..70).contains(&index), "{index}");
         let (found, whole) = ledger.intent(grant).expect("asked").expect("there");
-        assert_eq!((found, &whole.artifacts, whole.artifacts_from), (index, &intent.artifacts, Some(2)));
-        let [of_one] = ledger.speaking_of(Sha256::of(&7_000_u32.to_be_bytes())).expect("asked")[..] else {
+        assert_eq!(
+            (found, &whole.artifacts, whole.artifacts_from),
+            (index, &intent.artifacts, Some(2))
+        );
+        let [of_one] = ledger
+            .speaking_of(Sha256::of(&7_000_u32.to_be_bytes()))
+            .expect("asked")[..]
+        else {
             panic!("one entry speaks of each")
         };
         assert!((2..index).contains(&of_one));
@@ -254,19 +384,38 @@ mod tests {
     fn a_refusal_of_any_length_fits_an_entry() {
         let (_folder, mut ledger) = Ledger::example();
         let name = |n: u32| format!("{n:0>200}").parse().expect("a name");
-        let builders: BTreeMap<BuilderName, _> = [("m1".parse().expect("a name"), Some(Sha256::of(b"e")))].into();
+        let builders: BTreeMap<BuilderName, _> =
+            [("m1".parse().expect("a name"), Some(Sha256::of(b"e")))].into();
         let differences = (0..10_000).map(|n| (name(n), builders.clone())).collect();
-        let event = Event::EvidenceRefused { grant: GrantId::of(b"g"), reason: "\u{1}é".repeat(50_000), differences };
+        let event = Event::EvidenceRefused {
+            grant: GrantId::of(b"g"),
+            reason: "\u{1}é".repeat(50_000),
+            differences,
+        };
         let index = ledger.append(time(), event).expect("appended");
         match ledger.known(index).expect("there").event {
-            Event::EvidenceRefused { reason, differences, .. } => {
-                assert!(reason.ends_with('…') && differences.contains_key(&name(0)) && differences.len() > 50);
+            Event::EvidenceRefused {
+                reason,
+                differences,
+                ..
+            } => {
+                assert!(
+                    reason.ends_with('…')
+                        && differences.contains_key(&name(0))
+                        && differences.len() > 50
+                );
             }
             other => panic!("{other:?}"),
         }
         let grant = GrantId::of(b"g");
-        let event = Event::GrantRevoked { grant, reason: Some("x".repeat(LARGEST_ENTRY)) };
-        assert!(matches!(ledger.append(time(), event).map_err(|error| error.fault), Err(LedgerFault::TooLarge { .. })));
+        let event = Event::GrantRevoked {
+            grant,
+            reason: Some("x".repeat(LARGEST_ENTRY)),
+        };
+        assert!(matches!(
+            ledger.append(time(), event).map_err(|error| error.fault),
+            Err(LedgerFault::TooLarge { .. })
+        ));
         assert_eq!(ledger.size().expect("asked"), 1, "nothing of it is left");
     }
 }

@@ -138,9 +138,10 @@ impl From<FileError> for ExportError {
 }
 
 impl Ledger {
-    /// Writes what `folder` does not have yet of the log, up to `head`; `note` is the checkpoint that says so, and is
-    /// written when all else is on the disk. A folder with another log, or with more of it, is refused. Files that an export
-    /// was writing when it was killed are removed.
+    /// Writes what `folder` does not have yet of the log, up to `head`; `note` is the checkpoint
+    /// that says so, and is written when all else is on the disk. A folder with another log, or
+    /// with more of it, is refused. Files that an export was writing when it was killed are
+    /// removed.
     pub fn export(
         &self,
         folder: &Folder,
@@ -151,12 +152,19 @@ impl Ledger {
         let _held = hold_folder(folder)?;
         let before = match folder.file(CHECKPOINT) {
             Ok(file) => Some(self.own_checkpoint(file, key, self.size()?)?.size),
-            Err(FileError { fault: FileFault::Missing, .. }) => None,
+            Err(FileError {
+                fault: FileFault::Missing,
+                ..
+            }) => None,
             Err(error) => return Err(error.into()),
         };
         // Another export went further, after `head` was looked at.
         if let Some(size) = before.filter(|before| *before > head.size) {
-            return Ok(Exported { before, size, files: 0 });
+            return Ok(Exported {
+                before,
+                size,
+                files: 0,
+            });
         }
         folder.sweep()?;
         let (mut files, mut into, mut at) = (0, folder.again()?, String::new());
@@ -164,7 +172,9 @@ impl Ledger {
             let path = tile.path();
             let (above, name) = path.rsplit_once('/').expect("every file is below `tile`");
             if above != at {
-                into = above.split('/').try_fold(folder.again()?, |folder, name| folder.public_subfolder(name))?;
+                into = above.split('/').try_fold(folder.again()?, |folder, name| {
+                    folder.public_subfolder(name)
+                })?;
                 into.sweep()?;
                 at = above.to_owned();
             }
@@ -172,11 +182,20 @@ impl Ledger {
             files += 1;
         }
         folder.replace(CHECKPOINT, note.as_bytes(), 0o644)?;
-        Ok(Exported { before, size: head.size, files })
+        Ok(Exported {
+            before,
+            size: head.size,
+            files,
+        })
     }
 
-    /// Compares what `folder` has with the log: its checkpoint, and each file that this checkpoint needs.
-    pub fn check_export(&self, folder: &Path, key: &VerifierKey) -> Result<Checkpoint, ExportError> {
+    /// Compares what `folder` has with the log: its checkpoint, and each file that this checkpoint
+    /// needs.
+    pub fn check_export(
+        &self,
+        folder: &Path,
+        key: &VerifierKey,
+    ) -> Result<Checkpoint, ExportError> {
         let root = Folder::open(folder)?;
         let checkpoint = self.own_checkpoint(root.file(CHECKPOINT)?, key, self.size()?)?;
         for tile in Tile::grown(0, checkpoint.size) {
@@ -184,7 +203,10 @@ impl Ledger {
             match root.read_below(&path, expected.len() as u64) {
                 Ok(found) if found == expected => {}
                 Ok(found) => return Err(altered(folder.join(path), tile, &expected, &found)),
-                Err(FileError { fault: FileFault::TooLarge { .. }, .. }) => {
+                Err(FileError {
+                    fault: FileFault::TooLarge { .. },
+                    ..
+                }) => {
                     return Err(ExportError::Altered(folder.join(path)));
                 }
                 Err(error) => return Err(error.into()),
@@ -194,7 +216,12 @@ impl Ledger {
     }
 
     /// The checkpoint in a file, if it is one of this log.
-    fn own_checkpoint(&self, file: InputFile, key: &VerifierKey, here: u64) -> Result<Checkpoint, ExportError> {
+    fn own_checkpoint(
+        &self,
+        file: InputFile,
+        key: &VerifierKey,
+        here: u64,
+    ) -> Result<Checkpoint, ExportError> {
         let path = file.path().to_owned();
         let checkpoint = checkpoint_in(file, key)?;
         let size = checkpoint.size;
@@ -217,7 +244,8 @@ impl Ledger {
     }
 }
 
-/// What is wrong with a file that has `found` in place of `expected`: the entry is named, where it is a file of entries.
+/// What is wrong with a file that has `found` in place of `expected`: the entry is named, where it
+/// is a file of entries.
 fn altered(path: PathBuf, tile: Tile, mut expected: &[u8], mut found: &[u8]) -> ExportError {
     let mut entries = tile.range().filter(|_| tile.level.is_none());
     match entries.find(|_| first_entry(&mut expected) != first_entry(&mut found)) {

@@ -1,7 +1,9 @@
-//! The log from the files that an export wrote, without the ledger: on any machine, with the log's key alone.
+//! The log from the files that an export wrote, without the ledger: on any machine, with the log's
+//! key alone.
 //!
-//! The files may come back from L. Nothing of them is believed before the last entry was read and the tree has the root
-//! that the log's key signed. Memory: one bundle of entries, and one file of hashes for each level of the tree.
+//! The files may come back from L. Nothing of them is believed before the last entry was read and
+//! the tree has the root that the log's key signed. Memory: one bundle of entries, and one file of
+//! hashes for each level of the tree.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +17,8 @@ use crate::tlog::note::VerifierKey;
 use crate::tlog::tile::{CHECKPOINT, Tile, WIDTH, first_entry, hash_at};
 use crate::tlog::tree::Hash;
 
-/// The log in a folder that an export wrote, or in a copy of one: what its checkpoint says, at the time it was opened.
+/// The log in a folder that an export wrote, or in a copy of one: what its checkpoint says, at the
+/// time it was opened.
 #[derive(Debug)]
 pub struct ExportedLog {
     folder: Folder,
@@ -24,7 +27,8 @@ pub struct ExportedLog {
 }
 
 impl ExportedLog {
-    /// Opens the folder, whose checkpoint must be by the log's `key`. Nothing else of it is read yet.
+    /// Opens the folder, whose checkpoint must be by the log's `key`. Nothing else of it is read
+    /// yet.
     pub fn open(folder: &Path, key: VerifierKey) -> Result<Self, ExportError> {
         // The folder itself is the caller's word: one that is not there is no fault of the log.
         let folder = Folder::open(folder).map_err(ExportError::File)?;
@@ -47,21 +51,24 @@ impl ExportedLog {
         &self.head
     }
 
-    /// Checks the whole of it: each entry, each hash, the roots of `kept`, checkpoints by its key with their names, and its
-    /// own. Returns what its checkpoint says.
+    /// Checks the whole of it: each entry, each hash, the roots of `kept`, checkpoints by its key
+    /// with their names, and its own. Returns what its checkpoint says.
     pub fn verify(&self, kept: &[(String, Checkpoint)]) -> Result<&Checkpoint, ExportError> {
         self.each_going_on_from(kept, |_| Ok::<_, ExportError>(()))?;
         Ok(&self.head)
     }
 
-    /// Shows each entry to `see`, first to last, until it returns an error; checks as [`ExportedLog::verify`]
-    /// does. What was seen counts for nothing unless this ends well.
-    pub fn each<E: From<ExportError>>(&self, see: impl FnMut(Entry) -> Result<(), E>) -> Result<(), E> {
+    /// Shows each entry to `see`, first to last, until it returns an error; checks as
+    /// [`ExportedLog::verify`] does. What was seen counts for nothing unless this ends well.
+    pub fn each<E: From<ExportError>>(
+        &self,
+        see: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.each_going_on_from(&[], see)
     }
 
-    /// As [`ExportedLog::each`], with `kept` compared as [`ExportedLog::verify`] does. An entry is shown after the root that
-    /// ends with it was compared.
+    /// As [`ExportedLog::each`], with `kept` compared as [`ExportedLog::verify`] does. An entry is
+    /// shown after the root that ends with it was compared.
     pub fn each_going_on_from<E: From<ExportError>>(
         &self,
         kept: &[(String, Checkpoint)],
@@ -69,13 +76,19 @@ impl ExportedLog {
     ) -> Result<(), E> {
         let fail = |error: super::BadLog| E::from(error.into());
         let mut pass = Pass::begin(&self.key, kept).map_err(fail)?;
-        let mut tiles = Tiles { log: self, current: Vec::new() };
+        let mut tiles = Tiles {
+            log: self,
+            current: Vec::new(),
+        };
         for number in 0..self.head.size.div_ceil(WIDTH) {
             let tile = Tile::of(None, number, self.head.size);
             let bundle = self.bundle(tile)?;
             let mut rest = &bundle[..];
             for index in tile.range() {
-                let cut_short = || ExportError::NoEntry { index, path: self.path_of(tile) };
+                let cut_short = || ExportError::NoEntry {
+                    index,
+                    path: self.path_of(tile),
+                };
                 let text = first_entry(&mut rest).ok_or_else(cut_short)?;
                 tiles.agree(index, &pass.push(text))?;
                 see(pass.entry(text).map_err(fail)?)?;
@@ -88,28 +101,42 @@ impl ExportedLog {
             true => Ok(()),
             false => {
                 let path = self.path().join(CHECKPOINT);
-                Err(ExportError::Root { path, size: self.head.size }.into())
+                Err(ExportError::Root {
+                    path,
+                    size: self.head.size,
+                }
+                .into())
             }
         }
     }
 
     fn bundle(&self, tile: Tile) -> Result<Vec<u8>, ExportError> {
-        self.folder.read_below(&tile.path(), tile.largest()).map_err(|error| match error.fault {
-            FileFault::TooLarge { .. } => self.surplus(tile),
-            _ => error.into(),
-        })
+        self.folder
+            .read_below(&tile.path(), tile.largest())
+            .map_err(|error| match error.fault {
+                FileFault::TooLarge { .. } => self.surplus(tile),
+                _ => error.into(),
+            })
     }
 
     fn surplus(&self, tile: Tile) -> ExportError {
-        ExportError::Surplus { path: self.path_of(tile), last: tile.range().end - 1 }
+        ExportError::Surplus {
+            path: self.path_of(tile),
+            last: tile.range().end - 1,
+        }
     }
 
     fn hashes(&self, tile: Tile) -> Result<Vec<u8>, ExportError> {
         match self.folder.read_below(&tile.path(), tile.largest()) {
             Ok(hashes) if hashes.len() as u64 == tile.largest() => Ok(hashes),
-            Ok(_) | Err(FileError { fault: FileFault::TooLarge { .. }, .. }) => {
-                Err(ExportError::Size { path: self.path_of(tile), hashes: tile.width })
-            }
+            Ok(_)
+            | Err(FileError {
+                fault: FileFault::TooLarge { .. },
+                ..
+            }) => Err(ExportError::Size {
+                path: self.path_of(tile),
+                hashes: tile.width,
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -127,14 +154,16 @@ struct Tiles<'a> {
 }
 
 impl Tiles<'_> {
-    /// Whether the files have these hashes, which entry `index` adds to the tree. Every eighth is in one.
+    /// Whether the files have these hashes, which entry `index` adds to the tree. Every eighth is
+    /// in one.
     fn agree(&mut self, index: u64, hashes: &[Hash]) -> Result<(), ExportError> {
         for (level, hash) in (0_u8..).zip(hashes.iter().step_by(8)) {
             let of_level = index >> (8 * level);
             let tile = Tile::of(Some(level), of_level / WIDTH, self.log.head.size);
             let place = (of_level % WIDTH) as usize;
             if place == 0 {
-                self.current.resize(self.current.len().max(level as usize + 1), Vec::new());
+                self.current
+                    .resize(self.current.len().max(level as usize + 1), Vec::new());
                 self.current[level as usize] = self.log.hashes(tile)?;
             }
             if hash_at(&self.current[level as usize], place) != Some(*hash) {
@@ -148,8 +177,15 @@ impl Tiles<'_> {
         let path = self.log.path_of(tile);
         match tile.level {
             Some(0) => {
-                let entries = Tile { level: None, ..tile };
-                ExportError::Entry { index, entries: self.log.path_of(entries), tile: path }
+                let entries = Tile {
+                    level: None,
+                    ..tile
+                };
+                ExportError::Entry {
+                    index,
+                    entries: self.log.path_of(entries),
+                    tile: path,
+                }
             }
             _ => ExportError::Hash { path, index },
         }

@@ -48,38 +48,61 @@ impl Ledger {
 
     /// Where the grant stands; nothing if it was not issued here.
     pub fn grant(&self, grant: GrantId) -> Result<Option<GrantRecord>> {
-        self.in_one_state(|| match self.read_records("grant_id = ?1", &grant.hex())?.pop() {
-            None if !self.history(grant)?.is_empty() => Err(self.with(LedgerFault::Row(grant))),
-            record => Ok(record),
-        })
+        self.in_one_state(
+            || match self.read_records("grant_id = ?1", &grant.hex())?.pop() {
+                None if !self.history(grant)?.is_empty() => Err(self.with(LedgerFault::Row(grant))),
+                record => Ok(record),
+            },
+        )
     }
 
     /// The build that closed the grant, if any did.
     pub fn accepted(&self, grant: GrantId) -> Result<Option<Accepted>> {
-        let Some(index) = self.grant(grant)?.and_then(|record| record.accepted) else { return Ok(None) };
+        let Some(index) = self.grant(grant)?.and_then(|record| record.accepted) else {
+            return Ok(None);
+        };
         match self.known(index)? {
-            Entry { at, event: Event::EvidenceAccepted { builders, artifacts, .. }, .. } => {
-                Ok(Some(Accepted { at, artifacts, builders }))
-            }
+            Entry {
+                at,
+                event:
+                    Event::EvidenceAccepted {
+                        builders,
+                        artifacts,
+                        ..
+                    },
+                ..
+            } => Ok(Some(Accepted {
+                at,
+                artifacts,
+                builders,
+            })),
             other => Err(self.misplaced(&other)),
         }
     }
 
     /// The intent of the grant's signing run, if there was one, with its index.
     pub fn intent(&self, grant: GrantId) -> Result<Option<(u64, Intent)>> {
-        let Some(index) = self.grant(grant)?.and_then(|record| record.intent) else { return Ok(None) };
+        let Some(index) = self.grant(grant)?.and_then(|record| record.intent) else {
+            return Ok(None);
+        };
         self.whole_intent(index).map(|intent| Some((index, intent)))
     }
 
     /// The intent at `index`, with the artifacts that stand in entries before it.
     pub(super) fn whole_intent(&self, index: u64) -> Result<Intent> {
         let mut intent = match self.known(index)? {
-            Entry { event: Event::Intent(intent), .. } => intent,
+            Entry {
+                event: Event::Intent(intent),
+                ..
+            } => intent,
             other => return Err(self.misplaced(&other)),
         };
         for before in intent.artifacts_from.map_or(0..0, |first| first..index) {
             match self.known(before)? {
-                Entry { event: Event::Artifacts { grant, artifacts }, .. } if grant == intent.grant => {
+                Entry {
+                    event: Event::Artifacts { grant, artifacts },
+                    ..
+                } if grant == intent.grant => {
                     intent.artifacts.extend(artifacts);
                 }
                 other => return Err(self.misplaced(&other)),
@@ -98,9 +121,13 @@ impl Ledger {
         self.records("project = ?1", project.as_str())
     }
 
-    /// Where each grant stands of which a build was accepted, its release has not appeared, and that was not taken back.
+    /// Where each grant stands of which a build was accepted, its release has not appeared, and
+    /// that was not taken back.
     pub fn unfinished(&self) -> Result<Vec<GrantRecord>> {
-        self.records("?1 = '' AND accepted IS NOT NULL AND released IS NULL AND revoked IS NULL", "")
+        self.records(
+            "?1 = '' AND accepted IS NOT NULL AND released IS NULL AND revoked IS NULL",
+            "",
+        )
     }
 
     /// Where each grant stands whose release has appeared and was not pushed, first to last.
@@ -113,7 +140,8 @@ impl Ledger {
         self.records("?1 = '' AND pushed IS NOT NULL", "")
     }
 
-    /// The rows that `which` selects, first issued to last. Each must say what the entries about its grant say.
+    /// The rows that `which` selects, first issued to last. Each must say what the entries about
+    /// its grant say.
     fn records(&self, which: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
         self.in_one_state(|| self.read_records(which, value))
     }
@@ -132,10 +160,14 @@ impl Ledger {
     /// The entry by which a grant was issued says whose the row is.
     fn record(&self, row: Row) -> Result<GrantRecord> {
         let entry = self.known(row.columns[Column::Issued as usize].unwrap_or_default())?;
-        let Event::GrantIssued { grant, project, .. } = &entry.event else { return Err(self.misplaced(&entry)) };
+        let Event::GrantIssued { grant, project, .. } = &entry.event else {
+            return Err(self.misplaced(&entry));
+        };
         let told = GrantRecord::told_by(*grant, &self.history(*grant)?);
         let is_theirs = row.grant == grant.hex() && row.project == project.as_str();
-        match told.filter(|told| is_theirs && Some(told) == GrantRecord::of(*grant, row.columns).as_ref()) {
+        match told
+            .filter(|told| is_theirs && Some(told) == GrantRecord::of(*grant, row.columns).as_ref())
+        {
             Some(record) => Ok(record),
             None => Err(self.with(LedgerFault::Row(*grant))),
         }
@@ -168,7 +200,16 @@ impl GrantRecord {
 
     fn of(grant: GrantId, columns: Columns) -> Option<Self> {
         let [issued, accepted, intent, signed, released, pushed, revoked] = columns;
-        Some(Self { grant, issued: issued?, accepted, intent, signed, released, pushed, revoked })
+        Some(Self {
+            grant,
+            issued: issued?,
+            accepted,
+            intent,
+            signed,
+            released,
+            pushed,
+            revoked,
+        })
     }
 }
 
@@ -189,8 +230,15 @@ type Columns = [Option<u64>; Column::ALL.len()];
 
 impl Column {
     /// In the order in which they are declared.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Issued, Self::Accepted, Self::Intent, Self::Signed, Self::Released, Self::Pushed, Self::Revoked];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Issued,
+        Self::Accepted,
+        Self::Intent,
+        Self::Signed,
+        Self::Released,
+        Self::Pushed,
+        Self::Revoked,
+    ];
 
     /// What it is called in the database.
     pub(super) fn name(self) -> &'static str {
@@ -211,7 +259,10 @@ impl Column {
             Event::GrantIssued { .. } => Some(Self::Issued),
             Event::EvidenceAccepted { .. } => Some(Self::Accepted),
             Event::Intent(_) => Some(Self::Intent),
-            Event::Outcome { result: RunResult::Signed { .. }, .. } => Some(Self::Signed),
+            Event::Outcome {
+                result: RunResult::Signed { .. },
+                ..
+            } => Some(Self::Signed),
             Event::Released { .. } => Some(Self::Released),
             Event::Pushed { .. } => Some(Self::Pushed),
             Event::GrantRevoked { .. } => Some(Self::Revoked),
@@ -223,13 +274,17 @@ impl Column {
             | Event::EvidenceRefused { .. }
             | Event::Artifacts { .. }
             | Event::Resumed { .. }
-            | Event::Outcome { result: RunResult::Stopped { .. }, .. }
+            | Event::Outcome {
+                result: RunResult::Stopped { .. },
+                ..
+            }
             | Event::Admission { .. }
             | Event::Reconciled { .. } => None,
         }
     }
 
-    /// Whether nothing sets it any more once the grant was taken back. What the token signed before that is told to its end.
+    /// Whether nothing sets it any more once the grant was taken back. What the token signed before
+    /// that is told to its end.
     pub(super) fn uses_grant(self) -> bool {
         match self {
             Self::Accepted | Self::Intent | Self::Revoked => true,
@@ -251,6 +306,10 @@ impl Row {
         for column in Column::ALL {
             columns[column as usize] = row.get(column.name())?;
         }
-        Ok(Self { grant: row.get("grant_id")?, project: row.get("project")?, columns })
+        Ok(Self {
+            grant: row.get("grant_id")?,
+            project: row.get("project")?,
+            columns,
+        })
     }
 }

@@ -1,9 +1,10 @@
 //! H's audit log and the journal of signing runs, in one SQLite file that is durable at each step.
 //!
-//! Entries are appended and never changed: each is a leaf of a Merkle tree, whose hashes stand beside it. What a step must
-//! find again at once (whether a grant was issued here, which build closed it, what its intent says, which signatures came
-//! back) stands in tables beside the entries, written in the same transaction. This module knows what events say, and
-//! nothing of how they came about.
+//! Entries are appended and never changed: each is a leaf of a Merkle tree, whose hashes stand
+//! beside it. What a step must find again at once (whether a grant was issued here, which build
+//! closed it, what its intent says, which signatures came back) stands in tables beside the
+//! entries, written in the same transaction. This module knows what events say, and nothing of how
+//! they came about.
 //!
 //! | file | what it has |
 //! |---|---|
@@ -131,9 +132,17 @@ type Result<T, E = LedgerError> = std::result::Result<T, E>;
 impl Ledger {
     /// Opens the ledger at `path`, making an empty one where none is.
     pub fn open_or_create(path: &Path) -> Result<Self> {
-        let fail = |fault| LedgerError { path: path.to_owned(), fault };
+        let fail = |fault| LedgerError {
+            path: path.to_owned(),
+            fault,
+        };
         // SQLite gives its other files the permissions of this one.
-        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        match fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+        {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(fail(error.into())),
@@ -145,7 +154,10 @@ impl Ledger {
 
     /// Opens the ledger at `path`, which must be there.
     pub fn open(path: &Path) -> Result<Self> {
-        let fail = |fault| LedgerError { path: path.to_owned(), fault };
+        let fail = |fault| LedgerError {
+            path: path.to_owned(),
+            fault,
+        };
         if !path.is_file() {
             return Err(fail(LedgerFault::Missing));
         }
@@ -158,15 +170,19 @@ impl Ledger {
 
     fn connect(path: &Path) -> Result<Self> {
         let connect = || {
-            let database =
-                Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            let database = Connection::open_with_flags(
+                path,
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )?;
             database.busy_timeout(Duration::from_secs(10))?;
             database.pragma_update(None, "journal_mode", "WAL")?;
-            // What that commits it commits after its answer, and tells nobody when it fails: SQLite then stays with the mode that there
-            // was, as it finds out when it reads. There, a commit ends with the removal of a file, and a power cut that brings the file
-            // back takes the commit back.
+            // What that commits it commits after its answer, and tells nobody when it fails: SQLite
+            // then stays with the mode that there was, as it finds out when it reads. There, a
+            // commit ends with the removal of a file, and a power cut that brings the file back
+            // takes the commit back.
             database.pragma_query(None, "user_version", |_| Ok(()))?;
-            let mode = database.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?;
+            let mode =
+                database.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?;
             if mode != "wal" {
                 return Err(LedgerFault::Mode(mode));
             }
@@ -174,15 +190,25 @@ impl Ledger {
             database.pragma_update(None, "synchronous", "FULL")?;
             Ok(database)
         };
-        let database = connect().map_err(|fault| LedgerError { path: path.to_owned(), fault })?;
-        Ok(Self { database, path: path.to_owned(), named: false })
+        let database = connect().map_err(|fault| LedgerError {
+            path: path.to_owned(),
+            fault,
+        })?;
+        Ok(Self {
+            database,
+            path: path.to_owned(),
+            named: false,
+        })
     }
 
     /// Begins the log, unless that was done: its first entry says under which key.
     pub fn begin(&mut self, at: Timestamp, key: &VerifierKey) -> Result<()> {
         match self.size()? {
             0 => {
-                let event = Event::LogCreated { origin: key.name().to_owned(), key: key.to_string() };
+                let event = Event::LogCreated {
+                    origin: key.name().to_owned(),
+                    key: key.to_string(),
+                };
                 self.append(at, event).map(|_| ())
             }
             _ => Ok(()),
@@ -190,17 +216,28 @@ impl Ledger {
     }
 
     /// Reads one state of the database, whatever other processes append meanwhile.
-    fn in_one_state<T, E: From<LedgerError>>(&self, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let _state = self.database.unchecked_transaction().map_err(|error| self.fail(error))?;
+    fn in_one_state<T, E: From<LedgerError>>(
+        &self,
+        read: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let _state = self
+            .database
+            .unchecked_transaction()
+            .map_err(|error| self.fail(error))?;
         read()
     }
 
     /// Durable when it returns.
-    fn transact<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerFault>) -> Result<T> {
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerFault>,
+    ) -> Result<T> {
         self.settle()?;
         let path = self.path.clone();
         let run = || {
-            let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = self
+                .database
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
@@ -208,12 +245,14 @@ impl Ledger {
         run().map_err(|fault| LedgerError { path, fault })
     }
 
-    /// Brings the names of its files to the disk. They are there since it was opened, and stay until it is closed. SQLite does the
-    /// same when it commits, but goes on when that fails (`unixSync` in its `os_unix.c`): with the name of the write-ahead log,
-    /// a power cut would take what was committed.
+    /// Brings the names of its files to the disk. They are there since it was opened, and stay
+    /// until it is closed. SQLite does the same when it commits, but goes on when that fails
+    /// (`unixSync` in its `os_unix.c`): with the name of the write-ahead log, a power cut would
+    /// take what was committed.
     fn settle(&mut self) -> Result<()> {
         if !self.named {
-            let folder = files::Folder::open(files::parent(&self.path)).and_then(|folder| folder.sync());
+            let folder =
+                files::Folder::open(files::parent(&self.path)).and_then(|folder| folder.sync());
             folder.map_err(|error| self.with(LedgerFault::Unsettled(error)))?;
             self.named = true;
         }
@@ -225,7 +264,10 @@ impl Ledger {
     }
 
     fn with(&self, fault: LedgerFault) -> LedgerError {
-        LedgerError { path: self.path.clone(), fault }
+        LedgerError {
+            path: self.path.clone(),
+            fault,
+        }
     }
 }
 
@@ -253,8 +295,13 @@ mod tests {
     /// A commit of such a database is undone by a power cut, or always.
     #[test]
     fn a_database_without_a_write_ahead_log_is_no_ledger() {
-        let fault = Ledger::connect(Path::new(":memory:")).expect_err("not on the disk").fault;
-        assert!(matches!(&fault, LedgerFault::Mode(mode) if mode == "memory"), "{fault}");
+        let fault = Ledger::connect(Path::new(":memory:"))
+            .expect_err("not on the disk")
+            .fault;
+        assert!(
+            matches!(&fault, LedgerFault::Mode(mode) if mode == "memory"),
+            "{fault}"
+        );
     }
 
     #[test]
@@ -263,16 +310,33 @@ mod tests {
         let path = temp.path().join("ledger.sqlite");
         let grant = GrantId::of(b"g");
         let mut ledger = Ledger::open_or_create(&path).expect("made");
-        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).expect("there").permissions().mode() & 0o777,
+            0o600
+        );
         assert!(!ledger.issued(grant).expect("asked"));
-        assert_eq!(ledger.append(time(), Event::example_grant(grant)).expect("issued"), 0);
+        assert_eq!(
+            ledger
+                .append(time(), Event::example_grant(grant))
+                .expect("issued"),
+            0
+        );
         assert_eq!(ledger.accepted(grant).expect("asked"), None);
-        assert_eq!(ledger.append(time(), Event::example_acceptance(grant)).expect("accepted"), 1);
+        assert_eq!(
+            ledger
+                .append(time(), Event::example_acceptance(grant))
+                .expect("accepted"),
+            1
+        );
         drop(ledger);
 
         let mut ledger = Ledger::open(&path).expect("opened");
         assert!(ledger.issued(grant).expect("asked"));
-        let accepted = Accepted { at: time(), artifacts: Sha256::of(b"m"), builders: [].into() };
+        let accepted = Accepted {
+            at: time(),
+            artifacts: Sha256::of(b"m"),
+            builders: [].into(),
+        };
         assert_eq!(ledger.accepted(grant).expect("asked"), Some(accepted));
         let mut kinds = Vec::new();
         ledger
@@ -283,8 +347,17 @@ mod tests {
             .expect("listed");
         assert_eq!(kinds, ["grant-issued", "evidence-accepted"]);
         let history = ledger.history(grant).expect("asked");
-        assert_eq!(history.iter().map(|entry| entry.event.kind()).collect::<Vec<_>>(), kinds);
-        let revoked = Event::GrantRevoked { grant, reason: None };
+        assert_eq!(
+            history
+                .iter()
+                .map(|entry| entry.event.kind())
+                .collect::<Vec<_>>(),
+            kinds
+        );
+        let revoked = Event::GrantRevoked {
+            grant,
+            reason: None,
+        };
         assert_eq!(ledger.append(time(), revoked).expect("revoked"), 2);
         let project = "foo".parse().expect("a name");
         let record = GrantRecord {
@@ -297,9 +370,20 @@ mod tests {
             pushed: None,
             revoked: Some(2),
         };
-        assert_eq!(ledger.grants_of(&project).expect("asked"), std::slice::from_ref(&record));
-        assert_eq!(ledger.grants().expect("asked"), std::slice::from_ref(&record));
-        assert_eq!(ledger.grants_of(&"bar".parse().expect("a name")).expect("asked"), []);
+        assert_eq!(
+            ledger.grants_of(&project).expect("asked"),
+            std::slice::from_ref(&record)
+        );
+        assert_eq!(
+            ledger.grants().expect("asked"),
+            std::slice::from_ref(&record)
+        );
+        assert_eq!(
+            ledger
+                .grants_of(&"bar".parse().expect("a name"))
+                .expect("asked"),
+            []
+        );
     }
 
     /// What this program does not know it neither reads nor changes.
@@ -308,10 +392,16 @@ mod tests {
         let (folder, ledger) = Ledger::example();
         let path = folder.path().join("ledger.sqlite");
         for other in [SCHEMA - 1, SCHEMA + 1] {
-            ledger.database.pragma_update(None, "user_version", other).expect("set");
+            ledger
+                .database
+                .pragma_update(None, "user_version", other)
+                .expect("set");
             for opened in [Ledger::open(&path), Ledger::open_or_create(&path)] {
                 let said = opened.expect_err("refused").fault.to_string();
-                assert_eq!(said, format!("has schema {other}; this program knows schema {SCHEMA}"));
+                assert_eq!(
+                    said,
+                    format!("has schema {other}; this program knows schema {SCHEMA}")
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! One pass over the entries of a log, first to last, wherever they come from: what each must be, whatever stands beside it.
+//! One pass over the entries of a log, first to last, wherever they come from: what each must be,
+//! whatever stands beside it.
 
 use super::BadLog;
 use crate::domain::event::{BadEntry, Entry, Event};
@@ -14,9 +15,17 @@ pub(super) struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// Begins before the first entry. `key` is the log's; `kept` are checkpoints by it, with their names.
-    pub(super) fn begin(key: &'a VerifierKey, kept: &'a [(String, Checkpoint)]) -> Result<Self, BadLog> {
-        let pass = Self { tree: Growing::default(), key, kept };
+    /// Begins before the first entry. `key` is the log's; `kept` are checkpoints by it, with their
+    /// names.
+    pub(super) fn begin(
+        key: &'a VerifierKey,
+        kept: &'a [(String, Checkpoint)],
+    ) -> Result<Self, BadLog> {
+        let pass = Self {
+            tree: Growing::default(),
+            key,
+            kept,
+        };
         pass.goes_on_from_kept()?;
         Ok(pass)
     }
@@ -31,10 +40,14 @@ impl<'a> Pass<'a> {
         self.tree.push(text)
     }
 
-    /// The entry that was pushed last: of this place, of a log under this key, and with the roots that were kept.
+    /// The entry that was pushed last: of this place, of a log under this key, and with the roots
+    /// that were kept.
     pub(super) fn entry(&self, text: &[u8]) -> Result<Entry, BadLog> {
         let index = self.tree.size() - 1;
-        let unreadable = |fault: BadEntry| BadLog::Unreadable { index, reason: fault.to_string() };
+        let unreadable = |fault: BadEntry| BadLog::Unreadable {
+            index,
+            reason: fault.to_string(),
+        };
         let entry = Entry::parse(index, text).map_err(unreadable)?;
         begun(&entry, self.key)?;
         self.goes_on_from_kept()?;
@@ -47,16 +60,30 @@ impl<'a> Pass<'a> {
         if here == 0 {
             return Err(BadLog::NotBegun);
         }
-        match self.kept.iter().find(|(_, checkpoint)| checkpoint.size > here) {
-            Some((name, checkpoint)) => Err(BadLog::Shorter { name: name.clone(), size: checkpoint.size, here }),
-            None => Ok(Checkpoint { size: here, root: self.tree.root() }),
+        match self
+            .kept
+            .iter()
+            .find(|(_, checkpoint)| checkpoint.size > here)
+        {
+            Some((name, checkpoint)) => Err(BadLog::Shorter {
+                name: name.clone(),
+                size: checkpoint.size,
+                here,
+            }),
+            None => Ok(Checkpoint {
+                size: here,
+                root: self.tree.root(),
+            }),
         }
     }
 
     fn goes_on_from_kept(&self) -> Result<(), BadLog> {
         for (name, Checkpoint { size, root }) in self.kept {
             if *size == self.tree.size() && *root != self.tree.root() {
-                return Err(BadLog::Forked { name: name.clone(), size: *size });
+                return Err(BadLog::Forked {
+                    name: name.clone(),
+                    size: *size,
+                });
             }
         }
         Ok(())
@@ -66,12 +93,14 @@ impl<'a> Pass<'a> {
 fn begun(entry: &Entry, expected: &VerifierKey) -> Result<(), BadLog> {
     match (&entry.event, entry.index) {
         (Event::LogCreated { key, .. }, 0) if *key == expected.to_string() => Ok(()),
-        (Event::LogCreated { key, .. }, 0) => {
-            Err(BadLog::OtherKey { found: key.clone(), expected: expected.to_string() })
-        }
-        (Event::LogCreated { .. }, index) => {
-            Err(BadLog::Unreadable { index, reason: "it begins a log that was begun before it".to_owned() })
-        }
+        (Event::LogCreated { key, .. }, 0) => Err(BadLog::OtherKey {
+            found: key.clone(),
+            expected: expected.to_string(),
+        }),
+        (Event::LogCreated { .. }, index) => Err(BadLog::Unreadable {
+            index,
+            reason: "it begins a log that was begun before it".to_owned(),
+        }),
         (_, 0) => Err(BadLog::NotBegun),
         _ => Ok(()),
     }

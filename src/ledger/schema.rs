@@ -1,5 +1,5 @@
-//! The tables and triggers of the database, and whether it has these and no others: with one of its own somebody can let a
-//! query lie, or undo what is written.
+//! The tables and triggers of the database, and whether it has these and no others: with one of its
+//! own somebody can let a query lie, or undo what is written.
 
 use std::collections::BTreeMap;
 
@@ -32,15 +32,17 @@ const TABLES: &str = "
 
 impl Ledger {
     pub(super) fn schema(&self) -> Result<u32, LedgerFault> {
-        Ok(self.database.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+        Ok(self
+            .database
+            .query_row("PRAGMA user_version", [], |row| row.get(0))?)
     }
 
     pub(super) fn prepare(&self) -> Result<(), LedgerFault> {
         match self.schema()? {
             SCHEMA => Ok(()),
-            0 => {
-                Ok(self.database.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;"))?)
-            }
+            0 => Ok(self.database.execute_batch(&format!(
+                "BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;"
+            ))?),
             other => Err(LedgerFault::Schema(other)),
         }
     }
@@ -65,7 +67,10 @@ fn find(database: &Connection) -> rusqlite::Result<Option<String>> {
     }
     // The other tables have no index beside them.
     for table in ["grants", "signatures"] {
-        let said: String = database.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| row.get(0))?;
+        let said: String =
+            database.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| {
+                row.get(0)
+            })?;
         if said != "ok" {
             return Ok(Some(format!("an index of table {table}: {said}")));
         }
@@ -75,9 +80,13 @@ fn find(database: &Connection) -> rusqlite::Result<Option<String>> {
 
 /// What there is, `trigger entries_stay`, and how it was made, whatever the white space.
 fn objects(database: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
-    let mut statement = database.prepare("SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_master")?;
+    let mut statement =
+        database.prepare("SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_master")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
-    rows.map(|row| row.map(|(name, sql)| (name, sql.split_whitespace().collect::<Vec<_>>().join(" ")))).collect()
+    rows.map(|row| {
+        row.map(|(name, sql)| (name, sql.split_whitespace().collect::<Vec<_>>().join(" ")))
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -92,17 +101,28 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let path = temp.path().join("ledger.sqlite");
         let mut ledger = Ledger::open_or_create(&path).expect("made");
-        let key = SignerKey::generate("example.org/log").expect("a key").public();
+        let key = SignerKey::generate("example.org/log")
+            .expect("a key")
+            .public();
         ledger.begin(Timestamp::from_unix(0), &key).expect("begun");
         // As any other program that opens the file.
         let other = Connection::open(&path).expect("opened");
         for (change, why) in [
             ("UPDATE entries SET entry = ''", "entries are never changed"),
             ("DELETE FROM entries", "entries are never removed"),
-            ("INSERT OR REPLACE INTO entries SELECT idx, '' FROM entries", "entries are never replaced"),
-            ("UPDATE hashes SET hash = zeroblob(32)", "hashes are never changed"),
+            (
+                "INSERT OR REPLACE INTO entries SELECT idx, '' FROM entries",
+                "entries are never replaced",
+            ),
+            (
+                "UPDATE hashes SET hash = zeroblob(32)",
+                "hashes are never changed",
+            ),
             ("DELETE FROM hashes", "hashes are never removed"),
-            ("INSERT OR REPLACE INTO hashes SELECT number, zeroblob(32) FROM hashes", "hashes are never replaced"),
+            (
+                "INSERT OR REPLACE INTO hashes SELECT number, zeroblob(32) FROM hashes",
+                "hashes are never replaced",
+            ),
         ] {
             let said = other.execute(change, []).expect_err(change).to_string();
             assert_eq!(said, why, "{change}");

@@ -1,4 +1,5 @@
-//! The journal of a signing run: the signatures that came back from the token, until their release stands.
+//! The journal of a signing run: the signatures that came back from the token, until their release
+//! stands.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,24 +15,33 @@ use crate::files;
 const RESERVE: usize = 256 << 10;
 
 impl Ledger {
-    /// Makes sure that a signature can be kept: to be called before the token is asked for one. On a disk that is full
-    /// this fails, and not what comes after.
+    /// Makes sure that a signature can be kept: to be called before the token is asked for one. On
+    /// a disk that is full this fails, and not what comes after.
     pub fn reserve(&self) -> Result<()> {
         let path = self.reserve_path();
-        if path.metadata().is_ok_and(|status| status.len() == RESERVE as u64) {
+        if path
+            .metadata()
+            .is_ok_and(|status| status.len() == RESERVE as u64)
+        {
             return Ok(());
         }
-        files::replace(&path, &vec![0x55; RESERVE], 0o600)
-            .map_err(|error| LedgerError { path: self.path.clone(), fault: LedgerFault::Reserve(error) })
+        files::replace(&path, &vec![0x55; RESERVE], 0o600).map_err(|error| LedgerError {
+            path: self.path.clone(),
+            fault: LedgerFault::Reserve(error),
+        })
     }
 
-    /// Keeps a signature that came back from the token and held; with the space that was reserved, if there is no other.
+    /// Keeps a signature that came back from the token and held; with the space that was reserved,
+    /// if there is no other.
     pub fn keep_signature(&mut self, intent: u64, file: &str, signature: &str) -> Result<()> {
         let reserve = self.reserve_path();
         let mut keep = || {
             self.transact(|transaction| {
                 let values = params![intent, file, signature];
-                transaction.execute("INSERT INTO signatures (intent, file, signature) VALUES (?1, ?2, ?3)", values)?;
+                transaction.execute(
+                    "INSERT INTO signatures (intent, file, signature) VALUES (?1, ?2, ?3)",
+                    values,
+                )?;
                 find_by(transaction, Sha256::of(signature.as_bytes()), intent)
             })
         };
@@ -48,14 +58,19 @@ impl Ledger {
     /// The signature kept for a file of the run that `intent` began.
     pub fn signature(&self, intent: u64, file: &str) -> Result<Option<String>> {
         let query = "SELECT signature FROM signatures WHERE intent = ?1 AND file = ?2";
-        let found = self.database.query_row(query, params![intent, file], |row| row.get(0)).optional();
+        let found = self
+            .database
+            .query_row(query, params![intent, file], |row| row.get(0))
+            .optional();
         found.map_err(|error| self.fail(error))
     }
 
     /// How many signatures are kept of the run that `intent` began.
     pub fn signatures(&self, intent: u64) -> Result<u64> {
         let query = "SELECT count(*) FROM signatures WHERE intent = ?1";
-        self.database.query_row(query, [intent], |row| row.get(0)).map_err(|error| self.fail(error))
+        self.database
+            .query_row(query, [intent], |row| row.get(0))
+            .map_err(|error| self.fail(error))
     }
 }
 
@@ -67,11 +82,29 @@ mod tests {
     fn a_signature_is_kept_once_and_found_by_its_run_and_file() {
         let (_folder, mut ledger) = Ledger::example();
         ledger.keep_signature(1, "file", "signature").expect("kept");
-        assert!(ledger.keep_signature(1, "file", "another").is_err(), "a signature is kept once");
-        assert_eq!(ledger.signature(1, "file").expect("asked").as_deref(), Some("signature"));
+        assert!(
+            ledger.keep_signature(1, "file", "another").is_err(),
+            "a signature is kept once"
+        );
+        assert_eq!(
+            ledger.signature(1, "file").expect("asked").as_deref(),
+            Some("signature")
+        );
         assert_eq!(ledger.signature(1, "other").expect("asked"), None);
-        assert_eq!((ledger.signatures(1).expect("asked"), ledger.signatures(0).expect("asked")), (1, 0));
-        assert_eq!(ledger.speaking_of(Sha256::of(b"signature")).expect("asked"), [1]);
-        assert_eq!(ledger.speaking_of(Sha256::of(b"another")).expect("asked"), [0; 0]);
+        assert_eq!(
+            (
+                ledger.signatures(1).expect("asked"),
+                ledger.signatures(0).expect("asked")
+            ),
+            (1, 0)
+        );
+        assert_eq!(
+            ledger.speaking_of(Sha256::of(b"signature")).expect("asked"),
+            [1]
+        );
+        assert_eq!(
+            ledger.speaking_of(Sha256::of(b"another")).expect("asked"),
+            [0; 0]
+        );
     }
 }

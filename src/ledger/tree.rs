@@ -1,4 +1,5 @@
-//! The Merkle tree of the entries: its hashes stand beside them, each written with the entry that completes it.
+//! The Merkle tree of the entries: its hashes stand beside them, each written with the entry that
+//! completes it.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -12,7 +13,8 @@ use crate::tlog::tree::{self, Hash};
 const HASHES: &str = "(SELECT coalesce(max(number) + 1, 0) FROM hashes)";
 const ENTRIES: &str = "(SELECT coalesce(max(idx) + 1, 0) FROM entries)";
 
-/// Writes the hashes that entry `index` adds. Costs as many reads as the tree has levels, and two writes on average.
+/// Writes the hashes that entry `index` adds. Costs as many reads as the tree has levels, and two
+/// writes on average.
 pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<(), LedgerFault> {
     if entry.len() > LARGEST_ENTRY {
         return Err(LedgerFault::TooLarge { bytes: entry.len() });
@@ -23,7 +25,8 @@ pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<
         return Err(LedgerFault::NotOurs);
     }
     let hashes = tree::new_hashes(index, entry, |number| read(database, number))?;
-    let mut insert = database.prepare_cached("INSERT INTO hashes (number, hash) VALUES (?1, ?2)")?;
+    let mut insert =
+        database.prepare_cached("INSERT INTO hashes (number, hash) VALUES (?1, ?2)")?;
     for (number, hash) in (first..).zip(hashes) {
         insert.execute(params![number, hash.0])?;
     }
@@ -39,7 +42,9 @@ fn read(database: &Connection, number: u64) -> Result<Hash, LedgerFault> {
 impl Ledger {
     /// How many entries it has.
     pub fn size(&self) -> Result<u64> {
-        let size = self.database.query_row(&format!("SELECT {ENTRIES}"), [], |row| row.get(0));
+        let size = self
+            .database
+            .query_row(&format!("SELECT {ENTRIES}"), [], |row| row.get(0));
         size.map_err(|error| self.fail(error))
     }
 
@@ -51,24 +56,41 @@ impl Ledger {
     /// What it is now, as a checkpoint says it.
     pub fn head(&self) -> Result<Checkpoint> {
         // In one query: another process may append meanwhile.
-        let both = self.database.query_row(&format!("SELECT {ENTRIES}, {HASHES}"), [], |row| {
-            Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
-        });
+        let both = self
+            .database
+            .query_row(&format!("SELECT {ENTRIES}, {HASHES}"), [], |row| {
+                Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
+            });
         let (size, hashes) = both.map_err(|error| self.fail(error))?;
         match hashes == tree::first_hash(size) {
-            true => Ok(Checkpoint { size, root: self.root(size)? }),
+            true => Ok(Checkpoint {
+                size,
+                root: self.root(size)?,
+            }),
             false => Err(self.with(LedgerFault::NotOurs)),
         }
     }
 
-    /// The proof that entry `index` is in the log as `head` describes it. `checkpoint` is the note that says so.
+    /// The proof that entry `index` is in the log as `head` describes it. `checkpoint` is the note
+    /// that says so.
     pub fn prove(&self, index: u64, head: &Checkpoint, checkpoint: String) -> Result<Proof> {
         let entry = self.text(index)?;
         let path = tree::prove(head.size, index, |number| self.hash(number))?;
-        if !tree::holds(&path, head.size, head.root, index, tree::leaf_hash(entry.as_bytes())) {
+        if !tree::holds(
+            &path,
+            head.size,
+            head.root,
+            index,
+            tree::leaf_hash(entry.as_bytes()),
+        ) {
             return Err(self.with(LedgerFault::NotOurs));
         }
-        Ok(Proof { extra: Some(entry.into_bytes()), index, path, checkpoint })
+        Ok(Proof {
+            extra: Some(entry.into_bytes()),
+            index,
+            path,
+            checkpoint,
+        })
     }
 
     pub(super) fn hash(&self, number: u64) -> Result<Hash> {

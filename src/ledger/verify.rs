@@ -1,5 +1,5 @@
-//! The check of a whole ledger: every hash and every table is computed again from the entries, in one pass that keeps no
-//! more than one hash for each level of the tree.
+//! The check of a whole ledger: every hash and every table is computed again from the entries, in
+//! one pass that keeps no more than one hash for each level of the tree.
 
 use std::collections::BTreeSet;
 
@@ -81,7 +81,9 @@ pub enum BadLog {
     #[error("the structure of the database is not as countersign made it: {0}")]
     Structure(String),
     /// A checkpoint of a log that was longer.
-    #[error("checkpoint `{name}` counts {size} entries, but there are {here}: entry {here} and what followed are gone")]
+    #[error(
+        "checkpoint `{name}` counts {size} entries, but there are {here}: entry {here} and what followed are gone"
+    )]
     Shorter {
         /// What the checkpoint is called.
         name: String,
@@ -104,11 +106,20 @@ pub enum BadLog {
 }
 
 impl Ledger {
-    /// Computes everything again from the entries: the tree's hashes, the tables beside them, and the root hashes of
-    /// `kept`, checkpoints by the log's `key` with their names. Returns what a checkpoint says of it now.
-    pub fn verify(&self, key: &VerifierKey, kept: &[(String, Checkpoint)]) -> Result<Checkpoint, BadLog> {
+    /// Computes everything again from the entries: the tree's hashes, the tables beside them, and
+    /// the root hashes of `kept`, checkpoints by the log's `key` with their names. Returns what a
+    /// checkpoint says of it now.
+    pub fn verify(
+        &self,
+        key: &VerifierKey,
+        kept: &[(String, Checkpoint)],
+    ) -> Result<Checkpoint, BadLog> {
         self.in_one_state(|| {
-            let head = Check { ledger: self, counts: Counts::default() }.run(key, kept)?;
+            let head = Check {
+                ledger: self,
+                counts: Counts::default(),
+            }
+            .run(key, kept)?;
             // Last: which entry was changed says more.
             schema::check(self)?;
             Ok(head)
@@ -130,19 +141,32 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn run(mut self, key: &VerifierKey, kept: &[(String, Checkpoint)]) -> Result<Checkpoint, BadLog> {
+    fn run(
+        mut self,
+        key: &VerifierKey,
+        kept: &[(String, Checkpoint)],
+    ) -> Result<Checkpoint, BadLog> {
         let fail = |error| BadLog::Ledger(self.ledger.fail(error));
         let database = &self.ledger.database;
-        let mut entries = database.prepare("SELECT idx, entry FROM entries ORDER BY idx").map_err(fail)?;
+        let mut entries = database
+            .prepare("SELECT idx, entry FROM entries ORDER BY idx")
+            .map_err(fail)?;
         let mut entries = entries.query([]).map_err(fail)?;
-        let mut hashes = database.prepare("SELECT number, hash FROM hashes ORDER BY number").map_err(fail)?;
+        let mut hashes = database
+            .prepare("SELECT number, hash FROM hashes ORDER BY number")
+            .map_err(fail)?;
         let mut hashes = hashes.query([]).map_err(fail)?;
         let mut pass = Pass::begin(key, kept)?;
         while let Some(row) = entries.next().map_err(fail)? {
             let index = pass.next();
             let text = text_at(row, index)?;
             for (number, hash) in (first_hash(index)..).zip(pass.push(&text)) {
-                let found = hashes.next().map_err(fail)?.map(hash_of).transpose().map_err(fail)?;
+                let found = hashes
+                    .next()
+                    .map_err(fail)?
+                    .map(hash_of)
+                    .transpose()
+                    .map_err(fail)?;
                 match found {
                     Some(found) if found == (number, Some(hash)) => {}
                     None => return Err(BadLog::Appended(index)),
@@ -170,23 +194,46 @@ impl Check<'_> {
             None => event.grant(),
         };
         if let Some(grant) = grant {
-            self.must(index, "grant_entries", "grant_id = ?1 AND idx = ?2", &[&grant.hex(), &index])?;
+            self.must(
+                index,
+                "grant_entries",
+                "grant_id = ?1 AND idx = ?2",
+                &[&grant.hex(), &index],
+            )?;
             self.counts.grant_entries += 1;
         }
         if let Some(column) = Column::told_by(event) {
-            let grant = grant.ok_or(BadLog::Table { index, table: "grants" })?;
+            let grant = grant.ok_or(BadLog::Table {
+                index,
+                table: "grants",
+            })?;
             let row = format!("grant_id = ?1 AND {} = ?2", column.name());
             self.must(index, "grants", &row, &[&grant.hex(), &index])?;
             self.counts.columns[column as usize] += 1;
         }
         if let Event::GrantIssued { grant, project, .. } = event {
-            self.must(index, "grants", "grant_id = ?1 AND project = ?2", &[&grant.hex(), &project.as_str()])?;
+            self.must(
+                index,
+                "grants",
+                "grant_id = ?1 AND project = ?2",
+                &[&grant.hex(), &project.as_str()],
+            )?;
         }
-        if let Event::Outcome { intent, result: RunResult::Signed { .. }, .. } = event {
+        if let Event::Outcome {
+            intent,
+            result: RunResult::Signed { .. },
+            ..
+        } = event
+        {
             self.all_signed(index, *intent)?;
         }
         for digest in digests_of(&entry.event) {
-            self.must(index, "digests", "digest = ?1 AND idx = ?2", &[&digest.to_string(), &index])?;
+            self.must(
+                index,
+                "digests",
+                "digest = ?1 AND idx = ?2",
+                &[&digest.to_string(), &index],
+            )?;
             self.counts.digests += 1;
         }
         Ok(())
@@ -194,11 +241,16 @@ impl Check<'_> {
 
     /// A run that ended well has every signature.
     fn all_signed(&self, index: u64, intent: u64) -> Result<(), BadLog> {
-        let wanted = self.intent(intent)?.map_or(0, |intent| intent.asked_files().count());
+        let wanted = self
+            .intent(intent)?
+            .map_or(0, |intent| intent.asked_files().count());
         let query = "SELECT count(*) FROM signatures WHERE intent = ?1";
         match self.count(query, &[&intent])? == i64::try_from(wanted).expect("few files") {
             true => Ok(()),
-            false => Err(BadLog::Table { index, table: "signatures" }),
+            false => Err(BadLog::Table {
+                index,
+                table: "signatures",
+            }),
         }
     }
 
@@ -211,7 +263,13 @@ impl Check<'_> {
         let mut current: Option<(u64, BTreeSet<String>)> = None;
         let mut digests = BTreeSet::new();
         while let Some(row) = rows.next().map_err(fail)? {
-            let read = || Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?));
+            let read = || {
+                Ok((
+                    row.get(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, String>(2)?,
+                ))
+            };
             let (index, file, signature): (u64, _, _) = read().map_err(fail)?;
             if current.as_ref().is_none_or(|(of, _)| *of != index) {
                 let files = self
@@ -221,11 +279,22 @@ impl Check<'_> {
                 current = Some((index, files));
                 self.counts.digests += std::mem::take(&mut digests).len() as i64;
             }
-            if !current.as_ref().is_some_and(|(_, files)| files.contains(&file)) {
-                return Err(BadLog::Table { index, table: "signatures" });
+            if !current
+                .as_ref()
+                .is_some_and(|(_, files)| files.contains(&file))
+            {
+                return Err(BadLog::Table {
+                    index,
+                    table: "signatures",
+                });
             }
             let digest = Sha256::of(signature.as_bytes()).to_string();
-            self.must(index, "digests", "digest = ?1 AND idx = ?2", &[&digest, &index])?;
+            self.must(
+                index,
+                "digests",
+                "digest = ?1 AND idx = ?2",
+                &[&digest, &index],
+            )?;
             digests.insert(digest);
         }
         self.counts.digests += digests.len() as i64;
@@ -235,7 +304,11 @@ impl Check<'_> {
     /// No table says more than the entries.
     fn surplus(&self) -> Result<(), BadLog> {
         for column in Column::ALL {
-            self.no_more("grants", column.name(), self.counts.columns[column as usize])?;
+            self.no_more(
+                "grants",
+                column.name(),
+                self.counts.columns[column as usize],
+            )?;
         }
         self.no_more("grant_entries", "idx", self.counts.grant_entries)?;
         self.no_more("digests", "idx", self.counts.digests)
@@ -252,12 +325,21 @@ impl Check<'_> {
     /// The intent that others speak of, if there is one.
     fn intent(&self, index: u64) -> Result<Option<Intent>, BadLog> {
         match self.ledger.entry(index)? {
-            Some(Entry { event: Event::Intent(_), .. }) => Ok(Some(self.ledger.whole_intent(index)?)),
+            Some(Entry {
+                event: Event::Intent(_),
+                ..
+            }) => Ok(Some(self.ledger.whole_intent(index)?)),
             _ => Ok(None),
         }
     }
 
-    fn must(&self, index: u64, table: &'static str, row: &str, values: &[&dyn ToSql]) -> Result<(), BadLog> {
+    fn must(
+        &self,
+        index: u64,
+        table: &'static str,
+        row: &str,
+        values: &[&dyn ToSql],
+    ) -> Result<(), BadLog> {
         let query = format!("SELECT 1 FROM {table} WHERE {row}");
         let found = || {
             let mut statement = self.ledger.database.prepare_cached(&query)?;
@@ -270,7 +352,12 @@ impl Check<'_> {
     }
 
     fn count(&self, query: &str, values: &[&dyn ToSql]) -> Result<i64, BadLog> {
-        let count = || self.ledger.database.prepare_cached(query)?.query_row(values, |row| row.get(0));
+        let count = || {
+            self.ledger
+                .database
+                .prepare_cached(query)?
+                .query_row(values, |row| row.get(0))
+        };
         Ok(count().map_err(|error| self.ledger.fail(error))?)
     }
 }
@@ -297,7 +384,10 @@ fn hash_of(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Hash>)> {
         _ => None,
     };
     // A number below 0 is never the next one.
-    Ok((row.get::<_, i64>(0)?.try_into().unwrap_or(u64::MAX), bytes.map(Hash)))
+    Ok((
+        row.get::<_, i64>(0)?.try_into().unwrap_or(u64::MAX),
+        bytes.map(Hash),
+    ))
 }
 
 #[cfg(test)]
@@ -312,35 +402,62 @@ mod tests {
     fn each_column_of_a_row_is_compared_with_the_entry_that_tells_it() {
         let (_folder, mut ledger) = Ledger::example();
         let (key, at, grant) = (
-            SignerKey::generate("example.org/log").expect("a key").public(),
+            SignerKey::generate("example.org/log")
+                .expect("a key")
+                .public(),
             Timestamp::from_unix(0),
             GrantId::of(b"g"),
         );
         ledger.begin(at, &key).expect("begun");
         let (intent, sums, folder) = (3, Sha256::of(b"s"), "f".to_owned());
-        let released = Event::Released { intent, sums, folder: folder.clone(), inbox: None };
+        let released = Event::Released {
+            intent,
+            sums,
+            folder: folder.clone(),
+            inbox: None,
+        };
         let files: Vec<String> = Intent::example().asked_files().map(str::to_owned).collect();
         for event in [
             Event::example_grant(grant),
             Event::example_acceptance(grant),
             Event::Intent(Intent::example()),
-            Event::Outcome { intent, result: RunResult::Signed { token_signatures: 2 }, card: None },
+            Event::Outcome {
+                intent,
+                result: RunResult::Signed {
+                    token_signatures: 2,
+                },
+                card: None,
+            },
             released,
-            Event::Pushed { intent, folder: folder.clone() },
-            Event::GrantRevoked { grant, reason: None },
+            Event::Pushed {
+                intent,
+                folder: folder.clone(),
+            },
+            Event::GrantRevoked {
+                grant,
+                reason: None,
+            },
         ] {
             ledger.append(at, event).expect("appended");
         }
-        files.iter().for_each(|file| ledger.keep_signature(intent, file, &format!("that of {file}")).expect("kept"));
+        files.iter().for_each(|file| {
+            ledger
+                .keep_signature(intent, file, &format!("that of {file}"))
+                .expect("kept")
+        });
         ledger.verify(&key, &[]).expect("as it was logged");
-        let change =
-            |ledger: &Ledger, change: &str| assert_eq!(ledger.database.execute(change, []).expect("changed"), 1);
+        let change = |ledger: &Ledger, change: &str| {
+            assert_eq!(ledger.database.execute(change, []).expect("changed"), 1)
+        };
         for (index, column) in (1..).zip(Column::ALL) {
             let name = column.name();
             for other in [0, index + 1] {
                 change(&ledger, &format!("UPDATE grants SET {name} = {other}"));
                 match ledger.verify(&key, &[]) {
-                    Err(BadLog::Table { index: of, table: "grants" }) if of == index => {}
+                    Err(BadLog::Table {
+                        index: of,
+                        table: "grants",
+                    }) if of == index => {}
                     found => panic!("{name}: {found:?}"),
                 }
             }
@@ -349,10 +466,29 @@ mod tests {
         ledger.verify(&key, &[]).expect("as it was");
 
         // Appended by somebody who computes the hashes: there is no intent that it could follow.
-        let event = Event::Released { intent: 0, sums, folder, inbox: None };
-        let text = Entry { index: 8, at, event }.to_text();
-        ledger.database.execute("INSERT INTO entries VALUES (8, ?1)", [&text]).expect("inserted");
+        let event = Event::Released {
+            intent: 0,
+            sums,
+            folder,
+            inbox: None,
+        };
+        let text = Entry {
+            index: 8,
+            at,
+            event,
+        }
+        .to_text();
+        ledger
+            .database
+            .execute("INSERT INTO entries VALUES (8, ?1)", [&text])
+            .expect("inserted");
         tree::append(&ledger.database, 8, text.as_bytes()).expect("appended");
-        assert!(matches!(ledger.verify(&key, &[]), Err(BadLog::Table { index: 8, table: "grants" })));
+        assert!(matches!(
+            ledger.verify(&key, &[]),
+            Err(BadLog::Table {
+                index: 8,
+                table: "grants"
+            })
+        ));
     }
 }

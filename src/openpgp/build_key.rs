@@ -1,4 +1,5 @@
-//! The build key of the OpenPGP scheme: an Ed25519 key that lives for one build, in one armoured file.
+//! The build key of the OpenPGP scheme: an Ed25519 key that lives for one build, in one armoured
+//! file.
 
 use sequoia_openpgp as openpgp;
 
@@ -46,8 +47,9 @@ pub enum BadBuildKey {
 }
 
 impl BuildKey {
-    /// Makes the key pair of a build: OpenPGP v4, Ed25519 as EdDSALegacy so that gpg 2.2 reads it. Who will use it is told
-    /// by `user_id`; the grant is not known yet, because it will name this key.
+    /// Makes the key pair of a build: OpenPGP v4, Ed25519 as EdDSALegacy so that gpg 2.2 reads it.
+    /// Who will use it is told by `user_id`; the grant is not known yet, because it will name this
+    /// key.
     pub fn generate(user_id: &str, created: Timestamp, expires: Timestamp) -> GeneratedKey {
         let made = CertBuilder::new()
             .set_profile(Profile::RFC4880)
@@ -67,11 +69,23 @@ impl BuildKey {
     /// Reads the file that [`GeneratedKey::to_file`] made.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadBuildKey> {
         let malformed = |error: String| BadBuildKey::Malformed(error);
-        let mut reader = armor::Reader::from_bytes(bytes, armor::ReaderMode::Tolerant(Some(armor::Kind::SecretKey)));
-        let headers = reader.headers().map_err(|error| malformed(error.to_string()))?.to_vec();
+        let mut reader = armor::Reader::from_bytes(
+            bytes,
+            armor::ReaderMode::Tolerant(Some(armor::Kind::SecretKey)),
+        );
+        let headers = reader
+            .headers()
+            .map_err(|error| malformed(error.to_string()))?
+            .to_vec();
         let secret = Cert::from_reader(reader).map_err(|error| malformed(first_line(&error)))?;
-        let comments = headers.iter().filter(|(key, _)| key == "Comment").map(|(_, value)| value.as_str());
-        let key = Self { secret, label: BuildKeyLabel::from_lines(comments)? };
+        let comments = headers
+            .iter()
+            .filter(|(key, _)| key == "Comment")
+            .map(|(_, value)| value.as_str());
+        let key = Self {
+            secret,
+            label: BuildKeyLabel::from_lines(comments)?,
+        };
         key.signer()?;
         Ok(key)
     }
@@ -83,7 +97,8 @@ impl BuildKey {
 
     /// The public half.
     pub fn certificate(&self) -> Certificate {
-        Certificate::of(self.secret.clone().strip_secret_key_material()).expect("it is v4 and without secrets")
+        Certificate::of(self.secret.clone().strip_secret_key_material())
+            .expect("it is v4 and without secrets")
     }
 
     /// When it expires, with its grant.
@@ -91,33 +106,52 @@ impl BuildKey {
         let policy = StandardPolicy::new();
         let created = self.secret.primary_key().key().creation_time();
         let valid = self.secret.with_policy(&policy, created).ok()?;
-        valid.primary_key().key_expiration_time().map(Timestamp::from)
+        valid
+            .primary_key()
+            .key_expiration_time()
+            .map(Timestamp::from)
     }
 
-    /// Makes a detached, binary-form signature over the bytes that `state` has seen, with these notations.
+    /// Makes a detached, binary-form signature over the bytes that `state` has seen, with these
+    /// notations.
     pub fn sign(
         &self,
         state: &HashState,
         notations: &[(String, String)],
         now: Timestamp,
     ) -> Result<Vec<u8>, BadBuildKey> {
-        let context = state.context(HashAlgorithm::Sha256).expect("a state always has SHA-256");
+        let context = state
+            .context(HashAlgorithm::Sha256)
+            .expect("a state always has SHA-256");
         let unusable = |error: openpgp::anyhow::Error| BadBuildKey::NoSecret(first_line(&error));
-        let mut builder =
-            SignatureBuilder::new(SignatureType::Binary).set_signature_creation_time(now.system()).map_err(unusable)?;
+        let mut builder = SignatureBuilder::new(SignatureType::Binary)
+            .set_signature_creation_time(now.system())
+            .map_err(unusable)?;
         for (name, value) in notations {
             let readable = NotationDataFlags::empty().set_human_readable();
-            builder = builder.add_notation(name, value, readable, false).map_err(unusable)?;
+            builder = builder
+                .add_notation(name, value, readable, false)
+                .map_err(unusable)?;
         }
-        let signature = builder.sign_hash(&mut *self.signer()?, context).map_err(unusable)?;
+        let signature = builder
+            .sign_hash(&mut *self.signer()?, context)
+            .map_err(unusable)?;
         Packet::from(signature).to_vec().map_err(unusable)
     }
 
     fn signer(&self) -> Result<Box<dyn Signer>, BadBuildKey> {
         let unusable = |error: openpgp::anyhow::Error| BadBuildKey::NoSecret(first_line(&error));
-        let key = self.secret.primary_key().key().clone().parts_into_secret().map_err(unusable)?;
+        let key = self
+            .secret
+            .primary_key()
+            .key()
+            .clone()
+            .parts_into_secret()
+            .map_err(unusable)?;
         if key.secret().is_encrypted() {
-            return Err(BadBuildKey::NoSecret("it is protected by a passphrase".to_owned()));
+            return Err(BadBuildKey::NoSecret(
+                "it is protected by a passphrase".to_owned(),
+            ));
         }
         Ok(Box::new(key.into_keypair().map_err(unusable)?))
     }
@@ -129,19 +163,24 @@ pub struct GeneratedKey(Cert);
 impl GeneratedKey {
     /// The public half, for the grant.
     pub fn certificate(&self) -> Certificate {
-        Certificate::of(self.0.clone().strip_secret_key_material()).expect("it is v4 and without secrets")
+        Certificate::of(self.0.clone().strip_secret_key_material())
+            .expect("it is v4 and without secrets")
     }
 
-    /// The file for M: armoured, with `label` in its headers. `gpg --import` takes it as it is. The headers are called
-    /// `Comment`, because OpenPGP knows a `Version` of its own (RFC 9580, section 6.2.2.1).
+    /// The file for M: armoured, with `label` in its headers. `gpg --import` takes it as it is. The
+    /// headers are called `Comment`, because OpenPGP knows a `Version` of its own (RFC 9580,
+    /// section 6.2.2.1).
     pub fn to_file(&self, label: Option<&BuildKeyLabel>) -> Zeroizing<Vec<u8>> {
         // Space for the whole file at once: a vector that grows leaves copies of the secret behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_BUILD_KEY as usize));
         let headers = label.map(BuildKeyLabel::to_lines).unwrap_or_default();
         let headers = headers.iter().map(|text| ("Comment", text.as_str()));
-        let mut writer =
-            armor::Writer::with_headers(&mut *bytes, armor::Kind::SecretKey, headers).expect("memory can be written");
-        self.0.as_tsk().serialize(&mut writer).expect("memory can be written");
+        let mut writer = armor::Writer::with_headers(&mut *bytes, armor::Kind::SecretKey, headers)
+            .expect("memory can be written");
+        self.0
+            .as_tsk()
+            .serialize(&mut writer)
+            .expect("memory can be written");
         writer.finalize().expect("memory can be written");
         bytes
     }
@@ -149,7 +188,9 @@ impl GeneratedKey {
 
 impl fmt::Debug for BuildKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BuildKey").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("BuildKey")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,7 +213,10 @@ mod tests {
             version: "1.2.3".parse().expect("a version"),
             kind: EvidenceKind::SignedManifest,
             domain: None,
-            names: vec!["foo*".parse().expect("a pattern"), "* *".parse().expect("a pattern")],
+            names: vec![
+                "foo*".parse().expect("a pattern"),
+                "* *".parse().expect("a pattern"),
+            ],
         };
         let file = generated.to_file(Some(&label));
         let key = BuildKey::parse(&file).expect("a build key");
@@ -180,20 +224,34 @@ mod tests {
 
         let state = HashState::of(b"manifest", HashAlgorithm::Sha256);
         let now = time("2026-11-22T10:00:00Z");
-        let signature =
-            DetachedSignature::parse(&key.sign(&state, &[("a@example.org".into(), "b".into())], now).expect("signed"))
-                .expect("one signature");
-        let signed = signature.check(&generated.certificate(), &state, "manifest", now).expect("it holds");
-        assert_eq!(signed.notations, [("a@example.org".to_owned(), "b".to_owned())]);
+        let signature = DetachedSignature::parse(
+            &key.sign(&state, &[("a@example.org".into(), "b".into())], now)
+                .expect("signed"),
+        )
+        .expect("one signature");
+        let signed = signature
+            .check(&generated.certificate(), &state, "manifest", now)
+            .expect("it holds");
+        assert_eq!(
+            signed.notations,
+            [("a@example.org".to_owned(), "b".to_owned())]
+        );
         assert_eq!(key.certificate(), generated.certificate());
         let bare = BuildKey::parse(&generated.to_file(None)).expect("a build key");
         assert_eq!(bare.label(), None);
 
         let public = generated.certificate().armored();
-        assert!(matches!(BuildKey::parse(public.as_bytes()), Err(BadBuildKey::Malformed(_))));
-        let unlabelled: String = String::from_utf8_lossy(&file).replace("Comment: builder", "Comment: bilder");
+        assert!(matches!(
+            BuildKey::parse(public.as_bytes()),
+            Err(BadBuildKey::Malformed(_))
+        ));
+        let unlabelled: String =
+            String::from_utf8_lossy(&file).replace("Comment: builder", "Comment: bilder");
         let missing = BuildKey::parse(unlabelled.as_bytes());
-        assert!(matches!(missing, Err(BadBuildKey::Label(BadLabel::Missing("builder")))));
+        assert!(matches!(
+            missing,
+            Err(BadBuildKey::Label(BadLabel::Missing("builder")))
+        ));
         assert!(!format!("{key:?}").contains("PRIVATE"));
     }
 }

@@ -120,9 +120,12 @@ pub enum KeyTrouble {
 impl Certificate {
     /// Reads one certificate, armoured or binary.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadCertificate> {
-        let malformed = |error: openpgp::anyhow::Error| BadCertificate::Malformed(first_line(&error));
+        let malformed =
+            |error: openpgp::anyhow::Error| BadCertificate::Malformed(first_line(&error));
         let certs = CertParser::from_bytes(bytes).map_err(malformed)?.take(100);
-        let mut certs = certs.collect::<openpgp::Result<Vec<_>>>().map_err(malformed)?;
+        let mut certs = certs
+            .collect::<openpgp::Result<Vec<_>>>()
+            .map_err(malformed)?;
         match (certs.pop(), certs.len()) {
             (Some(cert), 0) => Self::of(cert),
             (None, _) => Err(BadCertificate::NotOne(0)),
@@ -134,23 +137,37 @@ impl Certificate {
         if cert.is_tsk() {
             return Err(BadCertificate::Secret);
         }
-        if cert.keys().any(|ka| key::fingerprint(&ka.key().fingerprint()).is_none()) {
+        if cert
+            .keys()
+            .any(|ka| key::fingerprint(&ka.key().fingerprint()).is_none())
+        {
             return Err(BadCertificate::Version);
         }
         // Each is looked at again for each of the others.
-        if cert.keys().count() + cert.userids().count() + cert.user_attributes().count() + cert.unknowns().count()
+        if cert.keys().count()
+            + cert.userids().count()
+            + cert.user_attributes().count()
+            + cert.unknowns().count()
             > MOST_PARTS
         {
             return Err(BadCertificate::TooManyParts);
         }
         let certificate = Self(cert);
-        let is_weak = certificate.numbers().any(|numbers| numbers.is_of_small_order());
-        if is_weak { Err(BadCertificate::SmallOrder) } else { Ok(certificate) }
+        let is_weak = certificate
+            .numbers()
+            .any(|numbers| numbers.is_of_small_order());
+        if is_weak {
+            Err(BadCertificate::SmallOrder)
+        } else {
+            Ok(certificate)
+        }
     }
 
     /// The numbers of its keys, of those kinds that tokens have.
     pub fn numbers(&self) -> impl Iterator<Item = PublicKey> {
-        self.0.keys().filter_map(|ka| key::numbers(ka.key().role_as_unspecified()))
+        self.0
+            .keys()
+            .filter_map(|ka| key::numbers(ka.key().role_as_unspecified()))
     }
 
     pub(super) fn cert(&self) -> &Cert {
@@ -164,27 +181,38 @@ impl Certificate {
 
     /// Its user ids, as they are: not fit for a terminal.
     pub fn user_ids(&self) -> Vec<String> {
-        self.0.userids().map(|id| String::from_utf8_lossy(id.userid().value()).into_owned()).collect()
+        self.0
+            .userids()
+            .map(|id| String::from_utf8_lossy(id.userid().value()).into_owned())
+            .collect()
     }
 
     /// The domain of the first mail address among its user ids.
     pub fn mail_domain(&self) -> Option<String> {
-        self.user_ids().iter().find_map(|user_id| mail_domain(user_id))
+        self.user_ids()
+            .iter()
+            .find_map(|user_id| mail_domain(user_id))
     }
 
-    /// Whether any key of it is any key of `other`, under whatever fingerprints: whoever has the secret of one has both.
+    /// Whether any key of it is any key of `other`, under whatever fingerprints: whoever has the
+    /// secret of one has both.
     pub fn shares_key_with(&self, other: &Self) -> bool {
         self.0.keys().any(|ours| {
-            other
-                .0
-                .keys()
-                .any(|theirs| key::is_one(ours.key().role_as_unspecified(), theirs.key().role_as_unspecified()))
+            other.0.keys().any(|theirs| {
+                key::is_one(
+                    ours.key().role_as_unspecified(),
+                    theirs.key().role_as_unspecified(),
+                )
+            })
         })
     }
 
     /// The fingerprint of the key with these numbers, whether it may still sign or not.
     pub fn key_with(&self, public: &PublicKey) -> Option<Fingerprint> {
-        let found = self.0.keys().find(|ka| key::numbers(ka.key()).is_some_and(|numbers| numbers == *public))?;
+        let found = self
+            .0
+            .keys()
+            .find(|ka| key::numbers(ka.key()).is_some_and(|numbers| numbers == *public))?;
         key::fingerprint(&found.key().fingerprint())
     }
 
@@ -197,13 +225,26 @@ impl Certificate {
 
     /// In armour.
     pub fn armored(&self) -> String {
-        let bytes = self.0.armored().export_to_vec().expect("memory can be written");
+        let bytes = self
+            .0
+            .armored()
+            .export_to_vec()
+            .expect("memory can be written");
         String::from_utf8(bytes).expect("armour is ASCII")
     }
 
     /// The key with this fingerprint, if it may sign at `at`.
-    pub fn signing_key(&self, fingerprint: Fingerprint, at: Timestamp) -> Result<SigningKey, KeyTrouble> {
-        self.signing_key_with(&openpgp::Fingerprint::from_bytes(4, &bytes(fingerprint)).expect("20 bytes").into(), at)
+    pub fn signing_key(
+        &self,
+        fingerprint: Fingerprint,
+        at: Timestamp,
+    ) -> Result<SigningKey, KeyTrouble> {
+        self.signing_key_with(
+            &openpgp::Fingerprint::from_bytes(4, &bytes(fingerprint))
+                .expect("20 bytes")
+                .into(),
+            at,
+        )
     }
 
     /// Every key that may sign at `at`; the trouble of the first that may not, if none may.
@@ -228,20 +269,37 @@ impl Certificate {
         at: Timestamp,
     ) -> Result<SigningKey, KeyTrouble> {
         let certificate = self.fingerprint();
-        let found = self.0.keys().find(|ka| handle.aliases(ka.key().key_handle()));
-        let found = found.ok_or_else(|| KeyTrouble::NoSuchKey { certificate, key: handle.to_string() })?;
+        let found = self
+            .0
+            .keys()
+            .find(|ka| handle.aliases(ka.key().key_handle()));
+        let found = found.ok_or_else(|| KeyTrouble::NoSuchKey {
+            certificate,
+            key: handle.to_string(),
+        })?;
         let key = key::fingerprint(&found.key().fingerprint()).expect("only v4 keys are taken");
 
         let policy = StandardPolicy::new();
         let valid = found.with_policy(&policy, at.system());
-        let valid = valid.map_err(|error| KeyTrouble::Certificate { certificate, reason: first_line(&error) })?;
+        let valid = valid.map_err(|error| KeyTrouble::Certificate {
+            certificate,
+            reason: first_line(&error),
+        })?;
         self.usable(&valid, at, key)?;
 
         let public = key::numbers(valid.key()).filter(|_| valid.for_signing());
         let public = public.ok_or(KeyTrouble::NotForSigning { key })?;
-        let ends = [valid.valid_cert().primary_key().key_expiration_time(), valid.key_expiration_time()];
+        let ends = [
+            valid.valid_cert().primary_key().key_expiration_time(),
+            valid.key_expiration_time(),
+        ];
         let expires = ends.into_iter().flatten().min().map(Timestamp::from);
-        Ok(SigningKey { key: valid.key().clone(), fingerprint: key, public, expires })
+        Ok(SigningKey {
+            key: valid.key().clone(),
+            fingerprint: key,
+            public,
+            expires,
+        })
     }
 
     fn usable(
@@ -253,19 +311,43 @@ impl Certificate {
         let certificate = self.fingerprint();
         let cert = valid.valid_cert();
         if let RevocationStatus::Revoked(revocations) = cert.revocation_status() {
-            return Err(KeyTrouble::CertificateRevoked { certificate, reason: reason(&revocations) });
+            return Err(KeyTrouble::CertificateRevoked {
+                certificate,
+                reason: reason(&revocations),
+            });
         }
-        if let Some(end) = cert.primary_key().key_expiration_time().map(Timestamp::from).filter(|end| *end <= at) {
-            return Err(KeyTrouble::CertificateExpired { certificate, at: end });
+        if let Some(end) = cert
+            .primary_key()
+            .key_expiration_time()
+            .map(Timestamp::from)
+            .filter(|end| *end <= at)
+        {
+            return Err(KeyTrouble::CertificateExpired {
+                certificate,
+                at: end,
+            });
         }
-        cert.alive().map_err(|error| KeyTrouble::Certificate { certificate, reason: first_line(&error) })?;
+        cert.alive().map_err(|error| KeyTrouble::Certificate {
+            certificate,
+            reason: first_line(&error),
+        })?;
         if let RevocationStatus::Revoked(revocations) = valid.revocation_status() {
-            return Err(KeyTrouble::KeyRevoked { key, reason: reason(&revocations) });
+            return Err(KeyTrouble::KeyRevoked {
+                key,
+                reason: reason(&revocations),
+            });
         }
-        if let Some(end) = valid.key_expiration_time().map(Timestamp::from).filter(|end| *end <= at) {
+        if let Some(end) = valid
+            .key_expiration_time()
+            .map(Timestamp::from)
+            .filter(|end| *end <= at)
+        {
             return Err(KeyTrouble::KeyExpired { key, at: end });
         }
-        valid.alive().map_err(|error| KeyTrouble::Certificate { certificate, reason: first_line(&error) })
+        valid.alive().map_err(|error| KeyTrouble::Certificate {
+            certificate,
+            reason: first_line(&error),
+        })
     }
 }
 
@@ -298,7 +380,9 @@ fn bytes(fingerprint: Fingerprint) -> Vec<u8> {
 }
 
 fn reason(revocations: &[&openpgp::packet::Signature]) -> String {
-    let given = revocations.iter().find_map(|revocation| revocation.reason_for_revocation());
+    let given = revocations
+        .iter()
+        .find_map(|revocation| revocation.reason_for_revocation());
     given.map_or_else(
         || "no reason given".to_owned(),
         |(code, text)| match &*String::from_utf8_lossy(text) {
@@ -311,5 +395,11 @@ fn reason(revocations: &[&openpgp::packet::Signature]) -> String {
 /// The library's errors are chains; the innermost tells most, on one line.
 pub(super) fn first_line(error: &openpgp::anyhow::Error) -> String {
     let innermost = error.root_cause().to_string();
-    innermost.lines().next().unwrap_or_default().chars().take(200).collect()
+    innermost
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect()
 }

@@ -10,8 +10,8 @@ use crate::domain::key::HashAlgorithm;
 
 /// The states of the hash functions that have seen the same bytes. SHA-256 is always among them.
 ///
-/// From the same state come the plain digest, the check of a signature and the making of another: an OpenPGP v4 signature
-/// hashes the data and then its own trailer (RFC 9580, section 5.2.4).
+/// From the same state come the plain digest, the check of a signature and the making of another:
+/// an OpenPGP v4 signature hashes the data and then its own trailer (RFC 9580, section 5.2.4).
 #[derive(Clone)]
 pub struct HashState {
     sha256: Context,
@@ -26,9 +26,18 @@ impl HashState {
 
     /// A state that has seen nothing, for SHA-256 and all of these.
     pub fn for_all(functions: impl IntoIterator<Item = HashAlgorithm>) -> Self {
-        let functions: BTreeSet<_> = functions.into_iter().filter(|also| *also != HashAlgorithm::Sha256).collect();
-        let others = functions.into_iter().map(|function| (function, context(function))).collect();
-        Self { sha256: context(HashAlgorithm::Sha256), others }
+        let functions: BTreeSet<_> = functions
+            .into_iter()
+            .filter(|also| *also != HashAlgorithm::Sha256)
+            .collect();
+        let others = functions
+            .into_iter()
+            .map(|function| (function, context(function)))
+            .collect();
+        Self {
+            sha256: context(HashAlgorithm::Sha256),
+            others,
+        }
     }
 
     /// The state after `bytes`, for SHA-256 and `also`.
@@ -49,7 +58,10 @@ impl HashState {
     /// The SHA-256 of what it has seen.
     pub fn sha256(&self) -> Sha256 {
         let mut digest = [0; 32];
-        self.sha256.clone().digest(&mut digest).expect("SHA-256 has 32 bytes");
+        self.sha256
+            .clone()
+            .digest(&mut digest)
+            .expect("SHA-256 has 32 bytes");
         Sha256::from_bytes(digest)
     }
 
@@ -58,7 +70,10 @@ impl HashState {
         if algorithm == HashAlgorithm::Sha256 {
             return Some(self.sha256.clone());
         }
-        self.others.iter().find(|(function, _)| *function == algorithm).map(|(_, context)| context.clone())
+        self.others
+            .iter()
+            .find(|(function, _)| *function == algorithm)
+            .map(|(_, context)| context.clone())
     }
 }
 
@@ -69,7 +84,10 @@ impl std::fmt::Debug for HashState {
 }
 
 pub(super) fn context(algorithm: HashAlgorithm) -> Context {
-    to_openpgp(algorithm).context().expect("the backend has SHA-2").for_signature(4)
+    to_openpgp(algorithm)
+        .context()
+        .expect("the backend has SHA-2")
+        .for_signature(4)
 }
 
 pub(super) fn to_openpgp(algorithm: HashAlgorithm) -> types::HashAlgorithm {

@@ -14,17 +14,31 @@ pub(super) type PublicHalf = Key<PublicParts, UnspecifiedRole>;
 
 /// The OpenPGP v4 key of a token's key pair. The creation time is part of its fingerprint.
 /// Ed25519 is written as EdDSALegacy (algorithm 22), which gpg 2.2 reads.
-pub(super) fn primary_key(public: &PublicKey, created: Timestamp) -> openpgp::Result<Key<PublicParts, PrimaryRole>> {
+pub(super) fn primary_key(
+    public: &PublicKey,
+    created: Timestamp,
+) -> openpgp::Result<Key<PublicParts, PrimaryRole>> {
     let (algorithm, mpis) = match public {
-        PublicKey::Rsa { n, e } => {
-            (PublicKeyAlgorithm::RSAEncryptSign, mpi::PublicKey::RSA { e: MPI::new(e), n: MPI::new(n) })
-        }
-        PublicKey::Ecdsa { curve, point } => {
-            (PublicKeyAlgorithm::ECDSA, mpi::PublicKey::ECDSA { curve: to_openpgp(*curve), q: MPI::new(point) })
-        }
+        PublicKey::Rsa { n, e } => (
+            PublicKeyAlgorithm::RSAEncryptSign,
+            mpi::PublicKey::RSA {
+                e: MPI::new(e),
+                n: MPI::new(n),
+            },
+        ),
+        PublicKey::Ecdsa { curve, point } => (
+            PublicKeyAlgorithm::ECDSA,
+            mpi::PublicKey::ECDSA {
+                curve: to_openpgp(*curve),
+                q: MPI::new(point),
+            },
+        ),
         PublicKey::Ed25519(point) => {
             let prefixed = [&[0x40][..], point].concat();
-            let mpis = mpi::PublicKey::EdDSA { curve: PgpCurve::Ed25519, q: MPI::new(&prefixed) };
+            let mpis = mpi::PublicKey::EdDSA {
+                curve: PgpCurve::Ed25519,
+                q: MPI::new(&prefixed),
+            };
             (PublicKeyAlgorithm::EdDSA, mpis)
         }
     };
@@ -34,12 +48,21 @@ pub(super) fn primary_key(public: &PublicKey, created: Timestamp) -> openpgp::Re
 /// The numbers of an OpenPGP key; `None` for an algorithm that no token here has.
 pub(super) fn numbers(key: &PublicHalf) -> Option<PublicKey> {
     match key.mpis() {
-        mpi::PublicKey::RSA { e, n } => Some(PublicKey::Rsa { n: n.value().to_vec(), e: e.value().to_vec() }),
+        mpi::PublicKey::RSA { e, n } => Some(PublicKey::Rsa {
+            n: n.value().to_vec(),
+            e: e.value().to_vec(),
+        }),
         mpi::PublicKey::ECDSA { curve, q } => {
             let curve = from_openpgp(curve)?;
-            Some(PublicKey::Ecdsa { curve, point: q.value().to_vec() })
+            Some(PublicKey::Ecdsa {
+                curve,
+                point: q.value().to_vec(),
+            })
         }
-        mpi::PublicKey::EdDSA { curve: PgpCurve::Ed25519, q } => {
+        mpi::PublicKey::EdDSA {
+            curve: PgpCurve::Ed25519,
+            q,
+        } => {
             let point = q.value().strip_prefix(&[0x40])?;
             Some(PublicKey::Ed25519(point.try_into().ok()?))
         }
@@ -48,7 +71,8 @@ pub(super) fn numbers(key: &PublicHalf) -> Option<PublicKey> {
     }
 }
 
-/// Whether two keys have one secret, whatever their creation times, and however OpenPGP writes them.
+/// Whether two keys have one secret, whatever their creation times, and however OpenPGP writes
+/// them.
 pub(super) fn is_one(ours: &PublicHalf, theirs: &PublicHalf) -> bool {
     match (numbers(ours), numbers(theirs)) {
         (Some(ours), Some(theirs)) => ours.is_one_with(&theirs),
@@ -56,18 +80,29 @@ pub(super) fn is_one(ours: &PublicHalf, theirs: &PublicHalf) -> bool {
     }
 }
 
-/// A token's signature as the packet of `key` holds it; `None` when it is of another kind than the key.
+/// A token's signature as the packet of `key` holds it; `None` when it is of another kind than the
+/// key.
 pub(super) fn signature_numbers(key: &PublicHalf, raw: &RawSignature) -> Option<mpi::Signature> {
     match (key.mpis(), raw) {
-        (mpi::PublicKey::RSA { .. }, RawSignature::Rsa(s)) => Some(mpi::Signature::RSA { s: MPI::new(s) }),
+        (mpi::PublicKey::RSA { .. }, RawSignature::Rsa(s)) => {
+            Some(mpi::Signature::RSA { s: MPI::new(s) })
+        }
         (mpi::PublicKey::ECDSA { .. }, RawSignature::Ecdsa { r, s }) => {
-            Some(mpi::Signature::ECDSA { r: MPI::new(r), s: MPI::new(s) })
+            Some(mpi::Signature::ECDSA {
+                r: MPI::new(r),
+                s: MPI::new(s),
+            })
         }
         (mpi::PublicKey::EdDSA { .. }, RawSignature::Ed25519(bytes)) => {
-            Some(mpi::Signature::EdDSA { r: MPI::new(&bytes[..32]), s: MPI::new(&bytes[32..]) })
+            Some(mpi::Signature::EdDSA {
+                r: MPI::new(&bytes[..32]),
+                s: MPI::new(&bytes[32..]),
+            })
         }
         (mpi::PublicKey::Ed25519 { .. }, RawSignature::Ed25519(bytes)) => {
-            Some(mpi::Signature::Ed25519 { s: Box::new(*bytes) })
+            Some(mpi::Signature::Ed25519 {
+                s: Box::new(*bytes),
+            })
         }
         _ => None,
     }
@@ -106,12 +141,23 @@ mod tests {
     fn one_secret_is_one_key_however_it_is_written() {
         let time = |text: &str| text.parse::<Timestamp>().expect("a time");
         let (early, late) = (time("2026-11-22T10:00:00Z"), time("2026-11-22T10:00:01Z"));
-        let legacy = |byte| primary_key(&PublicKey::Ed25519([byte; 32]), early).expect("a key").role_into_unspecified();
+        let legacy = |byte| {
+            primary_key(&PublicKey::Ed25519([byte; 32]), early)
+                .expect("a key")
+                .role_into_unspecified()
+        };
         let mpis = mpi::PublicKey::Ed25519 { a: [9; 32] };
-        let native = Key4::new(late.system(), PublicKeyAlgorithm::Ed25519, mpis).expect("a key").into();
+        let native = Key4::new(late.system(), PublicKeyAlgorithm::Ed25519, mpis)
+            .expect("a key")
+            .into();
         let rsa = |e| {
-            let public = PublicKey::Rsa { n: vec![0x81; 256], e };
-            primary_key(&public, late).expect("a key").role_into_unspecified()
+            let public = PublicKey::Rsa {
+                n: vec![0x81; 256],
+                e,
+            };
+            primary_key(&public, late)
+                .expect("a key")
+                .role_into_unspecified()
         };
         assert_ne!(legacy(9).fingerprint(), PublicHalf::fingerprint(&native));
         assert!(is_one(&legacy(9), &native) && !is_one(&legacy(8), &native));

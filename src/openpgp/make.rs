@@ -10,7 +10,8 @@ use openpgp::packet::signature::{Signature4, SignatureBuilder};
 use openpgp::packet::{Signature, UserID};
 use openpgp::serialize::SerializeInto;
 use openpgp::types::{
-    Features, HashAlgorithm as HashAlgorithmId, KeyFlags, ReasonForRevocation, SignatureType, SymmetricAlgorithm,
+    Features, HashAlgorithm as HashAlgorithmId, KeyFlags, ReasonForRevocation, SignatureType,
+    SymmetricAlgorithm,
 };
 use openpgp::{Cert, Packet};
 
@@ -21,7 +22,8 @@ use super::signature::armored;
 use crate::domain::key::{Fingerprint, HashAlgorithm, MessageDigest, PublicKey, RawSignature};
 use crate::domain::time::Timestamp;
 
-/// Why a signature or a certificate could not be made. `E` is the error of whoever signs the digests.
+/// Why a signature or a certificate could not be made. `E` is the error of whoever signs the
+/// digests.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError<E: std::error::Error + 'static> {
     /// The token failed.
@@ -61,15 +63,18 @@ pub struct NewCertificate {
     pub hash: HashAlgorithm,
 }
 
-/// Makes a detached, armoured signature of `key` over the bytes that `state` has seen. The digest goes to `sign`; its
-/// answer is checked before it is returned (RFC 9580, section 5.2).
+/// Makes a detached, armoured signature of `key` over the bytes that `state` has seen. The digest
+/// goes to `sign`; its answer is checked before it is returned (RFC 9580, section 5.2).
 pub fn make_release_signature<E: std::error::Error>(
     key: &SigningKey,
     state: &HashState,
     what: &SignatureContent,
     sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
 ) -> Result<String, MakeError<E>> {
-    Ok(armored(armor::Kind::Signature, make_signature(key, state, what, sign)?))
+    Ok(armored(
+        armor::Kind::Signature,
+        make_signature(key, state, what, sign)?,
+    ))
 }
 
 /// As [`make_release_signature`], in the binary form that evidence has.
@@ -79,7 +84,9 @@ pub fn make_evidence_signature<E: std::error::Error>(
     what: &SignatureContent,
     sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
 ) -> Result<Vec<u8>, MakeError<E>> {
-    Packet::from(make_signature(key, state, what, sign)?).to_vec().map_err(invalid)
+    Packet::from(make_signature(key, state, what, sign)?)
+        .to_vec()
+        .map_err(invalid)
 }
 
 fn make_signature<E: std::error::Error>(
@@ -91,15 +98,29 @@ fn make_signature<E: std::error::Error>(
     let mut builder = builder(SignatureType::Binary, what.created).map_err(invalid)?;
     for (name, value) in &what.notations {
         builder = builder
-            .add_notation(name, value, NotationDataFlags::empty().set_human_readable(), false)
+            .add_notation(
+                name,
+                value,
+                NotationDataFlags::empty().set_human_readable(),
+                false,
+            )
             .map_err(invalid)?;
     }
-    let context = state.context(what.hash).expect("the state was made for this hash function");
-    finish(builder, &key.key, context, what.hash, sign, &|draft, context| draft.hash(context))
+    let context = state
+        .context(what.hash)
+        .expect("the state was made for this hash function");
+    finish(
+        builder,
+        &key.key,
+        context,
+        what.hash,
+        sign,
+        &|draft, context| draft.hash(context),
+    )
 }
 
-/// Makes the certificate of a key that has none yet, and the revocation certificate to keep for a bad day. The key signs
-/// three times: over itself, over its user id, and over its revocation.
+/// Makes the certificate of a key that has none yet, and the revocation certificate to keep for a
+/// bad day. The key signs three times: over itself, over its user id, and over its revocation.
 pub fn make_certificate<E: std::error::Error>(
     public: &PublicKey,
     new: &NewCertificate,
@@ -109,27 +130,46 @@ pub fn make_certificate<E: std::error::Error>(
     let user_id = UserID::from(new.user_id.as_str());
     let mut make = |builder: openpgp::Result<SignatureBuilder>, over: &OverWhat<'_>| {
         let key = primary.clone().role_into_unspecified();
-        finish(builder.map_err(invalid)?, &key, hash::context(new.hash), new.hash, sign, over)
+        finish(
+            builder.map_err(invalid)?,
+            &key,
+            hash::context(new.hash),
+            new.hash,
+            sign,
+            over,
+        )
     };
 
-    let direct = make(self_signature(SignatureType::DirectKey, new), &|draft, context| {
-        draft.hash_direct_key(context, &primary)
+    let direct = make(
+        self_signature(SignatureType::DirectKey, new),
+        &|draft, context| draft.hash_direct_key(context, &primary),
+    )?;
+    let binding = self_signature(SignatureType::PositiveCertification, new)
+        .and_then(|b| b.set_primary_userid(true));
+    let binding = make(binding, &|draft, context| {
+        draft.hash_userid_binding(context, &primary, &user_id)
     })?;
-    let binding = self_signature(SignatureType::PositiveCertification, new).and_then(|b| b.set_primary_userid(true));
-    let binding = make(binding, &|draft, context| draft.hash_userid_binding(context, &primary, &user_id))?;
     let revocation = builder(SignatureType::KeyRevocation, new.signed)
         .and_then(|b| b.set_reason_for_revocation(ReasonForRevocation::Unspecified, b""));
-    let revocation = make(revocation, &|draft, context| draft.hash_direct_key(context, &primary))?;
+    let revocation = make(revocation, &|draft, context| {
+        draft.hash_direct_key(context, &primary)
+    })?;
 
-    let packets: [Packet; 4] = [primary.clone().into(), direct.into(), user_id.into(), binding.into()];
+    let packets: [Packet; 4] = [
+        primary.clone().into(),
+        direct.into(),
+        user_id.into(),
+        binding.into(),
+    ];
     let cert = Cert::from_packets(packets.into_iter()).map_err(invalid)?;
-    let certificate = Certificate::of(cert).map_err(|error| MakeError::Invalid(error.to_string()))?;
+    let certificate =
+        Certificate::of(cert).map_err(|error| MakeError::Invalid(error.to_string()))?;
     let revocation = revocation_certificate(&certificate, revocation);
     Ok((certificate, revocation))
 }
 
-/// Gives a certificate another expiry, counted from the creation of its primary key, which signs: once over itself and
-/// once over each user id. What the newest self-signatures say else stays.
+/// Gives a certificate another expiry, counted from the creation of its primary key, which signs:
+/// once over itself and once over each user id. What the newest self-signatures say else stays.
 pub fn extend_certificate<E: std::error::Error>(
     certificate: &Certificate,
     expires: Option<Timestamp>,
@@ -145,12 +185,24 @@ pub fn extend_certificate<E: std::error::Error>(
         let builder = SignatureBuilder::from(newest.clone())
             .set_signature_creation_time(now.system())
             .and_then(|builder| builder.set_key_validity_period(validity));
-        finish(builder.map_err(invalid)?, &key, hash::context(hash), hash, sign, over)
+        finish(
+            builder.map_err(invalid)?,
+            &key,
+            hash::context(hash),
+            hash,
+            sign,
+            over,
+        )
     };
 
     let mut packets = Vec::<Packet>::new();
     if let Some(newest) = primary.self_signatures().next() {
-        packets.push(again(newest, &|draft, context| draft.hash_direct_key(context, primary.key()))?.into());
+        packets.push(
+            again(newest, &|draft, context| {
+                draft.hash_direct_key(context, primary.key())
+            })?
+            .into(),
+        );
     }
     for id in cert.userids() {
         if let Some(newest) = id.self_signatures().next() {
@@ -164,7 +216,8 @@ pub fn extend_certificate<E: std::error::Error>(
     Certificate::of(cert).map_err(|error| MakeError::Invalid(error.to_string()))
 }
 
-/// The fingerprint of the OpenPGP v4 key that a certificate from [`make_certificate`] has; `None` for numbers that make no key.
+/// The fingerprint of the OpenPGP v4 key that a certificate from [`make_certificate`] has; `None`
+/// for numbers that make no key.
 pub fn fingerprint_of(public: &PublicKey, created: Timestamp) -> Option<Fingerprint> {
     key::fingerprint(&key::primary_key(public, created).ok()?.fingerprint())
 }
@@ -176,15 +229,23 @@ fn builder(of: SignatureType, created: Timestamp) -> openpgp::Result<SignatureBu
     SignatureBuilder::new(of).set_signature_creation_time(created.system())
 }
 
-/// What today's tools expect to read in a self-signature of a certificate that signs and nothing else.
+/// What today's tools expect to read in a self-signature of a certificate that signs and nothing
+/// else.
 fn self_signature(of: SignatureType, new: &NewCertificate) -> openpgp::Result<SignatureBuilder> {
     let validity = new.expires.map(|end| end.since(new.created));
     builder(of, new.signed)?
         .set_key_flags(KeyFlags::empty().set_certification().set_signing())?
         .set_features(Features::empty().set_seipdv1())?
         .set_key_validity_period(validity)?
-        .set_preferred_hash_algorithms(vec![HashAlgorithmId::SHA512, HashAlgorithmId::SHA384, HashAlgorithmId::SHA256])?
-        .set_preferred_symmetric_algorithms(vec![SymmetricAlgorithm::AES256, SymmetricAlgorithm::AES128])
+        .set_preferred_hash_algorithms(vec![
+            HashAlgorithmId::SHA512,
+            HashAlgorithmId::SHA384,
+            HashAlgorithmId::SHA256,
+        ])?
+        .set_preferred_symmetric_algorithms(vec![
+            SymmetricAlgorithm::AES256,
+            SymmetricAlgorithm::AES128,
+        ])
 }
 
 /// Lets the key sign the draft that `builder` describes, and checks the answer.
@@ -196,23 +257,47 @@ fn finish<E: std::error::Error>(
     sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
     over: &OverWhat<'_>,
 ) -> Result<Signature, MakeError<E>> {
-    let builder = builder.set_issuer_fingerprint(key.fingerprint()).map_err(invalid)?;
+    let builder = builder
+        .set_issuer_fingerprint(key.fingerprint())
+        .map_err(invalid)?;
     let builder = builder.set_issuer(key.keyid()).map_err(invalid)?;
     let signature = |prefix, numbers| -> Signature {
-        let (hashed, unhashed) = (builder.hashed_area().clone(), builder.unhashed_area().clone());
-        Signature4::new(builder.typ(), key.pk_algo(), hash::to_openpgp(algorithm), hashed, unhashed, prefix, numbers)
-            .into()
+        let (hashed, unhashed) = (
+            builder.hashed_area().clone(),
+            builder.unhashed_area().clone(),
+        );
+        Signature4::new(
+            builder.typ(),
+            key.pk_algo(),
+            hash::to_openpgp(algorithm),
+            hashed,
+            unhashed,
+            prefix,
+            numbers,
+        )
+        .into()
     };
 
-    let draft = signature([0; 2], mpi::Signature::Unknown { mpis: Box::new([]), rest: Box::new([]) });
+    let draft = signature(
+        [0; 2],
+        mpi::Signature::Unknown {
+            mpis: Box::new([]),
+            rest: Box::new([]),
+        },
+    );
     over(&draft, &mut context).map_err(invalid)?;
-    let digest = MessageDigest { algorithm, bytes: context.into_digest().map_err(invalid)? };
+    let digest = MessageDigest {
+        algorithm,
+        bytes: context.into_digest().map_err(invalid)?,
+    };
     let raw = sign(&digest).map_err(MakeError::Token)?;
 
     let numbers = key::signature_numbers(key, &raw).ok_or(MakeError::WrongAnswer)?;
     let prefix = [digest.bytes[0], digest.bytes[1]];
     let signature = signature(prefix, numbers);
-    signature.verify_digest(key, &digest.bytes).map_err(|_| MakeError::WrongAnswer)?;
+    signature
+        .verify_digest(key, &digest.bytes)
+        .map_err(|_| MakeError::WrongAnswer)?;
     Ok(signature)
 }
 
@@ -245,23 +330,41 @@ mod tests {
 
     fn software(
         key: Key4<SecretParts, PrimaryRole>,
-    ) -> (PublicKey, impl FnMut(&MessageDigest) -> Result<RawSignature, Infallible>) {
-        let mut pair: KeyPair = Key::from(key).role_into_unspecified().into_keypair().expect("a key pair");
+    ) -> (
+        PublicKey,
+        impl FnMut(&MessageDigest) -> Result<RawSignature, Infallible>,
+    ) {
+        let mut pair: KeyPair = Key::from(key)
+            .role_into_unspecified()
+            .into_keypair()
+            .expect("a key pair");
         let public = key::numbers(pair.public()).expect("a supported key");
-        let wide = |number: &mpi::MPI, width| number.value_padded(width).expect("it fits").into_owned();
+        let wide =
+            |number: &mpi::MPI, width| number.value_padded(width).expect("it fits").into_owned();
         let sign = move |digest: &MessageDigest| {
             let size = match pair.public().mpis() {
                 mpi::PublicKey::ECDSA { curve, .. } => curve.bits().expect("known").div_ceil(8),
                 _ => 32,
             };
-            Ok(match pair.sign(hash::to_openpgp(digest.algorithm), &digest.bytes).expect("signed") {
-                mpi::Signature::RSA { s } => RawSignature::Rsa(s.value().to_vec()),
-                mpi::Signature::ECDSA { r, s } => RawSignature::Ecdsa { r: wide(&r, size), s: wide(&s, size) },
-                mpi::Signature::EdDSA { r, s } => {
-                    RawSignature::Ed25519([wide(&r, 32), wide(&s, 32)].concat().try_into().expect("64 bytes"))
-                }
-                other => panic!("{other:?}"),
-            })
+            Ok(
+                match pair
+                    .sign(hash::to_openpgp(digest.algorithm), &digest.bytes)
+                    .expect("signed")
+                {
+                    mpi::Signature::RSA { s } => RawSignature::Rsa(s.value().to_vec()),
+                    mpi::Signature::ECDSA { r, s } => RawSignature::Ecdsa {
+                        r: wide(&r, size),
+                        s: wide(&s, size),
+                    },
+                    mpi::Signature::EdDSA { r, s } => RawSignature::Ed25519(
+                        [wide(&r, 32), wide(&s, 32)]
+                            .concat()
+                            .try_into()
+                            .expect("64 bytes"),
+                    ),
+                    other => panic!("{other:?}"),
+                },
+            )
         };
         (public, sign)
     }
@@ -292,71 +395,129 @@ mod tests {
         for key in keys {
             let (public, mut sign) = software(key.expect("a key"));
             let hash = public.least_hash();
-            let (certificate, revocation) = make_certificate(&public, &new(hash), &mut sign).expect("a certificate");
+            let (certificate, revocation) =
+                make_certificate(&public, &new(hash), &mut sign).expect("a certificate");
             // Policies get stricter: the certificate must still be accepted two years from now.
             let now = time("2027-12-31T00:00:00Z");
             let key = &certificate.signing_keys(now).expect("a signing key")[0];
-            assert_eq!((key.public(), key.expires()), (&public, Some(time("2028-01-01T00:00:00Z"))));
-            assert_eq!(Certificate::parse(&certificate.binary()).expect("binary"), certificate);
-            assert_eq!(Certificate::parse(certificate.armored().as_bytes()).expect("armour"), certificate);
+            assert_eq!(
+                (key.public(), key.expires()),
+                (&public, Some(time("2028-01-01T00:00:00Z")))
+            );
+            assert_eq!(
+                Certificate::parse(&certificate.binary()).expect("binary"),
+                certificate
+            );
+            assert_eq!(
+                Certificate::parse(certificate.armored().as_bytes()).expect("armour"),
+                certificate
+            );
             assert!(revocation.contains(":-----BEGIN PGP PUBLIC KEY BLOCK-----"));
 
-            let what =
-                SignatureContent { created: now, hash, notations: vec![("grant@example.org".into(), "x".into())] };
+            let what = SignatureContent {
+                created: now,
+                hash,
+                notations: vec![("grant@example.org".into(), "x".into())],
+            };
             let state = HashState::of(b"content", hash);
-            let armoured = make_release_signature(key, &state, &what, &mut sign).expect("a signature");
-            let signature = DetachedSignature::parse_release(armoured.as_bytes()).expect("one signature");
-            for around in
-                [format!("x\n{armoured}"), format!("{armoured}\n"), armoured.replace("\n\n", "\nComment: x\n\n")]
-            {
-                assert!(DetachedSignature::parse(around.as_bytes()).is_ok(), "{around}");
+            let armoured =
+                make_release_signature(key, &state, &what, &mut sign).expect("a signature");
+            let signature =
+                DetachedSignature::parse_release(armoured.as_bytes()).expect("one signature");
+            for around in [
+                format!("x\n{armoured}"),
+                format!("{armoured}\n"),
+                armoured.replace("\n\n", "\nComment: x\n\n"),
+            ] {
+                assert!(
+                    DetachedSignature::parse(around.as_bytes()).is_ok(),
+                    "{around}"
+                );
                 let rewritten = DetachedSignature::parse_release(around.as_bytes());
-                assert!(matches!(rewritten, Err(BadSignature::Rewritten)), "{around}");
+                assert!(
+                    matches!(rewritten, Err(BadSignature::Rewritten)),
+                    "{around}"
+                );
             }
-            let signed = signature.check(&certificate, &state, "content", now).expect("good");
+            let signed = signature
+                .check(&certificate, &state, "content", now)
+                .expect("good");
             assert_eq!(
                 (signed.key, signed.created, signed.notations),
                 (key.fingerprint(), now, what.notations.clone())
             );
             let other = HashState::of(b"other", hash);
-            assert!(matches!(signature.check(&certificate, &other, "other", now), Err(BadSignature::Mismatch(_))));
+            assert!(matches!(
+                signature.check(&certificate, &other, "other", now),
+                Err(BadSignature::Mismatch(_))
+            ));
         }
     }
 
     #[test]
     fn an_expired_certificate_can_be_extended_and_stays_the_same_key() {
-        let (public, mut sign) = software(Key4::generate_ecc(true, Curve::NistP384).expect("a key"));
-        let (certificate, _) =
-            make_certificate(&public, &new(HashAlgorithm::Sha512), &mut sign).expect("a certificate");
+        let (public, mut sign) =
+            software(Key4::generate_ecc(true, Curve::NistP384).expect("a key"));
+        let (certificate, _) = make_certificate(&public, &new(HashAlgorithm::Sha512), &mut sign)
+            .expect("a certificate");
         let now = time("2029-01-01T00:00:00Z");
         assert!(certificate.signing_keys(now).is_err());
         let end = time("2031-01-01T00:00:00Z");
-        let extended =
-            extend_certificate(&certificate, Some(end), now, HashAlgorithm::Sha512, &mut sign).expect("extended");
+        let extended = extend_certificate(
+            &certificate,
+            Some(end),
+            now,
+            HashAlgorithm::Sha512,
+            &mut sign,
+        )
+        .expect("extended");
         let key = &extended.signing_keys(now).expect("a signing key")[0];
-        assert_eq!((key.expires(), extended.fingerprint()), (Some(end), certificate.fingerprint()));
-        let for_ever = extend_certificate(&extended, None, end, HashAlgorithm::Sha512, &mut sign).expect("extended");
-        assert_eq!(for_ever.signing_keys(end).expect("a signing key")[0].expires(), None);
+        assert_eq!(
+            (key.expires(), extended.fingerprint()),
+            (Some(end), certificate.fingerprint())
+        );
+        let for_ever = extend_certificate(&extended, None, end, HashAlgorithm::Sha512, &mut sign)
+            .expect("extended");
+        assert_eq!(
+            for_ever.signing_keys(end).expect("a signing key")[0].expires(),
+            None
+        );
     }
 
     #[test]
     fn a_deterministic_key_makes_the_same_bytes_twice() {
-        for key in [Key4::generate_ecc(true, Curve::Ed25519), Key4::generate_rsa(2048)] {
+        for key in [
+            Key4::generate_ecc(true, Curve::Ed25519),
+            Key4::generate_rsa(2048),
+        ] {
             let (public, mut sign) = software(key.expect("a key"));
             let (certificate, _) =
-                make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign).expect("a certificate");
+                make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign)
+                    .expect("a certificate");
             let created = time("2026-06-01T00:00:00Z");
             let key = &certificate.signing_keys(created).expect("a signing key")[0];
-            let notations = vec![("grant@example.org".into(), "x".into()), ("log@example.org".into(), "7".into())];
-            let what = SignatureContent { created, hash: HashAlgorithm::Sha256, notations };
+            let notations = vec![
+                ("grant@example.org".into(), "x".into()),
+                ("log@example.org".into(), "7".into()),
+            ];
+            let what = SignatureContent {
+                created,
+                hash: HashAlgorithm::Sha256,
+                notations,
+            };
             let mut asked = Vec::new();
             let mut make = || {
                 let mut sign = |digest: &MessageDigest| {
                     asked.push(digest.clone());
                     sign(digest)
                 };
-                make_release_signature(key, &HashState::of(b"x", HashAlgorithm::Sha256), &what, &mut sign)
-                    .expect("made")
+                make_release_signature(
+                    key,
+                    &HashState::of(b"x", HashAlgorithm::Sha256),
+                    &what,
+                    &mut sign,
+                )
+                .expect("made")
             };
             assert_eq!(make(), make());
             // What a card with another kind of key is asked for is the same too.
@@ -367,11 +528,15 @@ mod tests {
     #[test]
     fn a_wrong_answer_of_the_token_never_leaves() {
         let (public, mut sign) = software(Key4::generate_ecc(true, Curve::Ed25519).expect("a key"));
-        let (certificate, _) =
-            make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign).expect("a certificate");
+        let (certificate, _) = make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign)
+            .expect("a certificate");
         let created = time("2026-06-01T00:00:00Z");
         let key = &certificate.signing_keys(created).expect("a signing key")[0];
-        let what = SignatureContent { created, hash: HashAlgorithm::Sha256, notations: vec![] };
+        let what = SignatureContent {
+            created,
+            hash: HashAlgorithm::Sha256,
+            notations: vec![],
+        };
         let state = HashState::of(b"x", HashAlgorithm::Sha256);
         let mut tampered = |digest: &MessageDigest| match sign(digest) {
             Ok(RawSignature::Ed25519(mut bytes)) => {
@@ -382,7 +547,8 @@ mod tests {
         };
         let answer = make_release_signature(key, &state, &what, &mut tampered);
         assert!(matches!(answer, Err(MakeError::WrongAnswer)));
-        let mut other_kind = |_: &MessageDigest| Ok::<_, Infallible>(RawSignature::Rsa(vec![1; 256]));
+        let mut other_kind =
+            |_: &MessageDigest| Ok::<_, Infallible>(RawSignature::Rsa(vec![1; 256]));
         let answer = make_release_signature(key, &state, &what, &mut other_kind);
         assert!(matches!(answer, Err(MakeError::WrongAnswer)));
     }

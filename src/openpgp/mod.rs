@@ -1,8 +1,8 @@
 //! The only module that knows OpenPGP (RFC 9580) and the library for it.
 //!
-//! Signatures are made and checked over a [`HashState`] that was fed in the one read of a file, so that what was verified
-//! is what is signed. Where a key lives and how it is reached is not known here: whoever makes a signature brings a
-//! closure that signs a digest.
+//! Signatures are made and checked over a [`HashState`] that was fed in the one read of a file, so
+//! that what was verified is what is signed. Where a key lives and how it is reached is not known
+//! here: whoever makes a signature brings a closure that signs a digest.
 
 mod build_key;
 mod certificate;
@@ -12,10 +12,12 @@ mod make;
 mod signature;
 
 pub use build_key::{BadBuildKey, BuildKey, GeneratedKey, LARGEST_BUILD_KEY};
-pub use certificate::{BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey, mail_domain};
+pub use certificate::{
+    BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey, mail_domain,
+};
 pub use hash::HashState;
 pub use make::{
-    MakeError, NewCertificate, SignatureContent, extend_certificate, fingerprint_of, make_certificate,
-    make_evidence_signature, make_release_signature,
+    MakeError, NewCertificate, SignatureContent, extend_certificate, fingerprint_of,
+    make_certificate, make_evidence_signature, make_release_signature,
 };
 pub use signature::{BadSignature, DetachedSignature, Signed};

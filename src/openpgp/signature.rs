@@ -19,7 +19,8 @@ use crate::domain::time::Timestamp;
 /// How far the clock of whoever signed may run ahead of ours.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(30 * 60);
 
-/// The most that a builder's signature may have in its unhashed area, in bytes. Tools put the issuer there.
+/// The most that a builder's signature may have in its unhashed area, in bytes. Tools put the
+/// issuer there.
 const MOST_UNHASHED: usize = 1000;
 
 /// One detached OpenPGP v4 signature over a file's bytes, not yet checked.
@@ -46,9 +47,13 @@ impl Signed {
         self.noted("grant@")
     }
 
-    /// The value of the first notation whose name begins so: what comes after is the domain of whoever defined it.
+    /// The value of the first notation whose name begins so: what comes after is the domain of
+    /// whoever defined it.
     pub fn noted(&self, name: &str) -> Option<&str> {
-        self.notations.iter().find(|(found, _)| found.starts_with(name)).map(|(_, value)| value.as_str())
+        self.notations
+            .iter()
+            .find(|(found, _)| found.starts_with(name))
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -68,7 +73,9 @@ pub enum BadSignature {
     #[error("has more than {MOST_UNHASHED} bytes in its unhashed area")]
     Unhashed,
     /// A release signature with something around or in it that is not signed.
-    #[error("was rewritten since the signing host made it: it is not in the one form that it has there")]
+    #[error(
+        "was rewritten since the signing host made it: it is not in the one form that it has there"
+    )]
     Rewritten,
     /// Another version than 4.
     #[error("is an OpenPGP v{0} signature; v4 is expected")]
@@ -99,7 +106,8 @@ pub enum BadSignature {
         /// When, by its own word.
         created: Timestamp,
     },
-    /// It says of itself that it will be worth nothing one day: what was accepted today would be refused then.
+    /// It says of itself that it will be worth nothing one day: what was accepted today would be
+    /// refused then.
     #[error("carries an expiry time of its own; a signature that ends is no evidence")]
     Ends,
     /// It is over other bytes.
@@ -125,19 +133,22 @@ impl DetachedSignature {
         Ok(Self { signature, hash })
     }
 
-    /// Reads one signature in the one form that [`make_release_signature`](super::make_release_signature) gives it: armour
-    /// with nothing around it, and nothing in its unhashed area. Whoever passes a release on can change neither.
+    /// Reads one signature in the one form that
+    /// [`make_release_signature`](super::make_release_signature) gives it: armour with nothing
+    /// around it, and nothing in its unhashed area. Whoever passes a release on can change neither.
     pub fn parse_release(bytes: &[u8]) -> Result<Self, BadSignature> {
         let parsed = Self::parse(bytes)?;
-        let canonical = armored(armor::Kind::Signature, parsed.signature.clone()).as_bytes() == bytes;
+        let canonical =
+            armored(armor::Kind::Signature, parsed.signature.clone()).as_bytes() == bytes;
         match canonical && parsed.signature.unhashed_area().iter().next().is_none() {
             true => Ok(parsed),
             false => Err(BadSignature::Rewritten),
         }
     }
 
-    /// Reads one signature as a builder leaves it: binary, and with little in its unhashed area. gpgv refuses one with much
-    /// there, and whoever checks the evidence later must come to the same answer as the signing host.
+    /// Reads one signature as a builder leaves it: binary, and with little in its unhashed area.
+    /// gpgv refuses one with much there, and whoever checks the evidence later must come to the
+    /// same answer as the signing host.
     pub fn parse_evidence(bytes: &[u8]) -> Result<Self, BadSignature> {
         if bytes.first().is_none_or(|byte| byte & 0x80 == 0) {
             return Err(BadSignature::Armoured);
@@ -145,18 +156,32 @@ impl DetachedSignature {
         Self::parse(bytes)?.with_little_unhashed()
     }
 
-    /// Reads one signature as an approver leaves it: binary, or in armour with nothing before it, and with little in its
-    /// unhashed area. It goes with the release, where nobody else's words must stand.
+    /// Reads one signature as an approver leaves it: binary, or in armour with nothing before it,
+    /// and with little in its unhashed area. It goes with the release, where nobody else's words
+    /// must stand.
     pub fn parse_approval(bytes: &[u8]) -> Result<Self, BadSignature> {
-        if bytes.first().is_none_or(|byte| byte & 0x80 == 0) && !bytes.starts_with(b"-----BEGIN PGP SIGNATURE-----") {
-            return Err(BadSignature::Malformed("it begins with something else".to_owned()));
+        if bytes.first().is_none_or(|byte| byte & 0x80 == 0)
+            && !bytes.starts_with(b"-----BEGIN PGP SIGNATURE-----")
+        {
+            return Err(BadSignature::Malformed(
+                "it begins with something else".to_owned(),
+            ));
         }
         Self::parse(bytes)?.with_little_unhashed()
     }
 
     fn with_little_unhashed(self) -> Result<Self, BadSignature> {
-        let unhashed: usize = self.signature.unhashed_area().iter().map(|subpacket| subpacket.serialized_len()).sum();
-        if unhashed > MOST_UNHASHED { Err(BadSignature::Unhashed) } else { Ok(self) }
+        let unhashed: usize = self
+            .signature
+            .unhashed_area()
+            .iter()
+            .map(|subpacket| subpacket.serialized_len())
+            .sum();
+        if unhashed > MOST_UNHASHED {
+            Err(BadSignature::Unhashed)
+        } else {
+            Ok(self)
+        }
     }
 
     /// The hash function it uses: the state it is checked with must have been made for it.
@@ -164,10 +189,11 @@ impl DetachedSignature {
         self.hash
     }
 
-    /// Checks it with the keys of `certificate` over the bytes that `state` has seen, which are called `name` in errors.
+    /// Checks it with the keys of `certificate` over the bytes that `state` has seen, which are
+    /// called `name` in errors.
     ///
-    /// The key must have been usable when the signature was made, by what the certificate says now: a revocation for
-    /// compromise reaches back, an expiry does not.
+    /// The key must have been usable when the signature was made, by what the certificate says now:
+    /// a revocation for compromise reaches back, an expiry does not.
     pub fn check(
         &self,
         certificate: &Certificate,
@@ -180,7 +206,8 @@ impl DetachedSignature {
             .signature(signature, HashAlgoSecurity::CollisionResistance)
             .map_err(|error| BadSignature::Policy(first_line(&error)))?;
         let created = signature.signature_creation_time().map(Timestamp::from);
-        let created = created.ok_or_else(|| BadSignature::Policy("it has no creation time".to_owned()))?;
+        let created =
+            created.ok_or_else(|| BadSignature::Policy("it has no creation time".to_owned()))?;
 
         let mut key = None;
         for issuer in signature.get_issuers() {
@@ -191,28 +218,46 @@ impl DetachedSignature {
             break;
         }
         let key = key.ok_or_else(|| BadSignature::OtherKey {
-            issuer: signature.get_issuers().first().map_or_else(|| "unknown".to_owned(), ToString::to_string),
+            issuer: signature
+                .get_issuers()
+                .first()
+                .map_or_else(|| "unknown".to_owned(), ToString::to_string),
             certificate: certificate.fingerprint(),
         })?;
 
         if created.since(now) > CLOCK_TOLERANCE {
             return Err(BadSignature::Future { created });
         }
-        let context = state.context(self.hash).expect("the state was made for this signature's hash function");
-        signature.verify_hash(&key.key, context).map_err(|_| BadSignature::Mismatch(name.to_owned()))?;
+        let context = state
+            .context(self.hash)
+            .expect("the state was made for this signature's hash function");
+        signature
+            .verify_hash(&key.key, context)
+            .map_err(|_| BadSignature::Mismatch(name.to_owned()))?;
 
-        let notations = signature.notation_data().filter(|notation| notation.flags().human_readable());
+        let notations = signature
+            .notation_data()
+            .filter(|notation| notation.flags().human_readable());
         let notations = notations.filter_map(|notation| {
-            Some((notation.name().to_owned(), String::from_utf8(notation.value().to_vec()).ok()?))
+            Some((
+                notation.name().to_owned(),
+                String::from_utf8(notation.value().to_vec()).ok()?,
+            ))
         });
-        Ok(Signed { key: key.fingerprint(), created, notations: notations.collect() })
+        Ok(Signed {
+            key: key.fingerprint(),
+            created,
+            notations: notations.collect(),
+        })
     }
 }
 
 pub(super) fn armored(kind: armor::Kind, signature: Signature) -> String {
     let mut bytes = Vec::new();
     let mut writer = armor::Writer::new(&mut bytes, kind).expect("memory can be written");
-    Packet::from(signature).serialize(&mut writer).expect("memory can be written");
+    Packet::from(signature)
+        .serialize(&mut writer)
+        .expect("memory can be written");
     writer.finalize().expect("memory can be written");
     String::from_utf8(bytes).expect("armour is ASCII")
 }
@@ -231,7 +276,10 @@ fn only_signature(bytes: &[u8]) -> Result<Signature, BadSignature> {
     }
     match (found.pop(), found.is_empty()) {
         (Some(Packet::Signature(signature)), true) => Ok(signature),
-        (Some(other), true) => Err(BadSignature::NotOne(format!("a packet of type `{}`", other.tag()))),
+        (Some(other), true) => Err(BadSignature::NotOne(format!(
+            "a packet of type `{}`",
+            other.tag()
+        ))),
         (None, _) => Err(BadSignature::NotOne("nothing".to_owned())),
         (Some(_), false) => Err(BadSignature::NotOne("several packets".to_owned())),
     }

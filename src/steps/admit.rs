@@ -1,4 +1,5 @@
-//! L's act: verify again, with the release certificate alone, and make the release public in one step.
+//! L's act: verify again, with the release certificate alone, and make the release public in one
+//! step.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,8 @@ pub struct Submission {
     pub name: String,
     /// What became of it.
     pub result: Result<Admitted, AdmitError>,
-    /// Whether the reason of a refusal could be written beside it: something of that name may be in the way.
+    /// Whether the reason of a refusal could be written beside it: something of that name may be in
+    /// the way.
     pub noted: bool,
 }
 
@@ -33,9 +35,11 @@ pub struct Admitted {
     pub report: ReleaseReport,
     /// Whether it is new; otherwise the same release was there.
     pub new: bool,
-    /// Whether a report of that could be left in the inbox: something of that name may be in the way.
+    /// Whether a report of that could be left in the inbox: something of that name may be in the
+    /// way.
     pub reported: bool,
-    /// Whether its submission is gone from the inbox; whoever pushed it may have made that impossible.
+    /// Whether its submission is gone from the inbox; whoever pushed it may have made that
+    /// impossible.
     pub removed: bool,
 }
 
@@ -93,8 +97,8 @@ impl AdmitError {
     }
 }
 
-/// Opens both folders, if they can be what they are called: a mistake here would move public releases away, or leave notes
-/// inside one. Nothing is written before that is sure.
+/// Opens both folders, if they can be what they are called: a mistake here would move public
+/// releases away, or leave notes inside one. Nothing is written before that is sure.
 pub fn open(inbox: &Path, releases: &Path) -> Result<(Inbox, Releases), AdmitError> {
     let opened = Inbox::open(inbox)?;
     if opened.is_mistaken() {
@@ -109,8 +113,8 @@ pub fn open(inbox: &Path, releases: &Path) -> Result<(Inbox, Releases), AdmitErr
     Ok((opened, Releases::open(releases)?))
 }
 
-/// Takes each submission of the inbox, until a disk of ours fails: one that holds moves into the releases, any other stays
-/// with the reason beside it.
+/// Takes each submission of the inbox, until a disk of ours fails: one that holds moves into the
+/// releases, any other stays with the reason beside it.
 pub fn admit(
     inbox: &Inbox,
     releases: &Releases,
@@ -130,7 +134,11 @@ pub fn admit(
             Err(error) => inbox.refuse(&name, &clean(&error.to_string())).is_ok(),
         };
         let trouble = result.as_ref().is_err_and(AdmitError::is_trouble);
-        submissions.push(Submission { name, result, noted });
+        submissions.push(Submission {
+            name,
+            result,
+            noted,
+        });
         if trouble {
             break;
         }
@@ -153,22 +161,35 @@ fn admit_one(
     let terms = report.grant.terms();
     let expected = folder_name(&terms.project, &terms.version);
     if expected != name {
-        return Err(AdmitError::OtherName { found: name.to_owned(), expected });
+        return Err(AdmitError::OtherName {
+            found: name.to_owned(),
+            expected,
+        });
     }
     let new = match staged.publish() {
         Ok(new) => new,
-        // Signatures over the same bytes can differ (ECDSA has two for each): the signed list says which release it is.
-        Err(FileError { fault: FileFault::Exists, .. })
-            if Sha256::of(&releases.release(name)?.read(SUMS, LARGEST_SUMS)?) == report.sums =>
-        {
+        // Signatures over the same bytes can differ (ECDSA has two for each): the signed list says
+        // which release it is.
+        Err(FileError {
+            fault: FileFault::Exists,
+            ..
+        }) if Sha256::of(&releases.release(name)?.read(SUMS, LARGEST_SUMS)?) == report.sums => {
             false
         }
-        Err(FileError { fault: FileFault::Exists, .. }) => return Err(AdmitError::Occupied(expected)),
+        Err(FileError {
+            fault: FileFault::Exists,
+            ..
+        }) => return Err(AdmitError::Occupied(expected)),
         Err(error) => return Err(error.into()),
     };
     let told = AdmissionReport::new(release, report.sums, report.list.key, now);
     // Before the submission goes: a run that is cut off in between finds it, and reports again.
     let reported = inbox.report(name, &told.to_text()).is_ok();
     let removed = inbox.remove(name).is_ok();
-    Ok(Admitted { report, new, reported, removed })
+    Ok(Admitted {
+        report,
+        new,
+        reported,
+        removed,
+    })
 }

@@ -1,4 +1,5 @@
-//! What counts as an approval: a signature over a grant's bytes, by somebody whom the configuration names.
+//! What counts as an approval: a signature over a grant's bytes, by somebody whom the configuration
+//! names.
 
 use crate::domain::grant::Grant;
 use crate::domain::name::ApproverName;
@@ -22,7 +23,8 @@ pub struct Approved {
     pub form: ApprovalForm,
 }
 
-/// Why a signature does not count as an approval. The display says what is wrong with it, not which it is.
+/// Why a signature does not count as an approval. The display says what is wrong with it, not which
+/// it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadApproval {
     /// By nobody whom the configuration names.
@@ -42,22 +44,33 @@ pub enum BadApproval {
     Ssh(#[from] BadSshSignature),
 }
 
-/// Whose approval of the grant these bytes are, at `at`. A key that has expired or is revoked by then speaks for nobody,
-/// whenever the signature says that it was made.
-pub fn check(grant: &Grant, signature: &[u8], approvers: &[Approver], at: Timestamp) -> Result<Approved, BadApproval> {
+/// Whose approval of the grant these bytes are, at `at`. A key that has expired or is revoked by
+/// then speaks for nobody, whenever the signature says that it was made.
+pub fn check(
+    grant: &Grant,
+    signature: &[u8],
+    approvers: &[Approver],
+    at: Timestamp,
+) -> Result<Approved, BadApproval> {
     if ssh::Signature::is_likely(signature) {
         return check_ssh(grant, signature, approvers);
     }
     let signature = DetachedSignature::parse_approval(signature).map_err(BadApproval::OpenPgp)?;
     let state = HashState::of(grant.bytes(), signature.hash());
     let mut fault = BadApproval::Stranger("unknown".to_owned());
-    let certificates = approvers.iter().flat_map(|approver| approver.certificates.iter().map(move |it| (approver, it)));
+    let certificates = approvers
+        .iter()
+        .flat_map(|approver| approver.certificates.iter().map(move |it| (approver, it)));
     for (approver, certificate) in certificates {
         match signature.check(certificate, &state, "the grant", at) {
             Ok(signed) => match certificate.signing_key(signed.key, at) {
                 Ok(_) => {
                     let (approver, key) = (approver.name.clone(), signed.key.to_string());
-                    return Ok(Approved { approver, key, form: ApprovalForm::OpenPgp });
+                    return Ok(Approved {
+                        approver,
+                        key,
+                        form: ApprovalForm::OpenPgp,
+                    });
                 }
                 // Another copy of the certificate may be newer.
                 Err(trouble) => fault = BadApproval::Key(trouble),
@@ -73,12 +86,22 @@ pub fn check(grant: &Grant, signature: &[u8], approvers: &[Approver], at: Timest
     Err(fault)
 }
 
-fn check_ssh(grant: &Grant, signature: &[u8], approvers: &[Approver]) -> Result<Approved, BadApproval> {
+fn check_ssh(
+    grant: &Grant,
+    signature: &[u8],
+    approvers: &[Approver],
+) -> Result<Approved, BadApproval> {
     let signature = ssh::Signature::parse(signature)?;
-    let keys = approvers.iter().flat_map(|approver| approver.ssh_keys.iter().map(move |key| (approver, key)));
+    let keys = approvers
+        .iter()
+        .flat_map(|approver| approver.ssh_keys.iter().map(move |key| (approver, key)));
     let Some((approver, key)) = keys.into_iter().find(|(_, key)| signature.is_by(key)) else {
         return Err(BadApproval::Stranger(signature.issuer()));
     };
     signature.check(key, NAMESPACE, grant.bytes())?;
-    Ok(Approved { approver: approver.name.clone(), key: key.to_string(), form: ApprovalForm::Ssh })
+    Ok(Approved {
+        approver: approver.name.clone(),
+        key: key.to_string(),
+        form: ApprovalForm::Ssh,
+    })
 }

@@ -1,4 +1,5 @@
-//! An approver's step: a detached signature over the grant's bytes, made with whatever tool they have, recorded on H.
+//! An approver's step: a detached signature over the grant's bytes, made with whatever tool they
+//! have, recorded on H.
 
 use super::approval::{Approved, BadApproval, check};
 use super::policy::{self, PolicyError};
@@ -56,7 +57,8 @@ impl From<LedgerError> for ApproveError {
     }
 }
 
-/// Records an approval, whose file is called `file` in errors. Returns whose it is, and its entry in the ledger.
+/// Records an approval, whose file is called `file` in errors. Returns whose it is, and its entry
+/// in the ledger.
 pub fn record(
     grant: &Grant,
     signature: &[u8],
@@ -67,8 +69,13 @@ pub fn record(
     now: Timestamp,
 ) -> Result<(Approved, u64), ApproveError> {
     let short = grant.id().short();
-    let record = ledger.grant(grant.id())?.ok_or_else(|| ApproveError::NotIssued(short.clone()))?;
-    let over = |reason: String| ApproveError::Over { grant: short.clone(), reason };
+    let record = ledger
+        .grant(grant.id())?
+        .ok_or_else(|| ApproveError::NotIssued(short.clone()))?;
+    let over = |reason: String| ApproveError::Over {
+        grant: short.clone(),
+        reason,
+    };
     if record.revoked.is_some() {
         return Err(over("was revoked".to_owned()));
     }
@@ -80,15 +87,23 @@ pub fn record(
     }
     // It becomes a file of the release, where nobody would read more.
     if signature.len() as u64 > LARGEST_SIGNATURE {
-        let fault = FileFault::TooLarge { limit: LARGEST_SIGNATURE };
+        let fault = FileFault::TooLarge {
+            limit: LARGEST_SIGNATURE,
+        };
         return Err(HomeError::from(FileError::new(file, fault)).into());
     }
-    let approved = check(grant, signature, home.approvers(), now)
-        .map_err(|fault| ApproveError::Approval { file: file.to_owned(), fault })?;
+    let approved =
+        check(grant, signature, home.approvers(), now).map_err(|fault| ApproveError::Approval {
+            file: file.to_owned(),
+            fault,
+        })?;
     // One that does not count any more is replaced.
     let approvals = policy::approvals(grant, home, ledger, now)?;
     if policy::in_favour(&approvals).contains_key(&approved.approver) {
-        return Err(ApproveError::Again { approver: approved.approver, grant: short });
+        return Err(ApproveError::Again {
+            approver: approved.approver,
+            grant: short,
+        });
     }
     let name = approval_name(&approved.approver, approved.form);
     home.keep_approval(grant.id(), &name, signature)?;

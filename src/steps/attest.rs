@@ -12,7 +12,9 @@ use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
 use crate::domain::key::HashAlgorithm;
 use crate::domain::manifest::Manifest;
 use crate::domain::name::BadName;
-use crate::domain::reserved::{ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE};
+use crate::domain::reserved::{
+    ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE,
+};
 use crate::domain::statement::{SLSA_PROVENANCE, Statement, provenance};
 use crate::domain::time::Timestamp;
 use crate::dsse::seal;
@@ -82,7 +84,8 @@ pub enum AttestError {
         /// The file.
         path: PathBuf,
     },
-    /// A name that the grant does not allow: the signing host would refuse the build when the key is gone.
+    /// A name that the grant does not allow: the signing host would refuse the build when the key
+    /// is gone.
     #[error("`{}` is not among the names that the grant allows: {}", path.display(), patterns.join(", "))]
     NotAllowed {
         /// The artifact.
@@ -112,8 +115,8 @@ pub enum AttestError {
     File(#[from] FileError),
 }
 
-/// Reads the artifacts, and writes the evidence into `out`, or else into the artifacts' folder. What authenticates a list is
-/// written after it.
+/// Reads the artifacts, and writes the evidence into `out`, or else into the artifacts' folder.
+/// What authenticates a list is written after it.
 pub fn attest(
     mut key: BuildKey<'_>,
     artifacts: &[PathBuf],
@@ -153,18 +156,32 @@ pub fn attest(
                     (MANIFEST_SIGNATURE, secret.sign(&state, &[], now)?)
                 }
             };
-            vec![(MANIFEST.to_owned(), text.into_bytes()), (name.to_owned(), proof)]
+            vec![
+                (MANIFEST.to_owned(), text.into_bytes()),
+                (name.to_owned(), proof),
+            ]
         }
         EvidenceKind::Envelope => {
-            let Secret::Ed25519(secret) = &key.secret else { unreachable!("the key is of its label's scheme") };
-            let (kind, predicate) = match predicate.unwrap_or_else(|| Predicate::Provenance { system: String::new() }) {
-                Predicate::Given { predicate_type, predicate } => (predicate_type, predicate),
+            let Secret::Ed25519(secret) = &key.secret else {
+                unreachable!("the key is of its label's scheme")
+            };
+            let (kind, predicate) = match predicate.unwrap_or_else(|| Predicate::Provenance {
+                system: String::new(),
+            }) {
+                Predicate::Given {
+                    predicate_type,
+                    predicate,
+                } => (predicate_type, predicate),
                 Predicate::Provenance { system } => {
-                    let predicate = to_raw_value(&provenance(&label, &system, now)).expect("it can be written as JSON");
+                    let predicate = to_raw_value(&provenance(&label, &system, now))
+                        .expect("it can be written as JSON");
                     (SLSA_PROVENANCE.to_owned(), predicate)
                 }
             };
-            vec![(ENVELOPE.to_owned(), seal(&Statement::write(&label, &list, &kind, &predicate), secret))]
+            vec![(
+                ENVELOPE.to_owned(),
+                seal(&Statement::write(&label, &list, &kind, &predicate), secret),
+            )]
         }
         EvidenceKind::Signatures | EvidenceKind::Macs => {
             let mut files = Vec::new();
@@ -181,7 +198,11 @@ pub fn attest(
         replace(&path, &bytes, 0o644)?;
         files.push(path);
     }
-    Ok(Attestation { label, artifacts: list, files })
+    Ok(Attestation {
+        label,
+        artifacts: list,
+        files,
+    })
 }
 
 fn manifest(label: &BuildKeyLabel, list: &ArtifactList) -> Manifest {
@@ -205,12 +226,23 @@ fn one_proof(
     let name = &artifact.name;
     if let Secret::Nonce(nonce) = secret {
         let line = sum_line(&artifact.digest, name.as_str());
-        return Ok((format!("{name}{MAC}"), nonce.tag(line.as_bytes()).into_bytes()));
+        return Ok((
+            format!("{name}{MAC}"),
+            nonce.tag(line.as_bytes()).into_bytes(),
+        ));
     }
-    let domain = label.domain.as_ref().expect("a key for such signatures says their domain");
-    let notations =
-        [(format!("artifact@{domain}"), name.to_string()), (format!("grant@{domain}"), label.grant.to_string())];
-    Ok((format!("{name}{SIGNATURE}"), secret.sign(state, &notations, now)?))
+    let domain = label
+        .domain
+        .as_ref()
+        .expect("a key for such signatures says their domain");
+    let notations = [
+        (format!("artifact@{domain}"), name.to_string()),
+        (format!("grant@{domain}"), label.grant.to_string()),
+    ];
+    Ok((
+        format!("{name}{SIGNATURE}"),
+        secret.sign(state, &notations, now)?,
+    ))
 }
 
 fn read_one(
@@ -220,16 +252,31 @@ fn read_one(
     progress: &mut dyn Progress,
 ) -> Result<(Artifact, HashState), AttestError> {
     let Some(shown) = path.file_name().map(|name| name.to_string_lossy()) else {
-        let fault = FileFault::Kind { found: "a folder", wanted: "a regular file" };
+        let fault = FileFault::Kind {
+            found: "a folder",
+            wanted: "a regular file",
+        };
         return Err(FileError::new(path, fault).into());
     };
     if is_own(label.kind, &shown) {
-        return Err(AttestError::OwnFile { path: path.to_owned() });
+        return Err(AttestError::OwnFile {
+            path: path.to_owned(),
+        });
     }
-    let name = shown.parse().map_err(|fault| AttestError::Name { path: path.to_owned(), fault })?;
+    let name = shown.parse().map_err(|fault| AttestError::Name {
+        path: path.to_owned(),
+        fault,
+    })?;
     if !label.names.iter().any(|pattern| pattern.fits(&name)) {
-        let patterns = label.names.iter().map(|pattern| format!("`{pattern}`")).collect();
-        return Err(AttestError::NotAllowed { path: path.to_owned(), patterns });
+        let patterns = label
+            .names
+            .iter()
+            .map(|pattern| format!("`{pattern}`"))
+            .collect();
+        return Err(AttestError::NotAllowed {
+            path: path.to_owned(),
+            patterns,
+        });
     }
     let file = InputFile::open(path)?;
     progress.file(&shown, file.size());
@@ -238,13 +285,21 @@ fn read_one(
     file.read_once::<AttestError>(u64::MAX, |piece| {
         let begins = |secret: &str| piece.trim_ascii_start().starts_with(secret.as_bytes());
         if std::mem::take(&mut first) && SECRET_KEYS.into_iter().any(begins) {
-            return Err(AttestError::SecretKey { path: path.to_owned() });
+            return Err(AttestError::SecretKey {
+                path: path.to_owned(),
+            });
         }
         state.update(piece);
         progress.read(piece.len() as u64);
         Ok(())
     })?;
-    Ok((Artifact { name, digest: state.sha256() }, state))
+    Ok((
+        Artifact {
+            name,
+            digest: state.sha256(),
+        },
+        state,
+    ))
 }
 
 /// Whether an earlier attestation of the same kind wrote a file of this name.

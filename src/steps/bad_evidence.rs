@@ -1,4 +1,5 @@
-//! What is wrong with evidence, or with builders together, and with the keys that a grant has for them.
+//! What is wrong with evidence, or with builders together, and with the keys that a grant has for
+//! them.
 
 use crate::domain::artifact::BadList;
 use crate::domain::digest::{GrantId, NotADigest, Sha256};
@@ -71,7 +72,10 @@ pub enum EvidenceError {
     #[error("the payload of `build.dsse.json` {0}")]
     Statement(#[from] BadStatement),
     /// None of the grant's builders signed.
-    #[error("`{file}` is by key {issuer}, which is no build key of this grant ({})", join(builders))]
+    #[error(
+        "`{file}` is by key {issuer}, which is no build key of this grant ({})",
+        join(builders)
+    )]
     NotABuilder {
         /// The signature.
         file: String,
@@ -184,7 +188,10 @@ pub enum EvidenceError {
         expected: Sha256,
     },
     /// Too few builders.
-    #[error("the grant asks for {quorum} builders that agree, but there is evidence of {}", listed(builders))]
+    #[error(
+        "the grant asks for {quorum} builders that agree, but there is evidence of {}",
+        listed(builders)
+    )]
     Quorum {
         /// What the grant asks for.
         quorum: u32,
@@ -224,7 +231,11 @@ pub struct Dissent {
 }
 
 fn join(builders: &[(BuilderName, Fingerprint)]) -> String {
-    builders.iter().map(|(name, key)| format!("`{name}` has {key}")).collect::<Vec<_>>().join(", ")
+    builders
+        .iter()
+        .map(|(name, key)| format!("`{name}` has {key}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn listed(builders: &[BuilderName]) -> String {
@@ -232,7 +243,14 @@ fn listed(builders: &[BuilderName]) -> String {
         [] => "none".to_owned(),
         [one] => format!("one (`{one}`)"),
         all => {
-            format!("{} ({})", all.len(), all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+            format!(
+                "{} ({})",
+                all.len(),
+                all.iter()
+                    .map(|name| format!("`{name}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
     }
 }

@@ -1,16 +1,18 @@
 //! H's verification: everything that must hold before the token is touched, in this order.
 //!
-//! 1. the grant was issued here, is not revoked and was approved, and its time is now (or was, when this very evidence was
-//!    first accepted, for which its bytes are read, as many as the grant allows, and nothing is concluded from them);
+//! 1. the grant was issued here, is not revoked and was approved, and its time is now (or was, when
+//!    this very evidence was first accepted, for which its bytes are read, as many as the grant
+//!    allows, and nothing is concluded from them);
 //! 2. the release certificate's key may sign now, and is the key that the grant names;
 //! 3. each builder's evidence: what authenticates it first, and only then what it says;
-//! 4. it speaks of this grant, and only of what the grant allows; enough builders speak of every artifact, and no two differ;
+//! 4. it speaks of this grant, and only of what the grant allows; enough builders speak of every
+//!    artifact, and no two differ;
 //! 5. each folder holds what its builder attested and nothing else, regular files all of them;
 //! 6. each artifact, read once, is what every builder says that speaks of it;
 //! 7. no other build closed the grant before.
 //!
-//! What comes out is a [`VerifiedBuild`]. Nothing else makes one, nothing but one can be signed, and nothing in it depends on
-//! the scheme of the evidence.
+//! What comes out is a [`VerifiedBuild`]. Nothing else makes one, nothing but one can be signed,
+//! and nothing in it depends on the scheme of the evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -37,8 +39,8 @@ use crate::ledger::{Accepted, Ledger, LedgerError};
 use crate::mac::MacKey;
 use crate::openpgp::{HashState, KeyTrouble, SigningKey};
 
-/// A build that passed every check, with the hash state of each artifact's one read and a copy of the very bytes that
-/// went into it.
+/// A build that passed every check, with the hash state of each artifact's one read and a copy of
+/// the very bytes that went into it.
 #[derive(Debug)]
 pub struct VerifiedBuild {
     pub(super) grant: Grant,
@@ -121,7 +123,10 @@ pub enum BuildError {
         builder: BuilderName,
     },
     /// The grant is used up.
-    #[error("grant {grant} was closed by another build, of {}, at {at}", names(builders))]
+    #[error(
+        "grant {grant} was closed by another build, of {}, at {at}",
+        names(builders)
+    )]
     Closed {
         /// The grant.
         grant: String,
@@ -152,7 +157,9 @@ pub enum BuildError {
         folder: PathBuf,
     },
     /// More bytes than allowed.
-    #[error("artifacts have more than {limit} bytes together, which is all that the grant allows (at `{name}`)")]
+    #[error(
+        "artifacts have more than {limit} bytes together, which is all that the grant allows (at `{name}`)"
+    )]
     TooLarge {
         /// The artifact that went over it.
         name: ArtifactName,
@@ -180,12 +187,19 @@ impl From<LedgerError> for BuildError {
 }
 
 fn names(builders: &[BuilderName]) -> String {
-    builders.iter().map(|builder| format!("builder `{builder}`")).collect::<Vec<_>>().join(" and ")
+    builders
+        .iter()
+        .map(|builder| format!("builder `{builder}`"))
+        .collect::<Vec<_>>()
+        .join(" and ")
 }
 
 impl BuildError {
     fn evidence(builder: Option<BuilderName>, fault: EvidenceError) -> Self {
-        Self::Evidence { builder, fault: Box::new(fault) }
+        Self::Evidence {
+            builder,
+            fault: Box::new(fault),
+        }
     }
 
     fn list(fault: BadList) -> Self {
@@ -230,7 +244,8 @@ impl BuildError {
 pub struct BuildRequest<'a> {
     /// The grant it is said to be made under.
     pub grant: Grant,
-    /// A builder's folder; where the grant names several builders, a folder with a folder for each that is there.
+    /// A builder's folder; where the grant names several builders, a folder with a folder for each
+    /// that is there.
     pub from: &'a Folder,
     /// What the release will be called.
     pub release: &'a Path,
@@ -238,7 +253,8 @@ pub struct BuildRequest<'a> {
     pub allow_older: bool,
 }
 
-/// Checks a build. The artifacts are copied, in their one read, into a folder aside that will become the release.
+/// Checks a build. The artifacts are copied, in their one read, into a folder aside that will
+/// become the release.
 pub fn verify(
     request: BuildRequest<'_>,
     home: &Home,
@@ -246,11 +262,17 @@ pub fn verify(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<VerifiedBuild, BuildError> {
-    let BuildRequest { grant, from, release, allow_older } = request;
+    let BuildRequest {
+        grant,
+        from,
+        release,
+        allow_older,
+    } = request;
     if !ledger.issued(grant.id())? {
         return Err(BuildError::NotIssued(grant.id()));
     }
-    let builders = Builders::of(grant.terms()).map_err(|fault| BuildError::evidence(None, fault))?;
+    let builders =
+        Builders::of(grant.terms()).map_err(|fault| BuildError::evidence(None, fault))?;
     let accepted = ledger.accepted(grant.id())?;
     let permitted = |at| -> Result<_, BuildError> {
         let approvals = policy::check(&grant, home, ledger, at, allow_older)?;
@@ -262,9 +284,18 @@ pub fn verify(
     let deliveries = deliveries(&grant, &builders, from)?;
     check_place(release, from, &deliveries)?;
 
-    // A run that was interrupted may be finished after its grant expired: the grant's time is judged once, at acceptance.
-    let same = |accepted: &&Accepted| deliveries.iter().map(Delivery::named_digest).eq(accepted.builders.clone());
-    let judged_at = accepted.as_ref().filter(same).map_or(now, |accepted| accepted.at);
+    // A run that was interrupted may be finished after its grant expired: the grant's time is
+    // judged once, at acceptance.
+    let same = |accepted: &&Accepted| {
+        deliveries
+            .iter()
+            .map(Delivery::named_digest)
+            .eq(accepted.builders.clone())
+    };
+    let judged_at = accepted
+        .as_ref()
+        .filter(same)
+        .map_or(now, |accepted| accepted.at);
     let approvals = permitted_now.map_or_else(|| permitted(judged_at), Ok)?;
 
     let signing_key = release_key(&grant, home, now)?;
@@ -275,31 +306,70 @@ pub fn verify(
 
     let nonces = nonces(&grant, &deliveries, &builders, accepted.as_ref(), home)?;
     let attested = attested(&grant, &builders, &deliveries, &nonces, now)?;
-    let build = Build { grant: &grant, builders: &builders, deliveries, attested, nonces, now };
-    let agreed = quorum::settle(grant.terms(), &build.attested).map_err(|fault| BuildError::evidence(None, fault))?;
+    let build = Build {
+        grant: &grant,
+        builders: &builders,
+        deliveries,
+        attested,
+        nonces,
+        now,
+    };
+    let agreed = quorum::settle(grant.terms(), &build.attested)
+        .map_err(|fault| BuildError::evidence(None, fault))?;
     build.check_folders(&agreed)?;
 
     let staged = StagedFolder::new(release).map_err(BuildError::Output)?;
     let artifacts = build.read_artifacts(&agreed, hash, &staged, progress)?;
-    let list = artifacts.iter().map(|(name, state)| Artifact { name: name.clone(), digest: state.sha256() });
+    let list = artifacts.iter().map(|(name, state)| Artifact {
+        name: name.clone(),
+        digest: state.sha256(),
+    });
     let list = ArtifactList::sort(list.collect()).map_err(BuildError::list)?;
-    if let Some(accepted) = accepted.as_ref().filter(|accepted| accepted.artifacts != list.digest()) {
+    if let Some(accepted) = accepted
+        .as_ref()
+        .filter(|accepted| accepted.artifacts != list.digest())
+    {
         let builders = accepted.builders.keys().cloned().collect();
-        return Err(BuildError::Closed { grant: grant.id().short(), builders, at: accepted.at });
+        return Err(BuildError::Closed {
+            grant: grant.id().short(),
+            builders,
+            at: accepted.at,
+        });
     }
 
     let sums = build.keep_evidence(list, &approvals, &staged)?;
-    let builders = build.deliveries.iter().map(Delivery::named_digest).collect();
-    let agreement = Agreement { builders, artifacts: agreed };
+    let builders = build
+        .deliveries
+        .iter()
+        .map(Delivery::named_digest)
+        .collect();
+    let agreement = Agreement {
+        builders,
+        artifacts: agreed,
+    };
     let accepted = accepted.is_some();
     let _every_check_passed = ();
-    Ok(VerifiedBuild { agreement, accepted, signing_key, hash, artifacts, sums, staged, grant, _every_check_passed })
+    Ok(VerifiedBuild {
+        agreement,
+        accepted,
+        signing_key,
+        hash,
+        artifacts,
+        sums,
+        staged,
+        grant,
+        _every_check_passed,
+    })
 }
 
 /// Refuses to make the release among what it is made from.
 fn check_place(release: &Path, from: &Folder, deliveries: &[Delivery]) -> Result<(), BuildError> {
     let parent = Folder::open(parent(release)).map_err(BuildError::Output)?;
-    for folder in deliveries.iter().map(|delivery| &delivery.folder).chain([from]) {
+    for folder in deliveries
+        .iter()
+        .map(|delivery| &delivery.folder)
+        .chain([from])
+    {
         if parent.is_same_as(folder)? {
             return Err(BuildError::IntoItself(folder.path().to_owned()));
         }
@@ -311,7 +381,11 @@ fn check_place(release: &Path, from: &Folder, deliveries: &[Delivery]) -> Result
 fn release_key(grant: &Grant, home: &Home, now: Timestamp) -> Result<SigningKey, BuildError> {
     let key = home.certificate.signing_key(home.config.signing_key, now)?;
     let (granted, ours) = (grant.terms().release_key, key.fingerprint());
-    if granted == ours { Ok(key) } else { Err(BuildError::OtherReleaseKey { granted, ours }) }
+    if granted == ours {
+        Ok(key)
+    } else {
+        Err(BuildError::OtherReleaseKey { granted, ours })
+    }
 }
 
 /// What is wrong with the evidence of one builder; it is named where there could be several.
@@ -333,7 +407,10 @@ struct Delivery {
 
 impl Delivery {
     fn named_digest(&self) -> (BuilderName, Sha256) {
-        let files = self.files.iter().map(|(name, bytes)| (name.as_str(), Sha256::of(bytes)));
+        let files = self
+            .files
+            .iter()
+            .map(|(name, bytes)| (name.as_str(), Sha256::of(bytes)));
         (self.builder.clone(), digest_of_all(files))
     }
 
@@ -342,19 +419,31 @@ impl Delivery {
     }
 }
 
-/// What each builder delivered: in `from` itself where there is one builder, else in a folder of its name.
-fn deliveries(grant: &Grant, builders: &Builders, from: &Folder) -> Result<Vec<Delivery>, BuildError> {
+/// What each builder delivered: in `from` itself where there is one builder, else in a folder of
+/// its name.
+fn deliveries(
+    grant: &Grant,
+    builders: &Builders,
+    from: &Folder,
+) -> Result<Vec<Delivery>, BuildError> {
     if let [(only, _)] = builders.iter().as_slice() {
         return Ok(vec![delivery(grant, only, from.again()?)?]);
     }
     // As many as one builder's folder may hold, which may have been named by mistake.
     let present = from.names(2 * MOST_ARTIFACTS + 2)?;
-    let is_builder = |name: &&OsString| builders.iter().any(|(builder, _)| *name == builder.as_str());
+    let is_builder = |name: &&OsString| {
+        builders
+            .iter()
+            .any(|(builder, _)| *name == builder.as_str())
+    };
     if let Some(extra) = present.iter().find(|name| !is_builder(name)) {
         return Err(extra_in(from, extra, None));
     }
     let mut found = Vec::new();
-    for (builder, _) in builders.iter().filter(|(builder, _)| present.contains(&builder.as_str().into())) {
+    for (builder, _) in builders
+        .iter()
+        .filter(|(builder, _)| present.contains(&builder.as_str().into()))
+    {
         found.push(delivery(grant, builder, from.subfolder(builder.as_str())?)?);
     }
     found.sort_by(|one, other| one.builder.cmp(&other.builder));
@@ -366,12 +455,18 @@ fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Deli
     let kind = grant.terms().kind();
     let names = folder.names(2 * MOST_ARTIFACTS + 2)?;
     let wanted: Vec<(String, u64)> = match kind.files() {
-        EvidenceFiles::Named(files) => files.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect(),
+        EvidenceFiles::Named(files) => files
+            .iter()
+            .map(|(name, limit)| ((*name).to_owned(), *limit))
+            .collect(),
         EvidenceFiles::Each { .. } => {
             let names = names.iter().filter_map(|name| name.to_str());
-            let wanted: Vec<_> = names.filter_map(|name| Some((name.to_owned(), kind.limit(name)?))).collect();
+            let wanted: Vec<_> = names
+                .filter_map(|name| Some((name.to_owned(), kind.limit(name)?)))
+                .collect();
             // Before anything is read: there can be many.
-            evidence::check_count(grant.terms(), wanted.len()).map_err(|fault| fault_of(grant, builder, fault))?;
+            evidence::check_count(grant.terms(), wanted.len())
+                .map_err(|fault| fault_of(grant, builder, fault))?;
             wanted
         }
     };
@@ -380,16 +475,25 @@ fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Deli
         let bytes = folder.read(&name, limit)?;
         files.insert(name, bytes);
     }
-    Ok(Delivery { builder: builder.clone(), folder, names, files })
+    Ok(Delivery {
+        builder: builder.clone(),
+        folder,
+        names,
+        files,
+    })
 }
 
 fn extra_in(folder: &Folder, name: &OsString, builder: Option<&BuilderName>) -> BuildError {
     let name = name.to_string_lossy().chars().take(200).collect();
-    BuildError::Extra { folder: folder.path().to_owned(), name, builder: builder.cloned() }
+    BuildError::Extra {
+        folder: folder.path().to_owned(),
+        name,
+        builder: builder.cloned(),
+    }
 }
 
-/// The nonces that MACs are checked with. None is needed for evidence that was checked with it before: it is gone by then, or
-/// a run was cut off while it wiped it.
+/// The nonces that MACs are checked with. None is needed for evidence that was checked with it
+/// before: it is gone by then, or a run was cut off while it wiped it.
 fn nonces(
     grant: &Grant,
     deliveries: &[Delivery],
@@ -400,7 +504,9 @@ fn nonces(
     let mut nonces = BTreeMap::new();
     for delivery in deliveries {
         let (builder, digest) = delivery.named_digest();
-        let Some(BuilderKey::Nonce(commitment)) = builders.key(&builder) else { continue };
+        let Some(BuilderKey::Nonce(commitment)) = builders.key(&builder) else {
+            continue;
+        };
         if accepted.is_some_and(|accepted| accepted.builders.get(&builder) == Some(&digest)) {
             continue;
         }
@@ -409,7 +515,11 @@ fn nonces(
                 nonces.insert(builder, nonce);
             }
             Some(_) => return Err(BuildError::NonceChanged { builder }),
-            None => return Err(BuildError::NonceGone { grant: grant.id().short() }),
+            None => {
+                return Err(BuildError::NonceGone {
+                    grant: grant.id().short(),
+                });
+            }
         }
     }
     Ok(nonces)
@@ -431,7 +541,8 @@ fn attested(
     Ok(attested)
 }
 
-/// What the builders in `from` differ in. Their evidence must hold; whether they are enough, or not too late, is not asked.
+/// What the builders in `from` differ in. Their evidence must hold; whether they are enough, or not
+/// too late, is not asked.
 pub fn compare(
     grant: &Grant,
     from: &Folder,
@@ -439,22 +550,44 @@ pub fn compare(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Result<Differences, BuildError> {
-    let builders = Builders::of(grant.terms()).map_err(|fault| BuildError::evidence(None, fault))?;
+    let builders =
+        Builders::of(grant.terms()).map_err(|fault| BuildError::evidence(None, fault))?;
     let deliveries = deliveries(grant, &builders, from)?;
-    let nonces = nonces(grant, &deliveries, &builders, ledger.accepted(grant.id())?.as_ref(), home)?;
+    let nonces = nonces(
+        grant,
+        &deliveries,
+        &builders,
+        ledger.accepted(grant.id())?.as_ref(),
+        home,
+    )?;
     let attested = attested(grant, &builders, &deliveries, &nonces, now)?;
     if let EvidenceFiles::Named(_) = grant.terms().kind().files() {
         return Ok(quorum::differences(&attested));
     }
     // What is attested one by one shows its digest only when it is read: each builder's own.
-    let build = Build { grant, builders: &builders, deliveries, attested, nonces, now };
+    let build = Build {
+        grant,
+        builders: &builders,
+        deliveries,
+        attested,
+        nonces,
+        now,
+    };
     let mut all = Differences::new();
     for (delivery, attested) in build.deliveries.iter().zip(&build.attested) {
         for artifact in attested.names() {
             let mut state = build.state(artifact, HashAlgorithm::Sha256);
             build.read_own(delivery, artifact, &mut state)?;
-            build.confirm(attested, artifact, &state).map_err(|fault| fault_of(grant, &delivery.builder, fault))?;
-            let everybody = || build.deliveries.iter().map(|delivery| (delivery.builder.clone(), None)).collect();
+            build
+                .confirm(attested, artifact, &state)
+                .map_err(|fault| fault_of(grant, &delivery.builder, fault))?;
+            let everybody = || {
+                build
+                    .deliveries
+                    .iter()
+                    .map(|delivery| (delivery.builder.clone(), None))
+                    .collect()
+            };
             let digests = all.entry(artifact.clone()).or_insert_with(everybody);
             digests.insert(delivery.builder.clone(), Some(state.sha256()));
         }
@@ -465,9 +598,15 @@ pub fn compare(
 fn check_window(grant: &Grant, at: Timestamp) -> Result<(), BuildError> {
     let (not_before, expires) = (grant.terms().not_before, grant.terms().expires);
     if at < not_before {
-        Err(BuildError::NotYetValid { grant: grant.id().short(), not_before })
+        Err(BuildError::NotYetValid {
+            grant: grant.id().short(),
+            not_before,
+        })
     } else if at >= expires {
-        Err(BuildError::Expired { grant: grant.id().short(), expires })
+        Err(BuildError::Expired {
+            grant: grant.id().short(),
+            expires,
+        })
     } else {
         Ok(())
     }
@@ -485,22 +624,33 @@ struct Build<'a> {
 }
 
 fn macs<'a>(nonces: &'a BTreeMap<BuilderName, MacKey>, builder: &BuilderName) -> MacCheck<'a> {
-    nonces.get(builder).map_or(MacCheck::Elsewhere, MacCheck::With)
+    nonces
+        .get(builder)
+        .map_or(MacCheck::Elsewhere, MacCheck::With)
 }
 
 impl Build<'_> {
-    /// Each folder holds what its builder attested and nothing else; each artifact is in one of them.
-    fn check_folders(&self, agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>) -> Result<(), BuildError> {
+    /// Each folder holds what its builder attested and nothing else; each artifact is in one of
+    /// them.
+    fn check_folders(
+        &self,
+        agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>,
+    ) -> Result<(), BuildError> {
         for (delivery, attested) in self.deliveries.iter().zip(&self.attested) {
             let known = |name: &&OsString| {
-                let Some(name) = name.to_str() else { return false };
-                delivery.files.contains_key(name) || name.parse().is_ok_and(|name| attested.speaks_of(&name))
+                let Some(name) = name.to_str() else {
+                    return false;
+                };
+                delivery.files.contains_key(name)
+                    || name.parse().is_ok_and(|name| attested.speaks_of(&name))
             };
             if let Some(extra) = delivery.names.iter().find(|name| !known(name)) {
                 return Err(extra_in(&delivery.folder, extra, Some(&delivery.builder)));
             }
         }
-        let missing = agreed.keys().find(|name| !self.deliveries.iter().any(|delivery| delivery.has(name)));
+        let missing = agreed
+            .keys()
+            .find(|name| !self.deliveries.iter().any(|delivery| delivery.has(name)));
         match missing {
             Some(name) => Err(BuildError::MissingArtifact {
                 name: name.clone(),
@@ -523,8 +673,15 @@ impl Build<'_> {
         let mut states = BTreeMap::new();
         for artifact in agreed.keys() {
             let name = artifact.as_str();
-            let too_large = || BuildError::TooLarge { name: artifact.clone(), limit };
-            let source = self.deliveries.iter().find(|delivery| delivery.has(artifact)).expect("it is in one of them");
+            let too_large = || BuildError::TooLarge {
+                name: artifact.clone(),
+                limit,
+            };
+            let source = self
+                .deliveries
+                .iter()
+                .find(|delivery| delivery.has(artifact))
+                .expect("it is in one of them");
             let file = source.folder.file(name)?;
             progress.file(name, file.size());
             let mut copy = staged.file(name).map_err(BuildError::Output)?;
@@ -535,11 +692,18 @@ impl Build<'_> {
                 copy.write(piece).map_err(BuildError::Output)
             });
             left -= read.map_err(|error| match error {
-                BuildError::File(FileError { fault: FileFault::TooLarge { .. }, .. }) => too_large(),
+                BuildError::File(FileError {
+                    fault: FileFault::TooLarge { .. },
+                    ..
+                }) => too_large(),
                 other => other,
             })?;
             copy.finish().map_err(BuildError::Output)?;
-            for attested in self.attested.iter().filter(|attested| attested.speaks_of(artifact)) {
+            for attested in self
+                .attested
+                .iter()
+                .filter(|attested| attested.speaks_of(artifact))
+            {
                 self.confirm(attested, artifact, &state)
                     .map_err(|fault| self.explain(fault, source, attested, artifact, &state))?;
             }
@@ -548,7 +712,8 @@ impl Build<'_> {
         Ok(states)
     }
 
-    /// Writes into the release what it carries beside the artifacts. Returns the list of everything.
+    /// Writes into the release what it carries beside the artifacts. Returns the list of
+    /// everything.
     fn keep_evidence(
         &self,
         list: ArtifactList,
@@ -559,15 +724,39 @@ impl Build<'_> {
         let mut files = BTreeMap::<&BuilderName, Files>::new();
         for (delivery, attested) in self.deliveries.iter().zip(&self.attested) {
             let key = key_file.clone().zip(attested.key().public_file());
-            files.insert(&delivery.builder, delivery.files.clone().into_iter().chain(key).collect());
+            files.insert(
+                &delivery.builder,
+                delivery.files.clone().into_iter().chain(key).collect(),
+            );
         }
-        let digests = |files: &Files| files.iter().map(|(name, bytes)| (name.clone(), Sha256::of(bytes))).collect();
-        let of_builders = files.iter().map(|(builder, files)| ((*builder).clone(), digests(files))).collect();
-        let of_approvals = approvals.iter().map(|approval| (approval.file.clone(), Sha256::of(&approval.bytes)));
-        let sums = Sums::new(list, Sha256::of(self.grant.bytes()), of_builders, of_approvals.collect());
-        // Many builders that sign many artifacts one by one would make it longer than anybody reads who verifies it.
+        let digests = |files: &Files| {
+            files
+                .iter()
+                .map(|(name, bytes)| (name.clone(), Sha256::of(bytes)))
+                .collect()
+        };
+        let of_builders = files
+            .iter()
+            .map(|(builder, files)| ((*builder).clone(), digests(files)))
+            .collect();
+        let of_approvals = approvals
+            .iter()
+            .map(|approval| (approval.file.clone(), Sha256::of(&approval.bytes)));
+        let sums = Sums::new(
+            list,
+            Sha256::of(self.grant.bytes()),
+            of_builders,
+            of_approvals.collect(),
+        );
+        // Many builders that sign many artifacts one by one would make it longer than anybody reads
+        // who verifies it.
         if sums.to_text().len() as u64 > LARGEST_SUMS {
-            return Err(BuildError::Output(FileError::new(SUMS, FileFault::TooLarge { limit: LARGEST_SUMS })));
+            return Err(BuildError::Output(FileError::new(
+                SUMS,
+                FileFault::TooLarge {
+                    limit: LARGEST_SUMS,
+                },
+            )));
         }
 
         let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::Output);
@@ -578,33 +767,55 @@ impl Build<'_> {
         }
         keep(&format!("{EVIDENCE}/{GRANT}"), self.grant.bytes())?;
         for approval in approvals {
-            keep(&format!("{EVIDENCE}/{APPROVALS}/{}", approval.file), &approval.bytes)?;
+            keep(
+                &format!("{EVIDENCE}/{APPROVALS}/{}", approval.file),
+                &approval.bytes,
+            )?;
         }
         Ok(sums)
     }
 
-    /// A state that the release can be signed from, and with which each builder's word can be checked.
+    /// A state that the release can be signed from, and with which each builder's word can be
+    /// checked.
     fn state(&self, artifact: &ArtifactName, hash: HashAlgorithm) -> HashState {
-        HashState::for_all(self.attested.iter().filter_map(|attested| attested.hash(artifact)).chain([hash]))
+        HashState::for_all(
+            self.attested
+                .iter()
+                .filter_map(|attested| attested.hash(artifact))
+                .chain([hash]),
+        )
     }
 
-    fn confirm(&self, attested: &Attested, artifact: &ArtifactName, state: &HashState) -> Result<(), EvidenceError> {
+    fn confirm(
+        &self,
+        attested: &Attested,
+        artifact: &ArtifactName,
+        state: &HashState,
+    ) -> Result<(), EvidenceError> {
         let macs = macs(&self.nonces, attested.builder());
         attested.confirm(self.grant, self.builders, artifact, state, macs, self.now)
     }
 
     /// Reads a builder's own copy of an artifact, which only tells what it differs in.
-    fn read_own(&self, delivery: &Delivery, artifact: &ArtifactName, state: &mut HashState) -> Result<(), FileError> {
+    fn read_own(
+        &self,
+        delivery: &Delivery,
+        artifact: &ArtifactName,
+        state: &mut HashState,
+    ) -> Result<(), FileError> {
         let limit = self.grant.terms().artifacts.max_bytes;
-        delivery.folder.file(artifact.as_str())?.read_once::<FileError>(limit, |piece| {
-            state.update(piece);
-            Ok(())
-        })?;
+        delivery
+            .folder
+            .file(artifact.as_str())?
+            .read_once::<FileError>(limit, |piece| {
+                state.update(piece);
+                Ok(())
+            })?;
         Ok(())
     }
 
-    /// Why a builder's word does not hold for an artifact that was read from another's folder: perhaps it holds for its own,
-    /// and the two differ.
+    /// Why a builder's word does not hold for an artifact that was read from another's folder:
+    /// perhaps it holds for its own, and the two differ.
     fn explain(
         &self,
         fault: EvidenceError,
@@ -614,7 +825,10 @@ impl Build<'_> {
         state: &HashState,
     ) -> BuildError {
         let builder = attested.builder();
-        let own = self.deliveries.iter().find(|delivery| delivery.builder == *builder && delivery.has(artifact));
+        let own = self
+            .deliveries
+            .iter()
+            .find(|delivery| delivery.builder == *builder && delivery.has(artifact));
         let Some(own) = own.filter(|own| own.builder != source.builder) else {
             return fault_of(self.grant, builder, fault);
         };
@@ -623,10 +837,22 @@ impl Build<'_> {
         if read.is_err() || self.confirm(attested, artifact, &other).is_err() {
             return fault_of(self.grant, builder, fault);
         }
-        let (one, other) = ((source.builder.clone(), state.sha256()), (builder.clone(), other.sha256()));
+        let (one, other) = (
+            (source.builder.clone(), state.sha256()),
+            (builder.clone(), other.sha256()),
+        );
         let both = [&one, &other].map(|(builder, digest)| (builder.clone(), Some(*digest)));
         let differences = Differences::from([(artifact.clone(), both.into())]);
-        BuildError::evidence(None, Box::new(Dissent { name: artifact.clone(), one, other, differences }).into())
+        BuildError::evidence(
+            None,
+            Box::new(Dissent {
+                name: artifact.clone(),
+                one,
+                other,
+                differences,
+            })
+            .into(),
+        )
     }
 }
 
@@ -646,10 +872,16 @@ impl VerifiedBuild {
         self.sums.artifacts()
     }
 
-    /// How many signatures the token makes for its release: one for all artifacts of the same bytes.
+    /// How many signatures the token makes for its release: one for all artifacts of the same
+    /// bytes.
     pub fn signatures(&self) -> usize {
         let artifacts = match self.sums.coverage() {
-            Coverage::Each => self.artifacts().iter().map(|artifact| artifact.digest).collect::<BTreeSet<_>>().len(),
+            Coverage::Each => self
+                .artifacts()
+                .iter()
+                .map(|artifact| artifact.digest)
+                .collect::<BTreeSet<_>>()
+                .len(),
             Coverage::ListOnly => 0,
         };
         artifacts + 1
@@ -658,7 +890,10 @@ impl VerifiedBuild {
     /// The same build, for a release of which this will be signed.
     #[must_use]
     pub fn covering(self, coverage: Coverage) -> Self {
-        Self { sums: self.sums.covering(coverage), ..self }
+        Self {
+            sums: self.sums.covering(coverage),
+            ..self
+        }
     }
 
     /// The key that will sign it.

@@ -1,4 +1,5 @@
-//! What a builder signs with, whatever the scheme: a secret in a file, or a key on a token of its own.
+//! What a builder signs with, whatever the scheme: a secret in a file, or a key on a token of its
+//! own.
 
 use std::fmt;
 
@@ -22,7 +23,8 @@ use host::*;
 mod host {
     pub(super) use crate::domain::key::KeyKind;
     pub(super) use crate::openpgp::{
-        MakeError, NewCertificate, SignatureContent, SigningKey, make_certificate, make_evidence_signature,
+        MakeError, NewCertificate, SignatureContent, SigningKey, make_certificate,
+        make_evidence_signature,
     };
     pub(super) use crate::token::{self, Interaction, Token, TokenError, TokenUri};
 }
@@ -33,7 +35,10 @@ const PGP_BEGIN: &str = "-----BEGIN PGP PRIVATE KEY BLOCK-----";
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 
 /// How the file of a public half begins.
-const PUBLIC_KEYS: [&str; 2] = ["-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----BEGIN PUBLIC KEY-----"];
+const PUBLIC_KEYS: [&str; 2] = [
+    "-----BEGIN PGP PUBLIC KEY BLOCK-----",
+    "-----BEGIN PUBLIC KEY-----",
+];
 
 /// How the file of any secret key begins that would do harm as an artifact.
 pub(super) const SECRET_KEYS: [&str; 3] = [PGP_BEGIN, PEM_BEGIN, FORMAT];
@@ -50,7 +55,10 @@ pub(super) enum Secret<'a> {
     OpenPgp(Box<openpgp::BuildKey>),
     Ed25519(Box<SecretKey>),
     Nonce(MacKey),
-    #[cfg_attr(not(feature = "host"), expect(dead_code, reason = "without tokens every key is in a file"))]
+    #[cfg_attr(
+        not(feature = "host"),
+        expect(dead_code, reason = "without tokens every key is in a file")
+    )]
     Elsewhere(Box<dyn EvidenceSigner + 'a>),
 }
 
@@ -66,7 +74,12 @@ pub(super) trait EvidenceSigner {
     fn hash(&self) -> HashAlgorithm;
 
     /// As [`Secret::sign`].
-    fn sign(&mut self, state: &HashState, notations: &[(String, String)], now: Timestamp) -> Result<Vec<u8>, KeyFault>;
+    fn sign(
+        &mut self,
+        state: &HashState,
+        notations: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, KeyFault>;
 }
 
 /// A new key, whose grant is still to be written.
@@ -136,10 +149,13 @@ impl From<EvidenceError> for KeyFault {
 }
 
 impl NewKey {
-    /// Makes a key, for a builder who is described by `user_id` where the scheme has a place for that.
+    /// Makes a key, for a builder who is described by `user_id` where the scheme has a place for
+    /// that.
     pub fn generate(scheme: Scheme, user_id: &str, created: Timestamp, expires: Timestamp) -> Self {
         match scheme {
-            Scheme::OpenPgp => Self::OpenPgp(Box::new(openpgp::BuildKey::generate(user_id, created, expires))),
+            Scheme::OpenPgp => Self::OpenPgp(Box::new(openpgp::BuildKey::generate(
+                user_id, created, expires,
+            ))),
             Scheme::Dsse => Self::Ed25519(SecretKey::generate()),
             Scheme::Hmac => Self::Nonce(MacKey::generate()),
         }
@@ -157,11 +173,17 @@ impl NewKey {
     /// The file for M, with `label` in its header once the grant is known.
     pub fn to_file(&self, label: Option<&BuildKeyLabel>) -> Zeroizing<Vec<u8>> {
         let text = |secret: &[u8]| {
-            // Space for the whole file at once: a vector that grows leaves copies of the secret behind.
+            // Space for the whole file at once: a vector that grows leaves copies of the secret
+            // behind.
             let mut file = Zeroizing::new(Vec::with_capacity(openpgp::LARGEST_BUILD_KEY as usize));
             let lines = label.map(BuildKeyLabel::to_lines).unwrap_or_default();
             let head = lines.iter().map(|line| format!("# {line}\n"));
-            file.extend(std::iter::once(format!("{FORMAT}\n")).chain(head).collect::<String>().as_bytes());
+            file.extend(
+                std::iter::once(format!("{FORMAT}\n"))
+                    .chain(head)
+                    .collect::<String>()
+                    .as_bytes(),
+            );
             file.extend(secret);
             file
         };
@@ -174,7 +196,8 @@ impl NewKey {
 }
 
 impl<'a> BuildKey<'a> {
-    /// Reads the file that [`NewKey::to_file`] made, or a PEM key as `openssl genpkey -algorithm ed25519` makes it.
+    /// Reads the file that [`NewKey::to_file`] made, or a PEM key as `openssl genpkey -algorithm
+    /// ed25519` makes it.
     pub fn parse(bytes: &[u8]) -> Result<Self, KeyFault> {
         let text = std::str::from_utf8(bytes).map_err(|_| KeyFault::NotText)?;
         if text.trim_ascii().is_empty() {
@@ -183,20 +206,37 @@ impl<'a> BuildKey<'a> {
         if text.contains(PGP_BEGIN) {
             let key = openpgp::BuildKey::parse(bytes)?;
             let label = key.label().cloned();
-            return Self { secret: Secret::OpenPgp(Box::new(key)), label, grant_expires: None }.checked();
+            return Self {
+                secret: Secret::OpenPgp(Box::new(key)),
+                label,
+                grant_expires: None,
+            }
+            .checked();
         }
-        let label = BuildKeyLabel::from_lines(text.lines().filter_map(|line| line.strip_prefix("# ")))?;
+        let label =
+            BuildKeyLabel::from_lines(text.lines().filter_map(|line| line.strip_prefix("# ")))?;
         let secret = match text.find(PEM_BEGIN) {
             Some(begin) => Secret::Ed25519(Box::new(SecretKey::parse(&text[begin..])?)),
-            None if PUBLIC_KEYS.iter().any(|begin| text.trim_start().starts_with(begin)) => {
+            None if PUBLIC_KEYS
+                .iter()
+                .any(|begin| text.trim_start().starts_with(begin)) =>
+            {
                 return Err(KeyFault::Public);
             }
             None => {
-                let last = text.trim_end_matches('\n').rfind('\n').map_or(0, |newline| newline + 1);
+                let last = text
+                    .trim_end_matches('\n')
+                    .rfind('\n')
+                    .map_or(0, |newline| newline + 1);
                 Secret::Nonce(MacKey::parse(&bytes[last..])?)
             }
         };
-        Self { secret, label, grant_expires: None }.checked()
+        Self {
+            secret,
+            label,
+            grant_expires: None,
+        }
+        .checked()
     }
 
     /// A builder's key on its own token, whose public half is among those of `grant`.
@@ -208,14 +248,25 @@ impl<'a> BuildKey<'a> {
         now: Timestamp,
     ) -> Result<Self, KeyFault> {
         for (builder, key) in Builders::of(grant.terms())?.iter() {
-            let BuilderKey::OpenPgp(certificate) = key else { continue };
+            let BuilderKey::OpenPgp(certificate) = key else {
+                continue;
+            };
             let keys = certificate.signing_keys(now).unwrap_or_default();
             if let Some(key) = keys.into_iter().find(|key| key.public() == token.public()) {
                 let certificate = (**certificate).clone();
                 let label = Some(BuildKeyLabel::of(grant, builder));
-                let key = TokenKey { certificate, key, token, interaction };
+                let key = TokenKey {
+                    certificate,
+                    key,
+                    token,
+                    interaction,
+                };
                 let secret = Secret::Elsewhere(Box::new(key));
-                return Ok(Self { secret, label, grant_expires: Some(grant.terms().expires) });
+                return Ok(Self {
+                    secret,
+                    label,
+                    grant_expires: Some(grant.terms().expires),
+                });
             }
         }
         Err(KeyFault::NotInGrant(grant.id().short()))
@@ -223,7 +274,11 @@ impl<'a> BuildKey<'a> {
 
     fn checked(self) -> Result<Self, KeyFault> {
         let found = self.scheme();
-        match self.label.as_ref().map(|label| label.kind.scheme_and_form().0) {
+        match self
+            .label
+            .as_ref()
+            .map(|label| label.kind.scheme_and_form().0)
+        {
             Some(expected) if expected != found => Err(KeyFault::OtherScheme { found, expected }),
             _ => Ok(self),
         }
@@ -240,13 +295,20 @@ impl<'a> BuildKey<'a> {
 
     /// The same key for this grant, among whose builders it must be.
     pub fn under(self, grant: &Grant) -> Result<Self, KeyFault> {
-        let builder = self.builder_in(grant)?.ok_or_else(|| KeyFault::NotInGrant(grant.id().short()))?;
+        let builder = self
+            .builder_in(grant)?
+            .ok_or_else(|| KeyFault::NotInGrant(grant.id().short()))?;
         let label = BuildKeyLabel::of(grant, &builder);
         match &self.label {
             Some(own) if *own != label => Err(KeyFault::OtherGrant(grant.id().short())),
             _ => {
                 let grant_expires = Some(grant.terms().expires);
-                Self { label: Some(label), grant_expires, ..self }.checked()
+                Self {
+                    label: Some(label),
+                    grant_expires,
+                    ..self
+                }
+                .checked()
             }
         }
     }
@@ -259,7 +321,10 @@ impl<'a> BuildKey<'a> {
             Secret::Elsewhere(key) => BuilderKey::OpenPgp(key.certificate().clone().into()),
         };
         let builders = Builders::of(grant.terms())?;
-        Ok(builders.iter().find(|(_, key)| key.is_one_with(&own)).map(|(builder, _)| builder.clone()))
+        Ok(builders
+            .iter()
+            .find(|(_, key)| key.is_one_with(&own))
+            .map(|(builder, _)| builder.clone()))
     }
 
     /// What it was made for.
@@ -293,7 +358,9 @@ impl Secret<'_> {
         match self {
             Self::OpenPgp(key) => Ok(key.sign(state, notations, now)?),
             Self::Elsewhere(key) => key.sign(state, notations, now),
-            Self::Ed25519(_) | Self::Nonce(_) => unreachable!("keys of other schemes make no OpenPGP signatures"),
+            Self::Ed25519(_) | Self::Nonce(_) => {
+                unreachable!("keys of other schemes make no OpenPGP signatures")
+            }
         }
     }
 
@@ -329,8 +396,17 @@ impl EvidenceSigner for TokenKey<'_> {
         self.key.public().least_hash()
     }
 
-    fn sign(&mut self, state: &HashState, notations: &[(String, String)], now: Timestamp) -> Result<Vec<u8>, KeyFault> {
-        let what = SignatureContent { created: now, hash: self.hash(), notations: notations.to_vec() };
+    fn sign(
+        &mut self,
+        state: &HashState,
+        notations: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, KeyFault> {
+        let what = SignatureContent {
+            created: now,
+            hash: self.hash(),
+            notations: notations.to_vec(),
+        };
         let mut sign = |digest: &_| token::sign(&mut *self.token, digest, &mut *self.interaction);
         Ok(make_evidence_signature(&self.key, state, &what, &mut sign)?)
     }
@@ -338,7 +414,9 @@ impl EvidenceSigner for TokenKey<'_> {
 
 impl fmt::Debug for BuildKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BuildKey").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("BuildKey")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 
@@ -353,11 +431,22 @@ pub fn generate_on(
     interaction: &mut dyn Interaction,
 ) -> Result<(TokenUri, BuilderKey), MakeError<TokenError>> {
     let fingerprint = |public: &_| openpgp::fingerprint_of(public, now);
-    let new = token::NewKey { kind, created: now, fingerprint: &fingerprint, replace: false };
+    let new = token::NewKey {
+        kind,
+        created: now,
+        fingerprint: &fingerprint,
+        replace: false,
+    };
     let (uri, mut token) = token::generate(uri, &new, interaction).map_err(MakeError::Token)?;
     let public = token.public().clone();
     let hash = public.least_hash();
-    let new = NewCertificate { user_id: user_id.to_owned(), created: now, signed: now, expires: Some(expires), hash };
+    let new = NewCertificate {
+        user_id: user_id.to_owned(),
+        created: now,
+        signed: now,
+        expires: Some(expires),
+        hash,
+    };
     let mut sign = |digest: &_| token::sign(&mut *token, digest, interaction);
     let (certificate, _revocation) = make_certificate(&public, &new, &mut sign)?;
     Ok((uri, BuilderKey::OpenPgp(certificate.into())))

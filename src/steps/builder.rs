@@ -52,7 +52,8 @@ impl BuilderKey {
         }
     }
 
-    /// What to call it in a log: the fingerprint of an OpenPGP key, otherwise the SHA-256 of what a grant holds.
+    /// What to call it in a log: the fingerprint of an OpenPGP key, otherwise the SHA-256 of what a
+    /// grant holds.
     pub fn id(&self) -> String {
         match self {
             Self::OpenPgp(certificate) => certificate.fingerprint().to_string(),
@@ -76,13 +77,21 @@ impl Builders {
     pub fn of(terms: &Terms) -> Result<Self, EvidenceError> {
         let mut builders = Vec::new();
         for builder in &terms.builders {
-            let key = BuilderKey::parse(terms.scheme, &builder.key)
-                .map_err(|fault| EvidenceError::BuildKey { builder: builder.name.clone(), fault })?;
+            let key = BuilderKey::parse(terms.scheme, &builder.key).map_err(|fault| {
+                EvidenceError::BuildKey {
+                    builder: builder.name.clone(),
+                    fault,
+                }
+            })?;
             builders.push((builder.name.clone(), key));
         }
-        if let Some(((first, _), (second, _))) = pairs(&builders).find(|((_, one), (_, other))| one.is_one_with(other))
+        if let Some(((first, _), (second, _))) =
+            pairs(&builders).find(|((_, one), (_, other))| one.is_one_with(other))
         {
-            return Err(EvidenceError::SharedKey { first: first.clone(), second: second.clone() });
+            return Err(EvidenceError::SharedKey {
+                first: first.clone(),
+                second: second.clone(),
+            });
         }
         Ok(Self(builders))
     }
@@ -94,6 +103,9 @@ impl Builders {
 
     /// The key of one; `None` for somebody else.
     pub fn key(&self, builder: &BuilderName) -> Option<&BuilderKey> {
-        self.0.iter().find(|(name, _)| name == builder).map(|(_, key)| key)
+        self.0
+            .iter()
+            .find(|(name, _)| name == builder)
+            .map(|(_, key)| key)
     }
 }

@@ -1,5 +1,5 @@
-//! A builder's word under a grant: the check that H makes before it signs and that others can make again, whatever the
-//! scheme.
+//! A builder's word under a grant: the check that H makes before it signs and that others can make
+//! again, whatever the scheme.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,17 @@ use crate::domain::grant::{Grant, Terms};
 use crate::domain::key::HashAlgorithm;
 use crate::domain::manifest::Manifest;
 use crate::domain::name::{ArtifactName, BuilderName, ProjectName, Version};
-use crate::domain::reserved::{ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE};
+use crate::domain::reserved::{
+    ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE,
+};
 use crate::domain::statement::{Statement, names_only};
 use crate::domain::time::Timestamp;
 use crate::dsse;
 use crate::mac::{MacKey, Tag};
 use crate::openpgp::{BadSignature, Certificate, DetachedSignature, HashState, Signed};
 
-/// How far a builder's clock may be behind, in seconds: its evidence may say that it is so much older than the grant.
+/// How far a builder's clock may be behind, in seconds: its evidence may say that it is so much
+/// older than the grant.
 pub(super) const SLOW_CLOCK: u32 = 600;
 
 /// The files of one builder's evidence, by name.
@@ -30,8 +33,8 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 pub enum MacCheck<'a> {
     /// The builder's nonce.
     With(&'a MacKey),
-    /// Nothing: whoever asks does not have it, and must not conclude anything from a MAC, or has checked this very evidence
-    /// before.
+    /// Nothing: whoever asks does not have it, and must not conclude anything from a MAC, or has
+    /// checked this very evidence before.
     Elsewhere,
 }
 
@@ -54,8 +57,9 @@ enum Claim {
     Mac(Tag),
 }
 
-/// Checks the evidence in `files` as that of `builder`, who must be one of the grant's: first what authenticates it, then
-/// what it says. What authenticates single artifacts is checked by [`Attested::confirm`], when they have been read.
+/// Checks the evidence in `files` as that of `builder`, who must be one of the grant's: first what
+/// authenticates it, then what it says. What authenticates single artifacts is checked by
+/// [`Attested::confirm`], when they have been read.
 pub fn check(
     grant: &Grant,
     builders: &Builders,
@@ -64,11 +68,21 @@ pub fn check(
     macs: MacCheck<'_>,
     now: Timestamp,
 ) -> Result<Attested, EvidenceError> {
-    let key = builders.key(builder).expect("the evidence is looked for under the names of the grant's builders");
+    let key = builders
+        .key(builder)
+        .expect("the evidence is looked for under the names of the grant's builders");
     let claims = match (grant.terms().kind(), key) {
         (EvidenceKind::SignedManifest, BuilderKey::OpenPgp(certificate)) => {
             let (manifest, signature) = (file(files, MANIFEST)?, file(files, MANIFEST_SIGNATURE)?);
-            check_signature(grant, builders, builder, certificate, manifest, signature, now)?;
+            check_signature(
+                grant,
+                builders,
+                builder,
+                certificate,
+                manifest,
+                signature,
+                now,
+            )?;
             listed_in(grant, builder, manifest)?
         }
         (EvidenceKind::ManifestMac, BuilderKey::Nonce(_)) => {
@@ -76,24 +90,50 @@ pub fn check(
             check_mac(manifest, file(files, MANIFEST_MAC)?, macs)?;
             listed_in(grant, builder, manifest)?
         }
-        (EvidenceKind::Envelope, BuilderKey::Ed25519(key)) => stated_in(grant, file(files, ENVELOPE)?, key)?,
+        (EvidenceKind::Envelope, BuilderKey::Ed25519(key)) => {
+            stated_in(grant, file(files, ENVELOPE)?, key)?
+        }
         (EvidenceKind::Signatures, BuilderKey::OpenPgp(_)) => each(grant, files, |bytes, file| {
-            let fault = |fault| EvidenceError::Signature { file: file.to_owned(), fault };
-            Ok(Claim::Signature(DetachedSignature::parse_evidence(bytes).map_err(fault)?.into()))
+            let fault = |fault| EvidenceError::Signature {
+                file: file.to_owned(),
+                fault,
+            };
+            Ok(Claim::Signature(
+                DetachedSignature::parse_evidence(bytes)
+                    .map_err(fault)?
+                    .into(),
+            ))
         })?,
         (EvidenceKind::Macs, BuilderKey::Nonce(_)) => each(grant, files, |bytes, file| {
-            Ok(Claim::Mac(Tag::parse(bytes).map_err(|fault| EvidenceError::Mac { file: file.to_owned(), fault })?))
+            Ok(Claim::Mac(Tag::parse(bytes).map_err(|fault| {
+                EvidenceError::Mac {
+                    file: file.to_owned(),
+                    fault,
+                }
+            })?))
         })?,
         (_, _) => unreachable!("keys were read as the grant's scheme says"),
     };
 
     let terms = grant.terms();
     if let Some(name) = claims.keys().find(|name| !terms.artifacts.allow(name)) {
-        let patterns = terms.artifacts.names.iter().map(|pattern| format!("`{pattern}`")).collect();
-        return Err(EvidenceError::NameNotAllowed { name: name.clone(), patterns });
+        let patterns = terms
+            .artifacts
+            .names
+            .iter()
+            .map(|pattern| format!("`{pattern}`"))
+            .collect();
+        return Err(EvidenceError::NameNotAllowed {
+            name: name.clone(),
+            patterns,
+        });
     }
     check_count(terms, claims.len())?;
-    Ok(Attested { builder: builder.clone(), key: key.clone(), claims })
+    Ok(Attested {
+        builder: builder.clone(),
+        key: key.clone(),
+        claims,
+    })
 }
 
 /// Whether the grant, or any build at all, can have so many artifacts.
@@ -102,17 +142,26 @@ pub(super) fn check_count(terms: &Terms, count: usize) -> Result<(), EvidenceErr
     match count {
         0 => Err(BadList::Empty.into()),
         _ if count > MOST_ARTIFACTS => Err(BadList::TooMany.into()),
-        _ if count > usize::try_from(limit).unwrap_or(usize::MAX) => Err(EvidenceError::TooMany { count, limit }),
+        _ if count > usize::try_from(limit).unwrap_or(usize::MAX) => {
+            Err(EvidenceError::TooMany { count, limit })
+        }
         _ => Ok(()),
     }
 }
 
 fn file<'a>(files: &'a Files, name: &str) -> Result<&'a [u8], EvidenceError> {
-    files.get(name).map(Vec::as_slice).ok_or_else(|| EvidenceError::Missing(name.to_owned()))
+    files
+        .get(name)
+        .map(Vec::as_slice)
+        .ok_or_else(|| EvidenceError::Missing(name.to_owned()))
 }
 
-fn digests<'a>(artifacts: impl Iterator<Item = (&'a ArtifactName, Sha256)>) -> BTreeMap<ArtifactName, Claim> {
-    artifacts.map(|(name, digest)| (name.clone(), Claim::Digest(digest))).collect()
+fn digests<'a>(
+    artifacts: impl Iterator<Item = (&'a ArtifactName, Sha256)>,
+) -> BTreeMap<ArtifactName, Claim> {
+    artifacts
+        .map(|(name, digest)| (name.clone(), Claim::Digest(digest)))
+        .collect()
 }
 
 /// The claims that stand in a file each.
@@ -127,7 +176,10 @@ fn each(
     let mut claims = BTreeMap::new();
     for (file, bytes) in files {
         let name = file.strip_suffix(suffix).unwrap_or(file);
-        let name = name.parse().map_err(|fault| EvidenceError::Name { file: file.clone(), fault })?;
+        let name = name.parse().map_err(|fault| EvidenceError::Name {
+            file: file.clone(),
+            fault,
+        })?;
         claims.insert(name, parse(bytes, file)?);
     }
     Ok(claims)
@@ -142,16 +194,35 @@ fn stated_in(
     let statement = Statement::parse(&dsse::open(envelope, key)?)?;
     if !names_only(&statement.grants, grant.id()) {
         let expected = grant.id().to_string();
-        let found = statement.grants.into_iter().find(|named| *named != expected);
-        return Err(EvidenceError::OtherGrant { file: ENVELOPE.to_owned(), found, expected: grant.id() });
+        let found = statement
+            .grants
+            .into_iter()
+            .find(|named| *named != expected);
+        return Err(EvidenceError::OtherGrant {
+            file: ENVELOPE.to_owned(),
+            found,
+            expected: grant.id(),
+        });
     }
-    statement.times.into_iter().try_for_each(|at| check_time(grant, ENVELOPE, at))?;
-    Ok(digests(statement.artifacts.iter().map(|artifact| (&artifact.name, artifact.digest))))
+    statement
+        .times
+        .into_iter()
+        .try_for_each(|at| check_time(grant, ENVELOPE, at))?;
+    Ok(digests(
+        statement
+            .artifacts
+            .iter()
+            .map(|artifact| (&artifact.name, artifact.digest)),
+    ))
 }
 
-/// Checks the MAC of a manifest, if there is something to check it with. Nothing of the manifest is parsed for it.
+/// Checks the MAC of a manifest, if there is something to check it with. Nothing of the manifest is
+/// parsed for it.
 fn check_mac(manifest: &[u8], mac: &[u8], macs: MacCheck<'_>) -> Result<(), EvidenceError> {
-    let fault = |fault| EvidenceError::Mac { file: MANIFEST_MAC.to_owned(), fault };
+    let fault = |fault| EvidenceError::Mac {
+        file: MANIFEST_MAC.to_owned(),
+        fault,
+    };
     let tag = Tag::parse(mac).map_err(fault)?;
     match macs {
         MacCheck::With(nonce) => nonce.check(&tag, manifest, MANIFEST).map_err(fault),
@@ -169,10 +240,17 @@ fn listed_in(
     let manifest = Manifest::parse(manifest)?;
     if manifest.grant != grant.id() {
         let found = Some(manifest.grant.to_string());
-        return Err(EvidenceError::OtherGrant { file: MANIFEST.to_owned(), found, expected: grant.id() });
+        return Err(EvidenceError::OtherGrant {
+            file: MANIFEST.to_owned(),
+            found,
+            expected: grant.id(),
+        });
     }
     if manifest.builder != *builder {
-        return Err(EvidenceError::OtherBuilder { found: manifest.builder, signer: builder.clone() });
+        return Err(EvidenceError::OtherBuilder {
+            found: manifest.builder,
+            signer: builder.clone(),
+        });
     }
     if manifest.project != terms.project || manifest.version != terms.version {
         return Err(EvidenceError::OtherBuild {
@@ -180,14 +258,20 @@ fn listed_in(
             expected: build_name(&terms.project, &terms.version),
         });
     }
-    Ok(digests(manifest.artifacts.iter().map(|artifact| (&artifact.name, artifact.digest))))
+    Ok(digests(
+        manifest
+            .artifacts
+            .iter()
+            .map(|artifact| (&artifact.name, artifact.digest)),
+    ))
 }
 
 fn build_name(project: &ProjectName, version: &Version) -> String {
     format!("{project} {version}")
 }
 
-/// Checks that the builder's key signed the manifest in the grant's time. Nothing of the manifest is parsed for it.
+/// Checks that the builder's key signed the manifest in the grant's time. Nothing of the manifest
+/// is parsed for it.
 fn check_signature(
     grant: &Grant,
     builders: &Builders,
@@ -197,15 +281,22 @@ fn check_signature(
     signature: &[u8],
     now: Timestamp,
 ) -> Result<(), EvidenceError> {
-    let fault = |fault| EvidenceError::Signature { file: MANIFEST_SIGNATURE.to_owned(), fault };
+    let fault = |fault| EvidenceError::Signature {
+        file: MANIFEST_SIGNATURE.to_owned(),
+        fault,
+    };
     let signature = DetachedSignature::parse_evidence(signature).map_err(fault)?;
     let state = HashState::of(manifest, signature.hash());
     let held = |certificate: &Certificate| signature.check(certificate, &state, MANIFEST, now);
     match held(certificate) {
         Ok(signed) => check_time(grant, MANIFEST_SIGNATURE, signed.created),
-        Err(BadSignature::OtherKey { issuer, .. }) => {
-            Err(not_by(builders, builder, MANIFEST_SIGNATURE, issuer, |certificate| held(certificate).is_ok()))
-        }
+        Err(BadSignature::OtherKey { issuer, .. }) => Err(not_by(
+            builders,
+            builder,
+            MANIFEST_SIGNATURE,
+            issuer,
+            |certificate| held(certificate).is_ok(),
+        )),
         Err(error) => Err(fault(error)),
     }
 }
@@ -222,23 +313,36 @@ fn not_by(
         BuilderKey::OpenPgp(certificate) => Some((name, certificate)),
         BuilderKey::Ed25519(_) | BuilderKey::Nonce(_) => None,
     });
-    match certificates.clone().find(|(_, certificate)| holds(certificate)) {
-        Some((signer, _)) => {
-            EvidenceError::ByOther { file: file.to_owned(), builder: builder.clone(), signer: signer.clone() }
-        }
+    match certificates
+        .clone()
+        .find(|(_, certificate)| holds(certificate))
+    {
+        Some((signer, _)) => EvidenceError::ByOther {
+            file: file.to_owned(),
+            builder: builder.clone(),
+            signer: signer.clone(),
+        },
         None => EvidenceError::NotABuilder {
             file: file.to_owned(),
             issuer,
-            builders: certificates.map(|(name, certificate)| (name.clone(), certificate.fingerprint())).collect(),
+            builders: certificates
+                .map(|(name, certificate)| (name.clone(), certificate.fingerprint()))
+                .collect(),
         },
     }
 }
 
-/// Refuses what was made before the grant, as far as a slow clock does not explain it, or after its end.
+/// Refuses what was made before the grant, as far as a slow clock does not explain it, or after its
+/// end.
 fn check_time(grant: &Grant, file: &str, at: Timestamp) -> Result<(), EvidenceError> {
     let (not_before, expires) = (grant.terms().not_before, grant.terms().expires);
     match at < not_before.before(SLOW_CLOCK) || at >= expires {
-        true => Err(EvidenceError::OutOfTime { file: file.to_owned(), at, not_before, expires }),
+        true => Err(EvidenceError::OutOfTime {
+            file: file.to_owned(),
+            at,
+            not_before,
+            expires,
+        }),
         false => Ok(()),
     }
 }
@@ -272,7 +376,8 @@ impl Attested {
         }
     }
 
-    /// The hash function with which it speaks of an artifact: the state that [`Attested::confirm`] sees must have it.
+    /// The hash function with which it speaks of an artifact: the state that [`Attested::confirm`]
+    /// sees must have it.
     pub fn hash(&self, name: &ArtifactName) -> Option<HashAlgorithm> {
         match self.claims.get(name)? {
             Claim::Signature(signature) => Some(signature.hash()),
@@ -280,7 +385,8 @@ impl Attested {
         }
     }
 
-    /// Checks that an artifact that it speaks of, of whose bytes this is the hash state, is what it attested.
+    /// Checks that an artifact that it speaks of, of whose bytes this is the hash state, is what it
+    /// attested.
     pub fn confirm(
         &self,
         grant: &Grant,
@@ -316,8 +422,15 @@ impl Attested {
             }
             (Claim::Mac(tag), _) => match macs {
                 MacCheck::With(nonce) => nonce
-                    .check(tag, sum_line(&found, name.as_str()).as_bytes(), "its artifact under that name")
-                    .map_err(|fault| EvidenceError::Mac { file: format!("{name}{MAC}"), fault }),
+                    .check(
+                        tag,
+                        sum_line(&found, name.as_str()).as_bytes(),
+                        "its artifact under that name",
+                    )
+                    .map_err(|fault| EvidenceError::Mac {
+                        file: format!("{name}{MAC}"),
+                        fault,
+                    }),
                 MacCheck::Elsewhere => Ok(()),
             },
             (Claim::Signature(_), BuilderKey::Ed25519(_) | BuilderKey::Nonce(_)) => {
@@ -327,12 +440,26 @@ impl Attested {
     }
 }
 
-/// A signature of one artifact binds its name and the grant, each by a notation that stands in it once.
-fn check_notations(grant: &Grant, file: &str, name: &ArtifactName, signed: &Signed) -> Result<(), EvidenceError> {
-    let domain = grant.terms().domain.clone().expect("a grant for such signatures has a domain");
+/// A signature of one artifact binds its name and the grant, each by a notation that stands in it
+/// once.
+fn check_notations(
+    grant: &Grant,
+    file: &str,
+    name: &ArtifactName,
+    signed: &Signed,
+) -> Result<(), EvidenceError> {
+    let domain = grant
+        .terms()
+        .domain
+        .clone()
+        .expect("a grant for such signatures has a domain");
     let only = |what: &str| {
         let wanted = format!("{what}@{domain}");
-        let mut values = signed.notations.iter().filter(|(found, _)| *found == wanted).map(|(_, value)| value);
+        let mut values = signed
+            .notations
+            .iter()
+            .filter(|(found, _)| *found == wanted)
+            .map(|(_, value)| value);
         match (values.next(), values.next()) {
             (Some(value), None) => Some(value.chars().take(200).collect::<String>()),
             (_, _) => None,
@@ -340,10 +467,18 @@ fn check_notations(grant: &Grant, file: &str, name: &ArtifactName, signed: &Sign
     };
     let (artifact, id) = (only("artifact"), only("grant"));
     if artifact.as_deref() != Some(name.as_str()) {
-        return Err(EvidenceError::OtherArtifact { file: file.to_owned(), found: artifact, domain });
+        return Err(EvidenceError::OtherArtifact {
+            file: file.to_owned(),
+            found: artifact,
+            domain,
+        });
     }
     if id != Some(grant.id().to_string()) {
-        return Err(EvidenceError::OtherGrant { file: file.to_owned(), found: id, expected: grant.id() });
+        return Err(EvidenceError::OtherGrant {
+            file: file.to_owned(),
+            found: id,
+            expected: grant.id(),
+        });
     }
     Ok(())
 }

@@ -34,15 +34,17 @@ pub fn export(folder: &Path, home: &Home, ledger: &Ledger) -> Result<Exported, N
     write(&make_public(folder)?, home, ledger)
 }
 
-/// Exports the log to where the configuration says, with all that was logged until now; returns nothing if it says nothing.
-/// The folder must be there: the mount that it is on may be away.
+/// Exports the log to where the configuration says, with all that was logged until now; returns
+/// nothing if it says nothing. The folder must be there: the mount that it is on may be away.
 pub fn export_as_configured(
     home: &Home,
     lock: &HomeLock,
     ledger: &Ledger,
 ) -> Result<Option<(PathBuf, Exported)>, NotExported> {
     let _held: &HomeLock = lock;
-    let Some(path) = home.log_folder() else { return Ok(None) };
+    let Some(path) = home.log_folder() else {
+        return Ok(None);
+    };
     let folder = Folder::open(&path)?;
     home.refuse_within(&folder)?;
     Ok(Some((path, write(&folder, home, ledger)?)))

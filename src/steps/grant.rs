@@ -11,7 +11,9 @@ use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::evidence::{EvidenceForm, Scheme};
-use crate::domain::grant::{BadGrant, Builder, Grant, LARGEST_GRANT, Limits, NewGrant, Source, Terms};
+use crate::domain::grant::{
+    BadGrant, Builder, Grant, LARGEST_GRANT, Limits, NewGrant, Source, Terms,
+};
 use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
 use crate::files::{FileError, FileFault, InputFile, discard, write_new};
@@ -108,7 +110,9 @@ pub enum GrantError {
     #[error("no grant: {0}")]
     Builders(EvidenceError),
     /// Not after what was granted before.
-    #[error("version {version} of {project} is older than {newer}, which was granted before in ledger entry {entry}")]
+    #[error(
+        "version {version} of {project} is older than {newer}, which was granted before in ledger entry {entry}"
+    )]
     Older {
         /// What is built.
         project: ProjectName,
@@ -144,8 +148,8 @@ pub enum GrantError {
     File(#[from] FileError),
 }
 
-/// Makes the build keys and the grant, writes them into `out`, and records both. A grant counts from the moment the
-/// ledger has it; until then a failure leaves none of its files.
+/// Makes the build keys and the grant, writes them into `out`, and records both. A grant counts
+/// from the moment the ledger has it; until then a failure leaves none of its files.
 pub fn issue(
     request: GrantRequest,
     home: &Home,
@@ -153,8 +157,22 @@ pub fn issue(
     out: &Path,
     now: Timestamp,
 ) -> Result<Issued, GrantError> {
-    let GrantRequest { project, version, source, scheme, evidence, builders, quorum, .. } = request;
-    let GrantRequest { artifacts, valid_for, allow_older, .. } = request;
+    let GrantRequest {
+        project,
+        version,
+        source,
+        scheme,
+        evidence,
+        builders,
+        quorum,
+        ..
+    } = request;
+    let GrantRequest {
+        artifacts,
+        valid_for,
+        allow_older,
+        ..
+    } = request;
     let signing_key = home.certificate.signing_key(home.config.signing_key, now)?;
     let expires = now.after(valid_for).ok_or(GrantError::TooLong(valid_for))?;
     let mut ledger = home.ledger()?;
@@ -171,7 +189,13 @@ pub fn issue(
         scheme,
         evidence,
         domain: home.config.notation_domain.clone(),
-        builders: keys.iter().map(|(name, key)| Builder { name: name.clone(), key: key.public().to_text() }).collect(),
+        builders: keys
+            .iter()
+            .map(|(name, key)| Builder {
+                name: name.clone(),
+                key: key.public().to_text(),
+            })
+            .collect(),
         quorum,
         artifacts,
         not_before: now,
@@ -192,7 +216,10 @@ pub fn issue(
         scheme,
         evidence,
         quorum,
-        builders: known.iter().map(|(name, key)| (name.clone(), key.id())).collect(),
+        builders: known
+            .iter()
+            .map(|(name, key)| (name.clone(), key.id()))
+            .collect(),
         allow_older,
     };
     let earlier = earlier(&ledger, terms)?;
@@ -203,7 +230,15 @@ pub fn issue(
     let outlives_key = ends_early(signing_key.expires());
     let ending = keys.iter().filter(|(_, key)| ends_early(key.expires()));
     let outlives_builders = ending.map(|(builder, _)| builder.clone()).collect();
-    Ok(Issued { grant, grant_path, keys: key_files, entry, earlier, outlives_key, outlives_builders })
+    Ok(Issued {
+        grant,
+        grant_path,
+        keys: key_files,
+        entry,
+        earlier,
+        outlives_key,
+        outlives_builders,
+    })
 }
 
 /// A builder's key: made here, or by the builder.
@@ -245,7 +280,12 @@ fn keys(
             None => {
                 let user_id = format!("build key of {builder} for {build}");
                 // A builder whose clock is slow can use it at once.
-                Key::Injected(NewKey::generate(scheme, &user_id, now.before(SLOW_CLOCK), expires))
+                Key::Injected(NewKey::generate(
+                    scheme,
+                    &user_id,
+                    now.before(SLOW_CLOCK),
+                    expires,
+                ))
             }
         };
         keys.push((builder, key));
@@ -254,18 +294,34 @@ fn keys(
 }
 
 /// Takes the key that a builder brought, if it can sign.
-fn enrol(builder: &BuilderName, scheme: Scheme, enrolled: EnrolledKey, now: Timestamp) -> Result<Key, GrantError> {
+fn enrol(
+    builder: &BuilderName,
+    scheme: Scheme,
+    enrolled: EnrolledKey,
+    now: Timestamp,
+) -> Result<Key, GrantError> {
     let EnrolledKey { path, text } = enrolled;
     if scheme == Scheme::Hmac {
         return Err(GrantError::NoEnrolment(builder.clone()));
     }
     let key = BuilderKey::parse(scheme, &text);
-    let key = key.map_err(|fault| GrantError::EnrolledKey { builder: builder.clone(), path: path.clone(), fault })?;
+    let key = key.map_err(|fault| GrantError::EnrolledKey {
+        builder: builder.clone(),
+        path: path.clone(),
+        fault,
+    })?;
     let end = match &key {
         BuilderKey::OpenPgp(certificate) => {
             let keys = certificate.signing_keys(now);
-            let keys = keys.map_err(|fault| GrantError::EnrolledTrouble { builder: builder.clone(), path, fault })?;
-            keys.iter().map(|key| key.expires()).max_by_key(|end| end.map_or(u32::MAX, Timestamp::unix)).flatten()
+            let keys = keys.map_err(|fault| GrantError::EnrolledTrouble {
+                builder: builder.clone(),
+                path,
+                fault,
+            })?;
+            keys.iter()
+                .map(|key| key.expires())
+                .max_by_key(|end| end.map_or(u32::MAX, Timestamp::unix))
+                .flatten()
         }
         BuilderKey::Ed25519(_) | BuilderKey::Nonce(_) => None,
     };
@@ -273,12 +329,25 @@ fn enrol(builder: &BuilderName, scheme: Scheme, enrolled: EnrolledKey, now: Time
 }
 
 /// Refuses a version that is older than one that was granted and not taken back.
-fn check_newer(ledger: &Ledger, project: &ProjectName, version: &Version) -> Result<(), GrantError> {
-    for record in ledger.grants_of(project)?.into_iter().filter(|record| record.revoked.is_none()) {
+fn check_newer(
+    ledger: &Ledger,
+    project: &ProjectName,
+    version: &Version,
+) -> Result<(), GrantError> {
+    for record in ledger
+        .grants_of(project)?
+        .into_iter()
+        .filter(|record| record.revoked.is_none())
+    {
         let newer = version_of(ledger, record.issued)?.filter(|other| version.order(other).is_lt());
         if let Some(newer) = newer {
             let (project, version, entry) = (project.clone(), version.clone(), record.issued);
-            return Err(GrantError::Older { project, version, newer, entry });
+            return Err(GrantError::Older {
+                project,
+                version,
+                newer,
+                entry,
+            });
         }
     }
     Ok(())
@@ -287,15 +356,22 @@ fn check_newer(ledger: &Ledger, project: &ProjectName, version: &Version) -> Res
 /// The entries of earlier grants for the same version that can still become a release, or have.
 fn earlier(ledger: &Ledger, terms: &Terms) -> Result<Vec<u64>, LedgerError> {
     let mut entries = Vec::new();
-    for record in ledger.grants_of(&terms.project)?.into_iter().filter(|record| record.revoked.is_none()) {
-        if version_of(ledger, record.issued)?.is_some_and(|other| terms.version.order(&other).is_eq()) {
+    for record in ledger
+        .grants_of(&terms.project)?
+        .into_iter()
+        .filter(|record| record.revoked.is_none())
+    {
+        if version_of(ledger, record.issued)?
+            .is_some_and(|other| terms.version.order(&other).is_eq())
+        {
             entries.push(record.issued);
         }
     }
     Ok(entries)
 }
 
-/// Writes the grant and the keys that were made for it, for whoever will build, and what this host keeps of them.
+/// Writes the grant and the keys that were made for it, for whoever will build, and what this host
+/// keeps of them.
 fn write_files(
     grant: &Grant,
     keys: &[(BuilderName, Key)],
@@ -306,14 +382,24 @@ fn write_files(
     let grant_path = out.join(format!("{stem}.grant.json"));
     // Nobody would read it again.
     if grant.bytes().len() as u64 > LARGEST_GRANT {
-        return Err(FileError::new(grant_path, FileFault::TooLarge { limit: LARGEST_GRANT }).into());
+        return Err(FileError::new(
+            grant_path,
+            FileFault::TooLarge {
+                limit: LARGEST_GRANT,
+            },
+        )
+        .into());
     }
     written.add(&grant_path, grant.bytes(), 0o644)?;
     let mut key_files = Vec::new();
     for (builder, key) in keys {
         let Key::Injected(key) = key else { continue };
         let path = out.join(format!("{stem}.{builder}.key"));
-        written.add(&path, &key.to_file(Some(&BuildKeyLabel::of(grant, builder))), 0o600)?;
+        written.add(
+            &path,
+            &key.to_file(Some(&BuildKeyLabel::of(grant, builder))),
+            0o600,
+        )?;
         key_files.push((builder.clone(), path));
         if let NewKey::Nonce(nonce) = key {
             written.home.keep_nonce(grant.id(), builder, nonce)?;
@@ -323,15 +409,28 @@ fn write_files(
     Ok((grant_path, key_files))
 }
 
-/// Says of a grant that is in the way whether it counts: a run that was killed leaves one that does not.
+/// Says of a grant that is in the way whether it counts: a run that was killed leaves one that does
+/// not.
 fn explain(error: GrantError, ledger: &Ledger) -> GrantError {
-    let GrantError::File(FileError { path, fault: FileFault::Exists }) = error else { return error };
+    let GrantError::File(FileError {
+        path,
+        fault: FileFault::Exists,
+    }) = error
+    else {
+        return error;
+    };
     let there = InputFile::open(&path).and_then(|file| file.read_whole(LARGEST_GRANT));
-    let Ok(there) = there.map_err(drop).and_then(|bytes| Grant::parse(&bytes).map_err(drop)) else {
+    let Ok(there) = there
+        .map_err(drop)
+        .and_then(|bytes| Grant::parse(&bytes).map_err(drop))
+    else {
         return FileError::new(path, FileFault::Exists).into();
     };
     match ledger.grant(there.id()) {
-        Ok(record) => GrantError::There { path, issued: record.map(|record| record.issued) },
+        Ok(record) => GrantError::There {
+            path,
+            issued: record.map(|record| record.issued),
+        },
         Err(error) => error.into(),
     }
 }
@@ -346,7 +445,12 @@ struct Written<'a> {
 
 impl<'a> Written<'a> {
     fn begin(grant: &Grant, home: &'a Home) -> Self {
-        Self { home, grant: grant.id(), files: Vec::new(), counts: false }
+        Self {
+            home,
+            grant: grant.id(),
+            files: Vec::new(),
+            counts: false,
+        }
     }
 
     fn add(&mut self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {

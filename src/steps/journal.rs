@@ -13,8 +13,9 @@ pub struct Journal {
     pub intent: Intent,
     /// The files that have no kept signature yet, in the order in which the token is asked.
     pub missing: Vec<String>,
-    /// The file for which the token may have been asked, and may have made a signature that is not kept. Files are signed
-    /// one after the other and each answer is kept before the next is asked for, so there is never more than one.
+    /// The file for which the token may have been asked, and may have made a signature that is not
+    /// kept. Files are signed one after the other and each answer is kept before the next is asked
+    /// for, so there is never more than one.
     pub unsettled: Option<String>,
     /// Whether the last run under the intent told how it ended. One that was killed did not.
     pub ended: bool,
@@ -27,7 +28,8 @@ pub struct Journal {
 impl Journal {
     /// That of a grant's build; nothing before the token was to be used for it.
     pub fn read(grant: GrantId, ledger: &Ledger) -> Result<Option<Self>, LedgerError> {
-        let (Some(record), Some((index, intent))) = (ledger.grant(grant)?, ledger.intent(grant)?) else {
+        let (Some(record), Some((index, intent))) = (ledger.grant(grant)?, ledger.intent(grant)?)
+        else {
             return Ok(None);
         };
         let mut missing = Vec::new();
@@ -54,7 +56,15 @@ impl Journal {
             unsettled = missing.first().cloned();
         }
         let (signed, released) = (record.signed.is_some(), record.released.is_some());
-        Ok(Some(Self { index, intent, missing, unsettled, ended, signed, released }))
+        Ok(Some(Self {
+            index,
+            intent,
+            missing,
+            unsettled,
+            ended,
+            signed,
+            released,
+        }))
     }
 
     /// How many signatures are kept.
@@ -99,18 +109,40 @@ mod tests {
     impl<'a> Build<'a> {
         /// Granted, accepted and announced.
         fn begin(ledger: &'a mut Ledger, grant: GrantId) -> Self {
-            ledger.append(time(), Event::example_grant(grant)).expect("issued");
-            ledger.append(time(), Event::example_acceptance(grant)).expect("accepted");
-            assert_eq!(Journal::read(grant, ledger).expect("read"), None, "the token was not to be used yet");
-            let artifact = |name: &str| (name.parse().expect("a name"), Sha256::of(name.as_bytes()));
+            ledger
+                .append(time(), Event::example_grant(grant))
+                .expect("issued");
+            ledger
+                .append(time(), Event::example_acceptance(grant))
+                .expect("accepted");
+            assert_eq!(
+                Journal::read(grant, ledger).expect("read"),
+                None,
+                "the token was not to be used yet"
+            );
+            let artifact =
+                |name: &str| (name.parse().expect("a name"), Sha256::of(name.as_bytes()));
             let artifacts = [artifact("a"), artifact("b")].into();
-            let intent = Intent { grant, artifacts, ..Intent::example() };
-            let index = ledger.append(time(), Event::Intent(intent)).expect("intended");
-            Self { ledger, grant, index, kept: 0 }
+            let intent = Intent {
+                grant,
+                artifacts,
+                ..Intent::example()
+            };
+            let index = ledger
+                .append(time(), Event::Intent(intent))
+                .expect("intended");
+            Self {
+                ledger,
+                grant,
+                index,
+                kept: 0,
+            }
         }
 
         fn journal(&self) -> Journal {
-            Journal::read(self.grant, self.ledger).expect("read").expect("there is an intent")
+            Journal::read(self.grant, self.ledger)
+                .expect("read")
+                .expect("there is an intent")
         }
 
         fn log(&mut self, event: Event) {
@@ -118,49 +150,77 @@ mod tests {
         }
 
         fn resume(&mut self) {
-            let (intent, kept, unsettled) = (self.index, self.kept as u64, self.journal().unsettled);
-            self.log(Event::Resumed { intent, kept, unsettled, card: None });
+            let (intent, kept, unsettled) =
+                (self.index, self.kept as u64, self.journal().unsettled);
+            self.log(Event::Resumed {
+                intent,
+                kept,
+                unsettled,
+                card: None,
+            });
         }
 
         fn sign(&mut self, files: usize) {
             for file in FILES.iter().skip(self.kept).take(files) {
-                self.ledger.keep_signature(self.index, file, &format!("{} {file}", self.grant)).expect("kept");
+                self.ledger
+                    .keep_signature(self.index, file, &format!("{} {file}", self.grant))
+                    .expect("kept");
                 self.kept += 1;
             }
         }
 
         fn end(&mut self, result: RunResult) {
-            self.log(Event::Outcome { intent: self.index, result, card: None });
+            self.log(Event::Outcome {
+                intent: self.index,
+                result,
+                card: None,
+            });
         }
 
         fn missing(&self) -> Option<String> {
             FILES.get(self.kept).map(|file| (*file).to_owned())
         }
 
-        /// One run to its end; what must be known of it, then: whether it told how it ended, and which file it may have lost.
+        /// One run to its end; what must be known of it, then: whether it told how it ended, and
+        /// which file it may have lost.
         fn run(&mut self, (files, end): RunOf) -> (bool, Option<String>) {
             self.sign(files);
-            let lost = self.missing().filter(|_| !matches!(end, End::Stopped { asked: false }));
+            let lost = self
+                .missing()
+                .filter(|_| !matches!(end, End::Stopped { asked: false }));
             match end {
                 End::Killed => (false, lost),
                 End::Stopped { .. } => {
                     let (token_signatures, reason) = (files as u64, "no PIN".to_owned());
-                    self.end(RunResult::Stopped { token_signatures, unsettled: lost.clone(), reason });
+                    self.end(RunResult::Stopped {
+                        token_signatures,
+                        unsettled: lost.clone(),
+                        reason,
+                    });
                     (true, lost)
                 }
             }
         }
     }
 
-    /// Whatever runs came before, the last one alone tells whether a signature may be lost, and which: the next run says so
-    /// in the log, and a card's count is compared with it.
+    /// Whatever runs came before, the last one alone tells whether a signature may be lost, and
+    /// which: the next run says so in the log, and a card's count is compared with it.
     #[test]
     fn the_last_run_tells_which_signature_may_be_lost() {
         let temp = tempfile::tempdir().expect("a folder");
         let mut ledger = Ledger::open_or_create(&temp.path().join("ledger.sqlite")).expect("made");
-        let ends = [End::Stopped { asked: true }, End::Stopped { asked: false }, End::Killed];
-        let each_run = || [0, 1].into_iter().flat_map(|files| ends.map(|end| (files, end)));
-        let three = each_run().flat_map(|a| each_run().flat_map(move |b| each_run().map(move |c| [a, b, c])));
+        let ends = [
+            End::Stopped { asked: true },
+            End::Stopped { asked: false },
+            End::Killed,
+        ];
+        let each_run = || {
+            [0, 1]
+                .into_iter()
+                .flat_map(|files| ends.map(|end| (files, end)))
+        };
+        let three = each_run()
+            .flat_map(|a| each_run().flat_map(move |b| each_run().map(move |c| [a, b, c])));
         let mut tried = 0;
         for runs in three {
             tried += 1;
@@ -171,17 +231,39 @@ mod tests {
                 }
                 let (ended, unsettled) = build.run(run);
                 let journal = build.journal();
-                assert_eq!((journal.ended, journal.unsettled), (ended, unsettled), "after {:?}", &runs[..=number]);
-                assert_eq!((&journal.missing[..], journal.signed), (&FILES.map(str::to_owned)[build.kept..], false));
+                assert_eq!(
+                    (journal.ended, journal.unsettled),
+                    (ended, unsettled),
+                    "after {:?}",
+                    &runs[..=number]
+                );
+                assert_eq!(
+                    (&journal.missing[..], journal.signed),
+                    (&FILES.map(str::to_owned)[build.kept..], false)
+                );
             }
             build.resume();
             build.sign(FILES.len());
-            build.end(RunResult::Signed { token_signatures: 0 });
+            build.end(RunResult::Signed {
+                token_signatures: 0,
+            });
             let journal = build.journal();
-            assert_eq!((journal.ended, &journal.unsettled, journal.signed), (true, &None, true), "after {runs:?}");
-            assert_eq!((&journal.missing[..], journal.kept(), journal.released), (&[][..], 3, false));
+            assert_eq!(
+                (journal.ended, &journal.unsettled, journal.signed),
+                (true, &None, true),
+                "after {runs:?}"
+            );
+            assert_eq!(
+                (&journal.missing[..], journal.kept(), journal.released),
+                (&[][..], 3, false)
+            );
             let (intent, folder) = (build.index, "f".to_owned());
-            build.log(Event::Released { intent, sums: Sha256::of(b"s"), folder, inbox: None });
+            build.log(Event::Released {
+                intent,
+                sums: Sha256::of(b"s"),
+                folder,
+                inbox: None,
+            });
             assert!(build.journal().released);
         }
         assert_eq!(tried, 216);

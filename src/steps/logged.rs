@@ -1,4 +1,5 @@
-//! The check that a signature was announced in the signing host's log before it was made, with the log's key alone.
+//! The check that a signature was announced in the signing host's log before it was made, with the
+//! log's key alone.
 
 use std::path::Path;
 
@@ -35,7 +36,9 @@ pub enum NotLogged {
         reason: String,
     },
     /// About something else.
-    #[error("proves entry {index}, which does not say that a file with SHA-256 {digest} is to be signed")]
+    #[error(
+        "proves entry {index}, which does not say that a file with SHA-256 {digest} is to be signed"
+    )]
     OtherFile {
         /// The entry.
         index: u64,
@@ -65,19 +68,28 @@ pub fn digest_of(path: &Path) -> Result<Sha256, FileError> {
     Ok(state.sha256())
 }
 
-/// Whether the proof at `path` shows, by the word of the log's `key`, that the signature `signed` of the file with this
-/// digest was announced in the log.
-pub fn check_logged(path: &Path, key: &VerifierKey, signed: &Signed, digest: Sha256) -> Result<Logged, NotLogged> {
+/// Whether the proof at `path` shows, by the word of the log's `key`, that the signature `signed`
+/// of the file with this digest was announced in the log.
+pub fn check_logged(
+    path: &Path,
+    key: &VerifierKey,
+    signed: &Signed,
+    digest: Sha256,
+) -> Result<Logged, NotLogged> {
     let proof = Proof::parse(&InputFile::open_named(path)?.read_whole(LARGEST_PROOF)?)?;
     let (entry, checkpoint) = proof.check(key)?;
     let index = proof.index;
-    let unreadable = |fault: BadEntry| NotLogged::Entry { index, reason: fault.to_string() };
+    let unreadable = |fault: BadEntry| NotLogged::Entry {
+        index,
+        reason: fault.to_string(),
+    };
     let entry = Entry::parse(index, entry).map_err(unreadable)?;
     speaks_of(&entry, digest, signed, &checkpoint)?;
     Ok(Logged { entry, checkpoint })
 }
 
-/// Whether the entry announces this signature of a file with this digest; `checkpoint` is of a log that has the entry.
+/// Whether the entry announces this signature of a file with this digest; `checkpoint` is of a log
+/// that has the entry.
 pub(super) fn speaks_of(
     entry: &Entry,
     digest: Sha256,
@@ -89,7 +101,9 @@ pub(super) fn speaks_of(
     let named = signed.noted("log@").unwrap_or_default();
     let (named_index, named_root) = named.split_once(' ').unwrap_or((named, ""));
     let grant = match &entry.event {
-        Event::Intent(intent) if intent.sums == digest || intent.artifacts.values().any(|it| *it == digest) => {
+        Event::Intent(intent)
+            if intent.sums == digest || intent.artifacts.values().any(|it| *it == digest) =>
+        {
             if named_index != index.to_string() {
                 return other("index in the log");
             }
@@ -100,7 +114,10 @@ pub(super) fn speaks_of(
                 return other("time");
             }
             // What the token signed is the state that ends with the intent.
-            if checkpoint.size == index + 1 && !named_root.is_empty() && named_root != checkpoint.root.to_string() {
+            if checkpoint.size == index + 1
+                && !named_root.is_empty()
+                && named_root != checkpoint.root.to_string()
+            {
                 return other("root of the log");
             }
             intent.grant
@@ -115,7 +132,11 @@ pub(super) fn speaks_of(
         }
         _ => return Err(NotLogged::OtherFile { index, digest }),
     };
-    if signed.grant() == Some(&grant.to_string()) { Ok(()) } else { other("grant") }
+    if signed.grant() == Some(&grant.to_string()) {
+        Ok(())
+    } else {
+        other("grant")
+    }
 }
 
 #[cfg(test)]
@@ -127,14 +148,30 @@ mod tests {
 
     fn signed(log: &str) -> Signed {
         let intent = Intent::example();
-        let notations = [("grant@example.org", intent.grant.to_string()), ("log@example.org", log.to_owned())];
-        let notations = notations.map(|(name, value)| (name.to_owned(), value)).into();
-        Signed { key: intent.key, created: intent.created, notations }
+        let notations = [
+            ("grant@example.org", intent.grant.to_string()),
+            ("log@example.org", log.to_owned()),
+        ];
+        let notations = notations
+            .map(|(name, value)| (name.to_owned(), value))
+            .into();
+        Signed {
+            key: intent.key,
+            created: intent.created,
+            notations,
+        }
     }
 
     fn asked(event: Event, digest: Sha256, signed: &Signed) -> Result<(), String> {
-        let entry = Entry { index: 7, at: Intent::example().created, event };
-        let checkpoint = Checkpoint { size: 8, root: leaf_hash(b"root") };
+        let entry = Entry {
+            index: 7,
+            at: Intent::example().created,
+            event,
+        };
+        let checkpoint = Checkpoint {
+            size: 8,
+            root: leaf_hash(b"root"),
+        };
         speaks_of(&entry, digest, signed, &checkpoint).map_err(|error| error.to_string())
     }
 
@@ -143,34 +180,105 @@ mod tests {
         let root = leaf_hash(b"root");
         let (file, list) = (Sha256::of(b"a"), Sha256::of(b"s"));
         for log in ["7".to_owned(), format!("7 {root}")] {
-            assert_eq!(asked(Event::Intent(Intent::example()), file, &signed(&log)), Ok(()));
-            assert_eq!(asked(Event::Intent(Intent::example()), list, &signed(&log)), Ok(()));
+            assert_eq!(
+                asked(Event::Intent(Intent::example()), file, &signed(&log)),
+                Ok(())
+            );
+            assert_eq!(
+                asked(Event::Intent(Intent::example()), list, &signed(&log)),
+                Ok(())
+            );
         }
-        let of = |changed: Intent, log: &str| asked(Event::Intent(changed), file, &signed(log)).expect_err("refused");
-        let stranger = Intent { grant: GrantId::of(b"h"), ..Intent::example() };
+        let of = |changed: Intent, log: &str| {
+            asked(Event::Intent(changed), file, &signed(log)).expect_err("refused")
+        };
+        let stranger = Intent {
+            grant: GrantId::of(b"h"),
+            ..Intent::example()
+        };
         assert!(of(stranger, "7").ends_with("another grant"));
-        let key = "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint");
-        assert!(of(Intent { key, ..Intent::example() }, "7").ends_with("another key"));
+        let key = "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
+            .parse()
+            .expect("a fingerprint");
+        assert!(
+            of(
+                Intent {
+                    key,
+                    ..Intent::example()
+                },
+                "7"
+            )
+            .ends_with("another key")
+        );
         let created = "2026-11-22T10:00:01Z".parse().expect("a time");
-        assert!(of(Intent { created, ..Intent::example() }, "7").ends_with("another time"));
-        assert!(of(Intent { artifacts: [].into(), ..Intent::example() }, "7").contains("does not say that a file"));
+        assert!(
+            of(
+                Intent {
+                    created,
+                    ..Intent::example()
+                },
+                "7"
+            )
+            .ends_with("another time")
+        );
+        assert!(
+            of(
+                Intent {
+                    artifacts: [].into(),
+                    ..Intent::example()
+                },
+                "7"
+            )
+            .contains("does not say that a file")
+        );
         assert!(of(Intent::example(), "8").ends_with("another index in the log"));
         assert!(of(Intent::example(), "").ends_with("another index in the log"));
-        assert!(of(Intent::example(), &format!("7 {}", leaf_hash(b"other"))).ends_with("another root of the log"));
+        assert!(
+            of(Intent::example(), &format!("7 {}", leaf_hash(b"other")))
+                .ends_with("another root of the log")
+        );
     }
 
     #[test]
     fn artifacts_of_an_intent_that_has_many_are_spoken_of_before_it() {
         let artifacts = Intent::example().artifacts;
-        let event = |grant| Event::Artifacts { grant, artifacts: artifacts.clone() };
-        assert_eq!(asked(event(Intent::example().grant), Sha256::of(b"a"), &signed("9")), Ok(()));
+        let event = |grant| Event::Artifacts {
+            grant,
+            artifacts: artifacts.clone(),
+        };
+        assert_eq!(
+            asked(
+                event(Intent::example().grant),
+                Sha256::of(b"a"),
+                &signed("9")
+            ),
+            Ok(())
+        );
         for log in ["7", "6", "", "x"] {
-            let error = asked(event(Intent::example().grant), Sha256::of(b"a"), &signed(log)).expect_err("refused");
-            assert!(error.ends_with("another index in the log"), "{log}: {error}");
+            let error = asked(
+                event(Intent::example().grant),
+                Sha256::of(b"a"),
+                &signed(log),
+            )
+            .expect_err("refused");
+            assert!(
+                error.ends_with("another index in the log"),
+                "{log}: {error}"
+            );
         }
-        assert!(asked(event(Intent::example().grant), Sha256::of(b"b"), &signed("9")).is_err());
+        assert!(
+            asked(
+                event(Intent::example().grant),
+                Sha256::of(b"b"),
+                &signed("9")
+            )
+            .is_err()
+        );
         assert!(asked(event(GrantId::of(b"h")), Sha256::of(b"a"), &signed("9")).is_err());
-        let revoked = Event::GrantRevoked { grant: Intent::example().grant, reason: None };
+        let revoked = Event::GrantRevoked {
+            grant: Intent::example().grant,
+            reason: None,
+        };
         assert!(asked(revoked, Sha256::of(b"a"), &signed("7")).is_err());
     }
 }

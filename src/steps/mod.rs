@@ -1,8 +1,9 @@
-//! What is done with grants, builds, releases, keys and the log, and what is checked for it: an act in each file, or a noun that
-//! several acts ask about. The order of checks lives here and nowhere else.
+//! What is done with grants, builds, releases, keys and the log, and what is checked for it: an act
+//! in each file, or a noun that several acts ask about. The order of checks lives here and nowhere
+//! else.
 //!
-//! Steps take folders, parsed values and traits; they know no command line, no card, no PKCS#11 and no OpenPGP library, and they
-//! print nothing.
+//! Steps take folders, parsed values and traits; they know no command line, no card, no PKCS#11 and
+//! no OpenPGP library, and they print nothing.
 
 #[cfg(feature = "host")]
 use crate::domain::event::CardUse;
@@ -50,7 +51,11 @@ pub mod verify;
 /// What the log says of a card before it is used.
 #[cfg(feature = "host")]
 fn card_use(counter: CardCounter) -> CardUse {
-    CardUse { card: counter.card, before: counter.signatures, after: None }
+    CardUse {
+        card: counter.card,
+        before: counter.signatures,
+        after: None,
+    }
 }
 
 /// Whoever watches a long read.

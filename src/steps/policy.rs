@@ -1,4 +1,5 @@
-//! Whether this signing host may sign under a grant at all: its approvals, an embargo, and what was signed before.
+//! Whether this signing host may sign under a grant at all: its approvals, an embargo, and what was
+//! signed before.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +59,9 @@ pub enum PolicyError {
         file: String,
     },
     /// Too soon.
-    #[error("grant {grant} was approved at {approved}, and nothing is signed under it before {until}")]
+    #[error(
+        "grant {grant} was approved at {approved}, and nothing is signed under it before {until}"
+    )]
     Embargo {
         /// The grant.
         grant: String,
@@ -68,7 +71,9 @@ pub enum PolicyError {
         until: Timestamp,
     },
     /// Not after what was signed before.
-    #[error("version {version} is older than {newer}, which was signed before, under grant {grant}")]
+    #[error(
+        "version {version} is older than {newer}, which was signed before, under grant {grant}"
+    )]
     Older {
         /// What is granted.
         version: Version,
@@ -89,22 +94,36 @@ impl From<LedgerError> for PolicyError {
 }
 
 fn approvals_of(needed: u32) -> String {
-    if needed == 1 { "one approval".to_owned() } else { format!("{needed} approvals") }
+    if needed == 1 {
+        "one approval".to_owned()
+    } else {
+        format!("{needed} approvals")
+    }
 }
 
 fn counted(have: &[ApproverName]) -> String {
     match have {
         [] => "none".to_owned(),
-        have => format!("{} ({})", have.len(), have.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ")),
+        have => format!(
+            "{} ({})",
+            have.len(),
+            have.iter()
+                .map(|it| it.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     }
 }
 
 fn without(not_counted: &[(ApproverName, BadApproval)]) -> String {
-    not_counted.iter().map(|(approver, fault)| format!("; that of {approver} {fault}")).collect()
+    not_counted
+        .iter()
+        .map(|(approver, fault)| format!("; that of {approver} {fault}"))
+        .collect()
 }
 
-/// Checks everything that must hold of a grant beside its own terms, as it was at `at`. Returns the approvals that count,
-/// which the release will carry.
+/// Checks everything that must hold of a grant beside its own terms, as it was at `at`. Returns the
+/// approvals that count, which the release will carry.
 pub fn check(
     grant: &Grant,
     home: &Home,
@@ -124,12 +143,22 @@ pub fn check(
     let since = in_favour(&approvals);
     let enough = usize::try_from(needed).expect("no more than there are approvers");
     if since.len() < enough {
-        let not_counted = approvals.iter().filter_map(|it| Some((it.approver.clone(), it.fault.clone()?))).collect();
+        let not_counted = approvals
+            .iter()
+            .filter_map(|it| Some((it.approver.clone(), it.fault.clone()?)))
+            .collect();
         let have = since.into_keys().cloned().collect();
-        return Err(PolicyError::Approvals { grant: short(), needed, have, not_counted });
+        return Err(PolicyError::Approvals {
+            grant: short(),
+            needed,
+            have,
+            not_counted,
+        });
     }
     // It was over when the build was accepted, whatever the configuration says since.
-    let was_accepted = record.as_ref().is_some_and(|record| record.accepted.is_some());
+    let was_accepted = record
+        .as_ref()
+        .is_some_and(|record| record.accepted.is_some());
     if let Some(embargo) = home.config.embargo.filter(|_| !was_accepted) {
         let mut times: Vec<_> = since.into_values().collect();
         times.sort();
@@ -137,9 +166,15 @@ pub fn check(
             0 => issued(ledger, grant.id())?.unwrap_or(at),
             enough => times[enough - 1],
         };
-        let until = approved.after(embargo).unwrap_or(Timestamp::from_unix(i64::MAX));
+        let until = approved
+            .after(embargo)
+            .unwrap_or(Timestamp::from_unix(i64::MAX));
         if at < until {
-            return Err(PolicyError::Embargo { grant: short(), approved, until });
+            return Err(PolicyError::Embargo {
+                grant: short(),
+                approved,
+                until,
+            });
         }
     }
     // A release that is signed already only comes out again.
@@ -147,7 +182,10 @@ pub fn check(
     if !is_signed && !allow_older && !was_allowed_older(ledger, grant.id())? {
         check_version(grant, ledger)?;
     }
-    Ok(approvals.into_iter().filter(|approval| approval.fault.is_none()).collect())
+    Ok(approvals
+        .into_iter()
+        .filter(|approval| approval.fault.is_none())
+        .collect())
 }
 
 /// Everybody whose approval counts, once each, and since when it does.
@@ -159,38 +197,72 @@ pub fn in_favour(approvals: &[Approval]) -> BTreeMap<&ApproverName, Timestamp> {
     since
 }
 
-/// The approvals that were recorded here, each judged anew by who may approve now. Of a person whose approval was replaced
-/// the last one.
-pub fn approvals(grant: &Grant, home: &Home, ledger: &Ledger, at: Timestamp) -> Result<Vec<Approval>, PolicyError> {
+/// The approvals that were recorded here, each judged anew by who may approve now. Of a person
+/// whose approval was replaced the last one.
+pub fn approvals(
+    grant: &Grant,
+    home: &Home,
+    ledger: &Ledger,
+    at: Timestamp,
+) -> Result<Vec<Approval>, PolicyError> {
     let mut recorded = BTreeMap::new();
     for Entry { at, event, .. } in ledger.history(grant.id())? {
-        if let Event::GrantApproved { approver, file, signature, .. } = event {
+        if let Event::GrantApproved {
+            approver,
+            file,
+            signature,
+            ..
+        } = event
+        {
             recorded.insert(approver, (at, file, signature));
         }
     }
     let mut approvals = Vec::new();
     for (approver, (recorded, file, signature)) in recorded {
-        let bytes = home.approval(grant.id(), &file)?.filter(|bytes| Sha256::of(bytes) == signature);
-        let bytes = bytes.ok_or_else(|| PolicyError::Changed { grant: grant.id().short(), file: file.clone() })?;
+        let bytes = home
+            .approval(grant.id(), &file)?
+            .filter(|bytes| Sha256::of(bytes) == signature);
+        let bytes = bytes.ok_or_else(|| PolicyError::Changed {
+            grant: grant.id().short(),
+            file: file.clone(),
+        })?;
         let fault = match approval::check(grant, &bytes, home.approvers(), at) {
             Ok(found) if found.approver == approver => None,
             Ok(found) => Some(BadApproval::Other(found.approver)),
             Err(fault) => Some(fault),
         };
-        approvals.push(Approval { approver, at: recorded, file, bytes, fault });
+        approvals.push(Approval {
+            approver,
+            at: recorded,
+            file,
+            bytes,
+            fault,
+        });
     }
     Ok(approvals)
 }
 
 fn issued(ledger: &Ledger, grant: GrantId) -> Result<Option<Timestamp>, LedgerError> {
-    let Some(record) = ledger.grant(grant)? else { return Ok(None) };
+    let Some(record) = ledger.grant(grant)? else {
+        return Ok(None);
+    };
     Ok(ledger.entry(record.issued)?.map(|entry| entry.at))
 }
 
 fn was_allowed_older(ledger: &Ledger, grant: GrantId) -> Result<bool, LedgerError> {
-    let Some(record) = ledger.grant(grant)? else { return Ok(false) };
+    let Some(record) = ledger.grant(grant)? else {
+        return Ok(false);
+    };
     let entry = ledger.entry(record.issued)?;
-    Ok(entry.is_some_and(|entry| matches!(entry.event, Event::GrantIssued { allow_older: true, .. })))
+    Ok(entry.is_some_and(|entry| {
+        matches!(
+            entry.event,
+            Event::GrantIssued {
+                allow_older: true,
+                ..
+            }
+        )
+    }))
 }
 
 /// Refuses a version that is older than one that was accepted for signing.
@@ -201,13 +273,24 @@ fn check_version(grant: &Grant, ledger: &Ledger) -> Result<(), PolicyError> {
         if record.grant == grant.id() || record.accepted.is_none() {
             continue;
         }
-        let Some(other) = version_of(ledger, record.issued)? else { continue };
-        if newest.as_ref().map_or(version, |(newest, _)| newest).order(&other).is_lt() {
+        let Some(other) = version_of(ledger, record.issued)? else {
+            continue;
+        };
+        if newest
+            .as_ref()
+            .map_or(version, |(newest, _)| newest)
+            .order(&other)
+            .is_lt()
+        {
             newest = Some((other, record.grant));
         }
     }
     match newest {
-        Some((newer, of)) => Err(PolicyError::Older { version: version.clone(), newer, grant: of.short() }),
+        Some((newer, of)) => Err(PolicyError::Older {
+            version: version.clone(),
+            newer,
+            grant: of.short(),
+        }),
         None => Ok(()),
     }
 }

@@ -1,7 +1,8 @@
 //! H's last steps for a release: it is brought to L's inbox, and what L says of it is noted.
 //!
-//! None of this needs the token, and none of it changes what is signed. What is copied is verified in the read that copies
-//! it. What L says is hearsay: it is logged as such, once, and nothing follows from it here.
+//! None of this needs the token, and none of it changes what is signed. What is copied is verified
+//! in the read that copies it. What L says is hearsay: it is logged as such, once, and nothing
+//! follows from it here.
 
 use std::path::{Path, PathBuf};
 
@@ -112,7 +113,9 @@ impl Release {
 
     /// The entry that says that it was pushed, and where to; nothing if it was not.
     pub fn pushed(&self, ledger: &Ledger) -> Result<Option<(u64, PathBuf)>, LedgerError> {
-        let Some(index) = self.pushed else { return Ok(None) };
+        let Some(index) = self.pushed else {
+            return Ok(None);
+        };
         Ok(ledger.entry(index)?.and_then(|entry| match entry.event {
             Event::Pushed { folder, .. } => Some((index, folder.into())),
             _ => None,
@@ -121,43 +124,82 @@ impl Release {
 
     /// The same release in another folder on H.
     pub fn standing_in(self, folder: &Path) -> Result<Self, FileError> {
-        Ok(Self { folder: real_path(folder)?, ..self })
+        Ok(Self {
+            folder: real_path(folder)?,
+            ..self
+        })
     }
 
     fn read(record: &GrantRecord, ledger: &Ledger) -> Result<Option<Self>, LedgerError> {
         let event = |index: Option<u64>| -> Result<Option<Event>, LedgerError> {
-            let entry = index.map(|index| ledger.entry(index)).transpose()?.flatten();
+            let entry = index
+                .map(|index| ledger.entry(index))
+                .transpose()?
+                .flatten();
             Ok(entry.map(|Entry { event, .. }| event))
         };
-        let entries = (event(Some(record.issued))?, event(record.intent)?, event(record.released)?);
+        let entries = (
+            event(Some(record.issued))?,
+            event(record.intent)?,
+            event(record.released)?,
+        );
         let (
-            Some(Event::GrantIssued { project, version, .. }),
+            Some(Event::GrantIssued {
+                project, version, ..
+            }),
             Some(Event::Intent(Intent { key, .. })),
-            Some(Event::Released { intent, sums, folder, inbox }),
+            Some(Event::Released {
+                intent,
+                sums,
+                folder,
+                inbox,
+            }),
         ) = entries
         else {
             return Ok(None);
         };
         let (folder, wanted) = (folder.into(), inbox.is_some());
         let (grant, pushed, revoked) = (record.grant, record.pushed, record.revoked.is_some());
-        Ok(Some(Self { grant, project, version, folder, pushed, intent, sums, key, wanted, revoked }))
+        Ok(Some(Self {
+            grant,
+            project,
+            version,
+            folder,
+            pushed,
+            intent,
+            sums,
+            key,
+            wanted,
+            revoked,
+        }))
     }
 }
 
 /// The release under a grant, if it is finished.
 pub fn release_under(grant: GrantId, ledger: &Ledger) -> Result<Option<Release>, LedgerError> {
-    ledger.grant(grant)?.map_or(Ok(None), |record| Release::read(&record, ledger))
+    ledger
+        .grant(grant)?
+        .map_or(Ok(None), |record| Release::read(&record, ledger))
 }
 
 /// The release in a folder, which need not be the one that it was written to.
 pub fn release_in(folder: &Path, ledger: &Ledger) -> Result<Release, PushError> {
     let open = Folder::open(folder).map_err(ReleaseError::File)?;
     let list = match open.read(SUMS, LARGEST_SUMS) {
-        Err(FileError { fault: FileFault::Missing, .. }) => return Err(PushError::NotOurs(folder.to_owned())),
+        Err(FileError {
+            fault: FileFault::Missing,
+            ..
+        }) => return Err(PushError::NotOurs(folder.to_owned())),
         list => Sha256::of(&list?),
     };
     for index in ledger.speaking_of(list)? {
-        let Some(Entry { event: Event::Intent(intent), .. }) = ledger.entry(index)? else { continue };
+        let Some(Entry {
+            event: Event::Intent(intent),
+            ..
+        }) = ledger.entry(index)?
+        else {
+            continue;
+        };
         match release_under(intent.grant, ledger)? {
             Some(release) if release.sums == list => return Ok(release.standing_in(folder)?),
             _ => {}
@@ -166,8 +208,8 @@ pub fn release_in(folder: &Path, ledger: &Ledger) -> Result<Release, PushError> 
     Err(PushError::NotOurs(folder.to_owned()))
 }
 
-/// The releases that are to be pushed, first granted to last: those that were signed when there was an inbox to push to, but
-/// for what was taken back since.
+/// The releases that are to be pushed, first granted to last: those that were signed when there was
+/// an inbox to push to, but for what was taken back since.
 pub fn waiting(ledger: &Ledger) -> Result<Vec<Release>, LedgerError> {
     let mut releases = finished(&ledger.not_pushed()?, ledger)?;
     releases.retain(|release| release.wanted && !release.revoked);
@@ -178,7 +220,10 @@ pub fn waiting(ledger: &Ledger) -> Result<Vec<Release>, LedgerError> {
 pub fn unanswered(ledger: &Ledger) -> Result<Vec<Release>, LedgerError> {
     let mut found = Vec::new();
     for release in finished(&ledger.pushed()?, ledger)? {
-        if !verdicts(&release, ledger)?.iter().any(|verdict| matches!(verdict, Verdict::Admitted { .. })) {
+        if !verdicts(&release, ledger)?
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Admitted { .. }))
+        {
             found.push(release);
         }
     }
@@ -186,11 +231,14 @@ pub fn unanswered(ledger: &Ledger) -> Result<Vec<Release>, LedgerError> {
 }
 
 fn finished(records: &[GrantRecord], ledger: &Ledger) -> Result<Vec<Release>, LedgerError> {
-    records.iter().filter_map(|record| Release::read(record, ledger).transpose()).collect()
+    records
+        .iter()
+        .filter_map(|record| Release::read(record, ledger).transpose())
+        .collect()
 }
 
-/// Brings a release to the inbox, where it appears complete or not at all. That it did is logged once for each release; if it
-/// is there already, it is not copied again.
+/// Brings a release to the inbox, where it appears complete or not at all. That it did is logged
+/// once for each release; if it is there already, it is not copied again.
 pub fn push(
     release: &Release,
     home: &Home,
@@ -209,7 +257,11 @@ pub fn push(
     let new = match inbox.list(&name) {
         Ok(Some(list)) if Sha256::of(&list) == release.sums => false,
         Ok(None) => copy(release, &inbox, home, now, progress)?,
-        Ok(Some(_)) | Err(FileError { fault: FileFault::Kind { .. } | FileFault::TooLarge { .. }, .. }) => {
+        Ok(Some(_))
+        | Err(FileError {
+            fault: FileFault::Kind { .. } | FileFault::TooLarge { .. },
+            ..
+        }) => {
             return Err(PushError::Occupied(folder));
         }
         Err(error) => return Err(error.into()),
@@ -217,9 +269,18 @@ pub fn push(
     // Also of one that was there: the run that brought it may have been cut off just before this.
     inbox.settle()?;
     // It may have been named twice, and pushed since it was read.
-    if ledger.grant(release.grant)?.is_some_and(|record| record.pushed.is_none()) {
+    if ledger
+        .grant(release.grant)?
+        .is_some_and(|record| record.pushed.is_none())
+    {
         let folder = folder.to_string_lossy().into_owned();
-        ledger.append(now, Event::Pushed { intent: release.intent, folder })?;
+        ledger.append(
+            now,
+            Event::Pushed {
+                intent: release.intent,
+                folder,
+            },
+        )?;
     }
     Ok(Pushed { folder, new })
 }
@@ -229,10 +290,15 @@ pub fn open_inbox(home: &Home) -> Result<Inbox, PushError> {
     let path = home.inbox().ok_or(PushError::NoInbox)?;
     let inbox = Inbox::open(&path)?;
     home.refuse_within(inbox.folder())?;
-    if inbox.is_mistaken() { Err(PushError::NotAnInbox(path)) } else { Ok(inbox) }
+    if inbox.is_mistaken() {
+        Err(PushError::NotAnInbox(path))
+    } else {
+        Ok(inbox)
+    }
 }
 
-/// Copies a release, each file in the read that verifies it. Returns whether it is new: another run may have been faster.
+/// Copies a release, each file in the read that verifies it. Returns whether it is new: another run
+/// may have been faster.
 fn copy(
     release: &Release,
     inbox: &Inbox,
@@ -269,7 +335,10 @@ pub fn hear(
     let _held: &HomeLock = lock;
     let mut known = verdicts(release, ledger)?;
     let mut heard = Vec::new();
-    for said in [admission(release, inbox)?, refusal(release, inbox)?].into_iter().flatten() {
+    for said in [admission(release, inbox)?, refusal(release, inbox)?]
+        .into_iter()
+        .flatten()
+    {
         let verdict = match said {
             Ok(verdict) => verdict,
             Err(dubious) => {
@@ -283,11 +352,20 @@ pub fn hear(
         // That it was admitted is logged once at the most.
         if known.len() >= MOST_VERDICTS && matches!(verdict, Verdict::Refused { .. }) {
             let fault = format!("gives yet another reason, after {MOST_VERDICTS}");
-            heard.push(Heard::Dubious { file: format!("{}{REFUSED}", release.name()), fault });
+            heard.push(Heard::Dubious {
+                file: format!("{}{REFUSED}", release.name()),
+                fault,
+            });
             continue;
         }
         known.push(verdict.clone());
-        let index = ledger.append(now, Event::Admission { intent: release.intent, result: verdict.clone() })?;
+        let index = ledger.append(
+            now,
+            Event::Admission {
+                intent: release.intent,
+                result: verdict.clone(),
+            },
+        )?;
         heard.push(Heard::Logged(index, verdict));
     }
     Ok(heard)
@@ -295,14 +373,18 @@ pub fn hear(
 
 /// What was logged of what L says of a release.
 fn verdicts(release: &Release, ledger: &Ledger) -> Result<Vec<Verdict>, LedgerError> {
-    let said = ledger.history(release.grant)?.into_iter().filter_map(|entry| match entry.event {
-        Event::Admission { result, .. } => Some(result),
-        _ => None,
-    });
+    let said = ledger
+        .history(release.grant)?
+        .into_iter()
+        .filter_map(|entry| match entry.event {
+            Event::Admission { result, .. } => Some(result),
+            _ => None,
+        });
     Ok(said.collect())
 }
 
-/// A release is admitted once, whenever L found it so; and it may be refused for more than one reason.
+/// A release is admitted once, whenever L found it so; and it may be refused for more than one
+/// reason.
 fn is_same(known: &Verdict, verdict: &Verdict) -> bool {
     match (known, verdict) {
         (Verdict::Admitted { .. }, Verdict::Admitted { .. }) => true,
@@ -315,42 +397,68 @@ type Said = Option<Result<Verdict, Heard>>;
 
 fn admission(release: &Release, inbox: &Inbox) -> Result<Said, PushError> {
     let name = release.name();
-    let dubious = |fault: String| Heard::Dubious { file: format!("{name}{ADMITTED}"), fault };
-    let Some(bytes) = readable(inbox.admission(&name))? else { return Ok(None) };
-    let said = bytes.map_err(|fault| dubious(fault.to_string())).and_then(|bytes| {
-        let report = AdmissionReport::parse(&bytes).map_err(|fault| dubious(fault.to_string()))?;
-        let fits = report.release.as_str() == name && report.sums == release.sums && report.key == release.key;
-        match fits {
-            true => Ok(Verdict::Admitted { at: report.at }),
-            false => Err(dubious("is about another release than the one that was pushed".to_owned())),
-        }
-    });
+    let dubious = |fault: String| Heard::Dubious {
+        file: format!("{name}{ADMITTED}"),
+        fault,
+    };
+    let Some(bytes) = readable(inbox.admission(&name))? else {
+        return Ok(None);
+    };
+    let said = bytes
+        .map_err(|fault| dubious(fault.to_string()))
+        .and_then(|bytes| {
+            let report =
+                AdmissionReport::parse(&bytes).map_err(|fault| dubious(fault.to_string()))?;
+            let fits = report.release.as_str() == name
+                && report.sums == release.sums
+                && report.key == release.key;
+            match fits {
+                true => Ok(Verdict::Admitted { at: report.at }),
+                false => Err(dubious(
+                    "is about another release than the one that was pushed".to_owned(),
+                )),
+            }
+        });
     Ok(Some(said))
 }
 
 fn refusal(release: &Release, inbox: &Inbox) -> Result<Said, PushError> {
     let name = release.name();
-    let dubious = |fault: String| Heard::Dubious { file: format!("{name}{REFUSED}"), fault };
-    let Some(bytes) = readable(inbox.refusal(&name))? else { return Ok(None) };
+    let dubious = |fault: String| Heard::Dubious {
+        file: format!("{name}{REFUSED}"),
+        fault,
+    };
+    let Some(bytes) = readable(inbox.refusal(&name))? else {
+        return Ok(None);
+    };
     let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(fault) => return Ok(Some(Err(dubious(fault.to_string())))),
     };
     // What was refused is still there.
-    let ours = readable(inbox.list(&name))?.and_then(Result::ok).is_some_and(|list| Sha256::of(&list) == release.sums);
+    let ours = readable(inbox.list(&name))?
+        .and_then(Result::ok)
+        .is_some_and(|list| Sha256::of(&list) == release.sums);
     Ok(Some(match ours {
-        true => Ok(Verdict::Refused { reason: reason(&bytes) }),
-        false => Err(dubious("is about another submission than the one that was pushed".to_owned())),
+        true => Ok(Verdict::Refused {
+            reason: reason(&bytes),
+        }),
+        false => Err(dubious(
+            "is about another submission than the one that was pushed".to_owned(),
+        )),
     }))
 }
 
 /// What a file has, or what is wrong with it; only a disk that fails is an error.
-fn readable(read: Result<Option<Vec<u8>>, FileError>) -> Result<Option<Result<Vec<u8>, FileFault>>, PushError> {
+fn readable(
+    read: Result<Option<Vec<u8>>, FileError>,
+) -> Result<Option<Result<Vec<u8>, FileFault>>, PushError> {
     match read {
         Ok(bytes) => Ok(bytes.map(Ok)),
-        Err(FileError { fault: fault @ (FileFault::Kind { .. } | FileFault::TooLarge { .. }), .. }) => {
-            Ok(Some(Err(fault)))
-        }
+        Err(FileError {
+            fault: fault @ (FileFault::Kind { .. } | FileFault::TooLarge { .. }),
+            ..
+        }) => Ok(Some(Err(fault))),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,5 +1,5 @@
-//! A release as a checkpoint of the log: the token signed in it what the log was when the release was announced, and whoever
-//! has the release keeps that.
+//! A release as a checkpoint of the log: the token signed in it what the log was when the release
+//! was announced, and whoever has the release keeps that.
 
 use super::Progress;
 use super::logged::speaks_of;
@@ -27,10 +27,14 @@ pub enum NoCheckpoint {
     #[error("does not hold: {0}")]
     Release(#[from] ReleaseError),
     /// Its list's signature names no state of the log, or the index alone.
-    #[error("does not say what the log was: the signature of its list has no index and root hash as `log@`")]
+    #[error(
+        "does not say what the log was: the signature of its list has no index and root hash as `log@`"
+    )]
     NoRoot,
     /// The token signed it, but the log announces something else there.
-    #[error("was not announced: entry {index}, which the signature of its list names, is not the intent to sign it")]
+    #[error(
+        "was not announced: entry {index}, which the signature of its list names, is not the intent to sign it"
+    )]
     NotAnnounced {
         /// The entry.
         index: u64,
@@ -38,7 +42,8 @@ pub enum NoCheckpoint {
 }
 
 impl ReleaseCheckpoint {
-    /// Verifies the release in `folder`, as anybody would, and takes the checkpoint from the signature of its list.
+    /// Verifies the release in `folder`, as anybody would, and takes the checkpoint from the
+    /// signature of its list.
     pub fn read(
         folder: &Folder,
         certificate: &Certificate,
@@ -46,8 +51,16 @@ impl ReleaseCheckpoint {
         progress: &mut dyn Progress,
     ) -> Result<Self, NoCheckpoint> {
         let report = verify_release(folder, certificate, None, now, progress)?;
-        let checkpoint = report.list.noted("log@").and_then(Checkpoint::ending_with).ok_or(NoCheckpoint::NoRoot)?;
-        Ok(Self { checkpoint, list: report.list, sums: report.sums })
+        let checkpoint = report
+            .list
+            .noted("log@")
+            .and_then(Checkpoint::ending_with)
+            .ok_or(NoCheckpoint::NoRoot)?;
+        Ok(Self {
+            checkpoint,
+            list: report.list,
+            sums: report.sums,
+        })
     }
 
     /// The index of the entry that announces it.
@@ -55,10 +68,11 @@ impl ReleaseCheckpoint {
         self.checkpoint.size - 1
     }
 
-    /// Whether the entry at its index announces it: a root hash that fits shows which log the token was told of, and not
-    /// that this release is in it.
+    /// Whether the entry at its index announces it: a root hash that fits shows which log the token
+    /// was told of, and not that this release is in it.
     pub fn announced_by(&self, entry: &Entry) -> Result<(), NoCheckpoint> {
-        let list_is_meant = matches!(&entry.event, Event::Intent(intent) if intent.sums == self.sums);
+        let list_is_meant =
+            matches!(&entry.event, Event::Intent(intent) if intent.sums == self.sums);
         match speaks_of(entry, self.sums, &self.list, &self.checkpoint) {
             Ok(()) if list_is_meant => Ok(()),
             Ok(()) | Err(_) => Err(NoCheckpoint::NotAnnounced { index: entry.index }),
@@ -74,17 +88,47 @@ mod tests {
     use crate::tlog::tree::leaf_hash;
 
     fn release() -> ReleaseCheckpoint {
-        let checkpoint = Checkpoint { size: 8, root: leaf_hash(b"root") };
-        let (Intent { key, created, grant, sums, .. }, log) = (Intent::example(), format!("7 {}", checkpoint.root));
-        let notations = vec![("grant@example.org".to_owned(), grant.to_string()), ("log@example.org".to_owned(), log)];
-        ReleaseCheckpoint { checkpoint, list: Signed { key, created, notations }, sums }
+        let checkpoint = Checkpoint {
+            size: 8,
+            root: leaf_hash(b"root"),
+        };
+        let (
+            Intent {
+                key,
+                created,
+                grant,
+                sums,
+                ..
+            },
+            log,
+        ) = (Intent::example(), format!("7 {}", checkpoint.root));
+        let notations = vec![
+            ("grant@example.org".to_owned(), grant.to_string()),
+            ("log@example.org".to_owned(), log),
+        ];
+        ReleaseCheckpoint {
+            checkpoint,
+            list: Signed {
+                key,
+                created,
+                notations,
+            },
+            sums,
+        }
     }
 
     /// Each of these has been announced there, and none of them is this release.
     #[test]
     fn the_intent_to_sign_its_list_alone_announces_a_release() {
-        let announces =
-            |event| release().announced_by(&Entry { index: 7, at: Intent::example().created, event }).is_ok();
+        let announces = |event| {
+            release()
+                .announced_by(&Entry {
+                    index: 7,
+                    at: Intent::example().created,
+                    event,
+                })
+                .is_ok()
+        };
         assert_eq!(release().index(), 7);
         assert!(announces(Event::Intent(Intent::example())));
         assert!(announces(Event::Intent(Intent {
@@ -92,21 +136,42 @@ mod tests {
             artifacts_from: Some(5),
             ..Intent::example()
         })));
-        let (sums, artifact) = (Sha256::of(b"t"), [("s".parse().expect("a name"), Sha256::of(b"s"))]);
+        let (sums, artifact) = (
+            Sha256::of(b"t"),
+            [("s".parse().expect("a name"), Sha256::of(b"s"))],
+        );
         for other in [
-            Intent { sums, ..Intent::example() },
-            // An artifact that has the bytes of the list.
-            Intent { sums, artifacts: artifact.clone().into(), ..Intent::example() },
-            Intent { grant: GrantId::of(b"h"), ..Intent::example() },
-            Intent { created: "2026-11-22T10:00:01Z".parse().expect("a time"), ..Intent::example() },
             Intent {
-                key: "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse().expect("a fingerprint"),
+                sums,
+                ..Intent::example()
+            },
+            // An artifact that has the bytes of the list.
+            Intent {
+                sums,
+                artifacts: artifact.clone().into(),
+                ..Intent::example()
+            },
+            Intent {
+                grant: GrantId::of(b"h"),
+                ..Intent::example()
+            },
+            Intent {
+                created: "2026-11-22T10:00:01Z".parse().expect("a time"),
+                ..Intent::example()
+            },
+            Intent {
+                key: "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
+                    .parse()
+                    .expect("a fingerprint"),
                 ..Intent::example()
             },
         ] {
             assert!(!announces(Event::Intent(other.clone())), "{other:?}");
         }
-        assert!(!announces(Event::Artifacts { grant: Intent::example().grant, artifacts: artifact.into() }));
+        assert!(!announces(Event::Artifacts {
+            grant: Intent::example().grant,
+            artifacts: artifact.into()
+        }));
         assert!(!announces(Event::Released {
             intent: 6,
             sums: Intent::example().sums,

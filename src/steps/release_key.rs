@@ -1,4 +1,5 @@
-//! Setting up the release key: a key pair on the token, its certificate, and the proof that both work together.
+//! Setting up the release key: a key pair on the token, its certificate, and the proof that both
+//! work together.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +13,16 @@ use crate::domain::time::{Period, Timestamp};
 use crate::home::{Home, HomeError, HomeLock, NewHome};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{
-    Certificate, HashState, KeyTrouble, MakeError, NewCertificate, SignatureContent, SigningKey, extend_certificate,
-    fingerprint_of, mail_domain, make_certificate, make_release_signature,
+    Certificate, HashState, KeyTrouble, MakeError, NewCertificate, SignatureContent, SigningKey,
+    extend_certificate, fingerprint_of, mail_domain, make_certificate, make_release_signature,
 };
 use crate::token::{
-    self, Batch, CardCounter, Interaction, LockedToken, NewKey, Token, TokenDescription, TokenError, TokenUri,
+    self, Batch, CardCounter, Interaction, LockedToken, NewKey, Token, TokenDescription,
+    TokenError, TokenUri,
 };
 
-/// What a self-test signs: bytes that say what they are, so that the signature is of no use elsewhere.
+/// What a self-test signs: bytes that say what they are, so that the signature is of no use
+/// elsewhere.
 const SELF_TEST: &[u8] = b"countersign self-test: this signature vouches for nothing\n";
 
 /// Where the release key comes from.
@@ -118,8 +121,8 @@ pub enum KeyError {
     Ledger(#[from] LedgerError),
 }
 
-/// Makes H's home at `path`. Each use of the token is logged before it happens; the configuration is written last, when
-/// a signature of the key has been checked with the certificate.
+/// Makes H's home at `path`. Each use of the token is logged before it happens; the configuration
+/// is written last, when a signature of the key has been checked with the certificate.
 pub fn init(
     path: &Path,
     token: &TokenUri,
@@ -134,14 +137,25 @@ pub fn init(
     };
     let domain = domain(&origin, notation_domain)?;
     let (new_home, lock, mut ledger) = NewHome::begin(path)?;
-    let log_key = new_home.log_key(&format!("{domain}/countersign-log"))?.public();
+    let log_key = new_home
+        .log_key(&format!("{domain}/countersign-log"))?
+        .public();
     ledger.begin(now, &log_key)?;
 
     let (uri, mut unlocked, used, certified) = match origin {
-        Origin::Generate { kind, replace, identity } => {
+        Origin::Generate {
+            kind,
+            replace,
+            identity,
+        } => {
             let card = counted(token, interaction);
             let used = intend(&mut ledger, token, KeyPurpose::Generate, 0, card, now)?;
-            let new = NewKey { kind, created: now, fingerprint: &|public| fingerprint_of(public, now), replace };
+            let new = NewKey {
+                kind,
+                created: now,
+                fingerprint: &|public| fingerprint_of(public, now),
+                replace,
+            };
             let made = token::generate(token, &new, interaction).map_err(KeyError::from);
             let counter = match &made {
                 Ok((_, token)) => token.counter(),
@@ -150,17 +164,33 @@ pub fn init(
             };
             let (uri, mut unlocked) = used.ended(&mut ledger, made, counter, now)?;
             let signatures = CERTIFICATE_SIGNATURES + 1;
-            let used = intend(&mut ledger, &uri, KeyPurpose::Certify, signatures, unlocked.counter(), now)?;
+            let used = intend(
+                &mut ledger,
+                &uri,
+                KeyPurpose::Certify,
+                signatures,
+                unlocked.counter(),
+                now,
+            )?;
             let certified = certify(&mut *unlocked, identity, now, expires, interaction, now);
             (uri, unlocked, used, certified)
         }
         Origin::Existing(identity) => {
             let locked = token::find(token, interaction)?;
             let uri = exact_uri(&*locked, token);
-            let created = created(locked.description(), locked.public()).filter(|made| *made <= now).unwrap_or(now);
+            let created = created(locked.description(), locked.public())
+                .filter(|made| *made <= now)
+                .unwrap_or(now);
             let signatures = CERTIFICATE_SIGNATURES + 1;
             let counter = locked.description().counter();
-            let mut used = intend(&mut ledger, &uri, KeyPurpose::Certify, signatures, counter, now)?;
+            let mut used = intend(
+                &mut ledger,
+                &uri,
+                KeyPurpose::Certify,
+                signatures,
+                counter,
+                now,
+            )?;
             announce(&*locked, signatures, interaction);
             let unlocked = locked.unlock(interaction);
             let mut unlocked = used.unlocked(&mut ledger, unlocked, now)?;
@@ -170,7 +200,14 @@ pub fn init(
         Origin::Certified(certificate) => {
             let uri = find_certified(token, &certificate, interaction, now)?;
             let locked = token::find(&uri, interaction)?;
-            let mut used = intend(&mut ledger, &uri, KeyPurpose::SelfTest, 1, locked.description().counter(), now)?;
+            let mut used = intend(
+                &mut ledger,
+                &uri,
+                KeyPurpose::SelfTest,
+                1,
+                locked.description().counter(),
+                now,
+            )?;
             announce(&*locked, 1, interaction);
             let unlocked = locked.unlock(interaction);
             let unlocked = used.unlocked(&mut ledger, unlocked, now)?;
@@ -182,15 +219,32 @@ pub fn init(
         self_test(&key, &mut *unlocked, interaction, now)?;
         Ok((certificate, revocation, key))
     });
-    let (certificate, revocation, key) = used.ended(&mut ledger, tested, unlocked.counter(), now)?;
+    let (certificate, revocation, key) =
+        used.ended(&mut ledger, tested, unlocked.counter(), now)?;
 
     let revocation = new_home.keep_certificate(&certificate, revocation.as_deref())?;
     let digest = Sha256::of(&certificate.binary());
     // The log tells first, see `extend`: once the configuration is there, nobody runs this again.
-    ledger.append(now, Event::KeyReady { token: uri.to_string(), key: key.fingerprint(), certificate: digest })?;
-    let home = new_home.finish(&Config::template(&uri, key.fingerprint(), &domain, &log_key))?;
+    ledger.append(
+        now,
+        Event::KeyReady {
+            token: uri.to_string(),
+            key: key.fingerprint(),
+            certificate: digest,
+        },
+    )?;
+    let home = new_home.finish(&Config::template(
+        &uri,
+        key.fingerprint(),
+        &domain,
+        &log_key,
+    ))?;
     drop(lock);
-    Ok(Ready { home, key, revocation })
+    Ok(Ready {
+        home,
+        key,
+        revocation,
+    })
 }
 
 /// Whether the token that the home's configuration names holds the release key. Costs no PIN.
@@ -202,7 +256,8 @@ pub fn check(home: &Home, token: &dyn LockedToken, now: Timestamp) -> Result<Sig
     }
 }
 
-/// Lets the release key sign a text that says so, and checks the answer. The use of the token is logged first.
+/// Lets the release key sign a text that says so, and checks the answer. The use of the token is
+/// logged first.
 pub fn try_out(
     home: &Home,
     _lock: &HomeLock,
@@ -213,7 +268,14 @@ pub fn try_out(
     let key = check(home, &*token, now)?;
     let mut ledger = home.ledger()?;
     let counter = token.description().counter();
-    let mut used = intend(&mut ledger, &home.config.token, KeyPurpose::SelfTest, 1, counter, now)?;
+    let mut used = intend(
+        &mut ledger,
+        &home.config.token,
+        KeyPurpose::SelfTest,
+        1,
+        counter,
+        now,
+    )?;
     announce(&*token, 1, interaction);
     let unlocked = token.unlock(interaction);
     let mut unlocked = used.unlocked(&mut ledger, unlocked, now)?;
@@ -224,7 +286,8 @@ pub fn try_out(
     used.ended(&mut ledger, tested, unlocked.counter(), now)
 }
 
-/// Gives the release certificate another expiry, which may have passed. Its primary key must be on the token.
+/// Gives the release certificate another expiry, which may have passed. Its primary key must be on
+/// the token.
 pub fn extend(
     home: &mut Home,
     lock: &HomeLock,
@@ -237,41 +300,72 @@ pub fn extend(
     if home.certificate.fingerprint() != ours {
         return Err(KeyError::PrimaryElsewhere(home.certificate.fingerprint()));
     }
-    let expires = valid_for.map(|period| now.after(period).ok_or(KeyError::TooLong(period))).transpose()?;
+    let expires = valid_for
+        .map(|period| now.after(period).ok_or(KeyError::TooLong(period)))
+        .transpose()?;
     let mut ledger = home.ledger()?;
     let signatures = 1 + home.certificate.user_ids().len();
     let counter = token.description().counter();
-    let mut used = intend(&mut ledger, &home.config.token, KeyPurpose::Certify, signatures, counter, now)?;
+    let mut used = intend(
+        &mut ledger,
+        &home.config.token,
+        KeyPurpose::Certify,
+        signatures,
+        counter,
+        now,
+    )?;
     announce(&*token, signatures, interaction);
     let unlocked = token.unlock(interaction);
     let mut unlocked = used.unlocked(&mut ledger, unlocked, now)?;
     let hash = unlocked.public().least_hash().max(HashAlgorithm::Sha512);
-    // A token with another key cannot make these signatures: each is checked with the certificate's primary key.
+    // A token with another key cannot make these signatures: each is checked with the certificate's
+    // primary key.
     let mut sign = |digest: &_| token::sign(&mut *unlocked, digest, interaction);
-    let extended = extend_certificate(&home.certificate, expires, now, hash, &mut sign).map_err(KeyError::from);
+    let extended = extend_certificate(&home.certificate, expires, now, hash, &mut sign)
+        .map_err(KeyError::from);
     let extended = used.ended(&mut ledger, extended, unlocked.counter(), now)?;
     let key = extended.signing_key(ours, now)?;
     let digest = Sha256::of(&extended.binary());
-    // The log tells first: no certificate is ever in use that it does not tell of. Of one that it tells of and that did not get
-    // into its place nothing is lost but signatures that were announced: the same command makes another.
-    ledger.append(now, Event::KeyReady { token: home.config.token.to_string(), key: ours, certificate: digest })?;
+    // The log tells first: no certificate is ever in use that it does not tell of. Of one that it
+    // tells of and that did not get into its place nothing is lost but signatures that were
+    // announced: the same command makes another.
+    ledger.append(
+        now,
+        Event::KeyReady {
+            token: home.config.token.to_string(),
+            key: ours,
+            certificate: digest,
+        },
+    )?;
     home.replace_certificate(lock, extended)?;
     Ok(key)
 }
 
 fn domain(origin: &Origin, given: Option<String>) -> Result<String, KeyError> {
     let domain = given.or_else(|| match origin {
-        Origin::Generate { identity, .. } | Origin::Existing(identity) => mail_domain(&identity.user_id),
+        Origin::Generate { identity, .. } | Origin::Existing(identity) => {
+            mail_domain(&identity.user_id)
+        }
         Origin::Certified(certificate) => certificate.mail_domain(),
     });
     let domain = domain.ok_or(KeyError::NoDomain)?;
-    if is_domain(&domain) { Ok(domain) } else { Err(KeyError::Domain(domain)) }
+    if is_domain(&domain) {
+        Ok(domain)
+    } else {
+        Err(KeyError::Domain(domain))
+    }
 }
 
 fn checked(identity: &Identity, now: Timestamp) -> Result<Option<Timestamp>, KeyError> {
     let user_id = &identity.user_id;
     if user_id.trim().is_empty() || user_id.len() > 200 || user_id.chars().any(char::is_control) {
-        return Err(KeyError::UserId(user_id.chars().filter(|c| !c.is_control()).take(200).collect()));
+        return Err(KeyError::UserId(
+            user_id
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(200)
+                .collect(),
+        ));
     }
     let end = |period| now.after(period).ok_or(KeyError::TooLong(period));
     identity.valid_for.map(end).transpose()
@@ -281,14 +375,19 @@ fn checked(identity: &Identity, now: Timestamp) -> Result<Option<Timestamp>, Key
 const CERTIFICATE_SIGNATURES: usize = 3;
 
 fn announce(token: &dyn LockedToken, signatures: usize, interaction: &mut dyn Interaction) {
-    interaction.begins(&Batch { signatures, token: token.description().clone() });
+    interaction.begins(&Batch {
+        signatures,
+        token: token.description().clone(),
+    });
 }
 
-/// The creation time of the OpenPGP key that a card keeps, if its fingerprint proves that this key was made then.
+/// The creation time of the OpenPGP key that a card keeps, if its fingerprint proves that this key
+/// was made then.
 fn created(token: &TokenDescription, public: Option<&PublicKey>) -> Option<Timestamp> {
     let card = token.card.as_ref()?;
     card.created.filter(|created| {
-        card.fingerprint.is_some() && public.and_then(|public| fingerprint_of(public, *created)) == card.fingerprint
+        card.fingerprint.is_some()
+            && public.and_then(|public| fingerprint_of(public, *created)) == card.fingerprint
     })
 }
 
@@ -302,9 +401,16 @@ fn certify(
 ) -> Result<(Certificate, Option<String>), KeyError> {
     let public = token.public().clone();
     let hash = public.least_hash().max(HashAlgorithm::Sha512);
-    let new = NewCertificate { user_id: identity.user_id, created, signed: now, expires, hash };
-    let (certificate, revocation) =
-        make_certificate(&public, &new, &mut |digest| token::sign(token, digest, interaction))?;
+    let new = NewCertificate {
+        user_id: identity.user_id,
+        created,
+        signed: now,
+        expires,
+        hash,
+    };
+    let (certificate, revocation) = make_certificate(&public, &new, &mut |digest| {
+        token::sign(token, digest, interaction)
+    })?;
     Ok((certificate, Some(revocation)))
 }
 
@@ -323,19 +429,38 @@ fn find_certified(
     let (uri, certificate) = (token.to_string(), certificate.fingerprint());
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one.parse().expect("a token's own URI can be read")),
-        (Some(one), false) => Err(KeyError::Several { uri, certificate, keys: [found, vec![one]].concat() }),
+        (Some(one), false) => Err(KeyError::Several {
+            uri,
+            certificate,
+            keys: [found, vec![one]].concat(),
+        }),
         (None, _) => {
-            let keys = keys.iter().map(|key| format!("{} ({})", key.fingerprint(), key.public().algorithm())).collect();
-            Err(KeyError::NotOnToken { uri, certificate, keys })
+            let keys = keys
+                .iter()
+                .map(|key| format!("{} ({})", key.fingerprint(), key.public().algorithm()))
+                .collect();
+            Err(KeyError::NotOnToken {
+                uri,
+                certificate,
+                keys,
+            })
         }
     }
 }
 
 fn exact_uri(token: &dyn LockedToken, asked: &TokenUri) -> TokenUri {
-    token.description().uri.parse().unwrap_or_else(|_| asked.clone())
+    token
+        .description()
+        .uri
+        .parse()
+        .unwrap_or_else(|_| asked.clone())
 }
 
-fn own_key(certificate: &Certificate, token: &dyn Token, now: Timestamp) -> Result<SigningKey, KeyError> {
+fn own_key(
+    certificate: &Certificate,
+    token: &dyn Token,
+    now: Timestamp,
+) -> Result<SigningKey, KeyError> {
     let keys = certificate.signing_keys(now)?;
     let own = keys.into_iter().find(|key| key.public() == token.public());
     own.ok_or(KeyError::OtherKey(certificate.fingerprint()))
@@ -348,7 +473,11 @@ fn self_test(
     now: Timestamp,
 ) -> Result<(), KeyError> {
     let hash = key.public().least_hash();
-    let what = SignatureContent { created: now, hash, notations: vec![] };
+    let what = SignatureContent {
+        created: now,
+        hash,
+        notations: vec![],
+    };
     let mut sign = |digest: &_| token::sign(token, digest, interaction);
     make_release_signature(key, &HashState::of(SELF_TEST, hash), &what, &mut sign)?;
     Ok(())
@@ -370,11 +499,20 @@ fn intend(
     now: Timestamp,
 ) -> Result<Used, KeyError> {
     let (token, signatures, card) = (token.to_string(), signatures as u64, card.map(card_use));
-    let intent = ledger.append(now, Event::KeyIntended { token, purpose, signatures, card: card.clone() })?;
+    let intent = ledger.append(
+        now,
+        Event::KeyIntended {
+            token,
+            purpose,
+            signatures,
+            card: card.clone(),
+        },
+    )?;
     Ok(Used { intent, card })
 }
 
-/// How often the one card that `uri` names has signed, whether it has a key or not; nothing if that cannot be told.
+/// How often the one card that `uri` names has signed, whether it has a key or not; nothing if that
+/// cannot be told.
 fn counted(uri: &TokenUri, interaction: &mut dyn Interaction) -> Option<CardCounter> {
     match uri {
         TokenUri::Card(_) => match token::list_keys(uri, interaction).ok()?.as_slice() {
@@ -395,8 +533,15 @@ impl Used {
         now: Timestamp,
     ) -> Result<T, KeyError> {
         let card = match (self.card, counter) {
-            (Some(card), counter) => Some(CardUse { after: counter.and_then(|counter| counter.signatures), ..card }),
-            (None, counter) => counter.map(|it| CardUse { card: it.card, before: None, after: it.signatures }),
+            (Some(card), counter) => Some(CardUse {
+                after: counter.and_then(|counter| counter.signatures),
+                ..card
+            }),
+            (None, counter) => counter.map(|it| CardUse {
+                card: it.card,
+                before: None,
+                after: it.signatures,
+            }),
         };
         let logged = log(ledger, self.intent, result.as_ref().err(), card, now);
         // Why it failed matters more than that this could not be logged either.
@@ -404,8 +549,8 @@ impl Used {
         logged.map(|()| value)
     }
 
-    /// Takes what the card counts once nobody else reaches it; or logs that it was not unlocked, so that nothing was asked
-    /// of it.
+    /// Takes what the card counts once nobody else reaches it; or logs that it was not unlocked, so
+    /// that nothing was asked of it.
     fn unlocked(
         &mut self,
         ledger: &mut Ledger,
@@ -434,6 +579,13 @@ fn log(
     card: Option<CardUse>,
     now: Timestamp,
 ) -> Result<(), KeyError> {
-    ledger.append(now, Event::KeyOutcome { intent, failed: failed.map(ToString::to_string), card })?;
+    ledger.append(
+        now,
+        Event::KeyOutcome {
+            intent,
+            failed: failed.map(ToString::to_string),
+            card,
+        },
+    )?;
     Ok(())
 }

@@ -31,17 +31,27 @@ impl From<LedgerError> for RevokeError {
     }
 }
 
-/// Takes the grant back, at once: without the home's lock, which a run may hold for as long as its token waits for a touch.
-/// The nonces that were kept for it are wiped, by this process or by the next one that has the lock. Returns the entry in
-/// the ledger.
-pub fn revoke(grant: GrantId, reason: Option<String>, home: &Home, now: Timestamp) -> Result<u64, RevokeError> {
+/// Takes the grant back, at once: without the home's lock, which a run may hold for as long as its
+/// token waits for a touch. The nonces that were kept for it are wiped, by this process or by the
+/// next one that has the lock. Returns the entry in the ledger.
+pub fn revoke(
+    grant: GrantId,
+    reason: Option<String>,
+    home: &Home,
+    now: Timestamp,
+) -> Result<u64, RevokeError> {
     let mut ledger = home.ledger()?;
     let short = grant.short();
-    let record = ledger.grant(grant)?.ok_or_else(|| RevokeError::NotIssued(short.clone()))?;
+    let record = ledger
+        .grant(grant)?
+        .ok_or_else(|| RevokeError::NotIssued(short.clone()))?;
     if let Some(entry) = record.revoked {
         // The process that revoked it may have been killed before it came to that.
         home.forget_nonces(grant)?;
-        return Err(RevokeError::Again { grant: short, entry });
+        return Err(RevokeError::Again {
+            grant: short,
+            entry,
+        });
     }
     let entry = ledger.append(now, Event::GrantRevoked { grant, reason })?;
     match home.lock() {

@@ -33,21 +33,34 @@ pub enum Left {
     Release(Journal),
 }
 
-/// The unfinished runs, first granted to last. Under a grant that was taken back nothing is left to do. A run that is going on
-/// now looks like one that was cut off.
+/// The unfinished runs, first granted to last. Under a grant that was taken back nothing is left to
+/// do. A run that is going on now looks like one that was cut off.
 pub fn unfinished(ledger: &Ledger) -> Result<Vec<Unfinished>, LedgerError> {
     let mut found = Vec::new();
     for record in ledger.unfinished()? {
         let history = ledger.history(record.grant)?;
-        let (Some(first), Some(last)) = (history.first(), history.last()) else { continue };
-        let Event::GrantIssued { project, version, .. } = &first.event else { continue };
+        let (Some(first), Some(last)) = (history.first(), history.last()) else {
+            continue;
+        };
+        let Event::GrantIssued {
+            project, version, ..
+        } = &first.event
+        else {
+            continue;
+        };
         let left = match Journal::read(record.grant, ledger)? {
             None => Left::All,
             Some(journal) if journal.missing.is_empty() => Left::Release(journal),
             Some(journal) => Left::Signatures(journal),
         };
         let (project, version) = (project.clone(), version.clone());
-        found.push(Unfinished { grant: record.grant, project, version, last: last.at, left });
+        found.push(Unfinished {
+            grant: record.grant,
+            project,
+            version,
+            last: last.at,
+            left,
+        });
     }
     Ok(found)
 }

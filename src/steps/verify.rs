@@ -1,4 +1,5 @@
-//! The check of a release, with the release certificate alone: L makes it before it publishes, anybody may after.
+//! The check of a release, with the release certificate alone: L makes it before it publishes,
+//! anybody may after.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,11 +15,15 @@ use crate::domain::evidence::EvidenceFiles;
 use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::name::{ArtifactName, BuilderName};
-use crate::domain::release::{BadSums, Coverage, FileDigests, LARGEST_SIGNATURE, LARGEST_SUMS, Sums, signature_name};
+use crate::domain::release::{
+    BadSums, Coverage, FileDigests, LARGEST_SIGNATURE, LARGEST_SUMS, Sums, signature_name,
+};
 use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, Folder, InputFile, StagedFolder};
-use crate::openpgp::{BadSignature, Certificate, DetachedSignature, HashState, LARGEST_CERTIFICATE, Signed};
+use crate::openpgp::{
+    BadSignature, Certificate, DetachedSignature, HashState, LARGEST_CERTIFICATE, Signed,
+};
 
 /// What holds, and what does not, in a release whose list and evidence hold.
 #[derive(Debug)]
@@ -44,7 +49,8 @@ pub struct ReleaseReport {
 pub struct FileReport {
     /// Its name, as it is: not fit for a terminal unless it is an artifact's.
     pub name: String,
-    /// What its signature says, or that of the list where the list alone is signed; why it does not hold otherwise.
+    /// What its signature says, or that of the list where the list alone is signed; why it does not
+    /// hold otherwise.
     pub result: Result<Signed, ReleaseError>,
 }
 
@@ -54,11 +60,14 @@ pub enum ReleaseError {
     /// A file that should be there.
     #[error("`{0}` is missing")]
     Missing(String),
-    /// A good signature by the release key, but over something else than a list of this form: an artifact can have its bytes.
+    /// A good signature by the release key, but over something else than a list of this form: an
+    /// artifact can have its bytes.
     #[error("signature `{0}` was not made for the list of a release of this form")]
     OtherForm(String),
     /// A signature that a release of which the list alone is signed does not have.
-    #[error("`{0}` is missing; the SHA256SUMS beside it says that only the list is signed: verify the folder")]
+    #[error(
+        "`{0}` is missing; the SHA256SUMS beside it says that only the list is signed: verify the folder"
+    )]
     ListOnly(String),
     /// A file that nothing speaks for.
     #[error("`{0}` is in the folder, but SHA256SUMS does not list it")]
@@ -105,7 +114,9 @@ pub enum ReleaseError {
         expected: Sha256,
     },
     /// More bytes than the grant allowed.
-    #[error("artifacts have more than {limit} bytes together, which is all that the grant allows (at `{file}`)")]
+    #[error(
+        "artifacts have more than {limit} bytes together, which is all that the grant allows (at `{file}`)"
+    )]
     TooLarge {
         /// The artifact that went over it.
         file: String,
@@ -151,7 +162,8 @@ pub enum ReleaseError {
     Copy(FileError),
 }
 
-/// Checks the release in `folder` as [`examine_release`] does, and refuses it if anything of it does not hold.
+/// Checks the release in `folder` as [`examine_release`] does, and refuses it if anything of it
+/// does not hold.
 pub fn verify_release(
     folder: &Folder,
     certificate: &Certificate,
@@ -161,13 +173,18 @@ pub fn verify_release(
 ) -> Result<ReleaseReport, ReleaseError> {
     let mut report = examine_release(folder, certificate, copy, now, progress)?;
     match report.files.iter().position(|file| file.result.is_err()) {
-        Some(bad) => Err(report.files.swap_remove(bad).result.expect_err("it does not hold")),
+        Some(bad) => Err(report
+            .files
+            .swap_remove(bad)
+            .result
+            .expect_err("it does not hold")),
         None => Ok(report),
     }
 }
 
-/// Checks the release in `folder`: the list's signature, what must be there and what must not, the evidence, then each
-/// artifact in one read, which `copy` receives too. Returns what holds of each file, also where that is nothing.
+/// Checks the release in `folder`: the list's signature, what must be there and what must not, the
+/// evidence, then each artifact in one read, which `copy` receives too. Returns what holds of each
+/// file, also where that is nothing.
 pub fn examine_release(
     folder: &Folder,
     certificate: &Certificate,
@@ -179,8 +196,16 @@ pub fn examine_release(
     let sums_bytes = reader.read(SUMS, LARGEST_SUMS)?;
     let (signature, file) = reader.signature(SUMS)?;
     let list = signature
-        .check(certificate, &HashState::of(&sums_bytes, signature.hash()), SUMS, now)
-        .map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?;
+        .check(
+            certificate,
+            &HashState::of(&sums_bytes, signature.hash()),
+            SUMS,
+            now,
+        )
+        .map_err(|fault| ReleaseError::Signature {
+            file: file.clone(),
+            fault,
+        })?;
     let sums = Sums::parse(&sums_bytes)?;
     check_form(&list, sums.coverage(), &file)?;
 
@@ -193,16 +218,39 @@ pub fn examine_release(
     let worth_reading = files.is_empty() || copy.is_none();
     for artifact in sums.artifacts().iter().filter(|_| worth_reading) {
         let result = match sums.coverage() {
-            Coverage::Each => check_artifact(&reader, artifact, &evidence, certificate, now, &mut left, progress),
+            Coverage::Each => check_artifact(
+                &reader,
+                artifact,
+                &evidence,
+                certificate,
+                now,
+                &mut left,
+                progress,
+            ),
             Coverage::ListOnly => {
-                check_listed(&reader, artifact, &evidence, now, &mut left, progress).map(|()| list.clone())
+                check_listed(&reader, artifact, &evidence, now, &mut left, progress)
+                    .map(|()| list.clone())
             }
         };
-        files.push(FileReport { name: artifact.name.to_string(), result });
+        files.push(FileReport {
+            name: artifact.name.to_string(),
+            result,
+        });
     }
-    let (builders, approvals) = (sums.builders().keys().cloned().collect(), sums.approvals().len());
+    let (builders, approvals) = (
+        sums.builders().keys().cloned().collect(),
+        sums.approvals().len(),
+    );
     let (sums, coverage, grant) = (Sha256::of(&sums_bytes), sums.coverage(), evidence.grant);
-    Ok(ReleaseReport { grant, builders, approvals, list, sums, coverage, files })
+    Ok(ReleaseReport {
+        grant,
+        builders,
+        approvals,
+        list,
+        sums,
+        coverage,
+        files,
+    })
 }
 
 /// Checks one file with the signature beside it; returns its digest too.
@@ -215,29 +263,46 @@ pub fn verify_file(
     let name = path.to_string_lossy().into_owned();
     let file = signature_name(&name);
     let content = InputFile::open_named(path).map_err(|error| missing(error, &name))?;
-    let bytes = InputFile::open_named(&PathBuf::from(&file)).map_err(|error| match missing(error, &file) {
-        ReleaseError::Missing(file) if list_beside_claims_to_stand_for(path) => ReleaseError::ListOnly(file),
-        other => other,
+    let bytes = InputFile::open_named(&PathBuf::from(&file)).map_err(|error| {
+        match missing(error, &file) {
+            ReleaseError::Missing(file) if list_beside_claims_to_stand_for(path) => {
+                ReleaseError::ListOnly(file)
+            }
+            other => other,
+        }
     })?;
     let bytes = bytes.read_whole(LARGEST_SIGNATURE)?;
-    let fault = |fault| ReleaseError::Signature { file: file.clone(), fault };
+    let fault = |fault| ReleaseError::Signature {
+        file: file.clone(),
+        fault,
+    };
     let signature = DetachedSignature::parse_release(&bytes).map_err(fault)?;
     let mut state = HashState::new(signature.hash());
     if path.file_name() != Some(SUMS.as_ref()) {
         read(content, &name, u64::MAX, &mut state, None, progress)?;
-        let signed = signature.check(certificate, &state, &name, now).map_err(fault)?;
+        let signed = signature
+            .check(certificate, &state, &name, now)
+            .map_err(fault)?;
         return Ok((signed, state.sha256()));
     }
-    // A list that says that it alone is signed: whether its signature was made for that, as in its release.
+    // A list that says that it alone is signed: whether its signature was made for that, as in its
+    // release.
     let list = content.read_whole(LARGEST_SUMS)?;
     state.update(&list);
-    let signed = signature.check(certificate, &state, &name, now).map_err(fault)?;
-    let claimed = if Sums::claims_list_only(&list) { Coverage::ListOnly } else { Coverage::Each };
+    let signed = signature
+        .check(certificate, &state, &name, now)
+        .map_err(fault)?;
+    let claimed = if Sums::claims_list_only(&list) {
+        Coverage::ListOnly
+    } else {
+        Coverage::Each
+    };
     check_form(&signed, claimed, &file)?;
     Ok((signed, state.sha256()))
 }
 
-/// Refuses a good signature that was not made for a list of this form: an artifact can have the bytes of any list.
+/// Refuses a good signature that was not made for a list of this form: an artifact can have the
+/// bytes of any list.
 fn check_form(signed: &Signed, coverage: Coverage, file: &str) -> Result<(), ReleaseError> {
     match signed.noted("form@") == coverage.notation() {
         true => Ok(()),
@@ -245,9 +310,11 @@ fn check_form(signed: &Signed, coverage: Coverage, file: &str) -> Result<(), Rel
     }
 }
 
-/// Whether the list beside a file says that it alone is signed. Nothing follows from that but what to do next.
+/// Whether the list beside a file says that it alone is signed. Nothing follows from that but what
+/// to do next.
 fn list_beside_claims_to_stand_for(path: &Path) -> bool {
-    let list = InputFile::open_named(&path.with_file_name(SUMS)).and_then(|file| file.read_whole(LARGEST_SUMS));
+    let list = InputFile::open_named(&path.with_file_name(SUMS))
+        .and_then(|file| file.read_whole(LARGEST_SUMS));
     list.is_ok_and(|bytes| Sums::claims_list_only(&bytes))
 }
 
@@ -263,11 +330,21 @@ fn check_artifact(
     let name = artifact.name.as_str();
     let (signature, file) = reader.signature(name)?;
     let mut state = evidence.state(&artifact.name, signature.hash());
-    read_listed(reader, artifact, &evidence.grant, &mut state, left, progress)?;
+    read_listed(
+        reader,
+        artifact,
+        &evidence.grant,
+        &mut state,
+        left,
+        progress,
+    )?;
     evidence.confirm(&artifact.name, &state, now)?;
     let signed = signature
         .check(certificate, &state, name, now)
-        .map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?;
+        .map_err(|fault| ReleaseError::Signature {
+            file: file.clone(),
+            fault,
+        })?;
     check_names_its_grant(&signed, &evidence.grant, file)?;
     Ok(signed)
 }
@@ -282,7 +359,14 @@ fn check_listed(
     progress: &mut dyn Progress,
 ) -> Result<(), ReleaseError> {
     let mut state = evidence.state(&artifact.name, HashAlgorithm::Sha256);
-    read_listed(reader, artifact, &evidence.grant, &mut state, left, progress)?;
+    read_listed(
+        reader,
+        artifact,
+        &evidence.grant,
+        &mut state,
+        left,
+        progress,
+    )?;
     evidence.confirm(&artifact.name, &state, now)
 }
 
@@ -298,29 +382,54 @@ fn read_listed(
     let name = artifact.name.as_str();
     let input = reader.open(name)?;
     // What the signing host signed was no larger than the grant allows.
-    let too_large = || ReleaseError::TooLarge { file: name.to_owned(), limit: grant.terms().artifacts.max_bytes };
-    *left -= read(input, name, *left, state, reader.copy, progress).map_err(|error| match error {
-        ReleaseError::File(FileError { fault: FileFault::TooLarge { .. }, .. }) => too_large(),
-        other => other,
-    })?;
+    let too_large = || ReleaseError::TooLarge {
+        file: name.to_owned(),
+        limit: grant.terms().artifacts.max_bytes,
+    };
+    *left -=
+        read(input, name, *left, state, reader.copy, progress).map_err(|error| match error {
+            ReleaseError::File(FileError {
+                fault: FileFault::TooLarge { .. },
+                ..
+            }) => too_large(),
+            other => other,
+        })?;
     if state.sha256() == artifact.digest {
         return Ok(());
     }
-    Err(ReleaseError::Digest { file: name.to_owned(), found: state.sha256(), expected: artifact.digest })
+    Err(ReleaseError::Digest {
+        file: name.to_owned(),
+        found: state.sha256(),
+        expected: artifact.digest,
+    })
 }
 
-/// A signature of another release over the same bytes is a good signature, and not one of this release.
+/// A signature of another release over the same bytes is a good signature, and not one of this
+/// release.
 fn check_names_its_grant(signed: &Signed, grant: &Grant, file: String) -> Result<(), ReleaseError> {
     let found = signed.grant();
     if found != Some(grant.id().to_string().as_str()) {
         let found = found.map(|id| id.chars().take(80).collect());
-        return Err(ReleaseError::OtherGrant { file, found, expected: grant.id() });
+        return Err(ReleaseError::OtherGrant {
+            file,
+            found,
+            expected: grant.id(),
+        });
     }
     let expected = grant.terms().release_key;
-    if signed.key == expected { Ok(()) } else { Err(ReleaseError::OtherKey { file, found: signed.key, expected }) }
+    if signed.key == expected {
+        Ok(())
+    } else {
+        Err(ReleaseError::OtherKey {
+            file,
+            found: signed.key,
+            expected,
+        })
+    }
 }
 
-/// The grant of a release, and what its builders say. MACs are not judged: who could check them could have made them.
+/// The grant of a release, and what its builders say. MACs are not judged: who could check them
+/// could have made them.
 struct Evidence {
     grant: Grant,
     builders: Builders,
@@ -328,24 +437,54 @@ struct Evidence {
 }
 
 impl Evidence {
-    /// A state with which each builder's word on an artifact can be checked, and a signature that uses `also`.
+    /// A state with which each builder's word on an artifact can be checked, and a signature that
+    /// uses `also`.
     fn state(&self, artifact: &ArtifactName, also: HashAlgorithm) -> HashState {
-        HashState::for_all(self.attested.iter().filter_map(|attested| attested.hash(artifact)).chain([also]))
+        HashState::for_all(
+            self.attested
+                .iter()
+                .filter_map(|attested| attested.hash(artifact))
+                .chain([also]),
+        )
     }
 
     /// Each builder's word on an artifact that was read.
-    fn confirm(&self, artifact: &ArtifactName, state: &HashState, now: Timestamp) -> Result<(), ReleaseError> {
-        for attested in self.attested.iter().filter(|attested| attested.speaks_of(artifact)) {
+    fn confirm(
+        &self,
+        artifact: &ArtifactName,
+        state: &HashState,
+        now: Timestamp,
+    ) -> Result<(), ReleaseError> {
+        for attested in self
+            .attested
+            .iter()
+            .filter(|attested| attested.speaks_of(artifact))
+        {
             attested
-                .confirm(&self.grant, &self.builders, artifact, state, MacCheck::Elsewhere, now)
-                .map_err(|fault| ReleaseError::Evidence { builder: attested.builder().clone(), fault: fault.into() })?;
+                .confirm(
+                    &self.grant,
+                    &self.builders,
+                    artifact,
+                    state,
+                    MacCheck::Elsewhere,
+                    now,
+                )
+                .map_err(|fault| ReleaseError::Evidence {
+                    builder: attested.builder().clone(),
+                    fault: fault.into(),
+                })?;
         }
         Ok(())
     }
 }
 
-/// The whole chain behind the artifacts: the grant, its approvals as they are listed, and what its builders said.
-fn check_evidence(reader: &Reader<'_>, sums: &Sums, now: Timestamp) -> Result<Evidence, ReleaseError> {
+/// The whole chain behind the artifacts: the grant, its approvals as they are listed, and what its
+/// builders said.
+fn check_evidence(
+    reader: &Reader<'_>,
+    sums: &Sums,
+    now: Timestamp,
+) -> Result<Evidence, ReleaseError> {
     let grant = reader.read_listed(&[EVIDENCE, GRANT], LARGEST_GRANT, sums.grant())?;
     let grant = Grant::parse(&grant)?;
     for (file, digest) in sums.approvals() {
@@ -354,11 +493,20 @@ fn check_evidence(reader: &Reader<'_>, sums: &Sums, now: Timestamp) -> Result<Ev
     let builders = Builders::of(grant.terms()).map_err(ReleaseError::Quorum)?;
     let mut attested = Vec::new();
     for (builder, digests) in sums.builders() {
-        attested.push(check_builder(reader, &grant, &builders, builder, digests, now)?);
+        attested.push(check_builder(
+            reader, &grant, &builders, builder, digests, now,
+        )?);
     }
     let agreed = quorum::settle(grant.terms(), &attested).map_err(ReleaseError::Quorum)?;
-    match agreed.keys().eq(sums.artifacts().iter().map(|artifact| &artifact.name)) {
-        true => Ok(Evidence { grant, builders, attested }),
+    match agreed
+        .keys()
+        .eq(sums.artifacts().iter().map(|artifact| &artifact.name))
+    {
+        true => Ok(Evidence {
+            grant,
+            builders,
+            attested,
+        }),
         false => Err(ReleaseError::NotAttested),
     }
 }
@@ -371,8 +519,14 @@ fn check_builder(
     digests: &FileDigests,
     now: Timestamp,
 ) -> Result<Attested, ReleaseError> {
-    let key = builders.key(builder).ok_or_else(|| ReleaseError::NotABuilder { builder: builder.clone() })?;
-    let misplaced = || ReleaseError::EvidenceMisplaced { builder: builder.clone() };
+    let key = builders
+        .key(builder)
+        .ok_or_else(|| ReleaseError::NotABuilder {
+            builder: builder.clone(),
+        })?;
+    let misplaced = || ReleaseError::EvidenceMisplaced {
+        builder: builder.clone(),
+    };
     let (kind, key_file) = (grant.terms().kind(), grant.terms().kind().public_key());
     let all_there = match kind.files() {
         EvidenceFiles::Named(files) => files.iter().all(|(name, _)| digests.contains_key(*name)),
@@ -384,21 +538,37 @@ fn check_builder(
     let mut files = Files::new();
     for (name, digest) in digests {
         let is_key = key_file == Some(name.as_str());
-        let limit = if is_key { Some(LARGEST_CERTIFICATE) } else { kind.limit(name) };
-        let bytes = reader.read_listed(&[EVIDENCE, builder.as_str(), name], limit.ok_or_else(misplaced)?, *digest)?;
+        let limit = if is_key {
+            Some(LARGEST_CERTIFICATE)
+        } else {
+            kind.limit(name)
+        };
+        let bytes = reader.read_listed(
+            &[EVIDENCE, builder.as_str(), name],
+            limit.ok_or_else(misplaced)?,
+            *digest,
+        )?;
         match is_key {
             true if key.public_file().as_ref() == Some(&bytes) => {}
             true => return Err(misplaced()),
             false => drop(files.insert(name.clone(), bytes)),
         }
     }
-    evidence::check(grant, builders, builder, &files, MacCheck::Elsewhere, now)
-        .map_err(|fault| ReleaseError::Evidence { builder: builder.clone(), fault: fault.into() })
+    evidence::check(grant, builders, builder, &files, MacCheck::Elsewhere, now).map_err(|fault| {
+        ReleaseError::Evidence {
+            builder: builder.clone(),
+            fault: fault.into(),
+        }
+    })
 }
 
 /// Everything in the folder that a release with this list does not have.
 fn extra_files(folder: &Folder, sums: &Sums) -> Result<Vec<FileReport>, ReleaseError> {
-    let mut top: BTreeSet<String> = sums.artifacts().iter().map(|artifact| artifact.name.to_string()).collect();
+    let mut top: BTreeSet<String> = sums
+        .artifacts()
+        .iter()
+        .map(|artifact| artifact.name.to_string())
+        .collect();
     top.extend(sums.signed_files().map(signature_name));
     top.extend([SUMS, EVIDENCE].map(str::to_owned));
     let mut folders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -406,25 +576,43 @@ fn extra_files(folder: &Folder, sums: &Sums) -> Result<Vec<FileReport>, ReleaseE
         folders.insert(builder.to_string(), files.keys().cloned().collect());
     }
     if !sums.approvals().is_empty() {
-        folders.insert(APPROVALS.to_owned(), sums.approvals().keys().cloned().collect());
+        folders.insert(
+            APPROVALS.to_owned(),
+            sums.approvals().keys().cloned().collect(),
+        );
     }
 
     let mut extra = Vec::new();
-    let mut check = |folder: &Folder, prefix: &str, wanted: &BTreeSet<String>| -> Result<(), ReleaseError> {
-        for name in folder.names(2 * MOST_ARTIFACTS + 3)? {
-            let known = name.to_str().is_some_and(|name| wanted.contains(name));
-            if !known {
-                let name = format!("{prefix}{}", name.to_string_lossy().chars().take(200).collect::<String>());
-                extra.push(FileReport { name: name.clone(), result: Err(ReleaseError::Extra(name)) });
+    let mut check =
+        |folder: &Folder, prefix: &str, wanted: &BTreeSet<String>| -> Result<(), ReleaseError> {
+            for name in folder.names(2 * MOST_ARTIFACTS + 3)? {
+                let known = name.to_str().is_some_and(|name| wanted.contains(name));
+                if !known {
+                    let name = format!(
+                        "{prefix}{}",
+                        name.to_string_lossy().chars().take(200).collect::<String>()
+                    );
+                    extra.push(FileReport {
+                        name: name.clone(),
+                        result: Err(ReleaseError::Extra(name)),
+                    });
+                }
             }
-        }
-        Ok(())
-    };
+            Ok(())
+        };
     check(folder, "", &top)?;
     let evidence = folder.subfolder(EVIDENCE)?;
-    check(&evidence, "evidence/", &folders.keys().cloned().chain([GRANT.to_owned()]).collect())?;
+    check(
+        &evidence,
+        "evidence/",
+        &folders.keys().cloned().chain([GRANT.to_owned()]).collect(),
+    )?;
     for (name, wanted) in &folders {
-        check(&evidence.subfolder(name)?, &format!("evidence/{name}/"), wanted)?;
+        check(
+            &evidence.subfolder(name)?,
+            &format!("evidence/{name}/"),
+            wanted,
+        )?;
     }
     Ok(extra)
 }
@@ -450,11 +638,22 @@ impl Reader<'_> {
         let file = signature_name(name);
         let bytes = self.read(&file, LARGEST_SIGNATURE)?;
         let signature = DetachedSignature::parse_release(&bytes);
-        Ok((signature.map_err(|fault| ReleaseError::Signature { file: file.clone(), fault })?, file))
+        Ok((
+            signature.map_err(|fault| ReleaseError::Signature {
+                file: file.clone(),
+                fault,
+            })?,
+            file,
+        ))
     }
 
     /// A file of the evidence, whose digest the list says.
-    fn read_listed(&self, path: &[&str], limit: u64, expected: Sha256) -> Result<Vec<u8>, ReleaseError> {
+    fn read_listed(
+        &self,
+        path: &[&str],
+        limit: u64,
+        expected: Sha256,
+    ) -> Result<Vec<u8>, ReleaseError> {
         let shown = path.join("/");
         let (name, folders) = path.split_last().expect("a path has a name");
         let mut deepest = None;
@@ -463,17 +662,25 @@ impl Reader<'_> {
             deepest = Some(next.map_err(|error| missing(error, &shown))?);
         }
         let folder = deepest.as_ref().unwrap_or(self.folder);
-        let bytes = folder.read(name, limit).map_err(|error| missing(error, &shown))?;
+        let bytes = folder
+            .read(name, limit)
+            .map_err(|error| missing(error, &shown))?;
         let found = Sha256::of(&bytes);
         if found != expected {
-            return Err(ReleaseError::Digest { file: shown, found, expected });
+            return Err(ReleaseError::Digest {
+                file: shown,
+                found,
+                expected,
+            });
         }
         self.keep(&shown, &bytes)?;
         Ok(bytes)
     }
 
     fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
-        self.copy.map_or(Ok(()), |copy| copy.write(name, bytes)).map_err(ReleaseError::Copy)
+        self.copy
+            .map_or(Ok(()), |copy| copy.write(name, bytes))
+            .map_err(ReleaseError::Copy)
     }
 }
 
@@ -493,12 +700,18 @@ fn read(
     progress: &mut dyn Progress,
 ) -> Result<u64, ReleaseError> {
     progress.file(name, file.size());
-    let mut copy = copy.map(|copy| copy.file(name)).transpose().map_err(ReleaseError::Copy)?;
+    let mut copy = copy
+        .map(|copy| copy.file(name))
+        .transpose()
+        .map_err(ReleaseError::Copy)?;
     let total = file.read_once::<ReleaseError>(limit, |piece| {
         state.update(piece);
         progress.read(piece.len() as u64);
-        copy.as_mut().map_or(Ok(()), |copy| copy.write(piece)).map_err(ReleaseError::Copy)
+        copy.as_mut()
+            .map_or(Ok(()), |copy| copy.write(piece))
+            .map_err(ReleaseError::Copy)
     })?;
-    copy.map_or(Ok(()), |copy| copy.finish()).map_err(ReleaseError::Copy)?;
+    copy.map_or(Ok(()), |copy| copy.finish())
+        .map_err(ReleaseError::Copy)?;
     Ok(total)
 }

@@ -39,9 +39,14 @@ impl Checkpoint {
         let note = Note::parse(note)?;
         let text = note.text_by(key)?;
         let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
-        let (origin, size, root) = (lines.next(), lines.next().and_then(number), lines.next().and_then(parse_hash));
+        let (origin, size, root) = (
+            lines.next(),
+            lines.next().and_then(number),
+            lines.next().and_then(parse_hash),
+        );
         // Lines after these are for whoever knows them.
-        let (Some(origin), Some(size), Some(root), true) = (origin, size, root, lines.all(|line| !line.is_empty()))
+        let (Some(origin), Some(size), Some(root), true) =
+            (origin, size, root, lines.all(|line| !line.is_empty()))
         else {
             return Err(BadCheckpoint::Form);
         };
@@ -54,16 +59,24 @@ impl Checkpoint {
         }
     }
 
-    /// The checkpoint of a log that ends with an entry, in the words of a release signature: the entry's index, a space, and
-    /// the root hash.
+    /// The checkpoint of a log that ends with an entry, in the words of a release signature: the
+    /// entry's index, a space, and the root hash.
     pub fn ending_with(text: &str) -> Option<Self> {
         let (index, root) = text.split_once(' ')?;
-        Some(Self { size: number(index)?.checked_add(1)?, root: parse_hash(root)? })
+        Some(Self {
+            size: number(index)?.checked_add(1)?,
+            root: parse_hash(root)?,
+        })
     }
 
     /// The note that says it.
     pub fn sign(&self, key: &SignerKey) -> String {
-        key.sign(&format!("{}\n{}\n{}\n", key.public().name(), self.size, self.root))
+        key.sign(&format!(
+            "{}\n{}\n{}\n",
+            key.public().name(),
+            self.size,
+            self.root
+        ))
     }
 }
 
@@ -74,7 +87,8 @@ mod tests {
     use proptest::prelude::*;
 
     // The text of the example in the specification.
-    const EXAMPLE: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+    const EXAMPLE: &str =
+        "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
 
     fn key() -> SignerKey {
         SignerKey::generate("example.com/behind-the-sofa").expect("a key")
@@ -88,22 +102,32 @@ mod tests {
     #[test]
     fn the_example_of_the_specification_is_read_and_written_as_it_is() {
         let checkpoint = open(EXAMPLE).expect("a checkpoint");
-        assert_eq!((checkpoint.size, checkpoint.root.to_string().as_str()), (20_852_163, &EXAMPLE[37..81]));
+        assert_eq!(
+            (checkpoint.size, checkpoint.root.to_string().as_str()),
+            (20_852_163, &EXAMPLE[37..81])
+        );
         let key = key();
         assert_eq!(checkpoint.sign(&key), key.sign(EXAMPLE));
         assert_eq!(open(&format!("{EXAMPLE}extension\n")), Ok(checkpoint));
     }
 
-    /// As the specification shows it, with the signature: a note of the form, by a key that is not given there.
+    /// As the specification shows it, with the signature: a note of the form, by a key that is not
+    /// given there.
     #[test]
     fn another_logs_checkpoint_is_refused() {
         let note = format!(
             "{EXAMPLE}\n\u{2014} example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
         );
         let unsigned = BadNote::Unsigned("example.com/behind-the-sofa".into());
-        assert_eq!(Checkpoint::open(note.as_bytes(), &key().public()), Err(unsigned.into()));
+        assert_eq!(
+            Checkpoint::open(note.as_bytes(), &key().public()),
+            Err(unsigned.into())
+        );
         let elsewhere = EXAMPLE.replace("behind", "before");
-        assert!(matches!(open(&elsewhere), Err(BadCheckpoint::Origin { .. })));
+        assert!(matches!(
+            open(&elsewhere),
+            Err(BadCheckpoint::Origin { .. })
+        ));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The formats of a transparency log (C2SP): what H writes of its log, and what anybody can check of it.
+//! The formats of a transparency log (C2SP): what H writes of its log, and what anybody can check
+//! of it.
 //!
 //! | module | format |
 //! |---|---|
@@ -8,8 +9,8 @@
 //! | [`tile`] | the log as files for any web server, <https://c2sp.org/tlog-tiles> |
 //! | [`tree`] | the Merkle tree of them all, RFC 6962 |
 //!
-//! Whatever is parsed here may come from L: sizes are bounded, and each value has one spelling. This module does no I/O,
-//! and does not know what entries say.
+//! Whatever is parsed here may come from L: sizes are bounded, and each value has one spelling.
+//! This module does no I/O, and does not know what entries say.
 
 pub mod checkpoint;
 pub mod note;
@@ -20,8 +21,8 @@ pub mod tree;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What the base64 (RFC 4648, section 4) of some bytes is; nothing for any text that is not the one that
-/// [`to_base64`] writes.
+/// What the base64 (RFC 4648, section 4) of some bytes is; nothing for any text that is not the one
+/// that [`to_base64`] writes.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
@@ -30,7 +31,8 @@ fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// A decimal number as these formats write it: no sign, no zeros in front. None is larger than SQLite, Go and Java can hold.
+/// A decimal number as these formats write it: no sign, no zeros in front. None is larger than
+/// SQLite, Go and Java can hold.
 fn number(text: &str) -> Option<u64> {
     let number: i64 = text.parse().ok()?;
     (number.to_string() == text).then(|| u64::try_from(number).ok())?
@@ -42,8 +44,20 @@ mod tests {
 
     #[test]
     fn a_number_and_a_text_in_base64_have_one_spelling() {
-        assert_eq!((number("0"), number("9223372036854775807")), (Some(0), Some(i64::MAX as u64)));
-        for wrong in ["", "-1", "-0", "+1", "01", "1 ", "1e3", "9223372036854775808"] {
+        assert_eq!(
+            (number("0"), number("9223372036854775807")),
+            (Some(0), Some(i64::MAX as u64))
+        );
+        for wrong in [
+            "",
+            "-1",
+            "-0",
+            "+1",
+            "01",
+            "1 ",
+            "1e3",
+            "9223372036854775808",
+        ] {
             assert_eq!(number(wrong), None, "{wrong}");
         }
         assert_eq!(from_base64("AAE=").as_deref(), Some(&[0, 1][..]));

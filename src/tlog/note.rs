@@ -1,7 +1,9 @@
-//! Signed notes: a text with signature lines below it (<https://c2sp.org/signed-note>), under Ed25519 keys.
+//! Signed notes: a text with signature lines below it (<https://c2sp.org/signed-note>), under
+//! Ed25519 keys.
 //!
-//! The crate `signed_note` reads these too. It takes signatures that `verify_strict` refuses, and keeps the secret key in
-//! texts that are not wiped; what is left of it to use is less than this file.
+//! The crate `signed_note` reads these too. It takes signatures that `verify_strict` refuses, and
+//! keeps the secret key in texts that are not wiped; what is left of it to use is less than this
+//! file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +15,8 @@ use zeroize::Zeroizing;
 use super::{from_base64, to_base64};
 use crate::domain::digest::as_text;
 
-/// The largest note that is read, in bytes: room for 16 signatures of ML-DSA, which the specification asks for.
+/// The largest note that is read, in bytes: room for 16 signatures of ML-DSA, which the
+/// specification asks for.
 pub const LARGEST_NOTE: usize = 256 << 10;
 /// The most signatures that a note may carry.
 const MOST_SIGNATURES: usize = 64;
@@ -44,7 +47,9 @@ pub enum BadNoteKey {
     #[error("is not a note's key, `NAME+ID+BASE64`")]
     Form,
     /// A name that no key has.
-    #[error("has a name that is empty, too long, or has a space, a `+` or a control character in it")]
+    #[error(
+        "has a name that is empty, too long, or has a space, a `+` or a control character in it"
+    )]
     Name,
     /// Of another kind.
     #[error("is not of the kind Ed25519")]
@@ -95,12 +100,19 @@ impl VerifierKey {
     }
 
     fn new(name: &str, key: VerifyingKey) -> Self {
-        Self { name: name.to_owned(), id: id(name, &key), key }
+        Self {
+            name: name.to_owned(),
+            id: id(name, &key),
+            key,
+        }
     }
 }
 
 fn id(name: &str, key: &VerifyingKey) -> [u8; 4] {
-    let hash = Sha256::new_with_prefix(name).chain_update([b'\n', ED25519]).chain_update(key.as_bytes()).finalize();
+    let hash = Sha256::new_with_prefix(name)
+        .chain_update([b'\n', ED25519])
+        .chain_update(key.as_bytes())
+        .finalize();
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
@@ -126,7 +138,11 @@ fn parts(text: &str) -> Result<(&str, [u8; 4], KeyBytes), BadNoteKey> {
     }
     let bytes = Zeroizing::new(from_base64(base64).ok_or(BadNoteKey::Form)?);
     match bytes.split_first() {
-        Some((&ED25519, key)) => Ok((name, id, Zeroizing::new(key.try_into().map_err(|_| BadNoteKey::Form)?))),
+        Some((&ED25519, key)) => Ok((
+            name,
+            id,
+            Zeroizing::new(key.try_into().map_err(|_| BadNoteKey::Form)?),
+        )),
         Some(_) => Err(BadNoteKey::Kind),
         None => Err(BadNoteKey::Form),
     }
@@ -170,14 +186,24 @@ impl SignerKey {
         }
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).expect("the operating system has random bytes");
-        Ok(Self { name: name.to_owned(), key: SigningKey::from_bytes(&seed) })
+        Ok(Self {
+            name: name.to_owned(),
+            key: SigningKey::from_bytes(&seed),
+        })
     }
 
     /// Reads a key.
     pub fn parse(text: &str) -> Result<Self, BadNoteKey> {
         let (name, id, seed) = parts(text.strip_prefix(SECRET).ok_or(BadNoteKey::Form)?)?;
-        let key = Self { name: name.to_owned(), key: SigningKey::from_bytes(&seed) };
-        if key.public().id == id { Ok(key) } else { Err(BadNoteKey::Id) }
+        let key = Self {
+            name: name.to_owned(),
+            key: SigningKey::from_bytes(&seed),
+        };
+        if key.public().id == id {
+            Ok(key)
+        } else {
+            Err(BadNoteKey::Id)
+        }
     }
 
     /// The key as text.
@@ -193,9 +219,13 @@ impl SignerKey {
         VerifierKey::new(&self.name, self.key.verifying_key())
     }
 
-    /// The note that says `text`, with its signature: lines without control characters, each with its end.
+    /// The note that says `text`, with its signature: lines without control characters, each with
+    /// its end.
     pub fn sign(&self, text: &str) -> String {
-        assert!(is_text(text) && text.ends_with('\n'), "what is signed is lines of text");
+        assert!(
+            is_text(text) && text.ends_with('\n'),
+            "what is signed is lines of text"
+        );
         let signature = self.key.sign(text.as_bytes()).to_bytes();
         let signature = to_base64(&[&self.public().id[..], &signature].concat());
         format!("{text}\n\u{2014} {} {signature}\n", self.name)
@@ -222,31 +252,52 @@ impl Note {
         if !is_text(note) {
             return Err(BadNote::Form("a control character"));
         }
-        let split = note.rfind("\n\n").ok_or(BadNote::Form("no empty line before the signatures"))?;
+        let split = note
+            .rfind("\n\n")
+            .ok_or(BadNote::Form("no empty line before the signatures"))?;
         let (text, lines) = (&note[..=split], &note[split + 2..]);
-        let lines = lines.strip_suffix('\n').ok_or(BadNote::Form("no end of the last line"))?;
+        let lines = lines
+            .strip_suffix('\n')
+            .ok_or(BadNote::Form("no end of the last line"))?;
         let mut signatures = Vec::new();
         for line in lines.split('\n') {
             if signatures.len() == MOST_SIGNATURES {
                 return Err(BadNote::Form("too many signatures"));
             }
-            signatures.push(NoteSignature::parse(line).ok_or(BadNote::Form("a line that is no signature"))?);
+            signatures.push(
+                NoteSignature::parse(line).ok_or(BadNote::Form("a line that is no signature"))?,
+            );
         }
-        Ok(Self { text: text.to_owned(), signatures })
+        Ok(Self {
+            text: text.to_owned(),
+            signatures,
+        })
     }
 
     /// What it says, if `key` signed that. Signatures of other keys are not looked at.
     pub fn text_by(&self, key: &VerifierKey) -> Result<&str, BadNote> {
-        let mut ours = self.signatures.iter().filter(|it| it.name == key.name && it.id == key.id).peekable();
+        let mut ours = self
+            .signatures
+            .iter()
+            .filter(|it| it.name == key.name && it.id == key.id)
+            .peekable();
         if ours.peek().is_none() {
             return Err(BadNote::Unsigned(key.name.clone()));
         }
         // Strict: neither another spelling of a signature nor a point of small order.
         let holds = |it: &NoteSignature| {
             let signature = Signature::from_slice(&it.signature);
-            signature.is_ok_and(|signature| key.key.verify_strict(self.text.as_bytes(), &signature).is_ok())
+            signature.is_ok_and(|signature| {
+                key.key
+                    .verify_strict(self.text.as_bytes(), &signature)
+                    .is_ok()
+            })
         };
-        if ours.all(holds) { Ok(&self.text) } else { Err(BadNote::Signature(key.name.clone())) }
+        if ours.all(holds) {
+            Ok(&self.text)
+        } else {
+            Err(BadNote::Signature(key.name.clone()))
+        }
     }
 }
 
@@ -256,7 +307,11 @@ impl NoteSignature {
         let bytes = from_base64(base64)?;
         let (id, signature) = bytes.split_first_chunk::<4>()?;
         let known = is_name(name) && !signature.is_empty();
-        known.then(|| Self { name: name.to_owned(), id: *id, signature: signature.to_vec() })
+        known.then(|| Self {
+            name: name.to_owned(),
+            id: *id,
+            signature: signature.to_vec(),
+        })
     }
 }
 
@@ -265,11 +320,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    // Keys, note and refused keys of the tests of Go's golang.org/x/mod/sumdb/note, whose format the specification describes.
+    // Keys, note and refused keys of the tests of Go's golang.org/x/mod/sumdb/note, whose format
+    // the specification describes.
     const PUBLIC: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-    const PRIVATE: &str = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
-    const TEXT: &str =
-        "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
+    const PRIVATE: &str =
+        "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+    const TEXT: &str = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
     const LINE: &str = "\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
 
     fn public() -> VerifierKey {
@@ -277,7 +333,9 @@ mod tests {
     }
 
     fn text(note: &str) -> Result<String, BadNote> {
-        Note::parse(note.as_bytes())?.text_by(&public()).map(str::to_owned)
+        Note::parse(note.as_bytes())?
+            .text_by(&public())
+            .map(str::to_owned)
     }
 
     #[test]
@@ -299,7 +357,10 @@ mod tests {
         };
         for at in 0..PUBLIC.len() {
             assert!(changed(PUBLIC, at).parse::<VerifierKey>().is_err(), "{at}");
-            assert!(PUBLIC[..at].parse::<VerifierKey>().is_err() && PUBLIC[at + 1..].parse::<VerifierKey>().is_err());
+            assert!(
+                PUBLIC[..at].parse::<VerifierKey>().is_err()
+                    && PUBLIC[at + 1..].parse::<VerifierKey>().is_err()
+            );
         }
         for at in 0..PRIVATE.len() {
             assert!(SignerKey::parse(&changed(PRIVATE, at)).is_err(), "{at}");
@@ -314,7 +375,12 @@ mod tests {
         }
         // Everybody can sign for a point of small order.
         let weak = VerifyingKey::from_bytes(&[0; 32]).expect("a point");
-        assert_eq!(VerifierKey::new("weak", weak).to_string().parse::<VerifierKey>(), Err(BadNoteKey::Point));
+        assert_eq!(
+            VerifierKey::new("weak", weak)
+                .to_string()
+                .parse::<VerifierKey>(),
+            Err(BadNoteKey::Point)
+        );
     }
 
     /// The example of the specification, whose key it does not give: it is read, and not believed.
@@ -322,7 +388,10 @@ mod tests {
     fn the_example_of_the_specification_is_a_note_of_somebody_else() {
         let note = "Ognuno sta solo sul cuor della terra\ntrafitto da un raggio di sole:\n\ned è subito sera.\n\n\u{2014} quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc=\n";
         let parsed = Note::parse(note.as_bytes()).expect("a note");
-        assert!(parsed.text.ends_with("sole:\n\ned è subito sera.\n"), "the last empty line parts them");
+        assert!(
+            parsed.text.ends_with("sole:\n\ned è subito sera.\n"),
+            "the last empty line parts them"
+        );
         assert_eq!(text(note), Err(BadNote::Unsigned("PeterNeumann".into())));
     }
 
@@ -330,14 +399,29 @@ mod tests {
     fn signatures_of_others_do_not_matter_and_a_bad_one_of_ours_does() {
         let stranger = SignerKey::generate("stranger").expect("a key").sign(TEXT);
         let stranger = stranger.rsplit("\n\n").next().expect("a line");
-        assert_eq!(text(&format!("{TEXT}\n{stranger}{LINE}")).expect("signed"), TEXT);
-        assert_eq!(text(&format!("{TEXT}\n{stranger}")), Err(BadNote::Unsigned("PeterNeumann".into())));
+        assert_eq!(
+            text(&format!("{TEXT}\n{stranger}{LINE}")).expect("signed"),
+            TEXT
+        );
+        assert_eq!(
+            text(&format!("{TEXT}\n{stranger}")),
+            Err(BadNote::Unsigned("PeterNeumann".into()))
+        );
         let bad = LINE.replace("AQxV", "AQxW");
-        assert_eq!(text(&format!("{TEXT}\n{bad}")), Err(BadNote::Signature("PeterNeumann".into())));
-        assert_eq!(text(&format!("{TEXT}\n{LINE}{bad}")), Err(BadNote::Signature("PeterNeumann".into())));
+        assert_eq!(
+            text(&format!("{TEXT}\n{bad}")),
+            Err(BadNote::Signature("PeterNeumann".into()))
+        );
+        assert_eq!(
+            text(&format!("{TEXT}\n{LINE}{bad}")),
+            Err(BadNote::Signature("PeterNeumann".into()))
+        );
         // The same name with another id is another key.
         let other = LINE.replace("x08go", "y08go");
-        assert_eq!(text(&format!("{TEXT}\n{other}")), Err(BadNote::Unsigned("PeterNeumann".into())));
+        assert_eq!(
+            text(&format!("{TEXT}\n{other}")),
+            Err(BadNote::Unsigned("PeterNeumann".into()))
+        );
     }
 
     #[test]
@@ -352,16 +436,25 @@ mod tests {
             format!("{TEXT}\n{LINE}more\n"),
             format!("{TEXT}\n{}", LINE.replace('\u{2014}', "-")),
             format!("{TEXT}\n{}", LINE.replace("JnAM=", "JnAM")),
-            format!("{TEXT}\n\u{2014} a+b {}", LINE.rsplit(' ').next().expect("a signature")),
+            format!(
+                "{TEXT}\n\u{2014} a+b {}",
+                LINE.rsplit(' ').next().expect("a signature")
+            ),
             format!("{TEXT}\n\u{2014} PeterNeumann x08gow==\n"),
             format!("{TEXT}\r\n{LINE}"),
             format!("a\u{1b}b\n\n{LINE}"),
             format!("{TEXT}\n{}", LINE.repeat(MOST_SIGNATURES + 1)),
         ] {
-            assert!(matches!(Note::parse(note.as_bytes()), Err(BadNote::Form(_))), "{note:?}");
+            assert!(
+                matches!(Note::parse(note.as_bytes()), Err(BadNote::Form(_))),
+                "{note:?}"
+            );
         }
         assert!(Note::parse(b"\xff\n\n").is_err());
-        assert_eq!(Note::parse(&vec![b'a'; LARGEST_NOTE + 1]), Err(BadNote::TooLarge));
+        assert_eq!(
+            Note::parse(&vec![b'a'; LARGEST_NOTE + 1]),
+            Err(BadNote::TooLarge)
+        );
     }
 
     proptest! {

@@ -1,4 +1,5 @@
-//! Proofs in a file of their own (<https://c2sp.org/tlog-proof>): that an entry is in a log, by the word of the log's key.
+//! Proofs in a file of their own (<https://c2sp.org/tlog-proof>): that an entry is in a log, by the
+//! word of the log's key.
 
 use super::checkpoint::{BadCheckpoint, Checkpoint};
 use super::note::{LARGEST_NOTE, VerifierKey};
@@ -9,14 +10,16 @@ use super::{from_base64, number, to_base64};
 /// The first line.
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// The largest proof that is read, in bytes: an entry in base64, a path, a note.
-pub const LARGEST_PROOF: u64 = (LARGEST_ENTRY as u64) * 4 / 3 + 64 * 45 + LARGEST_NOTE as u64 + 1024;
+pub const LARGEST_PROOF: u64 =
+    (LARGEST_ENTRY as u64) * 4 / 3 + 64 * 45 + LARGEST_NOTE as u64 + 1024;
 /// What the file's name ends in.
 pub const PROOF_SUFFIX: &str = ".tlog-proof";
 
 /// A proof that has not been looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proof {
-    /// What whoever made it adds: here the entry's bytes. Nobody signed that it belongs here; the path tells.
+    /// What whoever made it adds: here the entry's bytes. Nobody signed that it belongs here; the
+    /// path tells.
     pub extra: Option<Vec<u8>>,
     /// The entry's index.
     pub index: u64,
@@ -54,7 +57,11 @@ impl Proof {
         let text = std::str::from_utf8(bytes).map_err(|_| BadProof::Form)?;
         let proof = Self::read(text).ok_or(BadProof::Form)?;
         // One proof has one text.
-        if proof.to_text() == text { Ok(proof) } else { Err(BadProof::Form) }
+        if proof.to_text() == text {
+            Ok(proof)
+        } else {
+            Err(BadProof::Form)
+        }
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -71,24 +78,40 @@ impl Proof {
         }
         let index = number(line.strip_prefix("index ")?)?;
         let path = lines.map(parse_hash).collect::<Option<Vec<_>>>()?;
-        (path.len() <= 64).then(|| Self { extra, index, path, checkpoint: checkpoint.to_owned() })
+        (path.len() <= 64).then(|| Self {
+            extra,
+            index,
+            path,
+            checkpoint: checkpoint.to_owned(),
+        })
     }
 
     /// The proof as its file has it.
     pub fn to_text(&self) -> String {
-        let extra = self.extra.as_ref().map(|extra| format!("extra {}\n", to_base64(extra))).unwrap_or_default();
+        let extra = self
+            .extra
+            .as_ref()
+            .map(|extra| format!("extra {}\n", to_base64(extra)))
+            .unwrap_or_default();
         let path: String = self.path.iter().map(|hash| format!("{hash}\n")).collect();
-        format!("{HEADER}\n{extra}index {}\n{path}\n{}", self.index, self.checkpoint)
+        format!(
+            "{HEADER}\n{extra}index {}\n{path}\n{}",
+            self.index, self.checkpoint
+        )
     }
 
-    /// The entry that it carries, and the checkpoint: if the checkpoint is by the log's key, and the entry in that tree.
+    /// The entry that it carries, and the checkpoint: if the checkpoint is by the log's key, and
+    /// the entry in that tree.
     pub fn check(&self, key: &VerifierKey) -> Result<(&[u8], Checkpoint), BadProof> {
         let checkpoint = Checkpoint::open(self.checkpoint.as_bytes(), key)?;
         let entry = self.extra.as_deref().ok_or(BadProof::NoEntry)?;
         let Checkpoint { size, root } = checkpoint;
         match tree::holds(&self.path, size, root, self.index, leaf_hash(entry)) {
             true => Ok((entry, checkpoint)),
-            false => Err(BadProof::Path { index: self.index, size }),
+            false => Err(BadProof::Path {
+                index: self.index,
+                size,
+            }),
         }
     }
 }
@@ -105,11 +128,24 @@ mod tests {
         let (mut tree, mut kept) = (Growing::default(), Vec::new());
         (0..size).for_each(|n| kept.extend(tree.push(format!("entry {n}").as_bytes())));
         let path = prove(size, index, |number| Ok::<_, ()>(kept[number as usize])).expect("a path");
-        let checkpoint = Checkpoint { size, root: tree.root() }.sign(&key);
-        (Proof { extra: Some(format!("entry {index}").into_bytes()), index, path, checkpoint }, key.public())
+        let checkpoint = Checkpoint {
+            size,
+            root: tree.root(),
+        }
+        .sign(&key);
+        (
+            Proof {
+                extra: Some(format!("entry {index}").into_bytes()),
+                index,
+                path,
+                checkpoint,
+            },
+            key.public(),
+        )
     }
 
-    /// The example of the specification, its three abridged signatures left out, and its `extra`, which is not base64.
+    /// The example of the specification, its three abridged signatures left out, and its `extra`,
+    /// which is not base64.
     #[test]
     fn the_example_of_the_specification_is_of_the_form() {
         let example = "c2sp.org/tlog-proof@v1\nindex 73894\n\
@@ -118,8 +154,15 @@ mod tests {
             AHCioX9nLjsrse6YhjRRmk1WUEirVOLLRoOQ6vfO5vk=\n\nexample.com/fancylog\n109482\n\
             sFodV/vSp5O8n9a8QpW6PRY97tfOSW5bsc2Xl/EQi08=\n\n";
         let proof = Proof::parse(example.as_bytes()).expect("a proof");
-        assert_eq!((proof.index, proof.path.len(), &proof.extra), (73_894, 5, &None));
-        assert!(proof.checkpoint.starts_with("example.com/fancylog\n109482\n"));
+        assert_eq!(
+            (proof.index, proof.path.len(), &proof.extra),
+            (73_894, 5, &None)
+        );
+        assert!(
+            proof
+                .checkpoint
+                .starts_with("example.com/fancylog\n109482\n")
+        );
     }
 
     #[test]
@@ -129,17 +172,42 @@ mod tests {
             let read = Proof::parse(proof.to_text().as_bytes()).expect("a proof");
             assert_eq!(read, proof);
             let (entry, checkpoint) = read.check(&key).expect("it holds");
-            assert_eq!((entry, checkpoint.size), (format!("entry {index}").as_bytes(), size));
+            assert_eq!(
+                (entry, checkpoint.size),
+                (format!("entry {index}").as_bytes(), size)
+            );
 
             let path = Err(BadProof::Path { index, size });
-            let other = Proof { extra: Some(b"entry 7777".to_vec()), ..proof.clone() };
+            let other = Proof {
+                extra: Some(b"entry 7777".to_vec()),
+                ..proof.clone()
+            };
             assert_eq!(other.check(&key), path);
-            assert_eq!(Proof { extra: None, ..proof.clone() }.check(&key), Err(BadProof::NoEntry));
-            let other = Proof { index: index + 1, ..proof.clone() };
-            assert_eq!(other.check(&key), Err(BadProof::Path { index: index + 1, size }));
+            assert_eq!(
+                Proof {
+                    extra: None,
+                    ..proof.clone()
+                }
+                .check(&key),
+                Err(BadProof::NoEntry)
+            );
+            let other = Proof {
+                index: index + 1,
+                ..proof.clone()
+            };
+            assert_eq!(
+                other.check(&key),
+                Err(BadProof::Path {
+                    index: index + 1,
+                    size
+                })
+            );
             let (_, stranger) = proven(size, index);
             let unsigned = BadNote::Unsigned("example.org/log".into());
-            assert_eq!(proof.check(&stranger), Err(BadProof::Checkpoint(unsigned.into())));
+            assert_eq!(
+                proof.check(&stranger),
+                Err(BadProof::Checkpoint(unsigned.into()))
+            );
         }
     }
 
@@ -163,9 +231,17 @@ mod tests {
         ] {
             let other = text.replacen(good, bad, 1);
             assert_ne!(other, text);
-            assert_eq!(Proof::parse(other.as_bytes()), Err(BadProof::Form), "{other}");
+            assert_eq!(
+                Proof::parse(other.as_bytes()),
+                Err(BadProof::Form),
+                "{other}"
+            );
         }
-        let long = text.replacen("index 2\n", &format!("index 2\n{}", format!("{}\n", leaf_hash(b"x")).repeat(62)), 1);
+        let long = text.replacen(
+            "index 2\n",
+            &format!("index 2\n{}", format!("{}\n", leaf_hash(b"x")).repeat(62)),
+            1,
+        );
         assert_eq!(Proof::parse(long.as_bytes()), Err(BadProof::Form));
     }
 

@@ -1,5 +1,6 @@
-//! A log as files that any web server can serve (<https://c2sp.org/tlog-tiles>): the entries in bundles of 256, and the
-//! tree in tiles, each the 256 hashes of a level that is 8 higher than the one below.
+//! A log as files that any web server can serve (<https://c2sp.org/tlog-tiles>): the entries in
+//! bundles of 256, and the tree in tiles, each the 256 hashes of a level that is 8 higher than the
+//! one below.
 
 use super::tree::Hash;
 
@@ -26,26 +27,41 @@ pub struct Tile {
 impl Tile {
     /// Where it is: `tile/0/x001/234.p/17`, `tile/entries/000`.
     pub fn path(&self) -> String {
-        let level = self.level.map_or_else(|| "entries".to_owned(), |level| level.to_string());
+        let level = self
+            .level
+            .map_or_else(|| "entries".to_owned(), |level| level.to_string());
         let mut number = format!("{:03}", self.index % 1000);
         let mut rest = self.index / 1000;
         while rest > 0 {
             number = format!("x{:03}/{number}", rest % 1000);
             rest /= 1000;
         }
-        let partial = if self.width == WIDTH { String::new() } else { format!(".p/{}", self.width) };
+        let partial = if self.width == WIDTH {
+            String::new()
+        } else {
+            format!(".p/{}", self.width)
+        };
         format!("tile/{level}/{number}{partial}")
     }
 
     /// As a log of `size` entries has it; `index` must be one that such a log has.
     pub fn of(level: Option<u8>, index: u64, size: u64) -> Self {
         let here = size >> (8 * u32::from(level.unwrap_or(0)));
-        Self { level, index, width: (here - index * WIDTH).min(WIDTH) }
+        Self {
+            level,
+            index,
+            width: (here - index * WIDTH).min(WIDTH),
+        }
     }
 
     /// The most bytes that its file can have.
     pub fn largest(&self) -> u64 {
-        self.width * if self.level.is_some() { HASH } else { LARGEST_ENTRY as u64 + 2 }
+        self.width
+            * if self.level.is_some() {
+                HASH
+            } else {
+                LARGEST_ENTRY as u64 + 2
+            }
     }
 
     /// The first of what it holds, and the end: of entries, or of hashes of its level.
@@ -53,15 +69,25 @@ impl Tile {
         self.index * WIDTH..self.index * WIDTH + self.width
     }
 
-    /// The files of a log of `new` entries that one of `old` did not have: entries, then hashes from the leaves up.
+    /// The files of a log of `new` entries that one of `old` did not have: entries, then hashes
+    /// from the leaves up.
     pub fn grown(old: u64, new: u64) -> impl Iterator<Item = Self> {
-        let levels = (0..8_u8).map(Some).take_while(move |level| new >> (8 * level.unwrap_or(0)) > 0);
+        let levels = (0..8_u8)
+            .map(Some)
+            .take_while(move |level| new >> (8 * level.unwrap_or(0)) > 0);
         [None].into_iter().chain(levels).flat_map(move |level| {
             let shift = 8 * level.unwrap_or(0);
             let (old, new) = (old >> shift, new >> shift);
-            let whole = (old / WIDTH..new / WIDTH).map(move |index| Self { level, index, width: WIDTH });
-            let partial =
-                (old != new && new % WIDTH > 0).then_some(Self { level, index: new / WIDTH, width: new % WIDTH });
+            let whole = (old / WIDTH..new / WIDTH).map(move |index| Self {
+                level,
+                index,
+                width: WIDTH,
+            });
+            let partial = (old != new && new % WIDTH > 0).then_some(Self {
+                level,
+                index: new / WIDTH,
+                width: new % WIDTH,
+            });
             whole.chain(partial)
         })
     }
@@ -84,7 +110,9 @@ pub fn first_entry<'a>(bundle: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 /// The hash at a place in a tile; nothing if it ends before.
 pub fn hash_at(tile: &[u8], place: usize) -> Option<Hash> {
-    tile.chunks_exact(HASH as usize).nth(place).map(|bytes| Hash(bytes.try_into().expect("it has so many")))
+    tile.chunks_exact(HASH as usize)
+        .nth(place)
+        .map(|bytes| Hash(bytes.try_into().expect("it has so many")))
 }
 
 #[cfg(test)]
@@ -98,21 +126,63 @@ mod tests {
 
     #[test]
     fn the_example_of_the_specification_is_called_so() {
-        assert_eq!(Tile { level: Some(3), index: 1_234_067, width: 256 }.path(), "tile/3/x001/x234/067");
-        assert_eq!(Tile { level: None, index: 1_234_067, width: 1 }.path(), "tile/entries/x001/x234/067.p/1");
-        assert_eq!(Tile { level: Some(0), index: 0, width: 255 }.path(), "tile/0/000.p/255");
+        assert_eq!(
+            Tile {
+                level: Some(3),
+                index: 1_234_067,
+                width: 256
+            }
+            .path(),
+            "tile/3/x001/x234/067"
+        );
+        assert_eq!(
+            Tile {
+                level: None,
+                index: 1_234_067,
+                width: 1
+            }
+            .path(),
+            "tile/entries/x001/x234/067.p/1"
+        );
+        assert_eq!(
+            Tile {
+                level: Some(0),
+                index: 0,
+                width: 255
+            }
+            .path(),
+            "tile/0/000.p/255"
+        );
     }
 
-    /// "A tree of size 70,000 will be represented by 273 full level 0 tiles, one partial level 0 tile of width 112, one full
-    /// level 1 tile, one partial level 1 tile of width 17, and one partial level 2 tile of width 1."
+    /// "A tree of size 70,000 will be represented by 273 full level 0 tiles, one partial level 0
+    /// tile of width 112, one full level 1 tile, one partial level 1 tile of width 17, and one
+    /// partial level 2 tile of width 1."
     #[test]
     fn a_tree_has_the_tiles_that_the_specification_counts() {
-        let tiles: Vec<Tile> = Tile::grown(0, 70_000).filter(|tile| tile.level.is_some()).collect();
-        let whole = |level| tiles.iter().filter(|tile| tile.level == Some(level) && tile.width == WIDTH).count();
-        let partial: Vec<_> = tiles.iter().filter(|tile| tile.width < WIDTH).map(|tile| tile.path()).collect();
+        let tiles: Vec<Tile> = Tile::grown(0, 70_000)
+            .filter(|tile| tile.level.is_some())
+            .collect();
+        let whole = |level| {
+            tiles
+                .iter()
+                .filter(|tile| tile.level == Some(level) && tile.width == WIDTH)
+                .count()
+        };
+        let partial: Vec<_> = tiles
+            .iter()
+            .filter(|tile| tile.width < WIDTH)
+            .map(|tile| tile.path())
+            .collect();
         assert_eq!((whole(0), whole(1), whole(2)), (273, 1, 0));
-        assert_eq!(partial, ["tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"]);
-        assert_eq!(paths(0, 256), ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]);
+        assert_eq!(
+            partial,
+            ["tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"]
+        );
+        assert_eq!(
+            paths(0, 256),
+            ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]
+        );
     }
 
     #[test]
@@ -120,11 +190,20 @@ mod tests {
         assert_eq!(paths(0, 0), [""; 0]);
         assert_eq!(paths(5, 5), [""; 0]);
         assert_eq!(paths(5, 7), ["tile/entries/000.p/7", "tile/0/000.p/7"]);
-        assert_eq!(paths(255, 256), ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]);
+        assert_eq!(
+            paths(255, 256),
+            ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]
+        );
         assert_eq!(paths(256, 257), ["tile/entries/001.p/1", "tile/0/001.p/1"]);
         assert_eq!(
             paths(257, 513),
-            ["tile/entries/001", "tile/entries/002.p/1", "tile/0/001", "tile/0/002.p/1", "tile/1/000.p/2"]
+            [
+                "tile/entries/001",
+                "tile/entries/002.p/1",
+                "tile/0/001",
+                "tile/0/002.p/1",
+                "tile/1/000.p/2"
+            ]
         );
     }
 
@@ -133,7 +212,10 @@ mod tests {
         let mut bytes = Vec::new();
         bundle(&mut bytes, b"abc");
         bundle(&mut bytes, &[7; 300]);
-        assert_eq!((&bytes[..5], &bytes[5..7], bytes.len()), (&b"\0\x03abc"[..], &[1, 44][..], 307));
+        assert_eq!(
+            (&bytes[..5], &bytes[5..7], bytes.len()),
+            (&b"\0\x03abc"[..], &[1, 44][..], 307)
+        );
     }
     #[test]
     fn each_file_of_a_log_is_the_one_that_its_place_says() {
@@ -143,16 +225,38 @@ mod tests {
             }
         }
         // No size that a checkpoint can say is too large to ask for its first file.
-        assert_eq!(Tile::of(None, 0, i64::MAX as u64).path(), "tile/entries/000");
-        assert_eq!(Tile::of(Some(7), 0, i64::MAX as u64).path(), "tile/7/000.p/127");
+        assert_eq!(
+            Tile::of(None, 0, i64::MAX as u64).path(),
+            "tile/entries/000"
+        );
+        assert_eq!(
+            Tile::of(Some(7), 0, i64::MAX as u64).path(),
+            "tile/7/000.p/127"
+        );
     }
 
     #[test]
     fn the_largest_files_are_those_that_can_be_written() {
         let mut whole = Vec::new();
         (0..3).for_each(|_| bundle(&mut whole, &[0; LARGEST_ENTRY]));
-        assert_eq!(Tile { level: None, index: 0, width: 3 }.largest(), whole.len() as u64);
-        assert_eq!(Tile { level: Some(1), index: 0, width: 256 }.largest(), 8192);
+        assert_eq!(
+            Tile {
+                level: None,
+                index: 0,
+                width: 3
+            }
+            .largest(),
+            whole.len() as u64
+        );
+        assert_eq!(
+            Tile {
+                level: Some(1),
+                index: 0,
+                width: 256
+            }
+            .largest(),
+            8192
+        );
     }
 
     proptest! {

@@ -1,11 +1,15 @@
 //! The Merkle tree of a log (RFC 6962, section 2.1): which hashes are kept, roots, and proofs.
 //!
-//! The arithmetic is that of `tlog_tiles`, a port of Go's `golang.org/x/mod/sumdb/tlog`. Hashes are numbered as there:
-//! each entry adds its own and those of the subtrees that it completes, so that what is kept is only ever appended to.
+//! The arithmetic is that of `tlog_tiles`, a port of Go's `golang.org/x/mod/sumdb/tlog`. Hashes are
+//! numbered as there: each entry adds its own and those of the subtrees that it completes, so that
+//! what is kept is only ever appended to.
 
 use std::cell::RefCell;
 
-use tlog_tiles::{HashReader, check_record, prove_record, record_hash, stored_hash_index, stored_hashes, tree_hash};
+use tlog_tiles::{
+    HashReader, check_record, prove_record, record_hash, stored_hash_index, stored_hashes,
+    tree_hash,
+};
 
 pub use tlog_tiles::Hash;
 
@@ -29,8 +33,13 @@ pub fn tile_hash(level: u8, index: u64) -> u64 {
     stored_hash_index(8 * level, index)
 }
 
-/// The hashes that entry `index` adds, the first of them its own; `read` returns kept ones by their numbers.
-pub fn new_hashes<E>(index: u64, entry: &[u8], read: impl FnMut(u64) -> Result<Hash, E>) -> Result<Vec<Hash>, E> {
+/// The hashes that entry `index` adds, the first of them its own; `read` returns kept ones by their
+/// numbers.
+pub fn new_hashes<E>(
+    index: u64,
+    entry: &[u8],
+    read: impl FnMut(u64) -> Result<Hash, E>,
+) -> Result<Vec<Hash>, E> {
     reading(read, |reader| stored_hashes(index, entry, reader))
 }
 
@@ -39,13 +48,19 @@ pub fn root<E>(size: u64, read: impl FnMut(u64) -> Result<Hash, E>) -> Result<Ha
     reading(read, |reader| tree_hash(size, reader))
 }
 
-/// The proof that entry `index` is among the first `size`, from its neighbour's hash up: `index` must be less than `size`.
-pub fn prove<E>(size: u64, index: u64, read: impl FnMut(u64) -> Result<Hash, E>) -> Result<Vec<Hash>, E> {
+/// The proof that entry `index` is among the first `size`, from its neighbour's hash up: `index`
+/// must be less than `size`.
+pub fn prove<E>(
+    size: u64,
+    index: u64,
+    read: impl FnMut(u64) -> Result<Hash, E>,
+) -> Result<Vec<Hash>, E> {
     assert!(index < size, "an entry is in the tree");
     reading(read, |reader| prove_record(size, index, reader))
 }
 
-/// Whether `proof` shows that the entry with hash `leaf` is entry `index` of the first `size`, whose tree has this root.
+/// Whether `proof` shows that the entry with hash `leaf` is entry `index` of the first `size`,
+/// whose tree has this root.
 pub fn holds(proof: &[Hash], size: u64, root: Hash, index: u64, leaf: Hash) -> bool {
     // A path is no longer than a size has bits.
     proof.len() <= 64 && check_record(&proof.to_vec(), size, root, index, leaf).is_ok()
@@ -59,7 +74,10 @@ struct Reader<F, E> {
 impl<E, F: FnMut(u64) -> Result<Hash, E>> HashReader for Reader<F, E> {
     fn read_hashes(&self, numbers: &[u64]) -> Result<Vec<Hash>, tlog_tiles::Error> {
         let read = &mut *self.read.borrow_mut();
-        let hashes = numbers.iter().map(|number| read(*number)).collect::<Result<_, E>>();
+        let hashes = numbers
+            .iter()
+            .map(|number| read(*number))
+            .collect::<Result<_, E>>();
         hashes.map_err(|error| {
             *self.failed.borrow_mut() = Some(error);
             tlog_tiles::Error::BadMath
@@ -72,14 +90,21 @@ fn reading<T, E, F: FnMut(u64) -> Result<Hash, E>>(
     read: F,
     compute: impl FnOnce(&Reader<F, E>) -> Result<T, tlog_tiles::Error>,
 ) -> Result<T, E> {
-    let reader = Reader { read: read.into(), failed: None.into() };
+    let reader = Reader {
+        read: read.into(),
+        failed: None.into(),
+    };
     match compute(&reader) {
         Ok(value) => Ok(value),
-        Err(error) => Err(reader.failed.into_inner().unwrap_or_else(|| panic!("the tree's arithmetic: {error}"))),
+        Err(error) => Err(reader
+            .failed
+            .into_inner()
+            .unwrap_or_else(|| panic!("the tree's arithmetic: {error}"))),
     }
 }
 
-/// The tree of entries that are seen once, in their order: keeps one hash for each size of a full subtree.
+/// The tree of entries that are seen once, in their order: keeps one hash for each size of a full
+/// subtree.
 #[derive(Debug, Default)]
 pub struct Growing {
     size: u64,
@@ -99,7 +124,8 @@ impl Growing {
         let completed = hashes.len() - 1;
         self.kept.truncate(self.kept.len() - completed);
         let last = *hashes.last().expect("an entry adds its own hash");
-        self.kept.push((first_hash(self.size) + completed as u64, last));
+        self.kept
+            .push((first_hash(self.size) + completed as u64, last));
         self.size += 1;
         hashes
     }
@@ -111,7 +137,12 @@ impl Growing {
     }
 
     fn read(&self, number: u64) -> Result<Hash, std::convert::Infallible> {
-        Ok(self.kept.iter().find(|(kept, _)| *kept == number).expect("it is the root of a full subtree").1)
+        Ok(self
+            .kept
+            .iter()
+            .find(|(kept, _)| *kept == number)
+            .expect("it is the root of a full subtree")
+            .1)
     }
 }
 
@@ -124,8 +155,9 @@ mod tests {
         let mut kept: Vec<Hash> = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             assert_eq!(first_hash(index as u64), kept.len() as u64);
-            let Ok(new) =
-                new_hashes(index as u64, entry, |number| Ok::<_, std::convert::Infallible>(kept[number as usize]));
+            let Ok(new) = new_hashes(index as u64, entry, |number| {
+                Ok::<_, std::convert::Infallible>(kept[number as usize])
+            });
             kept.extend(new);
         }
         kept
@@ -136,11 +168,18 @@ mod tests {
         use sha2::{Digest as _, Sha256};
         match entries {
             [] => Sha256::digest(b"").into(),
-            [one] => Sha256::new_with_prefix([0]).chain_update(one).finalize().into(),
+            [one] => Sha256::new_with_prefix([0])
+                .chain_update(one)
+                .finalize()
+                .into(),
             more => {
                 let k = (more.len() as u64).div_ceil(2).next_power_of_two() as usize;
                 let (left, right) = more.split_at(k);
-                Sha256::new_with_prefix([1]).chain_update(defined(left)).chain_update(defined(right)).finalize().into()
+                Sha256::new_with_prefix([1])
+                    .chain_update(defined(left))
+                    .chain_update(defined(right))
+                    .finalize()
+                    .into()
             }
         }
     }
@@ -149,9 +188,20 @@ mod tests {
     /// (github.com/google/certificate-transparency, merkletree tests).
     #[test]
     fn the_roots_of_the_reference_tree_are_ours() {
-        let leaves =
-            ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
-        let leaves: Vec<Vec<u8>> = leaves.iter().map(|leaf| hex::decode(leaf).expect("hexadecimal")).collect();
+        let leaves = [
+            "",
+            "00",
+            "10",
+            "2021",
+            "3031",
+            "40414243",
+            "5051525354555657",
+            "606162636465666768696a6b6c6d6e6f",
+        ];
+        let leaves: Vec<Vec<u8>> = leaves
+            .iter()
+            .map(|leaf| hex::decode(leaf).expect("hexadecimal"))
+            .collect();
         let roots = [
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
             "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -165,7 +215,8 @@ mod tests {
         ];
         let kept = kept(&leaves);
         for (size, expected) in roots.iter().enumerate() {
-            let root = root(size as u64, |number| Ok::<_, ()>(kept[number as usize])).expect("a root");
+            let root =
+                root(size as u64, |number| Ok::<_, ()>(kept[number as usize])).expect("a root");
             assert_eq!(hex::encode(root.0), *expected, "{size}");
         }
     }

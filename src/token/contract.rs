@@ -16,7 +16,10 @@ pub trait LockedToken {
     fn description(&self) -> &TokenDescription;
 
     /// Unlocks it: at most one PIN is tried.
-    fn unlock(self: Box<Self>, interaction: &mut dyn Interaction) -> Result<Box<dyn Token>, TokenError>;
+    fn unlock(
+        self: Box<Self>,
+        interaction: &mut dyn Interaction,
+    ) -> Result<Box<dyn Token>, TokenError>;
 }
 
 /// A token that is ready to sign.
@@ -24,8 +27,9 @@ pub trait Token {
     /// The public half of the signing key.
     fn public(&self) -> &PublicKey;
 
-    /// Signs one digest: RSA with PKCS#1 v1.5, ECDSA over the digest cut to the field's size, Ed25519 with the digest as
-    /// the message (RFC 9580, section 5.2.3). The answer is as the token gave it: checking it is for whoever asked.
+    /// Signs one digest: RSA with PKCS#1 v1.5, ECDSA over the digest cut to the field's size,
+    /// Ed25519 with the digest as the message (RFC 9580, section 5.2.3). The answer is as the token
+    /// gave it: checking it is for whoever asked.
     fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError>;
 
     /// Whether each signature waits until somebody touches the token.

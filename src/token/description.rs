@@ -10,7 +10,8 @@ use crate::domain::time::Timestamp;
 /// What a token tells about itself without a PIN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenDescription {
-    /// The URI that names exactly this token and key, with the module and PIN source it was found by.
+    /// The URI that names exactly this token and key, with the module and PIN source it was found
+    /// by.
     pub uri: String,
     /// The token's label.
     pub label: String,
@@ -30,11 +31,15 @@ impl TokenDescription {
     /// How often it has signed, if it is a card.
     pub fn counter(&self) -> Option<CardCounter> {
         let card = self.card.as_ref()?;
-        Some(CardCounter { card: self.label.clone(), signatures: card.signatures })
+        Some(CardCounter {
+            card: self.label.clone(),
+            signatures: card.signatures,
+        })
     }
 }
 
-/// What an OpenPGP card tells about its signing key (OpenPGP smart card application 3.4, section 4.4).
+/// What an OpenPGP card tells about its signing key (OpenPGP smart card application 3.4, section
+/// 4.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CardState {
     /// Whether a signature waits for a touch.

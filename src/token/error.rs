@@ -149,7 +149,10 @@ pub enum TokenError {
         reason: String,
     },
     /// Another program holds the card for itself alone.
-    #[error("the card in reader `{reader}` is held by another program{}", by(holders))]
+    #[error(
+        "the card in reader `{reader}` is held by another program{}",
+        by(holders)
+    )]
     Held {
         /// The reader.
         reader: String,
@@ -183,7 +186,9 @@ pub enum TokenError {
         token: String,
     },
     /// The token's signature counter did not go up by one with its signature.
-    #[error("the signature counter of token `{token}` went from {before} to {after} with one signature")]
+    #[error(
+        "the signature counter of token `{token}` went from {before} to {after} with one signature"
+    )]
     Counter {
         /// The token.
         token: String,
@@ -213,11 +218,19 @@ pub enum TokenError {
 }
 
 fn list(items: &[String]) -> String {
-    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+    if items.is_empty() {
+        "none".to_owned()
+    } else {
+        items.join(", ")
+    }
 }
 
 fn by(holders: &[String]) -> String {
-    if holders.is_empty() { String::new() } else { format!(": {}", holders.join(", ")) }
+    if holders.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", holders.join(", "))
+    }
 }
 
 /// Why no PIN could be had.

@@ -1,7 +1,7 @@
 //! A key in a file, for tests: PKCS#8 PEM, Ed25519, no PIN.
 //!
-//! Beside the key, `PATH.count` holds in decimal how often it signed, so that a test can assert that a token was *not* used.
-//! It protects nothing: whoever reads the file has the key.
+//! Beside the key, `PATH.count` holds in decimal how often it signed, so that a test can assert
+//! that a token was *not* used. It protects nothing: whoever reads the file has the key.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -15,7 +15,9 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::{FoundKey, Interaction, LockedToken, PinState, Token, TokenDescription, TokenError, TokenUri};
+use super::{
+    FoundKey, Interaction, LockedToken, PinState, Token, TokenDescription, TokenError, TokenUri,
+};
 use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
 
 /// The longest file that is read, in bytes.
@@ -35,24 +37,39 @@ pub(super) fn find(path: &Path) -> Result<Box<dyn LockedToken>, TokenError> {
 
 /// The one key that a file holds.
 pub(super) fn list_keys(path: &Path) -> Result<Vec<FoundKey>, TokenError> {
-    let FileToken { description, public, .. } = read(path)?;
-    Ok(vec![FoundKey { label: description.label.clone(), id: Vec::new(), public: Ok(public), token: description }])
+    let FileToken {
+        description,
+        public,
+        ..
+    } = read(path)?;
+    Ok(vec![FoundKey {
+        label: description.label.clone(),
+        id: Vec::new(),
+        public: Ok(public),
+        token: description,
+    }])
 }
 
 /// Makes a new file with a new key.
 pub(super) fn generate(path: &Path, kind: KeyKind) -> Result<Box<dyn Token>, TokenError> {
     if kind != KeyKind::Ed25519 {
-        return Err(refused(path)(format!("a file holds ed25519 keys only, not {kind}")));
+        return Err(refused(path)(format!(
+            "a file holds ed25519 keys only, not {kind}"
+        )));
     }
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).map_err(|error| refused(path)(error.to_string()))?;
     let pem = SigningKey::from_bytes(&seed).to_pkcs8_pem(LineEnding::LF);
     let pem = pem.expect("an Ed25519 key has a PKCS#8 form");
-    let aside = written_aside(path, pem.as_bytes()).map_err(|error| refused(path)(error.to_string()))?;
+    let aside =
+        written_aside(path, pem.as_bytes()).map_err(|error| refused(path)(error.to_string()))?;
     match aside.persist_noclobber(path) {
         Ok(_) => Ok(Box::new(read(path)?)),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(TokenError::KeyExists { token: "file".to_owned(), key: format!("`{}`", path.display()) })
+            Err(TokenError::KeyExists {
+                token: "file".to_owned(),
+                key: format!("`{}`", path.display()),
+            })
         }
         Err(error) => Err(refused(path)(error.error.to_string())),
     }
@@ -80,7 +97,8 @@ impl Token for FileToken {
     fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError> {
         let signature = self.key.sign(&digest.bytes);
         // A signature that cannot be counted is not given out.
-        self.count().map_err(|error| refused(&self.counter())(error.to_string()))?;
+        self.count()
+            .map_err(|error| refused(&self.counter())(error.to_string()))?;
         Ok(RawSignature::Ed25519(signature.to_bytes()))
     }
 }
@@ -108,35 +126,52 @@ fn read(path: &Path) -> Result<FileToken, TokenError> {
     let refused = refused(path);
     let pem = Zeroizing::new(content(path).map_err(|error| refused(error.to_string()))?);
     // The decoder's own words could tell something of the key.
-    let key = SigningKey::from_pkcs8_pem(&pem).map_err(|_| refused("no Ed25519 key in PKCS#8 PEM".to_owned()))?;
+    let key = SigningKey::from_pkcs8_pem(&pem)
+        .map_err(|_| refused("no Ed25519 key in PKCS#8 PEM".to_owned()))?;
     let public = key.verifying_key().to_bytes();
     let description = TokenDescription {
         uri: TokenUri::File(path.to_owned()).to_string(),
-        label: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        label: path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         manufacturer: "countersign".to_owned(),
         model: "file".to_owned(),
         serial: hex::encode(&public[..8]),
         pin: PinState::NotNeeded,
         card: None,
     };
-    Ok(FileToken { path: path.to_owned(), key, public: PublicKey::Ed25519(public), description })
+    Ok(FileToken {
+        path: path.to_owned(),
+        key,
+        public: PublicKey::Ed25519(public),
+        description,
+    })
 }
 
 fn content(path: &Path) -> io::Result<String> {
     // Without NONBLOCK, opening a pipe would wait for its writer.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let flags = i32::try_from(flags.bits()).expect("open flags are those of open(2), an int");
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(io::Error::other(format!("it has mode {mode:04o}, which lets others than its owner use it")));
+        return Err(io::Error::other(format!(
+            "it has mode {mode:04o}, which lets others than its owner use it"
+        )));
     }
     if metadata.len() > LONGEST {
-        return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
+        return Err(io::Error::other(format!(
+            "it is longer than {LONGEST} bytes"
+        )));
     }
     let mut text = String::with_capacity(usize::try_from(LONGEST).expect("4096 is a length"));
     file.take(LONGEST).read_to_string(&mut text)?;
@@ -145,7 +180,10 @@ fn content(path: &Path) -> io::Result<String> {
 
 /// `content` in a file of mode 0600 beside `path`, to be renamed.
 fn written_aside(path: &Path, content: &[u8]) -> io::Result<tempfile::NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut aside = tempfile::NamedTempFile::new_in(folder)?;
     aside.write_all(content)?;
     aside.as_file().sync_all()?;
@@ -154,7 +192,10 @@ fn written_aside(path: &Path, content: &[u8]) -> io::Result<tempfile::NamedTempF
 
 fn refused(path: &Path) -> impl Fn(String) -> TokenError {
     let path = path.display().to_string();
-    move |reason| TokenError::File { path: path.clone(), reason }
+    move |reason| TokenError::File {
+        path: path.clone(),
+        reason,
+    }
 }
 
 #[cfg(test)]
@@ -186,16 +227,25 @@ mod tests {
         assert!(generate(&path, KeyKind::Ed25519).is_ok());
 
         let locked = find(&path).expect("the key");
-        let Some(&PublicKey::Ed25519(public)) = locked.public() else { panic!("no Ed25519 key") };
+        let Some(&PublicKey::Ed25519(public)) = locked.public() else {
+            panic!("no Ed25519 key")
+        };
         let mut token = locked.unlock(&mut Nobody).expect("no PIN");
         let counter = folder.path().join("key.pem.count");
         assert!(!counter.exists());
 
-        let digest = MessageDigest { algorithm: HashAlgorithm::Sha256, bytes: vec![7; 32] };
+        let digest = MessageDigest {
+            algorithm: HashAlgorithm::Sha256,
+            bytes: vec![7; 32],
+        };
         for count in ["1\n", "2\n"] {
-            let Ok(RawSignature::Ed25519(signature)) = token.sign(&digest) else { panic!("no signature") };
+            let Ok(RawSignature::Ed25519(signature)) = token.sign(&digest) else {
+                panic!("no signature")
+            };
             let verifier = VerifyingKey::from_bytes(&public).expect("a point");
-            verifier.verify_strict(&digest.bytes, &Signature::from_bytes(&signature)).expect("a good signature");
+            verifier
+                .verify_strict(&digest.bytes, &Signature::from_bytes(&signature))
+                .expect("a good signature");
             assert_eq!(fs::read_to_string(&counter).expect("the counter"), count);
         }
 
@@ -208,9 +258,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("key.pem");
         fs::write(&path, "precious").expect("a file");
-        assert!(matches!(generate(&path, KeyKind::Ed25519), Err(TokenError::KeyExists { .. })));
+        assert!(matches!(
+            generate(&path, KeyKind::Ed25519),
+            Err(TokenError::KeyExists { .. })
+        ));
         assert_eq!(fs::read_to_string(&path).expect("the file"), "precious");
-        assert!(matches!(generate(&path, KeyKind::P256), Err(TokenError::File { .. })));
+        assert!(matches!(
+            generate(&path, KeyKind::P256),
+            Err(TokenError::File { .. })
+        ));
         assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1);
     }
 
@@ -229,7 +285,11 @@ mod tests {
         assert!(reason().contains("mode 0640"));
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
-        fs::write(&path, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").expect("a spoilt key");
+        fs::write(
+            &path,
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        )
+        .expect("a spoilt key");
         assert_eq!(reason(), "no Ed25519 key in PKCS#8 PEM");
         fs::write(&path, "A".repeat(5000)).expect("a long file");
         assert!(reason().contains("longer than 4096 bytes"));

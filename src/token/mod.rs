@@ -1,8 +1,9 @@
 //! What holds the release key: an OpenPGP card, a PKCS#11 token, or (for tests) a file.
 //!
-//! A [`Token`] has two duties: its public key and a signature over a digest. Finding it, telling several apart and
-//! unlocking it come before, through [`find`] and [`LockedToken`]; whoever sits at the terminal is asked through
-//! [`Interaction`]. This module knows neither OpenPGP nor what is signed, and it prints nothing.
+//! A [`Token`] has two duties: its public key and a signature over a digest. Finding it, telling
+//! several apart and unlocking it come before, through [`find`] and [`LockedToken`]; whoever sits
+//! at the terminal is asked through [`Interaction`]. This module knows neither OpenPGP nor what is
+//! signed, and it prints nothing.
 
 mod card;
 mod contract;
@@ -16,14 +17,18 @@ mod uri;
 
 pub use contract::{Batch, Interaction, LockedToken, NewKey, Token, sign};
 pub use description::{
-    CardCounter, CardState, FoundKey, NoSuchKey, Pin, PinRequest, PinState, TokenDescription, TouchPolicy,
+    CardCounter, CardState, FoundKey, NoSuchKey, Pin, PinRequest, PinState, TokenDescription,
+    TouchPolicy,
 };
 pub use error::{PinError, TokenError};
 pub use pin::PinSource;
 pub use uri::{CardUri, Pkcs11Uri, TokenUri, UriError};
 
 /// Finds the one token and key that `uri` names, without a PIN.
-pub fn find(uri: &TokenUri, interaction: &mut dyn Interaction) -> Result<Box<dyn LockedToken>, TokenError> {
+pub fn find(
+    uri: &TokenUri,
+    interaction: &mut dyn Interaction,
+) -> Result<Box<dyn LockedToken>, TokenError> {
     match uri {
         TokenUri::Card(uri) => card::find(uri, interaction),
         TokenUri::Pkcs11(uri) => pkcs11::find(uri),
@@ -31,8 +36,12 @@ pub fn find(uri: &TokenUri, interaction: &mut dyn Interaction) -> Result<Box<dyn
     }
 }
 
-/// Lists the keys on the tokens that `uri` names, without a PIN; the URI's `object` and `id` narrow the list.
-pub fn list_keys(uri: &TokenUri, interaction: &mut dyn Interaction) -> Result<Vec<FoundKey>, TokenError> {
+/// Lists the keys on the tokens that `uri` names, without a PIN; the URI's `object` and `id` narrow
+/// the list.
+pub fn list_keys(
+    uri: &TokenUri,
+    interaction: &mut dyn Interaction,
+) -> Result<Vec<FoundKey>, TokenError> {
     match uri {
         TokenUri::Card(uri) => card::list_keys(uri, interaction),
         TokenUri::Pkcs11(uri) => pkcs11::list_keys(uri),
@@ -40,14 +49,17 @@ pub fn list_keys(uri: &TokenUri, interaction: &mut dyn Interaction) -> Result<Ve
     }
 }
 
-/// Lists the signing keys of all OpenPGP cards there are, without a PIN, and what went wrong with others.
-pub fn list_cards(interaction: &mut dyn Interaction) -> Result<(Vec<FoundKey>, Vec<TokenError>), TokenError> {
+/// Lists the signing keys of all OpenPGP cards there are, without a PIN, and what went wrong with
+/// others.
+pub fn list_cards(
+    interaction: &mut dyn Interaction,
+) -> Result<(Vec<FoundKey>, Vec<TokenError>), TokenError> {
     card::list_all(interaction)
 }
 
-/// Generates a key pair on the token; the private half is sensitive and not extractable. The answer names exactly that
-/// key, and is ready to sign with it. A key that bears the name already is never replaced; the one signing key of a card
-/// is, where [`NewKey::replace`] says so.
+/// Generates a key pair on the token; the private half is sensitive and not extractable. The answer
+/// names exactly that key, and is ready to sign with it. A key that bears the name already is never
+/// replaced; the one signing key of a card is, where [`NewKey::replace`] says so.
 pub fn generate(
     uri: &TokenUri,
     new: &NewKey<'_>,
@@ -62,6 +74,9 @@ pub fn generate(
             let (uri, token) = pkcs11::generate(uri, new.kind, interaction)?;
             Ok((TokenUri::Pkcs11(uri), token))
         }
-        TokenUri::File(path) => Ok((TokenUri::File(path.clone()), file::generate(path, new.kind)?)),
+        TokenUri::File(path) => Ok((
+            TokenUri::File(path.clone()),
+            file::generate(path, new.kind)?,
+        )),
     }
 }

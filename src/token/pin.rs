@@ -1,7 +1,8 @@
 //! Where a PIN comes from: a prompt, a file, a file descriptor or a systemd credential.
 //!
-//! Never the command line and never the environment, which other processes can read. What was read is wiped when it
-//! is dropped, and no error and no `Debug` of this module holds a byte of it. This module does not know what a PIN opens.
+//! Never the command line and never the environment, which other processes can read. What was read
+//! is wiped when it is dropped, and no error and no `Debug` of this module holds a byte of it. This
+//! module does not know what a PIN opens.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -44,7 +45,8 @@ pub(super) enum Given {
     Pin(SecretString),
 }
 
-/// The PIN that `request` is about, unless a try would be in vain or could be the last. `token` is its name in errors.
+/// The PIN that `request` is about, unless a try would be in vain or could be the last. `token` is
+/// its name in errors.
 pub(super) fn obtain(
     request: &PinRequest,
     token: &str,
@@ -68,12 +70,19 @@ pub(super) fn obtain(
         interaction.at_keypad(request);
         return Ok(Given::AtKeypad);
     }
-    source.read(request, interaction).map(Given::Pin).map_err(|source| TokenError::Pin { token, pin, source })
+    source
+        .read(request, interaction)
+        .map(Given::Pin)
+        .map_err(|source| TokenError::Pin { token, pin, source })
 }
 
 impl PinSource {
     /// Reads one PIN. `request` says at the prompt what it is for.
-    pub fn read(&self, request: &PinRequest, interaction: &mut dyn Interaction) -> Result<SecretString, PinError> {
+    pub fn read(
+        &self,
+        request: &PinRequest,
+        interaction: &mut dyn Interaction,
+    ) -> Result<SecretString, PinError> {
         match self {
             Self::Prompt => {
                 let pin = interaction.pin(request).ok_or(PinError::Declined)?;
@@ -82,8 +91,8 @@ impl PinSource {
             Self::File(path) => from_file(path, credentials_directory().as_deref()),
             Self::Fd(number) => from_descriptor(*number),
             Self::Credential(name) => {
-                let directory =
-                    credentials_directory().ok_or_else(|| PinError::NoCredentials { name: name.clone() })?;
+                let directory = credentials_directory()
+                    .ok_or_else(|| PinError::NoCredentials { name: name.clone() })?;
                 from_file(&directory.join(name), Some(&directory))
             }
         }
@@ -108,18 +117,30 @@ impl FromStr for PinSource {
         match text.split_once(':') {
             None if text == "prompt" => Ok(Self::Prompt),
             Some(("file", rest)) => {
-                let path = if rest.starts_with("///") { &rest[2..] } else { rest };
+                let path = if rest.starts_with("///") {
+                    &rest[2..]
+                } else {
+                    rest
+                };
                 let absolute = path.starts_with('/') && !path.starts_with("//");
-                absolute.then(|| Self::File(path.into())).ok_or(PinError::Source)
+                absolute
+                    .then(|| Self::File(path.into()))
+                    .ok_or(PinError::Source)
             }
             Some(("fd", number)) => {
                 // `parse` alone would take a sign.
                 let digits = number.bytes().all(|b| b.is_ascii_digit());
-                digits.then(|| number.parse().ok()).flatten().map(Self::Fd).ok_or(PinError::Source)
+                digits
+                    .then(|| number.parse().ok())
+                    .flatten()
+                    .map(Self::Fd)
+                    .ok_or(PinError::Source)
             }
             Some(("credential", name)) => {
                 let plain = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
-                plain.then(|| Self::Credential(name.to_owned())).ok_or(PinError::Source)
+                plain
+                    .then(|| Self::Credential(name.to_owned()))
+                    .ok_or(PinError::Source)
             }
             _ => Err(PinError::Source),
         }
@@ -138,20 +159,31 @@ impl fmt::Display for PinSource {
 }
 
 fn credentials_directory() -> Option<PathBuf> {
-    std::env::var_os(CREDENTIALS_DIRECTORY).filter(|value| !value.is_empty()).map(PathBuf::from)
+    std::env::var_os(CREDENTIALS_DIRECTORY)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
-/// systemd makes the credentials of a service readable for its group (mode 0440) in a folder that only the service
-/// can enter: there the mode says nothing.
+/// systemd makes the credentials of a service readable for its group (mode 0440) in a folder that
+/// only the service can enter: there the mode says nothing.
 fn from_file(path: &Path, credentials: Option<&Path>) -> Result<SecretString, PinError> {
     let from = path.display().to_string();
-    let unreadable = |reason: String| PinError::Unreadable { from: from.clone(), reason };
-    // Without NONBLOCK, opening a pipe would wait for its writer before anyone could see that it is not a file.
+    let unreadable = |reason: String| PinError::Unreadable {
+        from: from.clone(),
+        reason,
+    };
+    // Without NONBLOCK, opening a pipe would wait for its writer before anyone could see that it is
+    // not a file.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let flags = i32::try_from(flags.bits()).expect("open flags are those of open(2), an int");
-    let file =
-        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| unreadable(error.to_string()))?;
-    let metadata = file.metadata().map_err(|error| unreadable(error.to_string()))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| unreadable(error.to_string()))?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| unreadable(error.to_string()))?;
     if !metadata.is_file() {
         return Err(unreadable("it is not a regular file".to_owned()));
     }
@@ -166,18 +198,23 @@ fn is_below(path: &Path, directory: &Path) -> bool {
     path.starts_with(directory) && !path.components().any(|part| part == Component::ParentDir)
 }
 
-/// Through the process's own list of descriptors: to make a file of a bare number would need `unsafe`.
+/// Through the process's own list of descriptors: to make a file of a bare number would need
+/// `unsafe`.
 fn from_descriptor(number: i32) -> Result<SecretString, PinError> {
     let from = format!("fd:{number}");
-    let file = File::open(format!("/proc/self/fd/{number}"))
-        .map_err(|error| PinError::Unreadable { from: from.clone(), reason: error.to_string() })?;
+    let file =
+        File::open(format!("/proc/self/fd/{number}")).map_err(|error| PinError::Unreadable {
+            from: from.clone(),
+            reason: error.to_string(),
+        })?;
     let terminal = file.is_terminal();
     bounded(file, terminal, &from)
 }
 
 /// Reads to the end, at a terminal to the end of the line, and never more than a PIN can be.
 fn bounded(mut file: File, line: bool, from: &str) -> Result<SecretString, PinError> {
-    // An array, because a vector that grows leaves copies behind. Room for CRLF, and for one byte too many.
+    // An array, because a vector that grows leaves copies behind. Room for CRLF, and for one byte
+    // too many.
     let mut buffer = Zeroizing::new([0; LONGEST + 3]);
     let mut length = 0;
     while length < buffer.len() {
@@ -185,28 +222,43 @@ fn bounded(mut file: File, line: bool, from: &str) -> Result<SecretString, PinEr
             Ok(0) => break,
             Ok(read) => length += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(PinError::Unreadable { from: from.to_owned(), reason: error.to_string() }),
+            Err(error) => {
+                return Err(PinError::Unreadable {
+                    from: from.to_owned(),
+                    reason: error.to_string(),
+                });
+            }
         }
         if line && buffer[..length].ends_with(b"\n") {
             break;
         }
     }
     let bytes = &buffer[..length];
-    let pin = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).unwrap_or(bytes);
+    let pin = bytes
+        .strip_suffix(b"\r\n")
+        .or_else(|| bytes.strip_suffix(b"\n"))
+        .unwrap_or(bytes);
     checked(pin, from)
 }
 
 fn checked(pin: &[u8], from: &str) -> Result<SecretString, PinError> {
-    let malformed = |reason| PinError::Malformed { from: from.to_owned(), reason };
+    let malformed = |reason| PinError::Malformed {
+        from: from.to_owned(),
+        reason,
+    };
     if pin.is_empty() {
-        return Err(PinError::Empty { from: from.to_owned() });
+        return Err(PinError::Empty {
+            from: from.to_owned(),
+        });
     }
     if pin.len() > LONGEST {
         return Err(malformed("it is longer than 256 bytes"));
     }
     let text = std::str::from_utf8(pin).map_err(|_| malformed("it is not UTF-8"))?;
     if text.contains(char::is_control) {
-        return Err(malformed("it has more than one line, or a control character"));
+        return Err(malformed(
+            "it has more than one line, or a control character",
+        ));
     }
     Ok(SecretString::new(text.into()))
 }
@@ -233,8 +285,14 @@ mod tests {
     }
 
     fn read(source: &PinSource, answer: Option<&'static str>) -> Result<String, PinError> {
-        let request = PinRequest { token: "release".into(), pin: Pin::User, state: PinState::Untouched };
-        source.read(&request, &mut Answer(answer)).map(|pin| pin.expose_secret().to_owned())
+        let request = PinRequest {
+            token: "release".into(),
+            pin: Pin::User,
+            state: PinState::Untouched,
+        };
+        source
+            .read(&request, &mut Answer(answer))
+            .map(|pin| pin.expose_secret().to_owned())
     }
 
     fn file(directory: &tempfile::TempDir, mode: u32, content: &[u8]) -> PathBuf {
@@ -251,10 +309,22 @@ mod tests {
 
     #[test]
     fn a_source_is_written_as_it_is_read() {
-        for text in ["prompt", "file:/run/pin", "fd:0", "fd:42", "credential:hsm-pin"] {
-            assert_eq!(text.parse::<PinSource>().map(|source| source.to_string()), Ok(text.to_owned()));
+        for text in [
+            "prompt",
+            "file:/run/pin",
+            "fd:0",
+            "fd:42",
+            "credential:hsm-pin",
+        ] {
+            assert_eq!(
+                text.parse::<PinSource>().map(|source| source.to_string()),
+                Ok(text.to_owned())
+            );
         }
-        assert_eq!("file:///run/pin".parse(), Ok(PinSource::File("/run/pin".into())));
+        assert_eq!(
+            "file:///run/pin".parse(),
+            Ok(PinSource::File("/run/pin".into()))
+        );
     }
 
     #[test]
@@ -286,8 +356,19 @@ mod tests {
     #[test]
     fn exactly_one_newline_is_taken_off() {
         let folder = directory();
-        for (content, pin) in [("1234", "1234"), ("1234\n", "1234"), ("1234\r\n", "1234"), (" 12 34 \n", " 12 34 ")] {
-            assert_eq!(read(&PinSource::File(file(&folder, 0o600, content.as_bytes())), None), Ok(pin.to_owned()));
+        for (content, pin) in [
+            ("1234", "1234"),
+            ("1234\n", "1234"),
+            ("1234\r\n", "1234"),
+            (" 12 34 \n", " 12 34 "),
+        ] {
+            assert_eq!(
+                read(
+                    &PinSource::File(file(&folder, 0o600, content.as_bytes())),
+                    None
+                ),
+                Ok(pin.to_owned())
+            );
         }
         let long = "p".repeat(256);
         let source = PinSource::File(file(&folder, 0o400, format!("{long}\r\n").as_bytes()));
@@ -299,12 +380,20 @@ mod tests {
         let folder = directory();
         let longer = "4930".repeat(64) + "2";
         let much = "4930".repeat(100_000);
-        for content in
-            [&b"4930\n\n"[..], b"4930\n4930\n", b"49\x0030", b"4930\t", b"\xff4930", longer.as_bytes(), much.as_bytes()]
-        {
-            let error = read(&PinSource::File(file(&folder, 0o600, content)), None).expect_err("not a PIN");
+        for content in [
+            &b"4930\n\n"[..],
+            b"4930\n4930\n",
+            b"49\x0030",
+            b"4930\t",
+            b"\xff4930",
+            longer.as_bytes(),
+            much.as_bytes(),
+        ] {
+            let error =
+                read(&PinSource::File(file(&folder, 0o600, content)), None).expect_err("not a PIN");
             assert!(matches!(error, PinError::Malformed { .. }), "{error:?}");
-            let shown = format!("{error} {error:?}").replace(&folder.path().display().to_string(), "");
+            let shown =
+                format!("{error} {error:?}").replace(&folder.path().display().to_string(), "");
             assert!(!shown.contains("49"), "{shown}");
         }
         for content in [&b""[..], b"\n", b"\r\n"] {
@@ -319,7 +408,10 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o660, 0o610] {
             let path = file(&folder, mode, b"1234\n");
             let shown = path.display().to_string();
-            assert_eq!(read(&PinSource::File(path), None), Err(PinError::TooOpen { path: shown, mode }));
+            assert_eq!(
+                read(&PinSource::File(path), None),
+                Err(PinError::TooOpen { path: shown, mode })
+            );
         }
         let path = file(&folder, 0o440, b"1234\n");
         assert!(from_file(&path, Some(folder.path())).is_ok());
@@ -332,10 +424,23 @@ mod tests {
     fn only_a_regular_file_is_read() {
         let folder = directory();
         let pipe = folder.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()));
-        for path in [folder.path().to_owned(), pipe, folder.path().join("absent"), "/dev/null".into()] {
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .is_ok_and(|status| status.success())
+        );
+        for path in [
+            folder.path().to_owned(),
+            pipe,
+            folder.path().join("absent"),
+            "/dev/null".into(),
+        ] {
             let error = read(&PinSource::File(path), None);
-            assert!(matches!(error, Err(PinError::Unreadable { .. })), "{error:?}");
+            assert!(
+                matches!(error, Err(PinError::Unreadable { .. })),
+                "{error:?}"
+            );
         }
     }
 
@@ -346,21 +451,35 @@ mod tests {
         drop(writer);
         let source = PinSource::Fd(reader.as_raw_fd());
         assert_eq!(read(&source, None), Ok("1234".to_owned()));
-        assert!(matches!(read(&PinSource::Fd(99_999), None), Err(PinError::Unreadable { .. })));
+        assert!(matches!(
+            read(&PinSource::Fd(99_999), None),
+            Err(PinError::Unreadable { .. })
+        ));
     }
 
     #[test]
     fn the_prompt_is_asked_and_may_decline() {
-        assert_eq!(read(&PinSource::Prompt, Some("1234")), Ok("1234".to_owned()));
+        assert_eq!(
+            read(&PinSource::Prompt, Some("1234")),
+            Ok("1234".to_owned())
+        );
         assert_eq!(read(&PinSource::Prompt, None), Err(PinError::Declined));
-        assert!(matches!(read(&PinSource::Prompt, Some("")), Err(PinError::Empty { .. })));
+        assert!(matches!(
+            read(&PinSource::Prompt, Some("")),
+            Err(PinError::Empty { .. })
+        ));
     }
 
     #[test]
     fn a_credential_needs_systemd() {
         if credentials_directory().is_none() {
             let error = read(&PinSource::Credential("hsm-pin".into()), None);
-            assert_eq!(error, Err(PinError::NoCredentials { name: "hsm-pin".into() }));
+            assert_eq!(
+                error,
+                Err(PinError::NoCredentials {
+                    name: "hsm-pin".into()
+                })
+            );
         }
     }
 }

@@ -1,24 +1,38 @@
-//! What a token is handed for a digest, and the numbers in what it hands back: alike for cards and PKCS#11 modules.
+//! What a token is handed for a digest, and the numbers in what it hands back: alike for cards and
+//! PKCS#11 modules.
 
 use crate::domain::key::{HashAlgorithm, MessageDigest, PublicKey, RawSignature};
 
-/// The bits of an RSA modulus that are taken: less is no longer safe, and more is not made by any token.
+/// The bits of an RSA modulus that are taken: less is no longer safe, and more is not made by any
+/// token.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 // What comes before the digest in a DigestInfo (RFC 8017, section 9.2, note 1).
-const SHA256_PREFIX: &[u8] =
-    &[0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
-const SHA384_PREFIX: &[u8] =
-    &[0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04, 0x30];
-const SHA512_PREFIX: &[u8] =
-    &[0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40];
+const SHA256_PREFIX: &[u8] = &[
+    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
+    0x00, 0x04, 0x20,
+];
+const SHA384_PREFIX: &[u8] = &[
+    0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05,
+    0x00, 0x04, 0x30,
+];
+const SHA512_PREFIX: &[u8] = &[
+    0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05,
+    0x00, 0x04, 0x40,
+];
 
 /// An RSA key of these numbers, or why it cannot sign a release.
 pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<PublicKey, String> {
     let (n, e) = (number(n), number(e));
-    let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
+    let bits = n
+        .first()
+        .map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
     if !RSA_BITS.contains(&bits) {
-        return Err(format!("its RSA modulus has {bits} bits; {} to {} are taken", RSA_BITS.start(), RSA_BITS.end()));
+        return Err(format!(
+            "its RSA modulus has {bits} bits; {} to {} are taken",
+            RSA_BITS.start(),
+            RSA_BITS.end()
+        ));
     }
     let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
     if !odd(&n) || !odd(&e) || e == [1] {
@@ -29,16 +43,27 @@ pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<PublicKey, String> {
 
 /// Big-endian, without leading zeros.
 fn number(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().copied().skip_while(|byte| *byte == 0).collect()
+    bytes
+        .iter()
+        .copied()
+        .skip_while(|byte| *byte == 0)
+        .collect()
 }
 
-/// What the token is handed for `digest`: a DigestInfo for RSA; for ECDSA no more than the field holds, because many
-/// modules refuse longer input instead of cutting it; for Ed25519 the digest as the message.
+/// What the token is handed for `digest`: a DigestInfo for RSA; for ECDSA no more than the field
+/// holds, because many modules refuse longer input instead of cutting it; for Ed25519 the digest as
+/// the message.
 pub(super) fn to_be_signed(key: &PublicKey, digest: &MessageDigest) -> Vec<u8> {
-    assert_eq!(digest.bytes.len(), digest.algorithm.size(), "a digest is as long as its algorithm makes it");
+    assert_eq!(
+        digest.bytes.len(),
+        digest.algorithm.size(),
+        "a digest is as long as its algorithm makes it"
+    );
     match key {
         PublicKey::Rsa { .. } => [digest_info_prefix(digest.algorithm), &digest.bytes].concat(),
-        PublicKey::Ecdsa { curve, .. } => digest.bytes[..digest.bytes.len().min(curve.field_size())].to_vec(),
+        PublicKey::Ecdsa { curve, .. } => {
+            digest.bytes[..digest.bytes.len().min(curve.field_size())].to_vec()
+        }
         PublicKey::Ed25519(_) => digest.bytes.clone(),
     }
 }
@@ -61,14 +86,20 @@ pub(super) fn signature(key: &PublicKey, answer: &[u8]) -> Result<RawSignature, 
     let wrong = || format!("a signature of {} bytes where {size} are due", answer.len());
     match key {
         // Some modules leave out the leading zeros of the number.
-        PublicKey::Rsa { .. } if !answer.is_empty() && answer.len() <= size => {
-            Ok(RawSignature::Rsa([vec![0; size - answer.len()], answer.to_vec()].concat()))
-        }
+        PublicKey::Rsa { .. } if !answer.is_empty() && answer.len() <= size => Ok(
+            RawSignature::Rsa([vec![0; size - answer.len()], answer.to_vec()].concat()),
+        ),
         PublicKey::Ecdsa { curve, .. } if answer.len() == size => {
             let (r, s) = answer.split_at(curve.field_size());
-            Ok(RawSignature::Ecdsa { r: r.to_vec(), s: s.to_vec() })
+            Ok(RawSignature::Ecdsa {
+                r: r.to_vec(),
+                s: s.to_vec(),
+            })
         }
-        PublicKey::Ed25519(_) => answer.try_into().map(RawSignature::Ed25519).map_err(|_| wrong()),
+        PublicKey::Ed25519(_) => answer
+            .try_into()
+            .map(RawSignature::Ed25519)
+            .map_err(|_| wrong()),
         PublicKey::Rsa { .. } | PublicKey::Ecdsa { .. } => Err(wrong()),
     }
 }
@@ -86,12 +117,25 @@ mod tests {
         };
         let sha512 = digest(HashAlgorithm::Sha512);
         for (curve, size) in [(Curve::P256, 32), (Curve::P384, 48), (Curve::P521, 64)] {
-            let key = PublicKey::Ecdsa { curve, point: vec![] };
+            let key = PublicKey::Ecdsa {
+                curve,
+                point: vec![],
+            };
             assert_eq!(to_be_signed(&key, &sha512), sha512.bytes[..size]);
         }
-        assert_eq!(to_be_signed(&PublicKey::Ed25519([0; 32]), &sha512), sha512.bytes);
-        let rsa = PublicKey::Rsa { n: vec![], e: vec![] };
-        for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512] {
+        assert_eq!(
+            to_be_signed(&PublicKey::Ed25519([0; 32]), &sha512),
+            sha512.bytes
+        );
+        let rsa = PublicKey::Rsa {
+            n: vec![],
+            e: vec![],
+        };
+        for algorithm in [
+            HashAlgorithm::Sha256,
+            HashAlgorithm::Sha384,
+            HashAlgorithm::Sha512,
+        ] {
             let info = to_be_signed(&rsa, &digest(algorithm));
             assert_eq!(usize::from(info[1]) + 2, info.len());
             assert!(info.ends_with(&digest(algorithm).bytes));
@@ -100,20 +144,41 @@ mod tests {
 
     #[test]
     fn a_signature_has_the_size_of_its_key() {
-        let rsa = PublicKey::Rsa { n: vec![1; 256], e: vec![3] };
-        assert_eq!(signature(&rsa, &[7; 256]), Ok(RawSignature::Rsa(vec![7; 256])));
+        let rsa = PublicKey::Rsa {
+            n: vec![1; 256],
+            e: vec![3],
+        };
+        assert_eq!(
+            signature(&rsa, &[7; 256]),
+            Ok(RawSignature::Rsa(vec![7; 256]))
+        );
         let padded = [vec![0], vec![7; 255]].concat();
         assert_eq!(signature(&rsa, &[7; 255]), Ok(RawSignature::Rsa(padded)));
         assert!(signature(&rsa, &[7; 257]).is_err());
         assert!(signature(&rsa, &[]).is_err());
 
-        let ecdsa = PublicKey::Ecdsa { curve: Curve::P521, point: vec![] };
+        let ecdsa = PublicKey::Ecdsa {
+            curve: Curve::P521,
+            point: vec![],
+        };
         let answer = [vec![1; 66], vec![2; 66]].concat();
-        assert_eq!(signature(&ecdsa, &answer), Ok(RawSignature::Ecdsa { r: vec![1; 66], s: vec![2; 66] }));
+        assert_eq!(
+            signature(&ecdsa, &answer),
+            Ok(RawSignature::Ecdsa {
+                r: vec![1; 66],
+                s: vec![2; 66]
+            })
+        );
         assert!(signature(&ecdsa, &answer[1..]).is_err());
 
         let ed25519 = PublicKey::Ed25519([0; 32]);
-        assert_eq!(signature(&ed25519, &[5; 64]), Ok(RawSignature::Ed25519([5; 64])));
-        assert_eq!(signature(&ed25519, &[5; 63]), Err("a signature of 63 bytes where 64 are due".to_owned()));
+        assert_eq!(
+            signature(&ed25519, &[5; 64]),
+            Ok(RawSignature::Ed25519([5; 64]))
+        );
+        assert_eq!(
+            signature(&ed25519, &[5; 63]),
+            Err("a signature of 63 bytes where 64 are due".to_owned())
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Token URIs: `card:`, `pkcs11:` after RFC 7512, and `file:` for the token of tests.
 //!
-//! A parser of our own, because strictness is the point: an attribute that is misspelt, doubled or not understood
-//! widens what a URI fits, and the wrong key is then found without a word. So everything unknown is refused by name.
-//! This module opens nothing.
+//! A parser of our own, because strictness is the point: an attribute that is misspelt, doubled or
+//! not understood widens what a URI fits, and the wrong key is then found without a word. So
+//! everything unknown is refused by name. This module opens nothing.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,13 @@ use crate::domain::digest::as_text;
 const LONGEST: usize = 4096;
 
 /// Path attributes of RFC 7512 that are not matched here.
-const UNMATCHED: [&str; 5] =
-    ["library-manufacturer", "library-description", "library-version", "slot-description", "slot-manufacturer"];
+const UNMATCHED: [&str; 5] = [
+    "library-manufacturer",
+    "library-description",
+    "library-version",
+    "slot-description",
+    "slot-manufacturer",
+];
 
 /// What names a token and a key on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +35,8 @@ pub enum TokenUri {
     File(PathBuf),
 }
 
-/// An OpenPGP card: `card:` is the only one present, `card:0006:12345678` the one with this manufacturer and serial number.
+/// An OpenPGP card: `card:` is the only one present, `card:0006:12345678` the one with this
+/// manufacturer and serial number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CardUri {
     /// Which card.
@@ -39,7 +45,8 @@ pub struct CardUri {
     admin_pin_source: Option<PinSource>,
 }
 
-/// Manufacturer and serial number of a card, from its application identifier (OpenPGP card 3.4, section 4.2.1).
+/// Manufacturer and serial number of a card, from its application identifier (OpenPGP card 3.4,
+/// section 4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CardIdent {
     pub(super) manufacturer: u16,
@@ -128,12 +135,20 @@ impl FromStr for TokenUri {
             return Err(UriError::TooLong(text.len()));
         }
         match text.split_once(':') {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("card") => rest_of_card(rest).map(Self::Card),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("pkcs11") => rest_of_pkcs11(rest).map(Self::Pkcs11),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => rest_of_file(rest).map(Self::File),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("card") => {
+                rest_of_card(rest).map(Self::Card)
+            }
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("pkcs11") => {
+                rest_of_pkcs11(rest).map(Self::Pkcs11)
+            }
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => {
+                rest_of_file(rest).map(Self::File)
+            }
             // Only what stands before the colon: whatever follows could hold a PIN.
             Some((scheme, _)) => Err(UriError::Scheme(shown(scheme))),
-            None => Err(UriError::Scheme(shown(text.split(['=', ';', '?', '&']).next().unwrap_or_default()))),
+            None => Err(UriError::Scheme(shown(
+                text.split(['=', ';', '?', '&']).next().unwrap_or_default(),
+            ))),
         }
     }
 }
@@ -144,7 +159,10 @@ impl TokenUri {
     pub fn all_tokens(&self) -> Self {
         match self {
             Self::Card(_) => Self::Card(CardUri::default()),
-            Self::Pkcs11(uri) => Self::Pkcs11(Pkcs11Uri { module_path: uri.module_path.clone(), ..Default::default() }),
+            Self::Pkcs11(uri) => Self::Pkcs11(Pkcs11Uri {
+                module_path: uri.module_path.clone(),
+                ..Default::default()
+            }),
             Self::File(path) => Self::File(path.clone()),
         }
     }
@@ -162,9 +180,14 @@ impl FromStr for Pkcs11Uri {
     }
 }
 
-/// What follows `file:`. A path as it is, because that is what a shell completes; `file:///tmp/key` is taken for `/tmp/key`.
+/// What follows `file:`. A path as it is, because that is what a shell completes; `file:///tmp/key`
+/// is taken for `/tmp/key`.
 fn rest_of_file(rest: &str) -> Result<PathBuf, UriError> {
-    let path = if rest.starts_with("///") { &rest[2..] } else { rest };
+    let path = if rest.starts_with("///") {
+        &rest[2..]
+    } else {
+        rest
+    };
     if path.is_empty() || path.starts_with("//") || path.contains(char::is_control) {
         return Err(UriError::NoPath);
     }
@@ -182,14 +205,27 @@ fn rest_of_card(rest: &str) -> Result<CardUri, UriError> {
     }
     for attribute in query.split('&').filter(|_| !query.is_empty()) {
         let (name, value) = name_and_value(attribute)?;
-        let source = |name, value| query_text(name, value)?.parse().map_err(UriError::PinSource);
+        let source = |name, value| {
+            query_text(name, value)?
+                .parse()
+                .map_err(UriError::PinSource)
+        };
         match name {
-            "pin-source" => once("pin-source", &mut uri.pin_source, || source("pin-source", value))?,
+            "pin-source" => once("pin-source", &mut uri.pin_source, || {
+                source("pin-source", value)
+            })?,
             "admin-pin-source" => {
-                once("admin-pin-source", &mut uri.admin_pin_source, || source("admin-pin-source", value))?;
+                once("admin-pin-source", &mut uri.admin_pin_source, || {
+                    source("admin-pin-source", value)
+                })?;
             }
             "pin-value" => return Err(pin_value()),
-            _ => return Err(UriError::Unknown { name: shown(name), place: "query" }),
+            _ => {
+                return Err(UriError::Unknown {
+                    name: shown(name),
+                    place: "query",
+                });
+            }
         }
     }
     Ok(uri)
@@ -199,10 +235,15 @@ impl FromStr for CardIdent {
     type Err = UriError;
 
     fn from_str(text: &str) -> Result<Self, UriError> {
-        let digits = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let parts = text.split_once(':').filter(|(maker, serial)| digits(maker, 4) && digits(serial, 8));
-        // What is no ident could be a PIN in the wrong place: not more of it is shown than an ident is long.
-        let (maker, serial) = parts.ok_or_else(|| UriError::NotACard(shown(text).chars().take(13).collect()))?;
+        let digits =
+            |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let parts = text
+            .split_once(':')
+            .filter(|(maker, serial)| digits(maker, 4) && digits(serial, 8));
+        // What is no ident could be a PIN in the wrong place: not more of it is shown than an ident
+        // is long.
+        let (maker, serial) =
+            parts.ok_or_else(|| UriError::NotACard(shown(text).chars().take(13).collect()))?;
         Ok(Self {
             manufacturer: u16::from_str_radix(maker, 16).expect("four hexadecimal digits"),
             serial: u32::from_str_radix(serial, 16).expect("eight hexadecimal digits"),
@@ -230,12 +271,17 @@ impl CardUri {
     /// The URI of the card `ident`, to sign with: where the admin PIN comes from is left out.
     #[must_use]
     pub(super) fn exactly(&self, ident: CardIdent) -> Self {
-        Self { ident: Some(ident), pin_source: self.pin_source.clone(), admin_pin_source: None }
+        Self {
+            ident: Some(ident),
+            pin_source: self.pin_source.clone(),
+            admin_pin_source: None,
+        }
     }
 }
 
 fn rest_of_pkcs11(rest: &str) -> Result<Pkcs11Uri, UriError> {
-    // Also where it stands in a value, behind the wrong separator: RFC 7512 allows `&` and `=` in a label.
+    // Also where it stands in a value, behind the wrong separator: RFC 7512 allows `&` and `=` in a
+    // label.
     if rest.contains("pin-value=") {
         return Err(pin_value());
     }
@@ -247,7 +293,11 @@ fn rest_of_pkcs11(rest: &str) -> Result<Pkcs11Uri, UriError> {
     for attribute in path.split(';').filter(|_| !path.is_empty()) {
         uri.take_path_attribute(attribute)?;
     }
-    for attribute in query.iter().flat_map(|query| query.split('&')).filter(|_| query != Some("")) {
+    for attribute in query
+        .iter()
+        .flat_map(|query| query.split('&'))
+        .filter(|_| query != Some(""))
+    {
         uri.take_query_attribute(attribute)?;
     }
     Ok(uri)
@@ -258,21 +308,30 @@ impl Pkcs11Uri {
         let (name, value) = name_and_value(attribute)?;
         match name {
             "token" => once("token", &mut self.token, || text("token", value)),
-            "manufacturer" => once("manufacturer", &mut self.manufacturer, || text("manufacturer", value)),
+            "manufacturer" => once("manufacturer", &mut self.manufacturer, || {
+                text("manufacturer", value)
+            }),
             "serial" => once("serial", &mut self.serial, || text("serial", value)),
             "model" => once("model", &mut self.model, || text("model", value)),
             "object" => once("object", &mut self.object, || text("object", value)),
-            "id" => once("id", &mut self.id, || decoded("id", value, is_path_character)),
+            "id" => once("id", &mut self.id, || {
+                decoded("id", value, is_path_character)
+            }),
             "slot-id" => once("slot-id", &mut self.slot_id, || number("slot-id", value)),
             "type" => once("type", &mut self.kind, || object_kind(value)),
             "pin-value" => Err(pin_value()),
-            _ => Err(match UNMATCHED.iter().find(|unmatched| **unmatched == name) {
-                Some(name) => UriError::Unsupported {
-                    name,
-                    reason: "name the token by `token`, `serial`, `manufacturer`, `model` or `slot-id`",
+            _ => Err(
+                match UNMATCHED.iter().find(|unmatched| **unmatched == name) {
+                    Some(name) => UriError::Unsupported {
+                        name,
+                        reason: "name the token by `token`, `serial`, `manufacturer`, `model` or `slot-id`",
+                    },
+                    None => UriError::Unknown {
+                        name: shown(name),
+                        place: "path",
+                    },
                 },
-                None => UriError::Unknown { name: shown(name), place: "path" },
-            }),
+            ),
         }
     }
 
@@ -282,20 +341,33 @@ impl Pkcs11Uri {
             "module-path" => {
                 once("module-path", &mut self.module_path, || {
                     let path = PathBuf::from(query_text("module-path", value)?);
-                    // The code that is loaded must not depend on the folder that a command is run in.
-                    let relative = UriError::Value { name: "module-path", reason: "is not an absolute path" };
-                    if path.is_absolute() { Ok(path) } else { Err(relative) }
+                    // The code that is loaded must not depend on the folder that a command is run
+                    // in.
+                    let relative = UriError::Value {
+                        name: "module-path",
+                        reason: "is not an absolute path",
+                    };
+                    if path.is_absolute() {
+                        Ok(path)
+                    } else {
+                        Err(relative)
+                    }
                 })
             }
             "pin-source" => once("pin-source", &mut self.pin_source, || {
-                query_text("pin-source", value)?.parse().map_err(UriError::PinSource)
+                query_text("pin-source", value)?
+                    .parse()
+                    .map_err(UriError::PinSource)
             }),
             "pin-value" => Err(pin_value()),
             "module-name" => Err(UriError::Unsupported {
                 name: "module-name",
                 reason: "where a module of that name lies differs between systems; give its `module-path`",
             }),
-            _ => Err(UriError::Unknown { name: shown(name), place: "query" }),
+            _ => Err(UriError::Unknown {
+                name: shown(name),
+                place: "query",
+            }),
         }
     }
 
@@ -319,20 +391,32 @@ impl Pkcs11Uri {
         self.id.as_deref()
     }
 
-    /// This URI, naming the key by `label` and `id` and by nothing else. What cannot stand in a URI is left out: an empty
-    /// label or id, a label with a NUL.
+    /// This URI, naming the key by `label` and `id` and by nothing else. What cannot stand in a URI
+    /// is left out: an empty label or id, a label with a NUL.
     #[must_use]
     pub fn with_key(self, label: Option<&str>, id: &[u8]) -> Self {
-        let object = label.filter(|label| stands_in_a_uri(label)).map(str::to_owned);
-        Self { object, id: (!id.is_empty()).then(|| id.to_vec()), kind: None, ..self }
+        let object = label
+            .filter(|label| stands_in_a_uri(label))
+            .map(str::to_owned);
+        Self {
+            object,
+            id: (!id.is_empty()).then(|| id.to_vec()),
+            kind: None,
+            ..self
+        }
     }
 
-    /// This URI, naming the token by `label` and `serial` beside what it names it by already. A slot number is not kept:
-    /// SoftHSM2, for one, gives its slots new numbers.
+    /// This URI, naming the token by `label` and `serial` beside what it names it by already. A
+    /// slot number is not kept: SoftHSM2, for one, gives its slots new numbers.
     #[must_use]
     pub(super) fn with_token(self, label: &str, serial: &str) -> Self {
         let known = |text: &str| stands_in_a_uri(text).then(|| text.to_owned());
-        Self { token: known(label).or(self.token), serial: known(serial).or(self.serial), slot_id: None, ..self }
+        Self {
+            token: known(label).or(self.token),
+            serial: known(serial).or(self.serial),
+            slot_id: None,
+            ..self
+        }
     }
 }
 
@@ -343,7 +427,9 @@ fn stands_in_a_uri(text: &str) -> bool {
 fn name_and_value(attribute: &str) -> Result<(&str, &str), UriError> {
     attribute.split_once('=').ok_or_else(|| {
         // Up to the first character that a name cannot have: after it a PIN could stand.
-        let end = attribute.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(attribute.len());
+        let end = attribute
+            .find(|c: char| !c.is_alphanumeric() && c != '-')
+            .unwrap_or(attribute.len());
         UriError::NotAnAttribute(shown(&attribute[..end]))
     })
 }
@@ -370,14 +456,27 @@ fn query_text(name: &'static str, value: &str) -> Result<String, UriError> {
 }
 
 fn utf8(name: &'static str, bytes: Vec<u8>) -> Result<String, UriError> {
-    let text = String::from_utf8(bytes).map_err(|_| UriError::Value { name, reason: "is not UTF-8" })?;
-    if text.contains('\0') { Err(UriError::Value { name, reason: "contains a NUL" }) } else { Ok(text) }
+    let text = String::from_utf8(bytes).map_err(|_| UriError::Value {
+        name,
+        reason: "is not UTF-8",
+    })?;
+    if text.contains('\0') {
+        Err(UriError::Value {
+            name,
+            reason: "contains a NUL",
+        })
+    } else {
+        Ok(text)
+    }
 }
 
 fn number(name: &'static str, value: &str) -> Result<u64, UriError> {
     // `parse` alone would take a sign.
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    let refuse = UriError::Value { name, reason: "is not a decimal number" };
+    let refuse = UriError::Value {
+        name,
+        reason: "is not a decimal number",
+    };
     digits.then(|| value.parse().ok()).flatten().ok_or(refuse)
 }
 
@@ -385,7 +484,10 @@ fn object_kind(value: &str) -> Result<ObjectKind, UriError> {
     match value {
         "private" => Ok(ObjectKind::Private),
         "public" => Ok(ObjectKind::Public),
-        _ => Err(UriError::Value { name: "type", reason: "is neither `private` nor `public`" }),
+        _ => Err(UriError::Value {
+            name: "type",
+            reason: "is neither `private` nor `public`",
+        }),
     }
 }
 
@@ -399,7 +501,10 @@ fn pin_value() -> UriError {
 /// Undoes the percent-encoding (RFC 3986, section 2.1).
 fn decoded(name: &'static str, value: &str, allowed: fn(u8) -> bool) -> Result<Vec<u8>, UriError> {
     if value.is_empty() {
-        return Err(UriError::Value { name, reason: "is empty" });
+        return Err(UriError::Value {
+            name,
+            reason: "is empty",
+        });
     }
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
@@ -407,15 +512,23 @@ fn decoded(name: &'static str, value: &str, allowed: fn(u8) -> bool) -> Result<V
         if first == b'%' {
             let byte = after.get(..2).and_then(|digits| {
                 let mut byte = [0];
-                hex::decode_to_slice(digits, &mut byte).ok().map(|()| byte[0])
+                hex::decode_to_slice(digits, &mut byte)
+                    .ok()
+                    .map(|()| byte[0])
             });
-            bytes.push(byte.ok_or(UriError::Value { name, reason: "has a `%` without two hexadecimal digits" })?);
+            bytes.push(byte.ok_or(UriError::Value {
+                name,
+                reason: "has a `%` without two hexadecimal digits",
+            })?);
             rest = &after[2..];
         } else if allowed(first) {
             bytes.push(first);
             rest = after;
         } else {
-            return Err(UriError::Value { name, reason: "has a character that must be percent-encoded" });
+            return Err(UriError::Value {
+                name,
+                reason: "has a character that must be percent-encoded",
+            });
         }
     }
     Ok(bytes)
@@ -438,7 +551,16 @@ fn is_query_character(byte: u8) -> bool {
 
 /// The beginning of a text that was refused, without what could disturb a terminal.
 fn shown(text: &str) -> String {
-    text.chars().take(40).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars()
+        .take(40)
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 impl fmt::Display for TokenUri {
@@ -453,7 +575,11 @@ impl fmt::Display for TokenUri {
 
 impl fmt::Display for CardUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ident, pin_source, admin_pin_source } = self;
+        let Self {
+            ident,
+            pin_source,
+            admin_pin_source,
+        } = self;
         f.write_str("card:")?;
         if let Some(ident) = ident {
             ident.fmt(f)?;
@@ -466,18 +592,36 @@ impl fmt::Display for CardUri {
             ],
             "&",
         );
-        if query.is_empty() { Ok(()) } else { write!(f, "?{query}") }
+        if query.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "?{query}")
+        }
     }
 }
 
 impl fmt::Display for Pkcs11Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { token, manufacturer, serial, model, slot_id, object, id, kind, module_path, pin_source } = self;
+        let Self {
+            token,
+            manufacturer,
+            serial,
+            model,
+            slot_id,
+            object,
+            id,
+            kind,
+            module_path,
+            pin_source,
+        } = self;
         let path = |bytes: &[u8]| encoded(bytes, is_path_character);
         let query = |text: String| encoded(text.as_bytes(), is_query_character);
         let in_path = [
             ("token", token.as_ref().map(|text| path(text.as_bytes()))),
-            ("manufacturer", manufacturer.as_ref().map(|text| path(text.as_bytes()))),
+            (
+                "manufacturer",
+                manufacturer.as_ref().map(|text| path(text.as_bytes())),
+            ),
             ("serial", serial.as_ref().map(|text| path(text.as_bytes()))),
             ("model", model.as_ref().map(|text| path(text.as_bytes()))),
             ("slot-id", slot_id.map(|number| number.to_string())),
@@ -487,13 +631,25 @@ impl fmt::Display for Pkcs11Uri {
             ("type", kind.map(|kind| kind.name().to_owned())),
         ];
         let in_query = [
-            ("module-path", module_path.as_ref().map(|path| query(path.display().to_string()))),
-            ("pin-source", pin_source.as_ref().map(|source| query(source.to_string()))),
+            (
+                "module-path",
+                module_path
+                    .as_ref()
+                    .map(|path| query(path.display().to_string())),
+            ),
+            (
+                "pin-source",
+                pin_source.as_ref().map(|source| query(source.to_string())),
+            ),
         ];
         f.write_str("pkcs11:")?;
         f.write_str(&joined(in_path, ";"))?;
         let in_query = joined(in_query, "&");
-        if in_query.is_empty() { Ok(()) } else { write!(f, "?{in_query}") }
+        if in_query.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "?{in_query}")
+        }
     }
 }
 
@@ -507,7 +663,9 @@ impl ObjectKind {
 }
 
 fn joined<const N: usize>(attributes: [(&str, Option<String>); N], separator: &str) -> String {
-    let given = attributes.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}")));
+    let given = attributes
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| format!("{name}={value}")));
     given.collect::<Vec<_>>().join(separator)
 }
 
@@ -533,7 +691,8 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Pkcs11Uri {
-        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     fn refused(text: &str) -> String {
@@ -563,10 +722,19 @@ mod tests {
 
     #[test]
     fn what_names_no_card_is_refused() {
-        for text in
-            ["card:0006", "card:0006:", "card:0006:123", "card:6:12345678", "card:+006:12345678", "card://", "card:*"]
-        {
-            assert!(matches!(text.parse::<TokenUri>(), Err(UriError::NotACard(_))), "{text}");
+        for text in [
+            "card:0006",
+            "card:0006:",
+            "card:0006:123",
+            "card:6:12345678",
+            "card:+006:12345678",
+            "card://",
+            "card:*",
+        ] {
+            assert!(
+                matches!(text.parse::<TokenUri>(), Err(UriError::NotACard(_))),
+                "{text}"
+            );
         }
         for text in [
             "card:?pin-value=123456",
@@ -577,7 +745,10 @@ mod tests {
             "card:0006:12345678;object=x",
         ] {
             let error = text.parse::<TokenUri>().expect_err(text);
-            assert!(!error.to_string().contains("123456\"") && !error.to_string().contains("=123456"), "{error}");
+            assert!(
+                !error.to_string().contains("123456\"") && !error.to_string().contains("=123456"),
+                "{error}"
+            );
         }
     }
 
@@ -612,16 +783,44 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused_by_name() {
-        assert_eq!(refused("pkcs11:tokn=x"), "token URI: unknown path attribute `tokn`");
-        assert_eq!(refused("pkcs11:TOKEN=x"), "token URI: unknown path attribute `TOKEN`");
-        assert_eq!(refused("pkcs11:pin-source=x"), "token URI: unknown path attribute `pin-source`");
-        assert_eq!(refused("pkcs11:?token=x"), "token URI: unknown query attribute `token`");
-        assert_eq!(refused("pkcs11:token=a;token=a"), "token URI: attribute `token` is given twice");
-        assert_eq!(refused("pkcs11:token"), "token URI: `token` is not of the form `name=value`");
-        assert_eq!(refused("pkcs11:token=x;"), "token URI: `` is not of the form `name=value`");
-        assert_eq!(refused("pkcs11:token=x?&"), "token URI: `` is not of the form `name=value`");
-        assert!(refused("pkcs11:library-version=1.2").contains("`library-version` is not supported"));
-        assert!(refused("pkcs11:slot-description=x").contains("`slot-description` is not supported"));
+        assert_eq!(
+            refused("pkcs11:tokn=x"),
+            "token URI: unknown path attribute `tokn`"
+        );
+        assert_eq!(
+            refused("pkcs11:TOKEN=x"),
+            "token URI: unknown path attribute `TOKEN`"
+        );
+        assert_eq!(
+            refused("pkcs11:pin-source=x"),
+            "token URI: unknown path attribute `pin-source`"
+        );
+        assert_eq!(
+            refused("pkcs11:?token=x"),
+            "token URI: unknown query attribute `token`"
+        );
+        assert_eq!(
+            refused("pkcs11:token=a;token=a"),
+            "token URI: attribute `token` is given twice"
+        );
+        assert_eq!(
+            refused("pkcs11:token"),
+            "token URI: `token` is not of the form `name=value`"
+        );
+        assert_eq!(
+            refused("pkcs11:token=x;"),
+            "token URI: `` is not of the form `name=value`"
+        );
+        assert_eq!(
+            refused("pkcs11:token=x?&"),
+            "token URI: `` is not of the form `name=value`"
+        );
+        assert!(
+            refused("pkcs11:library-version=1.2").contains("`library-version` is not supported")
+        );
+        assert!(
+            refused("pkcs11:slot-description=x").contains("`slot-description` is not supported")
+        );
         assert!(refused("pkcs11:?module-name=softhsm2").contains("give its `module-path`"));
     }
 
@@ -639,12 +838,24 @@ mod tests {
                 "token URI: value of `token` has a character that must be percent-encoded"
             );
         }
-        assert_eq!(refused("pkcs11:token=%ff"), "token URI: value of `token` is not UTF-8");
-        assert_eq!(refused("pkcs11:token=a%00"), "token URI: value of `token` contains a NUL");
-        assert_eq!(refused("pkcs11:token="), "token URI: value of `token` is empty");
+        assert_eq!(
+            refused("pkcs11:token=%ff"),
+            "token URI: value of `token` is not UTF-8"
+        );
+        assert_eq!(
+            refused("pkcs11:token=a%00"),
+            "token URI: value of `token` contains a NUL"
+        );
+        assert_eq!(
+            refused("pkcs11:token="),
+            "token URI: value of `token` is empty"
+        );
         assert_eq!(refused("pkcs11:id="), "token URI: value of `id` is empty");
         for number in ["", "+1", "-1", "0x1", "99999999999999999999999"] {
-            assert!(refused(&format!("pkcs11:slot-id={number}")).contains("decimal"), "{number}");
+            assert!(
+                refused(&format!("pkcs11:slot-id={number}")).contains("decimal"),
+                "{number}"
+            );
         }
         assert!(refused("pkcs11:type=cert").contains("neither `private` nor `public`"));
     }
@@ -677,7 +888,10 @@ mod tests {
         assert_eq!(path("FILE:keys/a b.pem"), Path::new("keys/a b.pem"));
         assert_eq!(path("file:///tmp/key"), Path::new("/tmp/key"));
         for wrong in ["file:", "file://host/key", "file:a\nb", "file:a\0b"] {
-            assert_eq!(refused(wrong), "token URI `file:` is not followed by a path");
+            assert_eq!(
+                refused(wrong),
+                "token URI `file:` is not followed by a path"
+            );
         }
     }
 
@@ -687,7 +901,10 @@ mod tests {
             refused("/usr/lib/softhsm2.so"),
             "token URI `/usr/lib/softhsm2.so` begins with neither `card:` nor `pkcs11:` nor `file:`"
         );
-        assert_eq!(refused("http://x"), "token URI `http` begins with neither `card:` nor `pkcs11:` nor `file:`");
+        assert_eq!(
+            refused("http://x"),
+            "token URI `http` begins with neither `card:` nor `pkcs11:` nor `file:`"
+        );
         assert_eq!(
             refused(&format!("pkcs11:token={}", "a".repeat(5000))),
             "token URI has 5013 bytes; at most 4096 are read"
@@ -698,10 +915,15 @@ mod tests {
     fn the_exact_uri_names_label_and_id_only() {
         let uri = parsed("pkcs11:token=t;object=old;id=%01;type=public?module-path=/m.so");
         assert_eq!(
-            uri.clone().with_key(Some("release"), &[0xca, 0xfe]).to_string(),
+            uri.clone()
+                .with_key(Some("release"), &[0xca, 0xfe])
+                .to_string(),
             "pkcs11:token=t;object=release;id=%CA%FE?module-path=/m.so"
         );
-        assert_eq!(uri.with_key(Some("a\0b"), b"").to_string(), "pkcs11:token=t?module-path=/m.so");
+        assert_eq!(
+            uri.with_key(Some("a\0b"), b"").to_string(),
+            "pkcs11:token=t?module-path=/m.so"
+        );
     }
 
     fn value() -> impl Strategy<Value = Option<String>> {
@@ -709,19 +931,44 @@ mod tests {
     }
 
     fn any_uri() -> impl Strategy<Value = Pkcs11Uri> {
-        let token = (value(), value(), value(), value(), proptest::option::of(any::<u64>()));
-        let kind = proptest::option::of(prop_oneof![Just(ObjectKind::Private), Just(ObjectKind::Public)]);
-        let key = (value(), proptest::option::of(proptest::collection::vec(any::<u8>(), 1..20)), kind);
+        let token = (
+            value(),
+            value(),
+            value(),
+            value(),
+            proptest::option::of(any::<u64>()),
+        );
+        let kind = proptest::option::of(prop_oneof![
+            Just(ObjectKind::Private),
+            Just(ObjectKind::Public)
+        ]);
+        let key = (
+            value(),
+            proptest::option::of(proptest::collection::vec(any::<u8>(), 1..20)),
+            kind,
+        );
         let pin = proptest::option::of(prop_oneof![
             Just(PinSource::Prompt),
             (0..100).prop_map(PinSource::Fd),
-            "/[^\0-\u{1f}\u{7f}-\u{9f}/][^\0-\u{1f}\u{7f}-\u{9f}]{0,20}".prop_map(|path| PinSource::File(path.into())),
+            "/[^\0-\u{1f}\u{7f}-\u{9f}/][^\0-\u{1f}\u{7f}-\u{9f}]{0,20}"
+                .prop_map(|path| PinSource::File(path.into())),
             "[a-z][a-z.]{0,8}".prop_map(PinSource::Credential),
         ]);
         (token, key, value(), pin).prop_map(|(token, key, module, pin_source)| {
             let ((token, manufacturer, serial, model, slot_id), (object, id, kind)) = (token, key);
             let module_path = module.map(|path| PathBuf::from(format!("/{path}")));
-            Pkcs11Uri { token, manufacturer, serial, model, slot_id, object, id, kind, module_path, pin_source }
+            Pkcs11Uri {
+                token,
+                manufacturer,
+                serial,
+                model,
+                slot_id,
+                object,
+                id,
+                kind,
+                module_path,
+                pin_source,
+            }
         })
     }
 

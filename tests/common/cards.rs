@@ -1,9 +1,13 @@
 //! OpenPGP cards in software behind the real PC/SC service.
 //!
-//! Each test brings its own `pcscd`, with its own socket and two readers on loopback, so that tests disturb neither each
-//! other nor the machine they run on. The clients find it by [`Reader::env`]. What was started ends with the value that
-//! started it, by its process id, and with the test process, however that ends.
-#![allow(dead_code, reason = "every test crate that includes this file uses its part")]
+//! Each test brings its own `pcscd`, with its own socket and two readers on loopback, so that tests
+//! disturb neither each other nor the machine they run on. The clients find it by [`Reader::env`].
+//! What was started ends with the value that started it, by its process id, and with the test
+//! process, however that ends.
+#![allow(
+    dead_code,
+    reason = "every test crate that includes this file uses its part"
+)]
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -52,18 +56,29 @@ pub(crate) struct VirtualCard {
 }
 
 impl Reader {
-    /// Starts the service below `folder`; `None` where something that it needs is missing (see [`missing`]).
+    /// Starts the service below `folder`; `None` where something that it needs is missing (see
+    /// [`missing`]).
     pub(crate) fn start(folder: &Path) -> Option<Self> {
-        for (path, name) in
-            [(DRIVER, "vsmartcard-vpcd"), ("/usr/sbin/pcscd", "pcscd"), ("/usr/bin/opensc-tool", "opensc-tool")]
-        {
+        for (path, name) in [
+            (DRIVER, "vsmartcard-vpcd"),
+            ("/usr/sbin/pcscd", "pcscd"),
+            ("/usr/bin/opensc-tool", "opensc-tool"),
+        ] {
             if !Path::new(path).exists() {
                 return missing(name);
             }
         }
         // Whoever is not root is so in a namespace of their own, where the system allows that.
-        let own_namespace = if rustix::process::geteuid().is_root() { "--mount" } else { "-rm" };
-        if !Command::new("unshare").args([own_namespace, "true"]).output().is_ok_and(|output| output.status.success()) {
+        let own_namespace = if rustix::process::geteuid().is_root() {
+            "--mount"
+        } else {
+            "-rm"
+        };
+        if !Command::new("unshare")
+            .args([own_namespace, "true"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+        {
             return missing("the right to a mount namespace (as root, or with user namespaces)");
         }
         let folder = folder.join("pcsc");
@@ -87,8 +102,15 @@ impl Reader {
             .stderr(Stdio::null())
             .spawn()
             .expect("the PC/SC service");
-        let reader = Self { folder, port, service, _ports: ports };
-        wait_for("the PC/SC service", || reader.socket().exists() && listens(port + 1));
+        let reader = Self {
+            folder,
+            port,
+            service,
+            _ports: ports,
+        };
+        wait_for("the PC/SC service", || {
+            reader.socket().exists() && listens(port + 1)
+        });
         Some(reader)
     }
 
@@ -99,7 +121,9 @@ impl Reader {
 
     /// Ends the service, as if it had crashed.
     pub(crate) fn crash(&self) {
-        let status = Command::new("kill").args(["-KILL", &self.service.id().to_string()]).status();
+        let status = Command::new("kill")
+            .args(["-KILL", &self.service.id().to_string()])
+            .status();
         assert!(status.expect("kill").success());
     }
 
@@ -107,26 +131,40 @@ impl Reader {
         self.folder.join("run/pcscd.comm")
     }
 
-    /// Puts in Nitrokey's applet, with these options of `tests/virtual-card`; `None` when that is not built.
+    /// Puts in Nitrokey's applet, with these options of `tests/virtual-card`; `None` when that is
+    /// not built.
     pub(crate) fn insert(&self, slot: Slot, options: &[&str]) -> Option<VirtualCard> {
         let Some(program) = std::env::var_os("COUNTERSIGN_TEST_VIRTUAL_CARD") else {
-            return missing("the virtual card (COUNTERSIGN_TEST_VIRTUAL_CARD; see `tests/equipment.sh virtual-card`)");
+            return missing(
+                "the virtual card (COUNTERSIGN_TEST_VIRTUAL_CARD; see `tests/equipment.sh virtual-card`)",
+            );
         };
         let mut command = dying_with_us(Path::new(&program));
-        command.args(["--addr", &format!("127.0.0.1:{}", self.port_of(slot)), "--state"]);
-        command.arg(self.folder.join(format!("{slot:?}"))).args(options);
+        command.args([
+            "--addr",
+            &format!("127.0.0.1:{}", self.port_of(slot)),
+            "--state",
+        ]);
+        command
+            .arg(self.folder.join(format!("{slot:?}")))
+            .args(options);
         Some(self.plug_in(slot, command))
     }
 
-    /// Puts in the card of another author, with these options of `tests/second-card`; `None` when that is not installed.
+    /// Puts in the card of another author, with these options of `tests/second-card`; `None` when
+    /// that is not installed.
     pub(crate) fn insert_second(&self, slot: Slot, options: &[&str]) -> Option<VirtualCard> {
         let Some(python) = std::env::var_os("COUNTERSIGN_TEST_SECOND_CARD") else {
-            return missing("the second card (COUNTERSIGN_TEST_SECOND_CARD; see `tests/equipment.sh second-card`)");
+            return missing(
+                "the second card (COUNTERSIGN_TEST_SECOND_CARD; see `tests/equipment.sh second-card`)",
+            );
         };
         let mut command = dying_with_us(Path::new(&python));
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/second-card/card.py"));
         command.args(["--port", &self.port_of(slot).to_string(), "--filestorage"]);
-        command.arg(self.folder.join(format!("{slot:?}.fs"))).args(options);
+        command
+            .arg(self.folder.join(format!("{slot:?}.fs")))
+            .args(options);
         Some(self.plug_in(slot, command))
     }
 
@@ -138,16 +176,28 @@ impl Reader {
     }
 
     fn plug_in(&self, slot: Slot, mut command: Command) -> VirtualCard {
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
         let mut process = process.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut told = String::new();
-        let mut lines = BufReader::new(process.stderr.take().expect("standard error is piped")).lines();
-        let mut said = lines.by_ref().map_while(Result::ok).inspect(|line| told.push_str(line));
+        let mut lines =
+            BufReader::new(process.stderr.take().expect("standard error is piped")).lines();
+        let mut said = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .inspect(|line| told.push_str(line));
         let plugged_in = said.any(|line| line.contains("plugged in"));
         assert!(plugged_in, "{command:?} said {told}");
         // Nobody reads on, but the pipe must not fill.
         thread::spawn(move || lines.for_each(drop));
-        let card = VirtualCard { process, slot, socket: self.socket() };
+        let card = VirtualCard {
+            process,
+            slot,
+            socket: self.socket(),
+        };
         wait_for("the reader to see its card", || card.is_seen());
         card
     }
@@ -168,15 +218,22 @@ impl VirtualCard {
 
     /// Waits until the card is out that pulled itself out.
     pub(crate) fn gone(mut self) {
-        wait_for("the card to end", || self.process.try_wait().expect("the card's state").is_some());
-        wait_for("the reader to see that its card is gone", || !self.is_seen());
+        wait_for("the card to end", || {
+            self.process.try_wait().expect("the card's state").is_some()
+        });
+        wait_for("the reader to see that its card is gone", || {
+            !self.is_seen()
+        });
         // Sooner than that, vpcd takes no other card any more.
         thread::sleep(Duration::from_millis(600));
     }
 
     fn is_seen(&self) -> bool {
         let mut command = Command::new("opensc-tool");
-        let output = command.args(["--reader", self.name(), "--atr"]).env("PCSCLITE_CSOCK_NAME", &self.socket).output();
+        let output = command
+            .args(["--reader", self.name(), "--atr"])
+            .env("PCSCLITE_CSOCK_NAME", &self.socket)
+            .output();
         output.is_ok_and(|output| output.status.success())
     }
 
@@ -187,7 +244,8 @@ impl VirtualCard {
         }
     }
 
-    /// Sends commands in hexadecimal digits to the OpenPGP application: the answers, each of which ends with its status.
+    /// Sends commands in hexadecimal digits to the OpenPGP application: the answers, each of which
+    /// ends with its status.
     pub(crate) fn send(&self, commands: &[&str]) -> Vec<String> {
         let all = [&["00A4040006D27600012401"], commands].concat();
         self.exchange(&all).split_off(1)
@@ -195,14 +253,20 @@ impl VirtualCard {
 
     fn exchange(&self, commands: &[&str]) -> Vec<String> {
         let mut tool = Command::new("opensc-tool");
-        tool.args(["--reader", self.name()]).env("PCSCLITE_CSOCK_NAME", &self.socket);
-        commands.iter().for_each(|command| _ = tool.args(["-s", command]));
+        tool.args(["--reader", self.name()])
+            .env("PCSCLITE_CSOCK_NAME", &self.socket);
+        commands
+            .iter()
+            .for_each(|command| _ = tool.args(["-s", command]));
         let output = tool.output().expect("opensc-tool");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut answers = Vec::<(String, String)>::new();
         for line in text.lines() {
             if let Some(status) = line.strip_prefix("Received (SW1=0x") {
-                answers.push((String::new(), format!("{}{}", &status[..2], &status[10..12])));
+                answers.push((
+                    String::new(),
+                    format!("{}{}", &status[..2], &status[10..12]),
+                ));
             } else if let Some((data, _)) = answers.last_mut()
                 && !line.starts_with("Sending")
             {
@@ -211,8 +275,16 @@ impl VirtualCard {
                 data.extend(bytes.take_while(|byte| byte.chars().all(|c| c.is_ascii_hexdigit())));
             }
         }
-        assert_eq!(answers.len(), commands.len(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        answers.into_iter().map(|(data, status)| data + &status).collect()
+        assert_eq!(
+            answers.len(),
+            commands.len(),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        answers
+            .into_iter()
+            .map(|(data, status)| data + &status)
+            .collect()
     }
 
     /// Sends one command to whatever application the card has open.
@@ -223,7 +295,10 @@ impl VirtualCard {
     /// As [`VirtualCard::send`], and each command must be carried out.
     pub(crate) fn order(&self, commands: &[&str]) -> Vec<String> {
         let answers = self.send(commands);
-        assert!(answers.iter().all(|answer| answer.ends_with("9000")), "{commands:?}: {answers:?}");
+        assert!(
+            answers.iter().all(|answer| answer.ends_with("9000")),
+            "{commands:?}: {answers:?}"
+        );
         answers
     }
 
@@ -248,22 +323,39 @@ impl VirtualCard {
 
     /// Lets each signature wait for a touch, or not.
     pub(crate) fn want_touch(&self, wanted: bool) {
-        self.order_as_admin(if wanted { "00DA00D6020120" } else { "00DA00D6020020" });
+        self.order_as_admin(if wanted {
+            "00DA00D6020120"
+        } else {
+            "00DA00D6020020"
+        });
     }
 
     /// Lets one PIN serve for all signatures, or each take it anew.
     pub(crate) fn want_pin_each_time(&self, wanted: bool) {
-        self.order_as_admin(if wanted { "00DA00C40100" } else { "00DA00C40101" });
+        self.order_as_admin(if wanted {
+            "00DA00C40100"
+        } else {
+            "00DA00C40101"
+        });
     }
 
-    /// Lets it take hashes in place of PINs (OpenPGP card 3.4, section 4.3.2), as gpg's `kdf-setup` does: SHA-256, 100,000
-    /// bytes, a salt for each. A card would turn its PINs into hashes by itself; this applet leaves that to whoever sets it up.
+    /// Lets it take hashes in place of PINs (OpenPGP card 3.4, section 4.3.2), as gpg's `kdf-setup`
+    /// does: SHA-256, 100,000 bytes, a salt for each. A card would turn its PINs into hashes by
+    /// itself; this applet leaves that to whoever sets it up.
     pub(crate) fn hash_pins(&self) {
         let (user_salt, admin_salt) = ([0x11; 8], [0x22; 8]);
         let (user, admin) = (hashed(USER_PIN, user_salt), hashed(ADMIN_PIN, admin_salt));
-        let salts =
-            format!("8408{}8508{}8608{}", hex::encode(user_salt), hex::encode([0x33; 8]), hex::encode(admin_salt));
-        let kdf = format!("8101038201088304000186A0{salts}8720{}8820{}", hex::encode(user), hex::encode(admin));
+        let salts = format!(
+            "8408{}8508{}8608{}",
+            hex::encode(user_salt),
+            hex::encode([0x33; 8]),
+            hex::encode(admin_salt)
+        );
+        let kdf = format!(
+            "8101038201088304000186A0{salts}8720{}8820{}",
+            hex::encode(user),
+            hex::encode(admin)
+        );
         self.order_as_admin(&format!("00DA00F9{:02x}{kdf}", kdf.len() / 2));
         let change = |which: &str, from: &str, to: [u8; 32]| {
             let both = hex::encode(from) + &hex::encode(to);
@@ -303,10 +395,15 @@ pub(crate) fn pin_sources(folder: &Path) -> String {
     let (user, admin) = (folder.join("user-pin"), folder.join("admin-pin"));
     write_secret(&user, USER_PIN);
     write_secret(&admin, ADMIN_PIN);
-    format!("pin-source=file:{}&admin-pin-source=file:{}", user.display(), admin.display())
+    format!(
+        "pin-source=file:{}&admin-pin-source=file:{}",
+        user.display(),
+        admin.display()
+    )
 }
 
-/// Two ports in a row that no other test has. The drivers listen on them as soon as the service runs.
+/// Two ports in a row that no other test has. The drivers listen on them as soon as the service
+/// runs.
 fn two_ports() -> (u16, File) {
     let user = rustix::process::geteuid().as_raw();
     let folder = std::env::temp_dir().join(format!("countersign-test-ports-{user}"));

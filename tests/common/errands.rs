@@ -1,4 +1,5 @@
-//! `init`, `grant` and `key extend` while a system call fails or kills them, and what must hold afterwards.
+//! `init`, `grant` and `key extend` while a system call fails or kills them, and what must hold
+//! afterwards.
 //!
 //! None of them is resumed as `sign` is. The same command again finishes, or says what there is.
 
@@ -16,7 +17,9 @@ use countersign::steps::build_key::BuildKey;
 use tempfile::TempDir;
 
 use super::disk::Disk;
-use super::faults::{Broken, Disturbed, Fault, copy_whole, counted, disturbed, set_token, strace, written};
+use super::faults::{
+    Broken, Disturbed, Fault, copy_whole, counted, disturbed, set_token, strace, written,
+};
 use super::listing;
 use super::world::{USER_ID, World};
 
@@ -60,22 +63,50 @@ impl Errand {
         let ready = World::ready();
         fs::create_dir(ready.at(OUT)).expect("a folder");
         [
-            Self { name: "init", what: What::Init, world: World::new() },
-            Self { name: "grant", what: What::Grant, world: ready },
-            Self { name: "key extend", what: What::Extend, world: World::ready() },
+            Self {
+                name: "init",
+                what: What::Init,
+                world: World::new(),
+            },
+            Self {
+                name: "grant",
+                what: What::Grant,
+                world: ready,
+            },
+            Self {
+                name: "key extend",
+                what: What::Extend,
+                world: World::ready(),
+            },
         ]
     }
 
     fn arguments(&self) -> Vec<&'static str> {
         match self.what {
-            What::Init => ["init", "--generate", "ed25519"].into_iter().chain(WITH_KEY).collect(),
-            What::Grant => vec!["grant", "foo", "1.2.3", "--builder", "m1", "--scheme", "hmac", "-o", OUT],
+            What::Init => ["init", "--generate", "ed25519"]
+                .into_iter()
+                .chain(WITH_KEY)
+                .collect(),
+            What::Grant => vec![
+                "grant",
+                "foo",
+                "1.2.3",
+                "--builder",
+                "m1",
+                "--scheme",
+                "hmac",
+                "-o",
+                OUT,
+            ],
             What::Extend => vec!["key", "extend", "--expires", "3y"],
         }
     }
 
     pub(crate) fn attempt(&self) -> Attempt<'_> {
-        let attempt = Attempt { errand: self, folder: tempfile::tempdir().expect("a temporary folder") };
+        let attempt = Attempt {
+            errand: self,
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
         copy_whole(&self.world.at(""), &attempt.folder());
         if self.what != What::Init {
             set_token(&attempt.folder());
@@ -99,7 +130,9 @@ const WITH_KEY: [&str; 4] = ["--token", "file:token.pem", "--user-id", USER_ID];
 
 impl Attempt<'_> {
     fn folder(&self) -> PathBuf {
-        fs::canonicalize(self.folder.path()).expect("it is there").join("copy")
+        fs::canonicalize(self.folder.path())
+            .expect("it is there")
+            .join("copy")
     }
 
     fn trace(&self) -> PathBuf {
@@ -107,11 +140,17 @@ impl Attempt<'_> {
     }
 
     pub(crate) fn disturbed(&self, fault: &Fault) -> Disturbed {
-        disturbed(&self.trace(), fault, |options| self.traced(options, &self.errand.arguments()))
+        disturbed(&self.trace(), fault, |options| {
+            self.traced(options, &self.errand.arguments())
+        })
     }
 
     fn traced(&self, options: &[&str], arguments: &[&str]) -> Output {
-        let arguments: Vec<&OsStr> = ["--home", "home"].iter().chain(arguments).map(OsStr::new).collect();
+        let arguments: Vec<&OsStr> = ["--home", "home"]
+            .iter()
+            .chain(arguments)
+            .map(OsStr::new)
+            .collect();
         strace(&self.trace(), options, &self.folder(), &[], &arguments)
     }
 
@@ -133,7 +172,10 @@ impl Attempt<'_> {
         }
         let again = self.run(&self.errand.arguments());
         let said = String::from_utf8_lossy(&again.stderr).into_owned();
-        let issued = seen.grant.as_ref().is_some_and(|grant| seen.issued().contains(&grant.id()));
+        let issued = seen
+            .grant
+            .as_ref()
+            .is_some_and(|grant| seen.issued().contains(&grant.id()));
         match (self.errand.what, again.status.code()) {
             (_, Some(0)) => {}
             (What::Init, Some(2)) if said.contains("is set up already") => {
@@ -142,23 +184,31 @@ impl Attempt<'_> {
             (What::Init, Some(2)) if said.contains("leave `--generate` out to use that key") => {
                 let with_key = [&["init"], &WITH_KEY[..]].concat();
                 let with_key = self.run(&with_key);
-                broken.unless(with_key.status.success(), || format!("nor without `--generate`: {with_key:?}"));
+                broken.unless(with_key.status.success(), || {
+                    format!("nor without `--generate`: {with_key:?}")
+                });
             }
             (What::Grant, Some(2)) if said.contains("was issued in ledger entry") => {
                 broken.unless(issued, || format!("it was not issued: {said}"));
             }
             (What::Grant, Some(2)) if said.contains("was not issued by this signing host") => {
-                broken.unless(!issued && seen.grant.is_some(), || format!("it was issued: {said}"));
+                broken.unless(!issued && seen.grant.is_some(), || {
+                    format!("it was issued: {said}")
+                });
                 for file in [GRANT, KEY] {
                     let _may_be_missing = fs::remove_file(self.folder().join(file));
                 }
                 let third = self.run(&self.errand.arguments());
-                broken.unless(third.status.success(), || format!("nor without what was left: {third:?}"));
+                broken.unless(third.status.success(), || {
+                    format!("nor without what was left: {third:?}")
+                });
             }
             _ => broken.unless(false, || format!("the same command again: {again:?}")),
         }
         let finished = self.look(&mut broken);
-        broken.unless(finished.entries.starts_with(&seen.entries), || "the log does not go on from before".into());
+        broken.unless(finished.entries.starts_with(&seen.entries), || {
+            "the log does not go on from before".into()
+        });
         self.is_done(&finished, &mut broken);
         broken.0
     }
@@ -174,24 +224,39 @@ impl Attempt<'_> {
 
     fn is_done(&self, state: &State, broken: &mut Broken) {
         let last = state.entries.last().map(|entry| &entry.event);
-        let Some(home) = &state.home else { return broken.unless(false, || "it is not set up".into()) };
+        let Some(home) = &state.home else {
+            return broken.unless(false, || "it is not set up".into());
+        };
         match self.errand.what {
             What::Init => {
-                broken.unless(matches!(last, Some(Event::KeyReady { .. })), || format!("the log ends with {last:?}"));
+                broken.unless(matches!(last, Some(Event::KeyReady { .. })), || {
+                    format!("the log ends with {last:?}")
+                });
             }
             What::Extend => {
-                let other = fs::read(self.errand.world.home().join("release.asc")).expect("a certificate")
+                let other = fs::read(self.errand.world.home().join("release.asc"))
+                    .expect("a certificate")
                     != home.certificate.armored().as_bytes();
                 broken.unless(other, || "the certificate is the same as before".into());
             }
             What::Grant => {
                 let issued = state.issued();
-                let there = state.grant.as_ref().is_some_and(|grant| issued.contains(&grant.id()));
+                let there = state
+                    .grant
+                    .as_ref()
+                    .is_some_and(|grant| issued.contains(&grant.id()));
                 broken.unless(there, || "there is no grant that was issued".into());
                 let nonces = listing(&self.folder().join("home/nonces"));
-                let needed: Vec<_> = issued.iter().map(|grant| format!("{}.m1", grant.hex())).collect();
-                let whole = nonces.iter().all(|nonce| needed.iter().any(|it| nonce.starts_with(it.as_str())));
-                broken.unless(whole && !nonces.is_empty(), || format!("the nonces of {needed:?} are {nonces:?}"));
+                let needed: Vec<_> = issued
+                    .iter()
+                    .map(|grant| format!("{}.m1", grant.hex()))
+                    .collect();
+                let whole = nonces
+                    .iter()
+                    .all(|nonce| needed.iter().any(|it| nonce.starts_with(it.as_str())));
+                broken.unless(whole && !nonces.is_empty(), || {
+                    format!("the nonces of {needed:?} are {nonces:?}")
+                });
             }
         }
     }
@@ -200,9 +265,15 @@ impl Attempt<'_> {
 impl State {
     /// Everything under a final name is whole, and the log tells of it.
     fn of(folder: &Path, broken: &mut Broken) -> Self {
-        let count = fs::read_to_string(folder.join("token.pem.count")).unwrap_or_else(|_| "0".to_owned());
+        let count =
+            fs::read_to_string(folder.join("token.pem.count")).unwrap_or_else(|_| "0".to_owned());
         let made = count.trim_end().parse().expect("a number");
-        let mut state = Self { home: None, entries: Vec::new(), made, grant: None };
+        let mut state = Self {
+            home: None,
+            entries: Vec::new(),
+            made,
+            grant: None,
+        };
         let home = folder.join("home");
         if home.join("config.toml").exists() {
             match Home::open(&home) {
@@ -212,29 +283,39 @@ impl State {
         }
         for name in ["release.asc", "revocation.asc"] {
             let text = fs::read_to_string(home.join(name)).unwrap_or_else(|_| "\n".to_owned());
-            broken.unless(text.ends_with('\n'), || format!("{name} is not whole: {text}"));
+            broken.unless(text.ends_with('\n'), || {
+                format!("{name} is not whole: {text}")
+            });
         }
         if let Some(home) = &state.home {
-            broken.unless(home.log_key().is_ok(), || "the log's key is not whole".into());
+            broken.unless(home.log_key().is_ok(), || {
+                "the log's key is not whole".into()
+            });
             let ledger = home.ledger().expect("the ledger opens");
             let keep = |entry| {
                 state.entries.push(entry);
                 Ok(())
             };
-            ledger.each::<LedgerError>(keep).expect("every entry is read");
+            ledger
+                .each::<LedgerError>(keep)
+                .expect("every entry is read");
             if let Err(fault) = ledger.verify(&home.config.log_key, &[]) {
                 broken.unless(false, || format!("the log does not verify: {fault}"));
             }
             let digest = Sha256::of(&home.certificate.binary());
             let told = |event: &Event| matches!(event, Event::KeyReady { certificate, .. } if *certificate == digest);
             let told = state.entries.iter().any(|entry| told(&entry.event));
-            broken.unless(told, || "a certificate is in use that the log does not tell of".into());
+            broken.unless(told, || {
+                "a certificate is in use that the log does not tell of".into()
+            });
             let announced = state.entries.iter().map(|entry| match &entry.event {
                 Event::KeyIntended { signatures, .. } => *signatures,
                 _ => 0,
             });
             let announced = announced.sum::<u64>();
-            broken.unless(made <= announced, || format!("{made} signatures by the token, {announced} announced"));
+            broken.unless(made <= announced, || {
+                format!("{made} signatures by the token, {announced} announced")
+            });
         }
         if let Ok(bytes) = fs::read(folder.join(GRANT)) {
             match Grant::parse(&bytes) {
@@ -243,14 +324,26 @@ impl State {
             }
         }
         if let Ok(bytes) = fs::read(folder.join(KEY)) {
-            broken.unless(BuildKey::parse(&bytes).is_ok(), || "the build key is not whole".into());
-            broken.unless(state.grant.is_some(), || "a build key without its grant".into());
+            broken.unless(BuildKey::parse(&bytes).is_ok(), || {
+                "the build key is not whole".into()
+            });
+            broken.unless(state.grant.is_some(), || {
+                "a build key without its grant".into()
+            });
         }
         // What counts is there with everything that belongs to it.
-        if let Some(grant) = state.grant.as_ref().filter(|grant| state.issued().contains(&grant.id())) {
+        if let Some(grant) = state
+            .grant
+            .as_ref()
+            .filter(|grant| state.issued().contains(&grant.id()))
+        {
             let kept = fs::read(home.join(format!("grants/{}.json", grant.id().hex())));
-            broken.unless(kept.is_ok_and(|kept| kept == grant.bytes()), || "the home does not have the grant".into());
-            broken.unless(folder.join(KEY).exists(), || "a grant was issued without its build key".into());
+            broken.unless(kept.is_ok_and(|kept| kept == grant.bytes()), || {
+                "the home does not have the grant".into()
+            });
+            broken.unless(folder.join(KEY).exists(), || {
+                "a grant was issued without its build key".into()
+            });
         }
         state
     }

@@ -1,9 +1,10 @@
-//! Signing runs that are disturbed: one prepared build, copies of it to disturb, and what must hold afterwards.
+//! Signing runs that are disturbed: one prepared build, copies of it to disturb, and what must hold
+//! afterwards.
 //!
-//! A run is disturbed by strace, which lets one system call fail or kills the process at it, or by SIGKILL at any moment. All
-//! disturbed runs have the same clock, that stands still, and the run that goes on has one that stands still an hour later.
-//! What the log says up to the intent then decides every byte of the release, whatever happened and however late it was
-//! finished.
+//! A run is disturbed by strace, which lets one system call fail or kills the process at it, or by
+//! SIGKILL at any moment. All disturbed runs have the same clock, that stands still, and the run
+//! that goes on has one that stands still an hour later. What the log says up to the intent then
+//! decides every byte of the release, whatever happened and however late it was finished.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -49,7 +50,10 @@ pub(crate) fn can_disturb() -> bool {
         return false;
     }
     forget_dead_clocks();
-    let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output().expect("strace");
+    let traced = Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "true"])
+        .output()
+        .expect("strace");
     traced.status.success() || missing::<()>("ptrace, which this container forbids,").is_some()
 }
 
@@ -76,7 +80,8 @@ impl Prepared {
         Self::of(name, World::ready(), scheme, artifacts)
     }
 
-    /// As [`Prepared::new`], with an inbox that the release is pushed to, and a folder that the log is exported to.
+    /// As [`Prepared::new`], with an inbox that the release is pushed to, and a folder that the log
+    /// is exported to.
     pub(crate) fn with_location(name: &'static str, artifacts: usize) -> Self {
         let world = World::ready();
         for folder in [LOCATION, LOG] {
@@ -89,7 +94,8 @@ impl Prepared {
         Self::of(name, world, "openpgp", artifacts)
     }
 
-    /// As [`Prepared::new`], with an RSA key in SoftHSM2, which counts nothing; `None` where there is none.
+    /// As [`Prepared::new`], with an RSA key in SoftHSM2, which counts nothing; `None` where there
+    /// is none.
     pub(crate) fn with_rsa(name: &'static str, artifacts: usize) -> Option<Self> {
         let world = World::on_softhsm()?;
         world.init_of_kind("rsa2048").ok();
@@ -99,9 +105,17 @@ impl Prepared {
 
     fn of(name: &'static str, world: World, scheme: &str, artifacts: usize) -> Self {
         let granted = world.grant_with(&[&"--scheme", &scheme]);
-        let names: Vec<String> = (1..=artifacts).map(|number| format!("foo-{number:02}.tar")).collect();
-        let contents: Vec<Vec<u8>> = (1..=artifacts).map(|number| vec![b'x'; 1000 * number]).collect();
-        let build: Vec<(&str, &[u8])> = names.iter().zip(&contents).map(|(name, it)| (&**name, &**it)).collect();
+        let names: Vec<String> = (1..=artifacts)
+            .map(|number| format!("foo-{number:02}.tar"))
+            .collect();
+        let contents: Vec<Vec<u8>> = (1..=artifacts)
+            .map(|number| vec![b'x'; 1000 * number])
+            .collect();
+        let build: Vec<(&str, &[u8])> = names
+            .iter()
+            .zip(&contents)
+            .map(|(name, it)| (&**name, &**it))
+            .collect();
         let build = world.build(&build);
         world.attest(&granted, &build).ok();
         let files = names.into_iter().chain(["SHA256SUMS".to_owned()]).collect();
@@ -113,58 +127,108 @@ impl Prepared {
         // Whatever is compared with this release later is as good as it.
         prepared.world.verify(&trial.folder().join(RELEASE)).ok();
         let seen = trial.look();
-        let (held, finished) =
-            (seen.invariants(&prepared, &prepared.before), seen.finished(&prepared, &prepared.before));
+        let (held, finished) = (
+            seen.invariants(&prepared, &prepared.before),
+            seen.finished(&prepared, &prepared.before),
+        );
         assert_eq!([held, finished].concat(), [""; 0], "an undisturbed run");
         drop(trial);
         prepared
     }
 
-    fn at_rest(name: &'static str, world: World, granted: &Granted, from: &Path, files: Vec<String>) -> Self {
-        let below = |path: &Path| path.strip_prefix(world.at("")).expect("below the world's folder").to_owned();
+    fn at_rest(
+        name: &'static str,
+        world: World,
+        granted: &Granted,
+        from: &Path,
+        files: Vec<String>,
+    ) -> Self {
+        let below = |path: &Path| {
+            path.strip_prefix(world.at(""))
+                .expect("below the world's folder")
+                .to_owned()
+        };
         let (grant, from) = (below(&granted.grant), below(from));
         // Shortly after everything was made.
         let clock = Timestamp::from_unix(i64::from(Timestamp::now().unix()) + 60);
-        let preload = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output().expect("faketime");
-        let preload = String::from_utf8(preload.stdout).expect("a path").trim().to_owned();
+        let preload = Command::new("faketime")
+            .args(["-f", "+0", "printenv", "LD_PRELOAD"])
+            .output()
+            .expect("faketime");
+        let preload = String::from_utf8(preload.stdout)
+            .expect("a path")
+            .trim()
+            .to_owned();
         let before = Seen::of(&world.at(""), 0);
         let made = before.made;
         let before = Seen { made: 0, ..before };
-        assert!(made >= 4 || !world.at(COUNT).exists(), "the token has made the certificate");
+        assert!(
+            made >= 4 || !world.at(COUNT).exists(),
+            "the token has made the certificate"
+        );
         let goes_on = world.at(LOCATION).exists();
-        Self { name, world, grant, from, preload, clock, before, files, releases: Mutex::default(), goes_on }
+        Self {
+            name,
+            world,
+            grant,
+            from,
+            preload,
+            clock,
+            before,
+            files,
+            releases: Mutex::default(),
+            goes_on,
+        }
     }
 
-    /// The same build after a run that was killed when the token had answered for the third file: two signatures are kept.
+    /// The same build after a run that was killed when the token had answered for the third file:
+    /// two signatures are kept.
     pub(crate) fn cut_off(self) -> Self {
         let trial = self.trial();
-        let disturbed = trial.disturbed(&Fault { call: "renameat".into(), how: How::Kill, when: 4 });
+        let disturbed = trial.disturbed(&Fault {
+            call: "renameat".into(),
+            how: How::Kill,
+            when: 4,
+        });
         assert!(disturbed.hit, "the run was not killed");
         let seen = trial.look();
         assert_eq!((seen.kept.len(), seen.made), (2, 2), "{seen:?}");
         let at = self.world.at("");
         for name in ["home", COUNT, "inbox"] {
-            let _old = fs::remove_dir_all(at.join(name)).or_else(|_| fs::remove_file(at.join(name)));
+            let _old =
+                fs::remove_dir_all(at.join(name)).or_else(|_| fs::remove_file(at.join(name)));
             copy_whole(&trial.folder().join(name), &at.join(name));
         }
         set_token(&at);
         drop(trial);
-        Self { before: seen, ..self }
+        Self {
+            before: seen,
+            ..self
+        }
     }
 
     /// A copy to disturb.
     pub(crate) fn trial(&self) -> Trial<'_> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let copy = fs::canonicalize(folder.path()).expect("it is there").join("copy");
+        let copy = fs::canonicalize(folder.path())
+            .expect("it is there")
+            .join("copy");
         copy_whole(&self.world.at(""), &copy);
         set_token(&copy);
-        Trial { prepared: self, folder }
+        Trial {
+            prepared: self,
+            folder,
+        }
     }
 
     /// How many signatures the token had made before the build was begun.
     fn base(&self) -> u64 {
         let counted = self.world.at(COUNT).exists();
-        if counted { self.world.token_count() - self.before.made } else { 0 }
+        if counted {
+            self.world.token_count() - self.before.made
+        } else {
+            0
+        }
     }
 
     /// What was to see before the first run.
@@ -172,10 +236,13 @@ impl Prepared {
         &self.before
     }
 
-    /// The release that an undisturbed run makes which announces what was announced here, at the time at which it was; or
-    /// why no such run can be.
+    /// The release that an undisturbed run makes which announces what was announced here, at the
+    /// time at which it was; or why no such run can be.
     fn expected(&self, seen: &Seen) -> Result<Tree, String> {
-        let intent = seen.entries.iter().position(|entry| matches!(entry.event, Event::Intent(_)));
+        let intent = seen
+            .entries
+            .iter()
+            .position(|entry| matches!(entry.event, Event::Intent(_)));
         let told = &seen.entries[..=intent.ok_or("nothing was announced")?];
         let mut known = self.releases.lock().expect("no panic");
         let key = serde_json::to_string(told).expect("entries can be written as JSON");
@@ -195,13 +262,19 @@ impl Prepared {
         let (Some(intent), Some(earlier)) = (told.last(), told.get(before..told.len() - 1)) else {
             return Err("it was announced before".to_owned());
         };
-        let mut ledger = Ledger::open(&trial.folder().join("home/ledger.sqlite")).expect("the ledger opens");
+        let mut ledger =
+            Ledger::open(&trial.folder().join("home/ledger.sqlite")).expect("the ledger opens");
         for entry in earlier {
             // An earlier run can have come so far, and no further.
             if !matches!(entry.event, Event::EvidenceAccepted { .. }) {
-                return Err(format!("{} was logged before the intent", entry.event.kind()));
+                return Err(format!(
+                    "{} was logged before the intent",
+                    entry.event.kind()
+                ));
             }
-            ledger.append(entry.at, entry.event.clone()).expect("accepted");
+            ledger
+                .append(entry.at, entry.event.clone())
+                .expect("accepted");
         }
         drop(ledger);
         let output = trial.sign_at(intent.at).output().expect("sign");
@@ -220,12 +293,18 @@ impl Prepared {
 }
 
 /// How often each of the wanted system calls is in what strace writes of a run with these options.
-pub(crate) fn counted(wanted: &[&str], traced: impl FnOnce(&[&str]) -> String) -> Vec<(String, usize)> {
+pub(crate) fn counted(
+    wanted: &[&str],
+    traced: impl FnOnce(&[&str]) -> String,
+) -> Vec<(String, usize)> {
     let wanted: Vec<String> = wanted.iter().map(|call| format!("?{call}")).collect();
     let log = traced(&["-e", &format!("trace={}", wanted.join(","))]);
     let mut counted = BTreeMap::<String, usize>::new();
     for line in log.lines() {
-        let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').split('(').next();
+        let call = line
+            .trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')
+            .split('(')
+            .next();
         *counted.entry(call.expect("a call").to_owned()).or_default() += 1;
     }
     counted.into_iter().collect()
@@ -244,7 +323,10 @@ pub(crate) fn strace(
     for (name, value) in environment {
         command.arg("-E").arg(format!("{name}={value}"));
     }
-    command.arg(env!("CARGO_BIN_EXE_countersign")).args(arguments).current_dir(folder);
+    command
+        .arg(env!("CARGO_BIN_EXE_countersign"))
+        .args(arguments)
+        .current_dir(folder);
     clean_environment(&mut command, folder);
     command.stdin(Stdio::null()).output().expect("strace")
 }
@@ -255,25 +337,42 @@ pub(crate) fn written(log: &Path) -> String {
 }
 
 /// A run under strace with one fault; `run` takes strace's options.
-pub(crate) fn disturbed(log: &Path, fault: &Fault, run: impl FnOnce(&[&str]) -> Output) -> Disturbed {
+pub(crate) fn disturbed(
+    log: &Path,
+    fault: &Fault,
+    run: impl FnOnce(&[&str]) -> Output,
+) -> Disturbed {
     let Fault { call, how, when } = fault;
     let inject = format!("inject={call}:{}:when={when}", how.as_strace_says());
     let only = ["-e", &format!("trace={call}")];
-    let traced = if fault.is_failing_sync() { &CHANGES[..] } else { &only };
+    let traced = if fault.is_failing_sync() {
+        &CHANGES[..]
+    } else {
+        &only
+    };
     let output = run(&[traced, &["-e", &inject]].concat());
     let trace = written(log);
     let hit = match how {
         How::Kill => output.status.signal() == Some(9),
         How::Io | How::NoSpace => trace.contains("(INJECTED)"),
     };
-    if let Some(Ok(process)) = trace.split_whitespace().next().map(str::parse).filter(|_| *how == How::Kill) {
+    if let Some(Ok(process)) = trace
+        .split_whitespace()
+        .next()
+        .map(str::parse)
+        .filter(|_| *how == How::Kill)
+    {
         forget_clock(process);
     }
     Disturbed { hit, output, trace }
 }
 
 pub(crate) fn copy_whole(from: &Path, to: &Path) {
-    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).args([from, to]).status().expect("cp");
+    let copied = Command::new("cp")
+        .args(["-a", "--reflink=auto"])
+        .args([from, to])
+        .status()
+        .expect("cp");
     assert!(copied.success(), "{} was not copied", from.display());
 }
 
@@ -282,10 +381,16 @@ pub(crate) fn set_token(folder: &Path) {
     let config = folder.join("home/config.toml");
     let text = fs::read_to_string(&config).expect("the configuration");
     // A token elsewhere is the same for every copy.
-    let Some((before, rest)) = text.split_once("token = \"file:") else { return };
+    let Some((before, rest)) = text.split_once("token = \"file:") else {
+        return;
+    };
     let (_, after) = rest.split_once('"').expect("the end of its URI");
     let token = folder.join("token.pem");
-    fs::write(&config, format!("{before}token = \"file:{}\"{after}", token.display())).expect("the configuration");
+    fs::write(
+        &config,
+        format!("{before}token = \"file:{}\"{after}", token.display()),
+    )
+    .expect("the configuration");
 }
 
 /// What is done to one system call of a run.
@@ -333,7 +438,8 @@ pub(crate) struct Disturbed {
     /// Whether it was, or ended before there were so many calls.
     pub(crate) hit: bool,
     pub(crate) output: Output,
-    /// What strace wrote: of a run whose `fsync` failed everything that it changed, of another the disturbed calls.
+    /// What strace wrote: of a run whose `fsync` failed everything that it changed, of another the
+    /// disturbed calls.
     pub(crate) trace: String,
 }
 
@@ -345,7 +451,9 @@ pub(crate) struct Trial<'p> {
 
 impl Trial<'_> {
     pub(crate) fn folder(&self) -> PathBuf {
-        fs::canonicalize(self.folder.path()).expect("it is there").join("copy")
+        fs::canonicalize(self.folder.path())
+            .expect("it is there")
+            .join("copy")
     }
 
     /// The plain `sign`.
@@ -355,7 +463,9 @@ impl Trial<'_> {
 
     /// The same an hour later.
     fn sign_later(&self) -> Command {
-        self.sign_at(Timestamp::from_unix(i64::from(self.prepared.clock.unix()) + LATER))
+        self.sign_at(Timestamp::from_unix(
+            i64::from(self.prepared.clock.unix()) + LATER,
+        ))
     }
 
     fn sign_at(&self, clock: Timestamp) -> Command {
@@ -368,7 +478,11 @@ impl Trial<'_> {
 
     /// It begins now.
     pub(crate) fn begin(&self) -> Child {
-        self.sign().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sign")
+        self.sign()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sign")
     }
 
     /// `sign` with one fault.
@@ -380,26 +494,44 @@ impl Trial<'_> {
     /// `sign` where every system call of this kind ends in this error.
     pub(crate) fn always(&self, call: &str, error: &str) -> Output {
         let log = self.folder.path().join("trace");
-        self.strace(&log, &["-e", &format!("trace={call}"), "-e", &format!("inject={call}:error={error}")])
+        self.strace(
+            &log,
+            &[
+                "-e",
+                &format!("trace={call}"),
+                "-e",
+                &format!("inject={call}:error={error}"),
+            ],
+        )
     }
 
     /// What strace writes of an undisturbed run.
     pub(crate) fn traced(&self, options: &[&str]) -> String {
         let log = self.folder.path().join("trace");
         let output = self.strace(&log, options);
-        assert!(output.status.success(), "an undisturbed run failed: {output:?}");
+        assert!(
+            output.status.success(),
+            "an undisturbed run failed: {output:?}"
+        );
         written(&log)
     }
 
     /// What a power cut could undo, and when, of a run of which strace wrote this; see [`CHANGES`].
     pub(crate) fn disk(&self, trace: &str) -> Disk {
         let before = &self.prepared.before;
-        let entries = serde_json::to_string(&before.entries).expect("entries can be written as JSON");
+        let entries =
+            serde_json::to_string(&before.entries).expect("entries can be written as JSON");
         Disk::follow(&self.folder(), &entries, before.kept.values(), trace)
     }
 
     fn strace(&self, log: &Path, options: &[&str]) -> Output {
-        strace(log, options, &self.folder(), &self.environment(self.prepared.clock), &self.arguments())
+        strace(
+            log,
+            options,
+            &self.folder(),
+            &self.environment(self.prepared.clock),
+            &self.arguments(),
+        )
     }
 
     fn arguments(&self) -> [&OsStr; 8] {
@@ -420,7 +552,11 @@ impl Trial<'_> {
     /// A clock that stands still.
     fn environment(&self, clock: Timestamp) -> Vec<(&'static str, String)> {
         let as_libfaketime_writes_it = clock.to_string().replace('T', " ").replace('Z', "");
-        let token = self.prepared.world.token_env().map(|(name, value)| (name, value.display().to_string()));
+        let token = self
+            .prepared
+            .world
+            .token_env()
+            .map(|(name, value)| (name, value.display().to_string()));
         let clock = [
             ("LD_PRELOAD", self.prepared.preload.clone()),
             ("FAKETIME", as_libfaketime_writes_it),
@@ -438,7 +574,8 @@ impl Trial<'_> {
         seen
     }
 
-    /// What does not hold now, or does not hold after a plain `sign` an hour later; and what is to see now.
+    /// What does not hold now, or does not hold after a plain `sign` an hour later; and what is to
+    /// see now.
     pub(crate) fn violations(&self) -> (Vec<String>, Seen) {
         let (prepared, disturbed) = (self.prepared, self.look());
         let mut found = disturbed.invariants(prepared, &prepared.before);
@@ -453,7 +590,8 @@ impl Trial<'_> {
     }
 }
 
-/// What libfaketime names after a process, which cannot begin where one of the same number left them.
+/// What libfaketime names after a process, which cannot begin where one of the same number left
+/// them.
 const CLOCKS: [&str; 2] = ["faketime_shm_", "sem.faketime_sem_"];
 
 /// Removes what libfaketime leaves behind in a process that is killed.
@@ -466,8 +604,13 @@ pub(crate) fn forget_clock(process: u32) {
 /// The same, of processes that nobody forgot: those of a test that was ended itself.
 fn forget_dead_clocks() {
     for name in listing(Path::new("/dev/shm")) {
-        let process = CLOCKS.iter().find_map(|clock| name.strip_prefix(clock)?.parse::<u32>().ok());
-        process.filter(|process| !Path::new(&format!("/proc/{process}")).exists()).into_iter().for_each(forget_clock);
+        let process = CLOCKS
+            .iter()
+            .find_map(|clock| name.strip_prefix(clock)?.parse::<u32>().ok());
+        process
+            .filter(|process| !Path::new(&format!("/proc/{process}")).exists())
+            .into_iter()
+            .for_each(forget_clock);
     }
 }
 
@@ -477,7 +620,8 @@ pub(crate) struct Seen {
     entries: Vec<Entry>,
     /// The signatures that are kept, by their files.
     pub(crate) kept: BTreeMap<String, String>,
-    /// How many signatures the token has made for this build, by its own count; as many as are kept where it counts nothing.
+    /// How many signatures the token has made for this build, by its own count; as many as are kept
+    /// where it counts nothing.
     pub(crate) made: u64,
     /// What stands under the release's name.
     pub(crate) release: Option<Tree>,
@@ -485,7 +629,8 @@ pub(crate) struct Seen {
     submission: Option<Tree>,
     /// What stands aside in the inboxes and others than its owner can see into, by its place.
     in_view: BTreeMap<PathBuf, Tree>,
-    /// How many entries the exported log has, or what is wrong with it; nothing as long as it has no checkpoint.
+    /// How many entries the exported log has, or what is wrong with it; nothing as long as it has
+    /// no checkpoint.
     exported: Option<Result<u64, String>>,
     /// Other names in the inboxes, the home and the folder of nonces that no run is to leave.
     pub(crate) left_behind: Vec<String>,
@@ -508,29 +653,59 @@ impl Seen {
             entries.push(entry);
             Ok(())
         };
-        ledger.each::<LedgerError>(keep).expect("every entry is read");
+        ledger
+            .each::<LedgerError>(keep)
+            .expect("every entry is read");
         let home = Home::open(&folder.join("home")).expect("the home opens");
-        let verified = ledger.verify(&home.config.log_key, &[]).map_err(|error| error.to_string());
-        let left = unfinished(&ledger).expect("status").into_iter().map(|run| run.left).collect();
+        let verified = ledger
+            .verify(&home.config.log_key, &[])
+            .map_err(|error| error.to_string());
+        let left = unfinished(&ledger)
+            .expect("status")
+            .into_iter()
+            .map(|run| run.left)
+            .collect();
         let waiting = waiting(&ledger).expect("status").len();
         let log = folder.join(LOG);
         let exported = log.join("checkpoint").exists().then(|| {
             let checkpoint = ledger.check_export(&log, &home.config.log_key);
-            checkpoint.map(|checkpoint| checkpoint.size).map_err(|error| error.to_string())
+            checkpoint
+                .map(|checkpoint| checkpoint.size)
+                .map_err(|error| error.to_string())
         });
         drop(ledger);
         let database = rusqlite::Connection::open(&path).expect("the database");
-        let integrity = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a check");
-        let mut query = database.prepare("SELECT file, signature FROM signatures").expect("a query");
-        let kept = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("signatures");
-        let kept = kept.collect::<rusqlite::Result<BTreeMap<_, _>>>().expect("each can be read");
+        let integrity = database
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .expect("a check");
+        let mut query = database
+            .prepare("SELECT file, signature FROM signatures")
+            .expect("a query");
+        let kept = query
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .expect("signatures");
+        let kept = kept
+            .collect::<rusqlite::Result<BTreeMap<_, _>>>()
+            .expect("each can be read");
         let counted = fs::read_to_string(folder.join(COUNT)).ok();
-        let counted = counted.map(|count| count.trim_end().parse::<u64>().expect("a number") - base);
+        let counted =
+            counted.map(|count| count.trim_end().parse::<u64>().expect("a number") - base);
         let (release, submission) = (folder.join(RELEASE), folder.join(SUBMISSION));
-        let in_view = ["inbox", LOCATION].into_iter().flat_map(|inbox| in_view(&folder.join(inbox))).collect();
-        let inboxes = [listing(&folder.join("inbox")), listing(&folder.join(LOCATION))];
-        let inboxes = inboxes.into_iter().flatten().filter(|name| !release.ends_with(name));
-        let home = listing(&folder.join("home")).into_iter().filter(|name| name.starts_with('.'));
+        let in_view = ["inbox", LOCATION]
+            .into_iter()
+            .flat_map(|inbox| in_view(&folder.join(inbox)))
+            .collect();
+        let inboxes = [
+            listing(&folder.join("inbox")),
+            listing(&folder.join(LOCATION)),
+        ];
+        let inboxes = inboxes
+            .into_iter()
+            .flatten()
+            .filter(|name| !release.ends_with(name));
+        let home = listing(&folder.join("home"))
+            .into_iter()
+            .filter(|name| name.starts_with('.'));
         Self {
             entries,
             made: counted.unwrap_or(kept.len() as u64),
@@ -539,7 +714,10 @@ impl Seen {
             submission: submission.exists().then(|| tree(&submission)),
             in_view,
             exported,
-            left_behind: inboxes.chain(home).chain(listing(&folder.join("home/nonces"))).collect(),
+            left_behind: inboxes
+                .chain(home)
+                .chain(listing(&folder.join("home/nonces")))
+                .collect(),
             left,
             waiting,
             integrity,
@@ -549,7 +727,11 @@ impl Seen {
 
     /// The entries of one kind.
     pub(crate) fn of_kind(&self, kind: &str) -> Vec<&Event> {
-        self.entries.iter().map(|entry| &entry.event).filter(|event| event.kind() == kind).collect()
+        self.entries
+            .iter()
+            .map(|entry| &entry.event)
+            .filter(|event| event.kind() == kind)
+            .collect()
     }
 
     /// The file that the token may have signed in vain, as `status` says.
@@ -579,51 +761,100 @@ impl Seen {
     pub(crate) fn invariants(&self, prepared: &Prepared, before: &Self) -> Vec<String> {
         let mut broken = Broken::default();
         let (files, kept, made) = (prepared.files.len(), self.kept.len(), self.made as usize);
-        broken.unless(self.integrity == "ok", || format!("the database is damaged: {}", self.integrity));
-        broken
-            .unless(self.entries.starts_with(&before.entries), || "the log does not go on from the one before".into());
-        // Each hash of the tree is that of its entries, so that the same entries have the same root.
+        broken.unless(self.integrity == "ok", || {
+            format!("the database is damaged: {}", self.integrity)
+        });
+        broken.unless(self.entries.starts_with(&before.entries), || {
+            "the log does not go on from the one before".into()
+        });
+        // Each hash of the tree is that of its entries, so that the same entries have the same
+        // root.
         if let Err(fault) = &self.verified {
             broken.unless(false, || format!("the log does not verify: {fault}"));
         }
-        let grown = self.verified.as_ref().is_ok_and(|head| head.size == self.entries.len() as u64);
+        let grown = self
+            .verified
+            .as_ref()
+            .is_ok_and(|head| head.size == self.entries.len() as u64);
         broken.unless(grown, || "the log's head counts other entries".into());
-        let in_order = self.entries.iter().map(|entry| entry.index).eq(0..self.entries.len() as u64);
+        let in_order = self
+            .entries
+            .iter()
+            .map(|entry| entry.index)
+            .eq(0..self.entries.len() as u64);
         broken.unless(in_order, || "the log has gaps".into());
         let [accepted, intents, released] =
             ["evidence-accepted", "intent", "released"].map(|kind| self.of_kind(kind).len());
         let once = accepted <= 1 && intents <= accepted && released <= intents;
-        broken.unless(once, || format!("{accepted} times accepted, {intents} intents, {released} times released"));
-        broken.unless(made == 0 || intents == 1, || format!("{made} signatures by the token without an intent"));
+        broken.unless(once, || {
+            format!("{accepted} times accepted, {intents} intents, {released} times released")
+        });
+        broken.unless(made == 0 || intents == 1, || {
+            format!("{made} signatures by the token without an intent")
+        });
         // What the token made is kept before it is asked for the next.
-        broken.unless(made >= kept && made <= kept + 1, || format!("{made} signatures by the token, {kept} kept"));
+        broken.unless(made >= kept && made <= kept + 1, || {
+            format!("{made} signatures by the token, {kept} kept")
+        });
         let first = prepared.files.iter().take(kept).collect::<BTreeSet<_>>();
         let in_order = self.kept.keys().collect::<BTreeSet<_>>() == first;
-        broken.unless(in_order, || format!("signed out of order: {:?}", self.kept.keys()));
+        broken.unless(in_order, || {
+            format!("signed out of order: {:?}", self.kept.keys())
+        });
         if let Some(release) = &self.release {
-            broken.unless(kept == files, || format!("a release with {kept} of {files} signatures"));
+            broken.unless(kept == files, || {
+                format!("a release with {kept} of {files} signatures")
+            });
             match prepared.expected(self) {
                 Ok(expected) => broken.unless(*release == expected, || {
-                    format!("not the release of an undisturbed run: {:?}", differing(release, &expected))
+                    format!(
+                        "not the release of an undisturbed run: {:?}",
+                        differing(release, &expected)
+                    )
                 }),
-                Err(why) => broken.unless(false, || format!("no undisturbed run makes this release: {why}")),
+                Err(why) => broken.unless(false, || {
+                    format!("no undisturbed run makes this release: {why}")
+                }),
             }
         }
         for (place, shown) in &self.in_view {
-            let whole = prepared.expected(self).is_ok_and(|expected| *shown == expected);
-            broken
-                .unless(whole, || format!("{} is incomplete and for all to see: {:?}", place.display(), shown.keys()));
+            let whole = prepared
+                .expected(self)
+                .is_ok_and(|expected| *shown == expected);
+            broken.unless(whole, || {
+                format!(
+                    "{} is incomplete and for all to see: {:?}",
+                    place.display(),
+                    shown.keys()
+                )
+            });
         }
-        broken.unless(released == 0 || self.release.is_some(), || "a release is logged that is not there".into());
+        broken.unless(released == 0 || self.release.is_some(), || {
+            "a release is logged that is not there".into()
+        });
         let pushed = self.of_kind("pushed").len();
-        broken.unless(pushed <= released, || format!("{released} times released, {pushed} times pushed"));
-        broken.unless(pushed == 0 || self.submission.is_some(), || "a push is logged that did not get there".into());
-        let to_push = if prepared.goes_on { released.saturating_sub(pushed) } else { 0 };
-        broken.unless(self.waiting == to_push, || format!("{} wait to be pushed, says status", self.waiting));
+        broken.unless(pushed <= released, || {
+            format!("{released} times released, {pushed} times pushed")
+        });
+        broken.unless(pushed == 0 || self.submission.is_some(), || {
+            "a push is logged that did not get there".into()
+        });
+        let to_push = if prepared.goes_on {
+            released.saturating_sub(pushed)
+        } else {
+            0
+        };
+        broken.unless(self.waiting == to_push, || {
+            format!("{} wait to be pushed, says status", self.waiting)
+        });
         if self.submission.is_some() {
-            broken.unless(released == 1, || "a release was pushed that was not logged".into());
+            broken.unless(released == 1, || {
+                "a release was pushed that was not logged".into()
+            });
             let same = self.submission == self.release;
-            broken.unless(same, || format!("not the release that was signed: {:?}", self.submission));
+            broken.unless(same, || {
+                format!("not the release that was signed: {:?}", self.submission)
+            });
         }
         if let Some(Err(fault)) = &self.exported {
             broken.unless(false, || format!("the exported log does not hold: {fault}"));
@@ -631,25 +862,51 @@ impl Seen {
         broken.0
     }
 
-    /// What must hold when a plain `sign` has followed a disturbed run, after which `disturbed` was to see; and does not.
+    /// What must hold when a plain `sign` has followed a disturbed run, after which `disturbed` was
+    /// to see; and does not.
     pub(crate) fn finished(&self, prepared: &Prepared, disturbed: &Self) -> Vec<String> {
         let mut broken = Broken::default();
         broken.unless(self.release.is_some(), || "there is no release".into());
-        broken.unless(self.left_behind.is_empty(), || format!("left behind: {:?}", self.left_behind));
-        broken.unless(self.left.is_empty(), || format!("status has something left to do: {:?}", self.left));
-        broken.unless(self.waiting == 0, || "status says that a release waits to be pushed".into());
-        let signed = |event: &&&Event| matches!(event, Event::Outcome { result: RunResult::Signed { .. }, .. });
+        broken.unless(self.left_behind.is_empty(), || {
+            format!("left behind: {:?}", self.left_behind)
+        });
+        broken.unless(self.left.is_empty(), || {
+            format!("status has something left to do: {:?}", self.left)
+        });
+        broken.unless(self.waiting == 0, || {
+            "status says that a release waits to be pushed".into()
+        });
+        let signed = |event: &&&Event| {
+            matches!(
+                event,
+                Event::Outcome {
+                    result: RunResult::Signed { .. },
+                    ..
+                }
+            )
+        };
         let signed = self.of_kind("outcome").iter().filter(signed).count();
         let released = self.of_kind("released").len();
-        broken.unless((signed, released) == (1, 1), || format!("{signed} times signed, {released} times released"));
+        broken.unless((signed, released) == (1, 1), || {
+            format!("{signed} times signed, {released} times released")
+        });
         if prepared.goes_on {
-            broken.unless(self.of_kind("pushed").len() == 1, || "it is not pushed, or twice".into());
+            broken.unless(self.of_kind("pushed").len() == 1, || {
+                "it is not pushed, or twice".into()
+            });
             let whole = self.exported == Some(Ok(self.entries.len() as u64));
-            broken.unless(whole, || format!("the log is not exported whole: {:?}", self.exported));
+            broken.unless(whole, || {
+                format!("the log is not exported whole: {:?}", self.exported)
+            });
         }
         // The token was asked once for each file without a kept signature, and for no other.
-        let (asked, missing) = (self.made - disturbed.made, &prepared.files[disturbed.kept.len()..]);
-        broken.unless(asked == missing.len() as u64, || format!("asked {asked} times for {} files", missing.len()));
+        let (asked, missing) = (
+            self.made - disturbed.made,
+            &prepared.files[disturbed.kept.len()..],
+        );
+        broken.unless(asked == missing.len() as u64, || {
+            format!("asked {asked} times for {} files", missing.len())
+        });
         if disturbed.made > disturbed.kept.len() as u64 {
             // The one case in which the token signs the same file again: the log names it.
             let named = |entry: &Entry| match &entry.event {
@@ -657,7 +914,12 @@ impl Seen {
                 _ => false,
             };
             let told = self.entries[disturbed.entries.len()..].iter().any(named);
-            broken.unless(told, || format!("a signature was lost, and the log does not name {:?}", missing.first()));
+            broken.unless(told, || {
+                format!(
+                    "a signature was lost, and the log does not name {:?}",
+                    missing.first()
+                )
+            });
         }
         broken.0
     }
@@ -665,9 +927,14 @@ impl Seen {
 
 /// What is begun in an inbox and not for its owner alone.
 fn in_view(inbox: &Path) -> Vec<(PathBuf, Tree)> {
-    let begun = listing(inbox).into_iter().filter(|name| name.starts_with(".countersign-"));
+    let begun = listing(inbox)
+        .into_iter()
+        .filter(|name| name.starts_with(".countersign-"));
     let shown = begun.map(|name| inbox.join(name)).filter(|path| {
-        let mode = fs::symlink_metadata(path).expect("it was just listed").permissions().mode();
+        let mode = fs::symlink_metadata(path)
+            .expect("it was just listed")
+            .permissions()
+            .mode();
         mode & 0o077 != 0
     });
     shown.map(|path| (path.clone(), tree(&path))).collect()
@@ -675,7 +942,10 @@ fn in_view(inbox: &Path) -> Vec<(PathBuf, Tree)> {
 
 /// The files that one has and the other does not, or has otherwise.
 fn differing<'t>(one: &'t Tree, other: &'t Tree) -> BTreeSet<&'t String> {
-    one.keys().chain(other.keys()).filter(|name| one.get(*name) != other.get(*name)).collect()
+    one.keys()
+        .chain(other.keys())
+        .filter(|name| one.get(*name) != other.get(*name))
+        .collect()
 }
 
 /// What does not hold.

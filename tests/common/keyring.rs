@@ -1,5 +1,8 @@
 //! gpg with a keyring of its own: what builders, approvers and whoever verifies may have.
-#![allow(dead_code, reason = "every test crate that includes this file uses its part")]
+#![allow(
+    dead_code,
+    reason = "every test crate that includes this file uses its part"
+)]
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -16,15 +19,27 @@ pub(crate) struct Keyring {
 impl Keyring {
     /// A new one.
     pub(crate) fn new(home: &Path) -> Self {
-        fs::DirBuilder::new().mode(0o700).create(home).expect("a folder");
-        Self { home: home.to_owned() }
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(home)
+            .expect("a folder");
+        Self {
+            home: home.to_owned(),
+        }
     }
 
-    /// Makes an Ed25519 key that signs, without a passphrase, and ends after this time. Its fingerprint.
+    /// Makes an Ed25519 key that signs, without a passphrase, and ends after this time. Its
+    /// fingerprint.
     #[track_caller]
     pub(crate) fn make_key(&self, user_id: &str, expires: &str) -> String {
         let unprotected: Arguments<'_> = &[&"--pinentry-mode", &"loopback", &"--passphrase", &""];
-        let generate: Arguments<'_> = &[&"--quick-generate-key", &user_id, &"ed25519", &"sign", &expires];
+        let generate: Arguments<'_> = &[
+            &"--quick-generate-key",
+            &user_id,
+            &"ed25519",
+            &"sign",
+            &expires,
+        ];
         self.run(&[unprotected, generate].concat());
         self.listed("fpr")[9].clone()
     }
@@ -33,17 +48,26 @@ impl Keyring {
     #[track_caller]
     pub(crate) fn add_subkey(&self, key: &str, expires: &str) -> String {
         let unprotected: Arguments<'_> = &[&"--pinentry-mode", &"loopback", &"--passphrase", &""];
-        self.run(&[unprotected, &[&"--quick-add-key", &key, &"ed25519", &"sign", &expires]].concat());
+        self.run(
+            &[
+                unprotected,
+                &[&"--quick-add-key", &key, &"ed25519", &"sign", &expires],
+            ]
+            .concat(),
+        );
         let said = self.run(&[&"--with-colons", &"--list-keys", &key]).stdout;
-        let last = said.lines().rfind(|line| line.starts_with("fpr:")).expect("a fingerprint");
+        let last = said
+            .lines()
+            .rfind(|line| line.starts_with("fpr:"))
+            .expect("a fingerprint");
         last.split(':').nth(9).expect("a fingerprint").to_owned()
     }
 
     /// Revokes a key with the certificate that gpg made beside it.
     #[track_caller]
     pub(crate) fn revoke(&self, key: &str) {
-        let guarded =
-            fs::read_to_string(self.home.join(format!("openpgp-revocs.d/{key}.rev"))).expect("its revocation");
+        let guarded = fs::read_to_string(self.home.join(format!("openpgp-revocs.d/{key}.rev")))
+            .expect("its revocation");
         let armed = self.home.join("armed.rev");
         fs::write(&armed, guarded.replace("\n:-----BEGIN", "\n-----BEGIN")).expect("written");
         self.run(&[&"--import", &armed]);
@@ -64,7 +88,10 @@ impl Keyring {
     /// As [`Keyring::run`], however it ends.
     pub(crate) fn try_run(&self, arguments: Arguments<'_>) {
         let mut command = Command::new("gpg");
-        command.arg("--homedir").arg(&self.home).args(["--batch", "--no-tty", "--quiet"]);
+        command
+            .arg("--homedir")
+            .arg(&self.home)
+            .args(["--batch", "--no-tty", "--quiet"]);
         command.args(arguments.iter().map(|argument| argument.as_ref()));
         command.output().expect("gpg");
     }
@@ -81,15 +108,22 @@ impl Keyring {
     #[track_caller]
     pub(crate) fn listed(&self, line: &str) -> Vec<String> {
         let said = self.run(&[&"--with-colons", &"--list-keys"]).stdout;
-        let mut fields = said.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
-        fields.find(|fields| fields[0] == line).unwrap_or_else(|| panic!("no `{line}` in:\n{said}"))
+        let mut fields = said
+            .lines()
+            .map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+        fields
+            .find(|fields| fields[0] == line)
+            .unwrap_or_else(|| panic!("no `{line}` in:\n{said}"))
     }
 }
 
 impl Drop for Keyring {
     /// Ends the agent that gpg may have started, and no other.
     fn drop(&mut self) {
-        let _none_was_started =
-            Command::new("gpgconf").arg("--homedir").arg(&self.home).args(["--kill", "all"]).output();
+        let _none_was_started = Command::new("gpgconf")
+            .arg("--homedir")
+            .arg(&self.home)
+            .args(["--kill", "all"])
+            .output();
     }
 }

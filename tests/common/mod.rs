@@ -1,9 +1,13 @@
-//! A world of its own for each test: a signing host, builders, and a location, all below one temporary folder.
+//! A world of its own for each test: a signing host, builders, and a location, all below one
+//! temporary folder.
 //!
-//! The program under test is the built binary, run as a child process in a clean environment. What a method returns is a
-//! [`Run`] that has not begun yet: `.ok()`, `.refused("why")`, `.usage("why")` and `.trouble("why")` run it and say how it
-//! has to end.
-#![allow(dead_code, reason = "every test crate that includes this module uses its part")]
+//! The program under test is the built binary, run as a child process in a clean environment. What
+//! a method returns is a [`Run`] that has not begun yet: `.ok()`, `.refused("why")`,
+//! `.usage("why")` and `.trouble("why")` run it and say how it has to end.
+#![allow(
+    dead_code,
+    reason = "every test crate that includes this module uses its part"
+)]
 
 #[cfg(feature = "host")]
 pub(crate) mod cards;
@@ -65,7 +69,10 @@ impl<'a> Run<'a> {
     /// The program with these arguments, in `folder`, whose home it is for everything that has one.
     pub(crate) fn new(folder: &Path, arguments: Arguments<'_>) -> Self {
         Self {
-            arguments: arguments.iter().map(|argument| argument.as_ref().to_owned()).collect(),
+            arguments: arguments
+                .iter()
+                .map(|argument| argument.as_ref().to_owned())
+                .collect(),
             folder: folder.to_owned(),
             environment: Vec::new(),
             input: Vec::new(),
@@ -77,7 +84,8 @@ impl<'a> Run<'a> {
 
     /// With more arguments.
     pub(crate) fn with(mut self, more: Arguments<'_>) -> Self {
-        self.arguments.extend(more.iter().map(|argument| argument.as_ref().to_owned()));
+        self.arguments
+            .extend(more.iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
@@ -89,7 +97,8 @@ impl<'a> Run<'a> {
 
     /// With a variable in its environment.
     pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.environment
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -129,8 +138,8 @@ impl<'a> Run<'a> {
         self.without_the_token(1, reason)
     }
 
-    /// The command or the configuration is wrong: exit code 2, the reason is told; the token was not used and nothing
-    /// appeared.
+    /// The command or the configuration is wrong: exit code 2, the reason is told; the token was
+    /// not used and nothing appeared.
     #[track_caller]
     pub(crate) fn usage(self, reason: &str) -> Said {
         self.without_the_token(2, reason)
@@ -142,7 +151,8 @@ impl<'a> Run<'a> {
         self.stops(3, reason)
     }
 
-    /// It ends with this code, and tells the reason; what the token was asked for is looked at by other means.
+    /// It ends with this code, and tells the reason; what the token was asked for is looked at by
+    /// other means.
     #[track_caller]
     pub(crate) fn stops(self, code: i32, reason: &str) -> Said {
         let (said, what) = self.run();
@@ -154,12 +164,19 @@ impl<'a> Run<'a> {
         let watch = self.watch;
         let uses = || watch.map(Watch::token_uses);
         let release = self.release.clone();
-        let there = || release.as_deref().map(|path| (listing(path), listing(parent(path))));
+        let there = || {
+            release
+                .as_deref()
+                .map(|path| (listing(path), listing(parent(path))))
+        };
         let before = (uses(), there());
         let (said, what) = self.run();
         let said = said.ended(code, reason, &what);
         let after = (uses(), there());
-        assert_eq!(before.0, after.0, "{what} used the token, or meant to: {said:?}");
+        assert_eq!(
+            before.0, after.0,
+            "{what} used the token, or meant to: {said:?}"
+        );
         assert_eq!(before.1, after.1, "{what} left something behind: {said:?}");
         said
     }
@@ -178,7 +195,10 @@ impl<'a> Run<'a> {
         };
         command.args(&self.arguments).current_dir(&self.folder);
         clean_environment(&mut command, &self.folder).envs(self.environment);
-        let what = format!("countersign {}", self.arguments.join(OsStr::new(" ")).to_string_lossy());
+        let what = format!(
+            "countersign {}",
+            self.arguments.join(OsStr::new(" ")).to_string_lossy()
+        );
         (fed(&mut command, &self.input), what)
     }
 }
@@ -188,7 +208,10 @@ impl Said {
     fn ended(self, code: i32, reason: &str, what: &str) -> Self {
         let told = format!("{}{}", self.stdout, self.stderr);
         assert_eq!(self.code, code, "exit code of {what}; it said:\n{told}");
-        assert!(told.contains(reason), "{what} did not say `{reason}`, but:\n{told}");
+        assert!(
+            told.contains(reason),
+            "{what} did not say `{reason}`, but:\n{told}"
+        );
         self
     }
 
@@ -203,7 +226,8 @@ impl Said {
     /// Its standard output as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.stdout))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.stdout))
     }
 }
 
@@ -211,7 +235,12 @@ impl Said {
 pub(crate) fn clean_environment<'c>(command: &'c mut Command, home: &Path) -> &'c mut Command {
     command.env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("HOME", home).env("LC_ALL", "C").env("TZ", "UTC").env("NO_COLOR", "1").env("COLUMNS", "100")
+    command
+        .env("HOME", home)
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .env("NO_COLOR", "1")
+        .env("COLUMNS", "100")
 }
 
 /// Another program, which has to succeed.
@@ -222,7 +251,12 @@ pub(crate) fn tool(program: &str, arguments: Arguments<'_>, folder: &Path) -> Sa
 
 /// As [`tool`], with this on standard input.
 #[track_caller]
-pub(crate) fn tool_fed(program: &str, arguments: Arguments<'_>, folder: &Path, input: &[u8]) -> Said {
+pub(crate) fn tool_fed(
+    program: &str,
+    arguments: Arguments<'_>,
+    folder: &Path,
+    input: &[u8],
+) -> Said {
     let (said, what) = try_tool(program, arguments, folder, input);
     said.ended(0, "", &what)
 }
@@ -235,15 +269,30 @@ pub(crate) fn tool_refuses(program: &str, arguments: Arguments<'_>, folder: &Pat
 
 /// As [`tool_refuses`], with this on standard input.
 #[track_caller]
-pub(crate) fn tool_refuses_fed(program: &str, arguments: Arguments<'_>, folder: &Path, input: &[u8]) -> Said {
+pub(crate) fn tool_refuses_fed(
+    program: &str,
+    arguments: Arguments<'_>,
+    folder: &Path,
+    input: &[u8],
+) -> Said {
     let (said, what) = try_tool(program, arguments, folder, input);
-    assert_ne!(said.code, 0, "{what} has taken what it must refuse: {said:?}");
+    assert_ne!(
+        said.code, 0,
+        "{what} has taken what it must refuse: {said:?}"
+    );
     said
 }
 
-fn try_tool(program: &str, arguments: Arguments<'_>, folder: &Path, input: &[u8]) -> (Said, String) {
+fn try_tool(
+    program: &str,
+    arguments: Arguments<'_>,
+    folder: &Path,
+    input: &[u8],
+) -> (Said, String) {
     let mut command = Command::new(program);
-    command.args(arguments.iter().map(|argument| argument.as_ref())).current_dir(folder);
+    command
+        .args(arguments.iter().map(|argument| argument.as_ref()))
+        .current_dir(folder);
     clean_environment(&mut command, folder);
     let what = format!("{command:?}");
     (fed(&mut command, input), what)
@@ -261,15 +310,26 @@ fn fed(command: &mut Command, input: &[u8]) -> Said {
     let _closed = pipe.write_all(input);
     drop(pipe);
     let output = child.wait_with_output().expect("the end of a child");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_else(|bad| hex::encode(bad.into_bytes()));
-    let code = output.status.code().unwrap_or_else(|| panic!("{command:?} was ended: {}", output.status));
-    Said { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    let text = |bytes: Vec<u8>| {
+        String::from_utf8(bytes).unwrap_or_else(|bad| hex::encode(bad.into_bytes()))
+    };
+    let code = output
+        .status
+        .code()
+        .unwrap_or_else(|| panic!("{command:?} was ended: {}", output.status));
+    Said {
+        code,
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
 /// Whether all of these programs are there; see [`tokens::missing`].
 pub(crate) fn have(programs: &[&str]) -> bool {
     let folders = || std::env::var_os("PATH").unwrap_or_default();
-    let there = |program: &&&str| std::env::split_paths(&folders()).any(|folder| folder.join(program).is_file());
+    let there = |program: &&&str| {
+        std::env::split_paths(&folders()).any(|folder| folder.join(program).is_file())
+    };
     match programs.iter().find(|program| !there(program)) {
         None => true,
         Some(program) => tokens::missing::<()>(program).is_some(),
@@ -281,14 +341,21 @@ pub(crate) fn can_travel() -> bool {
     have(&["faketime"])
 }
 
-/// Every file below `folder` with its bytes, by its path from there; a link is told by where it points.
+/// Every file below `folder` with its bytes, by its path from there; a link is told by where it
+/// points.
 pub(crate) fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for name in listing(folder) {
         let path = folder.join(&name);
-        let kind = fs::symlink_metadata(&path).expect("a file that was just listed").file_type();
+        let kind = fs::symlink_metadata(&path)
+            .expect("a file that was just listed")
+            .file_type();
         if kind.is_dir() {
-            found.extend(tree(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+            found.extend(
+                tree(&path)
+                    .into_iter()
+                    .map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)),
+            );
         } else if kind.is_symlink() {
             let target = fs::read_link(&path).expect("a link");
             found.insert(name, format!("-> {}", target.display()).into_bytes());
@@ -303,14 +370,23 @@ pub(crate) fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// The names in `folder`, sorted; none if it is not there.
 pub(crate) fn listing(folder: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let names = entries.map(|entry| {
+        entry
+            .expect("an entry")
+            .file_name()
+            .to_string_lossy()
+            .into_owned()
+    });
     let mut names: Vec<_> = names.collect();
     names.sort();
     names
 }
 
-/// The names of what is public: everything in the releases' folder but the lock that keeps two runs apart.
+/// The names of what is public: everything in the releases' folder but the lock that keeps two runs
+/// apart.
 pub(crate) fn public(releases: &Path) -> Vec<String> {
     let mut names = listing(releases);
     names.retain(|name| name != ".countersign.lock");
@@ -331,7 +407,8 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
 
 /// Copies a file, over whatever is there.
 pub(crate) fn copy(from: &Path, to: &Path) {
-    fs::copy(from, to).unwrap_or_else(|error| panic!("{} to {}: {error}", from.display(), to.display()));
+    fs::copy(from, to)
+        .unwrap_or_else(|error| panic!("{} to {}: {error}", from.display(), to.display()));
 }
 
 fn parent(path: &Path) -> &Path {

@@ -1,4 +1,5 @@
-//! OpenPGP as an adversary or another tool would use it: by the library, past the program under test.
+//! OpenPGP as an adversary or another tool would use it: by the library, past the program under
+//! test.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -40,18 +41,27 @@ pub(crate) fn stranger() -> Cert {
     made.expect("a key").0
 }
 
-/// An armoured certificate of an Ed25519 key at this point, with so many user ids, that nobody signed.
+/// An armoured certificate of an Ed25519 key at this point, with so many user ids, that nobody
+/// signed.
 #[cfg(feature = "host")]
 pub(crate) fn bare_certificate(point: &[u8; 32], user_ids: usize) -> Vec<u8> {
     use openpgp::crypto::mpi::{MPI, PublicKey};
     use openpgp::packet::key::{Key4, PrimaryRole, PublicParts};
     use openpgp::packet::{Key, UserID};
     let q = MPI::new(&[&[0x40], point.as_slice()].concat());
-    let mpis = PublicKey::EdDSA { curve: openpgp::types::Curve::Ed25519, q };
-    let key = Key4::<PublicParts, PrimaryRole>::new(SystemTime::now(), openpgp::types::PublicKeyAlgorithm::EdDSA, mpis);
+    let mpis = PublicKey::EdDSA {
+        curve: openpgp::types::Curve::Ed25519,
+        q,
+    };
+    let key = Key4::<PublicParts, PrimaryRole>::new(
+        SystemTime::now(),
+        openpgp::types::PublicKeyAlgorithm::EdDSA,
+        mpis,
+    );
     let key: Key<_, _> = key.expect("a key").into();
     let user_ids = (0..user_ids).map(|number| UserID::from(format!("user {number}")).into());
-    let cert = Cert::from_packets([Packet::from(key)].into_iter().chain(user_ids)).expect("a certificate");
+    let cert =
+        Cert::from_packets([Packet::from(key)].into_iter().chain(user_ids)).expect("a certificate");
     cert.armored().to_vec().expect("armour in memory")
 }
 
@@ -66,11 +76,20 @@ pub(crate) fn detached_as(kind: SignatureType, key: &Cert, bytes: &[u8]) -> Vec<
 }
 
 /// As [`detached`], with these notations, and made at another time.
-pub(crate) fn detached_with(key: &Cert, bytes: &[u8], notations: &[(&str, &str)], at: SystemTime) -> Vec<u8> {
+pub(crate) fn detached_with(
+    key: &Cert,
+    bytes: &[u8],
+    notations: &[(&str, &str)],
+    at: SystemTime,
+) -> Vec<u8> {
     let readable = NotationDataFlags::empty().set_human_readable();
-    let mut builder = SignatureBuilder::new(SignatureType::Binary).set_signature_creation_time(at).expect("a time");
+    let mut builder = SignatureBuilder::new(SignatureType::Binary)
+        .set_signature_creation_time(at)
+        .expect("a time");
     for (name, value) in notations {
-        builder = builder.add_notation(name, value, readable.clone(), false).expect("a notation");
+        builder = builder
+            .add_notation(name, value, readable.clone(), false)
+            .expect("a notation");
     }
     made(builder, key, bytes)
 }
@@ -78,37 +97,54 @@ pub(crate) fn detached_with(key: &Cert, bytes: &[u8], notations: &[(&str, &str)]
 fn made(builder: SignatureBuilder, key: &Cert, bytes: &[u8]) -> Vec<u8> {
     let policy = StandardPolicy::new();
     let keys = key.keys().with_policy(&policy, None).for_signing().secret();
-    let key = keys.map(|ka| ka.key().clone()).next().expect("a signing key");
+    let key = keys
+        .map(|ka| ka.key().clone())
+        .next()
+        .expect("a signing key");
     let mut signer = key.into_keypair().expect("an unprotected key");
-    let mut hash = HashAlgorithm::SHA256.context().expect("SHA-256 is known").for_signature(4);
+    let mut hash = HashAlgorithm::SHA256
+        .context()
+        .expect("SHA-256 is known")
+        .for_signature(4);
     hash.update(bytes);
     let builder = builder.set_hash_algo(HashAlgorithm::SHA256);
     let signature = builder.sign_hash(&mut signer, hash).expect("a signature");
-    Packet::from(signature).to_vec().expect("a packet in memory")
+    Packet::from(signature)
+        .to_vec()
+        .expect("a packet in memory")
 }
 
 /// A detached signature in the armour that the signing host writes.
 pub(crate) fn armored(signature: &[u8]) -> Vec<u8> {
-    let mut writer = armor::Writer::new(Vec::new(), armor::Kind::Signature).expect("armour in memory");
+    let mut writer =
+        armor::Writer::new(Vec::new(), armor::Kind::Signature).expect("armour in memory");
     writer.write_all(signature).expect("armour in memory");
     writer.finalize().expect("armour in memory")
 }
 
-/// The certificate in `certificate` with the revocation in `revocation` (whose armour has a colon before it) applied,
-/// armoured.
+/// The certificate in `certificate` with the revocation in `revocation` (whose armour has a colon
+/// before it) applied, armoured.
 pub(crate) fn revoked(certificate: &Path, revocation: &str) -> Vec<u8> {
     let armour = &revocation[revocation.find("-----BEGIN").expect("armour")..];
     let revocation = Packet::from_bytes(armour).expect("a revocation");
-    let (cert, _) = secret_key(certificate).insert_packets(revocation).expect("a certificate");
+    let (cert, _) = secret_key(certificate)
+        .insert_packets(revocation)
+        .expect("a certificate");
     cert.armored().to_vec().expect("armour in memory")
 }
 
 /// The bytes of an Ed25519 secret.
 #[cfg(feature = "host")]
 pub(crate) fn ed25519_secret(secret: &SecretKeyMaterial) -> [u8; 32] {
-    let SecretKeyMaterial::Unencrypted(secret) = secret else { panic!("an unprotected key") };
+    let SecretKeyMaterial::Unencrypted(secret) = secret else {
+        panic!("an unprotected key")
+    };
     secret.map(|numbers| match numbers {
-        SecretNumbers::EdDSA { scalar } => scalar.value_padded(32).as_ref().try_into().expect("32 bytes"),
+        SecretNumbers::EdDSA { scalar } => scalar
+            .value_padded(32)
+            .as_ref()
+            .try_into()
+            .expect("32 bytes"),
         other => panic!("{other:?}"),
     })
 }
@@ -138,13 +174,30 @@ pub(crate) fn with_signing_subkey(user_id: &str) -> WithSubkey {
         .add_signing_subkey()
         .generate();
     let cert = made.expect("a key").0;
-    let subkey = cert.keys().subkeys().secret().next().expect("the subkey").key().clone();
+    let subkey = cert
+        .keys()
+        .subkeys()
+        .secret()
+        .next()
+        .expect("the subkey")
+        .key()
+        .clone();
     let secret = ed25519_secret(subkey.secret());
 
-    let primary = cert.primary_key().key().clone().parts_into_secret().expect("its secret");
+    let primary = cert
+        .primary_key()
+        .key()
+        .clone()
+        .parts_into_secret()
+        .expect("its secret");
     let mut primary = primary.into_keypair().expect("an unprotected key");
-    let revocation = cert.revoke(&mut primary, ReasonForRevocation::KeyCompromised, b"lost").expect("a revocation");
-    let (revoked, _) = cert.clone().insert_packets(revocation).expect("a certificate");
+    let revocation = cert
+        .revoke(&mut primary, ReasonForRevocation::KeyCompromised, b"lost")
+        .expect("a revocation");
+    let (revoked, _) = cert
+        .clone()
+        .insert_packets(revocation)
+        .expect("a certificate");
     let armoured = |cert: &Cert| cert.armored().to_vec().expect("armour in memory");
     WithSubkey {
         certificate: armoured(&cert),
@@ -159,7 +212,12 @@ pub(crate) fn with_signing_subkey(user_id: &str) -> WithSubkey {
 pub(crate) fn pkcs8_pem(secret: &[u8; 32]) -> String {
     use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
     use ed25519_dalek::pkcs8::{EncodePrivateKey as _, KeypairBytes};
-    // Without the public half, because OpenSSL, and with it softhsm2-util, reads version 1 of PKCS#8 alone.
-    let pem = KeypairBytes { secret_key: *secret, public_key: None }.to_pkcs8_pem(LineEnding::LF);
+    // Without the public half, because OpenSSL, and with it softhsm2-util, reads version 1 of
+    // PKCS#8 alone.
+    let pem = KeypairBytes {
+        secret_key: *secret,
+        public_key: None,
+    }
+    .to_pkcs8_pem(LineEnding::LF);
     pem.expect("an Ed25519 key has a PKCS#8 form").to_string()
 }

@@ -1,5 +1,8 @@
 //! Runs of the program that go on by themselves.
-#![allow(dead_code, reason = "every test crate that includes this file uses its part")]
+#![allow(
+    dead_code,
+    reason = "every test crate that includes this file uses its part"
+)]
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -18,21 +21,42 @@ impl Started {
         let (variable, socket) = world.reader().env();
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         clean_environment(&mut command, &world.at("")).env(variable, socket);
-        command.arg("--home").arg(world.home()).args(arguments.iter().map(|argument| argument.as_ref()));
-        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("countersign");
+        command
+            .arg("--home")
+            .arg(world.home())
+            .args(arguments.iter().map(|argument| argument.as_ref()));
+        let mut process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("countersign");
         let said = BufReader::new(process.stderr.take().expect("standard error is piped")).lines();
         Self { process, said }
     }
 
     pub(crate) fn sign(world: &World, granted: &Granted, build: &Build) -> Self {
         let release = world.release(granted);
-        Self::with(world, &[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release])
+        Self::with(
+            world,
+            &[
+                &"sign",
+                &granted.grant,
+                &"--from",
+                &build.folder,
+                &"-o",
+                &release,
+            ],
+        )
     }
 
     /// Waits until it says so.
     #[track_caller]
     pub(crate) fn until_it_says(&mut self, words: &str) {
-        let said = self.said.by_ref().map_while(Result::ok).find(|line| line.contains(words));
+        let said = self
+            .said
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line.contains(words));
         assert!(said.is_some(), "it ended without saying `{words}`");
     }
 

@@ -1,8 +1,12 @@
 //! Software tokens, each with a folder of its own: SoftHSM2 and Kryoptic.
 //!
-//! Their configuration comes from one environment variable, and a process must not change its own environment
-//! while threads run. So a token is set up here and *used* in a child process that gets [`SoftwareToken::env`].
-#![allow(dead_code, reason = "every test crate that includes this file uses its part")]
+//! Their configuration comes from one environment variable, and a process must not change its own
+//! environment while threads run. So a token is set up here and *used* in a child process that gets
+//! [`SoftwareToken::env`].
+#![allow(
+    dead_code,
+    reason = "every test crate that includes this file uses its part"
+)]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,8 +15,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The user PIN of every token made here. No number that a serial or a path could contain by chance: tests look for it
-/// where it must not be.
+/// The user PIN of every token made here. No number that a serial or a path could contain by
+/// chance: tests look for it where it must not be.
 pub(crate) const PIN: &str = "Zugang-4711";
 /// The security officer's.
 pub(crate) const SO_PIN: &str = "Obhut-4712";
@@ -35,17 +39,21 @@ pub(crate) struct SoftwareToken {
     pin_file: PathBuf,
 }
 
-/// SoftHSM2: wraps EC points, never locks a PIN, and is fragile when several processes share a token.
+/// SoftHSM2: wraps EC points, never locks a PIN, and is fragile when several processes share a
+/// token.
 #[derive(Debug)]
 pub(crate) struct SoftHsm;
 
 impl SoftHsm {
-    /// A token labelled `release` below `directory`; `None` when SoftHSM2 is not installed (see [`missing`]).
+    /// A token labelled `release` below `directory`; `None` when SoftHSM2 is not installed (see
+    /// [`missing`]).
     pub(crate) fn create(directory: &Path) -> Option<SoftwareToken> {
         let token = Self::at(directory)?;
         fs::create_dir_all(&token.directory).expect("a folder for SoftHSM2's tokens");
         let tokens = token.directory.display();
-        let text = format!("directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n");
+        let text = format!(
+            "directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
+        );
         fs::write(&token.configuration, text).expect("SoftHSM2's configuration");
         write_secret(&token.pin_file, PIN);
         token.add(&token.label);
@@ -54,13 +62,22 @@ impl SoftHsm {
 
     /// The token that was created below `directory`, perhaps by another process.
     pub(crate) fn at(directory: &Path) -> Option<SoftwareToken> {
-        let Some(module) = SOFTHSM_MODULES.iter().map(Path::new).find(|path| path.exists()) else {
+        let Some(module) = SOFTHSM_MODULES
+            .iter()
+            .map(Path::new)
+            .find(|path| path.exists())
+        else {
             return missing("SoftHSM2");
         };
         if !runs("softhsm2-util", "--version") {
             return missing("softhsm2-util");
         }
-        Some(SoftwareToken::below(directory, module, "SOFTHSM2_CONF", "softhsm"))
+        Some(SoftwareToken::below(
+            directory,
+            module,
+            "SOFTHSM2_CONF",
+            "softhsm",
+        ))
     }
 }
 
@@ -69,28 +86,48 @@ impl SoftHsm {
 pub(crate) struct Kryoptic;
 
 impl Kryoptic {
-    /// A token labelled `release` below `directory`; `None` when the module is not built (see [`missing`]).
+    /// A token labelled `release` below `directory`; `None` when the module is not built (see
+    /// [`missing`]).
     pub(crate) fn create(directory: &Path) -> Option<SoftwareToken> {
         let token = Self::at(directory)?;
         fs::create_dir_all(&token.directory).expect("a folder for Kryoptic's database");
         let database = token.directory.join("token.sql");
-        let text = format!("[[slots]]\nslot = 0\ndbtype = \"sqlite\"\ndbargs = \"{}\"\n", database.display());
+        let text = format!(
+            "[[slots]]\nslot = 0\ndbtype = \"sqlite\"\ndbargs = \"{}\"\n",
+            database.display()
+        );
         fs::write(&token.configuration, text).expect("Kryoptic's configuration");
         write_secret(&token.pin_file, PIN);
         token.pkcs11_tool(["--init-token", "--label", &token.label, "--so-pin", SO_PIN]);
-        token.pkcs11_tool(["--login", "--login-type", "so", "--so-pin", SO_PIN, "--init-pin", "--pin", PIN]);
+        token.pkcs11_tool([
+            "--login",
+            "--login-type",
+            "so",
+            "--so-pin",
+            SO_PIN,
+            "--init-pin",
+            "--pin",
+            PIN,
+        ]);
         Some(token)
     }
 
     /// The token that was created below `directory`, perhaps by another process.
     pub(crate) fn at(directory: &Path) -> Option<SoftwareToken> {
         let Some(module) = std::env::var_os("COUNTERSIGN_TEST_KRYOPTIC").map(PathBuf::from) else {
-            return missing("Kryoptic (COUNTERSIGN_TEST_KRYOPTIC; see `tests/equipment.sh kryoptic`)");
+            return missing(
+                "Kryoptic (COUNTERSIGN_TEST_KRYOPTIC; see `tests/equipment.sh kryoptic`)",
+            );
         };
         if !runs("pkcs11-tool", "--help") {
             return missing("pkcs11-tool");
         }
-        Some(SoftwareToken::below(directory, &module, "KRYOPTIC_CONF", "kryoptic"))
+        Some(SoftwareToken::below(
+            directory,
+            &module,
+            "KRYOPTIC_CONF",
+            "kryoptic",
+        ))
     }
 }
 
@@ -143,34 +180,65 @@ impl SoftwareToken {
 
     /// As [`SoftwareToken::key_uri`] without a PIN source: the PIN is asked for.
     pub(crate) fn prompting_uri(&self, object: &str) -> String {
-        format!("pkcs11:token={};object={object}?module-path={}", self.label, self.module.display())
+        format!(
+            "pkcs11:token={};object={object}?module-path={}",
+            self.label,
+            self.module.display()
+        )
     }
 
     fn uri_of(&self, path: &str) -> String {
         let (module, pin) = (self.module.display(), self.pin_file.display());
-        format!("pkcs11:token={}{path}?module-path={module}&pin-source=file:{pin}", self.label)
+        format!(
+            "pkcs11:token={}{path}?module-path={module}&pin-source=file:{pin}",
+            self.label
+        )
     }
 
     /// Initialises another token under the same configuration. SoftHSM2 only.
     pub(crate) fn add(&self, label: &str) {
         let (variable, configuration) = self.env();
         let mut command = Command::new("softhsm2-util");
-        command.args(["--init-token", "--free", "--label", label, "--so-pin", SO_PIN, "--pin", PIN]);
+        command.args([
+            "--init-token",
+            "--free",
+            "--label",
+            label,
+            "--so-pin",
+            SO_PIN,
+            "--pin",
+            PIN,
+        ]);
         succeed(command.env(variable, configuration));
     }
 
     /// Runs OpenSC's pkcs11-tool on this module. The answer is its standard output.
-    pub(crate) fn pkcs11_tool<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> String {
+    pub(crate) fn pkcs11_tool<I: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = I>,
+    ) -> String {
         let (variable, configuration) = self.env();
         let mut command = Command::new("pkcs11-tool");
-        succeed(command.arg("--module").arg(&self.module).args(arguments).env(variable, configuration))
+        succeed(
+            command
+                .arg("--module")
+                .arg(&self.module)
+                .args(arguments)
+                .env(variable, configuration),
+        )
     }
 }
 
 /// Writes `text` to a file that only its owner can read.
 pub(crate) fn write_secret(path: &Path, text: &str) {
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).expect("a file for a secret");
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .expect("a file for a secret");
     file.write_all(text.as_bytes()).expect("the secret written");
 }
 
@@ -179,9 +247,15 @@ pub(crate) fn write_secret(path: &Path, text: &str) {
 /// # Panics
 ///
 /// In CI (the environment variable `CI` is set).
-#[expect(clippy::print_stderr, reason = "whoever runs the tests is told what they did not test")]
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever runs the tests is told what they did not test"
+)]
 pub(crate) fn missing<T>(what: &str) -> Option<T> {
-    assert!(std::env::var_os("CI").is_none(), "{what} is missing; in CI every test runs");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{what} is missing; in CI every test runs"
+    );
     eprintln!("skipped: {what} is missing");
     None
 }
@@ -191,7 +265,13 @@ fn runs(program: &str, argument: &str) -> bool {
 }
 
 fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

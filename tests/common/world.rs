@@ -87,7 +87,9 @@ impl World {
     pub(crate) fn reader(&self) -> &Reader {
         match &self.token {
             ReleaseToken::Card { reader, .. } => reader,
-            ReleaseToken::File(_) | ReleaseToken::Software(_) => panic!("this world's token is no card"),
+            ReleaseToken::File(_) | ReleaseToken::Software(_) => {
+                panic!("this world's token is no card")
+            }
         }
     }
 
@@ -101,7 +103,11 @@ impl World {
         for name in ["inbox", "releases"] {
             fs::create_dir(folder.path().join(name)).expect("a folder of the location");
         }
-        Self { folder, token, numbered: AtomicU32::new(0) }
+        Self {
+            folder,
+            token,
+            numbered: AtomicU32::new(0),
+        }
     }
 
     /// With a `file:` token and the release key on it.
@@ -157,14 +163,18 @@ impl World {
     pub(crate) fn token_file(&self) -> &Path {
         match &self.token {
             ReleaseToken::File(path) => path,
-            ReleaseToken::Software(_) | ReleaseToken::Card { .. } => panic!("this world's token is not a file"),
+            ReleaseToken::Software(_) | ReleaseToken::Card { .. } => {
+                panic!("this world's token is not a file")
+            }
         }
     }
 
     pub(crate) fn software_token(&self) -> &SoftwareToken {
         match &self.token {
             ReleaseToken::Software(token) => token,
-            ReleaseToken::File(_) | ReleaseToken::Card { .. } => panic!("this world's token is no software token"),
+            ReleaseToken::File(_) | ReleaseToken::Card { .. } => {
+                panic!("this world's token is no software token")
+            }
         }
     }
 
@@ -212,12 +222,21 @@ impl World {
     }
 
     pub(crate) fn init_of_kind(&self, kind: &str) -> Run<'_> {
-        self.host(&[&"init", &"--token", &self.token_uri(), &"--generate", &kind, &"--user-id", &USER_ID])
+        self.host(&[
+            &"init",
+            &"--token",
+            &self.token_uri(),
+            &"--generate",
+            &kind,
+            &"--user-id",
+            &USER_ID,
+        ])
     }
 
     /// Publishes the certificate.
     pub(crate) fn export(&self) {
-        self.host(&[&"key", &"export", &"--binary", &"-o", &self.certificate()]).ok();
+        self.host(&[&"key", &"export", &"--binary", &"-o", &self.certificate()])
+            .ok();
     }
 
     /// Approves a build of foo 1.2.3 by m1.
@@ -233,14 +252,35 @@ impl World {
     /// As [`World::grant_with`], of another version.
     pub(crate) fn grant_of(&self, version: &str, more: Arguments<'_>) -> Granted {
         let folder = self.new_folder("grant");
-        let run = self.host(&[&"grant", &PROJECT, &version, &"--builder", &BUILDER, &"-o", &folder, &"--json"]);
+        let run = self.host(&[
+            &"grant",
+            &PROJECT,
+            &version,
+            &"--builder",
+            &BUILDER,
+            &"-o",
+            &folder,
+            &"--json",
+        ]);
         Granted::from_json(&run.with(more).ok().json())
     }
 
     /// As [`World::grant_with`]; m1 made its key itself, and this is its public half.
     pub(crate) fn grant_enrolled(&self, public: &Path, more: Arguments<'_>) -> Granted {
-        let (folder, builder) = (self.new_folder("grant"), format!("{BUILDER}={}", public.display()));
-        let run = self.host(&[&"grant", &PROJECT, &VERSION, &"--builder", &builder, &"-o", &folder, &"--json"]);
+        let (folder, builder) = (
+            self.new_folder("grant"),
+            format!("{BUILDER}={}", public.display()),
+        );
+        let run = self.host(&[
+            &"grant",
+            &PROJECT,
+            &VERSION,
+            &"--builder",
+            &builder,
+            &"-o",
+            &folder,
+            &"--json",
+        ]);
         Granted::from_json(&run.with(more).ok().json())
     }
 
@@ -255,7 +295,9 @@ impl World {
 
     /// A folder for what was built.
     pub(crate) fn new_build(&self, name: &str) -> Build {
-        Build { folder: self.new_folder(name) }
+        Build {
+            folder: self.new_folder(name),
+        }
     }
 
     /// Attests everything in the build's folder with the grant's build key.
@@ -266,8 +308,12 @@ impl World {
     /// As [`World::attest`], with this key.
     pub(crate) fn attest_with(&self, key: &Path, build: &Build) -> Run<'_> {
         let artifacts = build.artifacts();
-        let artifacts: Vec<&dyn AsRef<OsStr>> = artifacts.iter().map(|path| path as &dyn AsRef<OsStr>).collect();
-        self.countersign(&[&"attest", &"--key", &key]).with(&artifacts)
+        let artifacts: Vec<&dyn AsRef<OsStr>> = artifacts
+            .iter()
+            .map(|path| path as &dyn AsRef<OsStr>)
+            .collect();
+        self.countersign(&[&"attest", &"--key", &key])
+            .with(&artifacts)
     }
 
     /// Signs the build into the inbox.
@@ -277,11 +323,19 @@ impl World {
 
     /// Signs the build into `release`.
     pub(crate) fn sign_into(&self, release: &Path, granted: &Granted, build: &Build) -> Run<'_> {
-        let run = self.host(&[&"sign", &granted.grant, &"--from", &build.folder, &"-o", &release]);
+        let run = self.host(&[
+            &"sign",
+            &granted.grant,
+            &"--from",
+            &build.folder,
+            &"-o",
+            &release,
+        ]);
         run.release(release)
     }
 
-    /// The signing host refuses the build for this reason, and logs that once; a dry run says the same and logs nothing.
+    /// The signing host refuses the build for this reason, and logs that once; a dry run says the
+    /// same and logs nothing.
     #[track_caller]
     pub(crate) fn refuses(&self, granted: &Granted, build: &Build, reason: &str) -> Said {
         self.refuses_at(granted, build, "+0", reason)
@@ -289,7 +343,13 @@ impl World {
 
     /// As [`World::refuses`], at another time.
     #[track_caller]
-    pub(crate) fn refuses_at(&self, granted: &Granted, build: &Build, clock: &str, reason: &str) -> Said {
+    pub(crate) fn refuses_at(
+        &self,
+        granted: &Granted,
+        build: &Build,
+        clock: &str,
+        reason: &str,
+    ) -> Said {
         let sign = || match clock {
             "+0" => self.sign(granted, build),
             clock => self.sign(granted, build).at(clock),
@@ -299,9 +359,14 @@ impl World {
         let said = sign().refused(reason);
         assert!(!self.release(granted).exists(), "a release appeared");
         let refusals = self.logged("evidence-refused");
-        assert_eq!(refusals.len(), logged + 1, "the refusal is logged once, the dry run not at all");
+        assert_eq!(
+            refusals.len(),
+            logged + 1,
+            "the refusal is logged once, the dry run not at all"
+        );
         let told = refusals[logged]["reason"].as_str().expect("a text");
-        // What would steer a terminal stands in the log as it is, and is written out only where it is shown.
+        // What would steer a terminal stands in the log as it is, and is written out only where it
+        // is shown.
         let harmless = reason.split("\\u{").next().expect("a beginning");
         assert!(told.contains(harmless), "the log says `{told}`");
         said
@@ -309,12 +374,19 @@ impl World {
 
     /// Where [`World::sign`] writes.
     pub(crate) fn release(&self, granted: &Granted) -> PathBuf {
-        self.inbox().join(format!("{}-{}", granted.project, granted.version))
+        self.inbox()
+            .join(format!("{}-{}", granted.project, granted.version))
     }
 
     /// At the location, with the published certificate alone.
     pub(crate) fn admit(&self) -> Run<'_> {
-        self.countersign(&[&"admit", &"--cert", &self.certificate(), &self.inbox(), &self.releases()])
+        self.countersign(&[
+            &"admit",
+            &"--cert",
+            &self.certificate(),
+            &self.inbox(),
+            &self.releases(),
+        ])
     }
 
     /// With the published certificate alone.
@@ -330,12 +402,18 @@ impl World {
 
     /// The log's entries of one kind.
     pub(crate) fn logged(&self, kind: &str) -> Vec<Value> {
-        self.log().into_iter().filter(|entry| entry["kind"] == kind).collect()
+        self.log()
+            .into_iter()
+            .filter(|entry| entry["kind"] == kind)
+            .collect()
     }
 
     /// A build of `foo.txt` and `foo.tar`, attested under a grant of its own.
     pub(crate) fn attested(&self) -> (Granted, Build) {
-        let (granted, build) = (self.grant(), self.build(&[("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])]));
+        let (granted, build) = (
+            self.grant(),
+            self.build(&[("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])]),
+        );
         self.attest(&granted, &build).ok();
         (granted, build)
     }
@@ -349,7 +427,8 @@ impl World {
 }
 
 impl Watch for World {
-    /// Signatures that a `file:` token counted, and entries in the log that announce or tell a use of the token.
+    /// Signatures that a `file:` token counted, and entries in the log that announce or tell a use
+    /// of the token.
     fn token_uses(&self) -> u64 {
         let counted = match &self.token {
             ReleaseToken::File(_) => self.token_count(),
@@ -363,7 +442,14 @@ impl Watch for World {
         let entries = log.json()["entries"].as_array().expect("a list").clone();
         let uses = entries.iter().filter(|entry| {
             let kind = entry["kind"].as_str().expect("a kind");
-            ["intent", "resumed", "outcome", "key-intended", "key-outcome"].contains(&kind)
+            [
+                "intent",
+                "resumed",
+                "outcome",
+                "key-intended",
+                "key-outcome",
+            ]
+            .contains(&kind)
         });
         counted + uses.count() as u64
     }
@@ -387,8 +473,12 @@ impl Granted {
     /// The build key that was made for this builder.
     pub(crate) fn key_of(&self, builder: &str) -> &Path {
         let ending = format!(".{builder}.key");
-        let mut keys = self.keys.iter().filter(|path| path.to_string_lossy().ends_with(&ending));
-        keys.next().unwrap_or_else(|| panic!("no key of {builder}: {:?}", self.keys))
+        let mut keys = self
+            .keys
+            .iter()
+            .filter(|path| path.to_string_lossy().ends_with(&ending));
+        keys.next()
+            .unwrap_or_else(|| panic!("no key of {builder}: {:?}", self.keys))
     }
 
     /// The grant as JSON.
@@ -398,7 +488,12 @@ impl Granted {
 
     /// The header of a manifest under this grant.
     pub(crate) fn header(&self) -> String {
-        let Self { id, project, version, .. } = self;
+        let Self {
+            id,
+            project,
+            version,
+            ..
+        } = self;
         format!(
             "# countersign-manifest/1\n# grant: {id}\n# builder: {BUILDER}\n# project: {project}\n# version: {version}\n"
         )
@@ -423,16 +518,24 @@ impl Build {
 
     /// The files that are not the builder's evidence.
     pub(crate) fn artifacts(&self) -> Vec<PathBuf> {
-        let is_evidence =
-            |name: &String| name.starts_with("build.") || [".sig", ".mac"].iter().any(|ending| name.ends_with(ending));
-        let names = super::listing(&self.folder).into_iter().filter(|name| !is_evidence(name));
+        let is_evidence = |name: &String| {
+            name.starts_with("build.")
+                || [".sig", ".mac"].iter().any(|ending| name.ends_with(ending))
+        };
+        let names = super::listing(&self.folder)
+            .into_iter()
+            .filter(|name| !is_evidence(name));
         names.map(|name| self.at(&name)).collect()
     }
 
     /// The entries of a manifest that lists what is there, sorted.
     pub(crate) fn entries(&self) -> String {
         let line = |path: PathBuf| {
-            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
             entry(&fs::read(&path).expect("an artifact"), &name)
         };
         self.artifacts().into_iter().map(line).collect()
@@ -465,6 +568,12 @@ pub(crate) fn entry(bytes: &[u8], name: &str) -> String {
 /// Writes a file that only its owner can read.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) {
     let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path).expect("a file");
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .expect("a file");
     std::io::Write::write_all(&mut &file, bytes).expect("written");
 }

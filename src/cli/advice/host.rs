@@ -37,38 +37,66 @@ use crate::token::TokenError;
 /// The advice for an error of the signing host.
 pub(super) fn host(error: &HostError) -> Advice {
     match error {
-        HostError::Checkpoint { .. } => hint(Refused, "it says nothing about this log: find out where it comes from"),
+        HostError::Checkpoint { .. } => hint(
+            Refused,
+            "it says nothing about this log: find out where it comes from",
+        ),
         HostError::KeptRelease { fault, .. } => kept(fault),
-        HostError::NotLogged { .. } => hint(Refused, "if it is not a file of a release of this host, nothing is wrong"),
-        HostError::SeveralEntries { .. } => {
-            hint(Usage, "say which with `--entry INDEX`: each signature names its own, as `log@`")
-        }
+        HostError::NotLogged { .. } => hint(
+            Refused,
+            "if it is not a file of a release of this host, nothing is wrong",
+        ),
+        HostError::SeveralEntries { .. } => hint(
+            Usage,
+            "say which with `--entry INDEX`: each signature names its own, as `log@`",
+        ),
         HostError::BadLog(error) => bad_log(error),
         HostError::Export(error) => export(error),
         HostError::Nowhere => hint(Usage, "name it with `--home DIR` or in $COUNTERSIGN_HOME"),
-        HostError::NoGrant(_) => hint(Usage, "`countersign grants list` shows which were issued here"),
+        HostError::NoGrant(_) => hint(
+            Usage,
+            "`countersign grants list` shows which were issued here",
+        ),
         HostError::NoEntry(_) => hint(Usage, "`countersign log list` shows which there are"),
-        HostError::NotReconciled { other_key: true, .. } => {
-            hint(Refused, "insert the card with the release key; `countersign key list` shows what this one holds")
-        }
-        HostError::NotReconciled { other_key: false, .. } => hint(
+        HostError::NotReconciled {
+            other_key: true, ..
+        } => hint(
+            Refused,
+            "insert the card with the release key; `countersign key list` shows what this one holds",
+        ),
+        HostError::NotReconciled {
+            other_key: false, ..
+        } => hint(
             Refused,
             "find out what else signs with this card; when that is known, `--acknowledge REASON` notes it in the log",
         ),
-        HostError::ExportNotReconciled { other_key, unfinished, .. } => {
-            (Refused, Some(exported(*other_key, unfinished)))
-        }
+        HostError::ExportNotReconciled {
+            other_key,
+            unfinished,
+            ..
+        } => (Refused, Some(exported(*other_key, unfinished))),
         HostError::Reconcile(error) => reconcile(error),
-        HostError::Signer { .. } => hint(Trouble, "see what it said above; then run the same command again"),
+        HostError::Signer { .. } => hint(
+            Trouble,
+            "see what it said above; then run the same command again",
+        ),
         HostError::NotApproved => (Refused, None),
-        HostError::NothingToCompare(_) => {
-            hint(Usage, "give the builders' folders with `--from DIR` to compare what is in them")
-        }
+        HostError::NothingToCompare(_) => hint(
+            Usage,
+            "give the builders' folders with `--from DIR` to compare what is in them",
+        ),
         HostError::Approve(error) => approve(error),
         HostError::Revoke(error) => revoke(error),
         HostError::Policy(error) => policy(error),
         HostError::Make(error) => make(error),
-        HostError::Demo(status) => (if status.code() == Some(2) { Usage } else { Trouble }, None),
+        HostError::Demo(status) => (
+            if status.code() == Some(2) {
+                Usage
+            } else {
+                Trouble
+            },
+            None,
+        ),
         HostError::Grant(error) => grant(error),
         HostError::Build(error) => build(error),
         HostError::Countersign(error) => countersign(error),
@@ -86,24 +114,33 @@ pub(super) fn host(error: &HostError) -> Advice {
 fn grant(error: &GrantError) -> Advice {
     match error {
         GrantError::ReleaseKey(_) => hint(Refused, "see `countersign key check`"),
-        GrantError::NoEnrolment(_) => hint(Usage, "leave `=FILE` out, or choose scheme openpgp or dsse"),
+        GrantError::NoEnrolment(_) => {
+            hint(Usage, "leave `=FILE` out, or choose scheme openpgp or dsse")
+        }
         GrantError::EnrolledKey { .. } => hint(
             Usage,
             "give the `.pub` file that `countersign build-key` wrote, of the same scheme: `--scheme dsse` has PEM keys, openpgp has certificates",
         ),
-        GrantError::EnrolledTrouble { .. } => hint(Refused, "let the builder make a new key: `countersign build-key`"),
+        GrantError::EnrolledTrouble { .. } => hint(
+            Refused,
+            "let the builder make a new key: `countersign build-key`",
+        ),
         GrantError::Builders(_) => hint(Refused, "each builder needs a key of its own"),
         GrantError::Grant(BadGrant::Quorum { .. }) => hint(
             Usage,
             "name each builder with a `--builder` of its own; the quorum is at least one, and at most all of them",
         ),
-        GrantError::Grant(BadGrant::NoSuchEvidence { .. }) => {
-            hint(Usage, "leave `--evidence` out: an envelope speaks of all artifacts at once")
-        }
+        GrantError::Grant(BadGrant::NoSuchEvidence { .. }) => hint(
+            Usage,
+            "leave `--evidence` out: an envelope speaks of all artifacts at once",
+        ),
         GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
-        GrantError::There { issued: Some(_), .. } => {
-            hint(Usage, "use that one if it still counts, or name another place for a new one with `-o`")
-        }
+        GrantError::There {
+            issued: Some(_), ..
+        } => hint(
+            Usage,
+            "use that one if it still counts, or name another place for a new one with `-o`",
+        ),
         GrantError::There { issued: None, .. } => hint(
             Usage,
             "if no other signing host issued it, a run that was cut off has left it: remove it and the keys beside it, then run the same command again",
@@ -117,9 +154,10 @@ fn grant(error: &GrantError) -> Advice {
 
 fn approve(error: &ApproveError) -> Advice {
     match error {
-        ApproveError::NotIssued(_) => {
-            hint(Refused, "use the file as `countersign grant` wrote it, on the host that issued it")
-        }
+        ApproveError::NotIssued(_) => hint(
+            Refused,
+            "use the file as `countersign grant` wrote it, on the host that issued it",
+        ),
         ApproveError::Over { .. } | ApproveError::Again { .. } => (Refused, None),
         ApproveError::Approval { fault, .. } => approval(fault),
         ApproveError::Policy(error) => policy(error),
@@ -129,13 +167,18 @@ fn approve(error: &ApproveError) -> Advice {
 
 fn approval(fault: &BadApproval) -> Advice {
     match fault {
-        BadApproval::Stranger(_) => hint(Refused, "approvers and their keys stand in config.toml, `[[approver]]`"),
-        BadApproval::Key(_) => {
-            hint(Refused, "sign with a key that is valid now, or bring the certificate among the approvers up to date")
-        }
-        BadApproval::Ssh(BadSshSignature::Untouched) => {
-            hint(Refused, "sign again and touch the key; one made with `-O no-touch-required` cannot approve")
-        }
+        BadApproval::Stranger(_) => hint(
+            Refused,
+            "approvers and their keys stand in config.toml, `[[approver]]`",
+        ),
+        BadApproval::Key(_) => hint(
+            Refused,
+            "sign with a key that is valid now, or bring the certificate among the approvers up to date",
+        ),
+        BadApproval::Ssh(BadSshSignature::Untouched) => hint(
+            Refused,
+            "sign again and touch the key; one made with `-O no-touch-required` cannot approve",
+        ),
         BadApproval::Other(_) | BadApproval::OpenPgp(_) | BadApproval::Ssh(_) => hint(
             Refused,
             "sign the grant's file itself: `gpg --detach-sign GRANT`, or `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`",
@@ -145,14 +188,18 @@ fn approval(fault: &BadApproval) -> Advice {
 
 fn policy(error: &PolicyError) -> Advice {
     match error {
-        PolicyError::Revoked { .. } => hint(Refused, "issue a new grant if this build is right after all"),
+        PolicyError::Revoked { .. } => hint(
+            Refused,
+            "issue a new grant if this build is right after all",
+        ),
         PolicyError::Approvals { .. } => hint(
             Refused,
             "let approvers sign the grant's file, and record that with `countersign approve GRANT --signature FILE`",
         ),
-        PolicyError::Changed { .. } => {
-            hint(Refused, "bring the file back from a backup of the home, or issue a new grant")
-        }
+        PolicyError::Changed { .. } => hint(
+            Refused,
+            "bring the file back from a backup of the home, or issue a new grant",
+        ),
         PolicyError::Embargo { .. } => hint(Refused, "run the same command again after that time"),
         PolicyError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
         PolicyError::Home(error) => home(error),
@@ -161,7 +208,10 @@ fn policy(error: &PolicyError) -> Advice {
 
 fn revoke(error: &RevokeError) -> Advice {
     match error {
-        RevokeError::NotIssued(_) => hint(Usage, "`countersign grants list` shows which were issued here"),
+        RevokeError::NotIssued(_) => hint(
+            Usage,
+            "`countersign grants list` shows which were issued here",
+        ),
         RevokeError::Again { .. } => (Usage, None),
         RevokeError::Home(error) => home(error),
     }
@@ -169,35 +219,58 @@ fn revoke(error: &RevokeError) -> Advice {
 
 fn build(error: &BuildError) -> Advice {
     match error {
-        BuildError::NotIssued(_) => {
-            hint(Refused, "use the file as `countersign grant` wrote it, on the host that issued it")
+        BuildError::NotIssued(_) => hint(
+            Refused,
+            "use the file as `countersign grant` wrote it, on the host that issued it",
+        ),
+        BuildError::NotYetValid { .. } => {
+            hint(Refused, "compare this host's clock with the grant's")
         }
-        BuildError::NotYetValid { .. } => hint(Refused, "compare this host's clock with the grant's"),
-        BuildError::Expired { .. } => {
-            hint(Refused, "issue a new grant and build again; `--valid-for` gives the build more time")
-        }
+        BuildError::Expired { .. } => hint(
+            Refused,
+            "issue a new grant and build again; `--valid-for` gives the build more time",
+        ),
         BuildError::ReleaseKey(_) => hint(Refused, "see `countersign key check`"),
-        BuildError::OtherReleaseKey { .. } => hint(Refused, "issue a new grant under the key that this host has now"),
+        BuildError::OtherReleaseKey { .. } => hint(
+            Refused,
+            "issue a new grant under the key that this host has now",
+        ),
         BuildError::Policy(error) => policy(error),
         BuildError::Evidence { fault, .. } => evidence(fault),
-        BuildError::NonceGone { .. } => {
-            hint(Refused, "a grant is for one build; issue a new one if this build is right")
-        }
-        BuildError::NonceChanged { .. } => {
-            hint(Refused, "find out who changed the home; issue a new grant and build again")
-        }
-        BuildError::Closed { .. } => hint(Refused, "a grant is for one build; issue a new one if this build is right"),
-        BuildError::Extra { builder: Some(_), .. } => {
-            hint(Refused, "a builder's folder holds its artifacts and its evidence, and nothing else")
-        }
-        BuildError::Extra { builder: None, .. } => {
-            hint(Refused, "the grant names several builders: name the folder that has one for each, by its name")
-        }
+        BuildError::NonceGone { .. } => hint(
+            Refused,
+            "a grant is for one build; issue a new one if this build is right",
+        ),
+        BuildError::NonceChanged { .. } => hint(
+            Refused,
+            "find out who changed the home; issue a new grant and build again",
+        ),
+        BuildError::Closed { .. } => hint(
+            Refused,
+            "a grant is for one build; issue a new one if this build is right",
+        ),
+        BuildError::Extra {
+            builder: Some(_), ..
+        } => hint(
+            Refused,
+            "a builder's folder holds its artifacts and its evidence, and nothing else",
+        ),
+        BuildError::Extra { builder: None, .. } => hint(
+            Refused,
+            "the grant names several builders: name the folder that has one for each, by its name",
+        ),
         BuildError::MissingArtifact { .. } => hint(Refused, "fetch the build again, complete"),
-        BuildError::TooLarge { .. } => hint(Refused, "issue a new grant with a larger `--max-bytes` if this is right"),
-        BuildError::File(FileError { fault: FileFault::Missing, .. }) => {
-            hint(Refused, "name the folder with the artifacts, and with the evidence that `attest` wrote beside them")
-        }
+        BuildError::TooLarge { .. } => hint(
+            Refused,
+            "issue a new grant with a larger `--max-bytes` if this is right",
+        ),
+        BuildError::File(FileError {
+            fault: FileFault::Missing,
+            ..
+        }) => hint(
+            Refused,
+            "name the folder with the artifacts, and with the evidence that `attest` wrote beside them",
+        ),
         BuildError::File(error) => file(error, Refused),
         BuildError::Output(error) => file(error, Usage),
         BuildError::IntoItself(_) => hint(Usage, "name another place with `-o`"),
@@ -211,15 +284,22 @@ fn evidence(error: &EvidenceError) -> Advice {
             Refused,
             "find out which builder is right, with `countersign grants diff GRANT --from DIR`; only then set aside what the other made",
         ),
-        EvidenceError::Quorum { .. } => hint(Refused, "wait for more builders, and run the same command again"),
+        EvidenceError::Quorum { .. } => hint(
+            Refused,
+            "wait for more builders, and run the same command again",
+        ),
         EvidenceError::TooFew { .. } => hint(
             Refused,
             "wait for more builders, or compare what each built with `countersign grants diff GRANT --from DIR`",
         ),
-        EvidenceError::Digest { .. } => {
-            hint(Refused, "fetch the build again; if it stays so, it was changed after the builder attested it")
-        }
-        EvidenceError::ByOther { .. } => hint(Refused, "put what each builder made into the folder of its own name"),
+        EvidenceError::Digest { .. } => hint(
+            Refused,
+            "fetch the build again; if it stays so, it was changed after the builder attested it",
+        ),
+        EvidenceError::ByOther { .. } => hint(
+            Refused,
+            "put what each builder made into the folder of its own name",
+        ),
         EvidenceError::List(BadList::Empty) | EvidenceError::Name { .. } => hint(
             Refused,
             "name the folder with the artifacts, and with the evidence that the grant asks for: see `countersign grants show GRANT`",
@@ -249,28 +329,40 @@ fn evidence(error: &EvidenceError) -> Advice {
 
 fn countersign(error: &CountersignError) -> Advice {
     match error {
-        CountersignError::OtherKey { .. } => {
-            hint(Refused, "insert the token with the release key; see `countersign key list`")
-        }
-        CountersignError::OtherEvidence { .. } => {
-            hint(Refused, "bring back the evidence that was signed with, or issue a new grant")
-        }
-        CountersignError::OtherCoverage { began: Coverage::Each } => {
-            hint(Refused, "run the same command without `--sums-only`: what was signed is kept")
-        }
-        CountersignError::OtherCoverage { began: Coverage::ListOnly } => {
-            hint(Refused, "run the same command with `--sums-only`: what was signed is kept")
-        }
+        CountersignError::OtherKey { .. } => hint(
+            Refused,
+            "insert the token with the release key; see `countersign key list`",
+        ),
+        CountersignError::OtherEvidence { .. } => hint(
+            Refused,
+            "bring back the evidence that was signed with, or issue a new grant",
+        ),
+        CountersignError::OtherCoverage {
+            began: Coverage::Each,
+        } => hint(
+            Refused,
+            "run the same command without `--sums-only`: what was signed is kept",
+        ),
+        CountersignError::OtherCoverage {
+            began: Coverage::ListOnly,
+        } => hint(
+            Refused,
+            "run the same command with `--sums-only`: what was signed is kept",
+        ),
         CountersignError::Revoked(..) => (Refused, None),
-        CountersignError::Kept { .. } => {
-            hint(Trouble, "the ledger or the certificate changed; see `countersign log verify`")
-        }
-        CountersignError::KeptOther(_) | CountersignError::KeptGone(_) => {
-            hint(Refused, "somebody changed the ledger: see `countersign log verify`, and sign nothing more")
-        }
+        CountersignError::Kept { .. } => hint(
+            Trouble,
+            "the ledger or the certificate changed; see `countersign log verify`",
+        ),
+        CountersignError::KeptOther(_) | CountersignError::KeptGone(_) => hint(
+            Refused,
+            "somebody changed the ledger: see `countersign log verify`, and sign nothing more",
+        ),
         CountersignError::Sign { fault, .. } => make(fault),
         CountersignError::Token(error) => token(error),
-        CountersignError::Occupied(_) => hint(Usage, "move it away, or name another place with `-o`"),
+        CountersignError::Occupied(_) => {
+            hint(Usage, "move it away, or name another place with `-o`")
+        }
         CountersignError::File(error) => file(error, Trouble),
         CountersignError::Home(error) => home(error),
         CountersignError::Ledger(error) => ledger(error),
@@ -280,31 +372,62 @@ fn countersign(error: &CountersignError) -> Advice {
 pub(super) fn make(error: &MakeError<TokenError>) -> Advice {
     match error {
         MakeError::Token(error) => token(error),
-        MakeError::WrongAnswer => hint(Refused, "nothing was released; do not trust this token before you know why"),
+        MakeError::WrongAnswer => hint(
+            Refused,
+            "nothing was released; do not trust this token before you know why",
+        ),
         MakeError::Invalid(_) => (Usage, None),
     }
 }
 
 fn push(error: &PushError) -> Advice {
     match error {
-        PushError::NoInbox => hint(Usage, "name it in config.toml: `inbox`, below `[repository]`"),
-        PushError::NotAnInbox(_) => {
-            hint(Usage, "name in config.toml the folder that is pushed to, then run `countersign push`")
-        }
-        PushError::NotOurs(_) => hint(Refused, "finish it, or make it again, with `sign`: what was signed is kept"),
-        PushError::Revoked(_) => hint(Refused, "issue a new grant if this build is right after all"),
-        PushError::Occupied(_) => {
-            hint(Usage, "remove it there if it is not wanted, then run `countersign push`: the token is not needed")
-        }
-        PushError::Release(ReleaseError::File(FileError { fault: FileFault::Missing, .. })) => {
-            hint(Usage, "if it was moved, name its folder: `countersign push FOLDER`; else make it again with `sign`")
-        }
-        PushError::Release(ReleaseError::Copy(_) | ReleaseError::File(FileError { fault: FileFault::Io(_), .. }))
+        PushError::NoInbox => hint(
+            Usage,
+            "name it in config.toml: `inbox`, below `[repository]`",
+        ),
+        PushError::NotAnInbox(_) => hint(
+            Usage,
+            "name in config.toml the folder that is pushed to, then run `countersign push`",
+        ),
+        PushError::NotOurs(_) => hint(
+            Refused,
+            "finish it, or make it again, with `sign`: what was signed is kept",
+        ),
+        PushError::Revoked(_) => hint(
+            Refused,
+            "issue a new grant if this build is right after all",
+        ),
+        PushError::Occupied(_) => hint(
+            Usage,
+            "remove it there if it is not wanted, then run `countersign push`: the token is not needed",
+        ),
+        PushError::Release(ReleaseError::File(FileError {
+            fault: FileFault::Missing,
+            ..
+        })) => hint(
+            Usage,
+            "if it was moved, name its folder: `countersign push FOLDER`; else make it again with `sign`",
+        ),
+        PushError::Release(
+            ReleaseError::Copy(_)
+            | ReleaseError::File(FileError {
+                fault: FileFault::Io(_),
+                ..
+            }),
+        )
         | PushError::File(_) => hint(Trouble, PUSH_LATER),
-        PushError::Release(ReleaseError::Signature { fault: BadSignature::Future { .. }, .. }) => {
-            hint(Trouble, "set the clock of this host, then run `countersign push`: the token is not needed")
-        }
-        PushError::Release(ReleaseError::Signature { fault: BadSignature::Key(_), .. }) => hint(
+        PushError::Release(ReleaseError::Signature {
+            fault: BadSignature::Future { .. },
+            ..
+        }) => hint(
+            Trouble,
+            "set the clock of this host, then run `countersign push`: the token is not needed",
+        ),
+        PushError::Release(ReleaseError::Signature {
+            fault: BadSignature::Key(_),
+            ..
+        }) => hint(
             Refused,
             "the location would not admit it either; `countersign key extend` helps if the key has expired and was not revoked",
         ),
@@ -322,7 +445,8 @@ const PUSH_LATER: &str = "when this is mended, run `countersign push`: the token
 /// `push` exports the log, too.
 fn not_exported(error: &NotExported) -> Advice {
     match error {
-        NotExported::File(_) | NotExported::Export(ExportError::File(_) | ExportError::Strange(_)) => {
+        NotExported::File(_)
+        | NotExported::Export(ExportError::File(_) | ExportError::Strange(_)) => {
             hint(Trouble, PUSH_LATER)
         }
         NotExported::Export(error) => export(error),
@@ -339,9 +463,18 @@ fn key(error: &KeyError) -> Advice {
             Usage,
             "extend the certificate where its primary key is, and put it in place of release.asc in the home",
         ),
-        KeyError::NotOnToken { .. } => hint(Usage, "`countersign key list --token URI` shows what the token holds"),
-        KeyError::Several { .. } => hint(Usage, "name one of them with `object=` or `id=` in the token URI"),
-        KeyError::OtherKey(_) => hint(Refused, "insert the token with the release key; see `countersign key list`"),
+        KeyError::NotOnToken { .. } => hint(
+            Usage,
+            "`countersign key list --token URI` shows what the token holds",
+        ),
+        KeyError::Several { .. } => hint(
+            Usage,
+            "name one of them with `object=` or `id=` in the token URI",
+        ),
+        KeyError::OtherKey(_) => hint(
+            Refused,
+            "insert the token with the release key; see `countersign key list`",
+        ),
         KeyError::Make(error) => make(error),
         KeyError::Token(error) => token(error),
         KeyError::Home(error) => home(error),
@@ -351,28 +484,32 @@ fn key(error: &KeyError) -> Advice {
 
 fn key_trouble(fault: &KeyTrouble) -> Advice {
     match fault {
-        KeyTrouble::CertificateExpired { .. } | KeyTrouble::KeyExpired { .. } => {
-            hint(Refused, "run `countersign key extend`, and publish the certificate anew")
-        }
+        KeyTrouble::CertificateExpired { .. } | KeyTrouble::KeyExpired { .. } => hint(
+            Refused,
+            "run `countersign key extend`, and publish the certificate anew",
+        ),
         KeyTrouble::Certificate { .. }
         | KeyTrouble::CertificateRevoked { .. }
         | KeyTrouble::KeyRevoked { .. }
         | KeyTrouble::NotForSigning { .. }
-        | KeyTrouble::NoSuchKey { .. } => {
-            hint(Refused, "this key signs no more releases: set up another one with `countersign init`")
-        }
+        | KeyTrouble::NoSuchKey { .. } => hint(
+            Refused,
+            "this key signs no more releases: set up another one with `countersign init`",
+        ),
     }
 }
 
 fn reconcile(error: &ReconcileError) -> Advice {
     match error {
         // Not "done": whoever asked must not take it for an answer.
-        ReconcileError::Uncounted(_) => {
-            hint(Usage, "only OpenPGP cards count; what an HSM signs, its own audit log may tell")
-        }
-        ReconcileError::UnknownCard { .. } => {
-            hint(Refused, "insert a card that the log knows; everything that this one has signed is outside the log")
-        }
+        ReconcileError::Uncounted(_) => hint(
+            Usage,
+            "only OpenPGP cards count; what an HSM signs, its own audit log may tell",
+        ),
+        ReconcileError::UnknownCard { .. } => hint(
+            Refused,
+            "insert a card that the log knows; everything that this one has signed is outside the log",
+        ),
         ReconcileError::NothingToAcknowledge(_) => hint(Usage, "leave `--acknowledge` out"),
         ReconcileError::Token(error) => token(error),
         ReconcileError::Home(error) => home(error),

@@ -6,31 +6,40 @@ use crate::files::{FileError, FileFault};
 use crate::openpgp::BadCertificate;
 use crate::steps::verify::ReleaseError;
 
-/// `missing`: what a file that is not there, or is of the wrong kind, means where it was looked for.
+/// `missing`: what a file that is not there, or is of the wrong kind, means where it was looked
+/// for.
 pub(super) fn file(error: &FileError, missing: Code) -> Advice {
     match &error.fault {
-        FileFault::Missing | FileFault::Kind { .. } | FileFault::TooLarge { .. } | FileFault::TooMany { .. } => {
-            (missing, None)
-        }
+        FileFault::Missing
+        | FileFault::Kind { .. }
+        | FileFault::TooLarge { .. }
+        | FileFault::TooMany { .. } => (missing, None),
         FileFault::Exists => hint(Usage, "move it away, or name another place"),
         FileFault::Busy => hint(Trouble, "run the same command again when it is done"),
-        FileFault::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-            hint(Trouble, "make room and run the same command again: nothing is lost")
+        FileFault::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => hint(
+            Trouble,
+            "make room and run the same command again: nothing is lost",
+        ),
+        FileFault::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            (Usage, None)
         }
-        FileFault::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => (Usage, None),
         FileFault::Io(_) => hint(Trouble, "run the same command again when this is mended"),
     }
 }
 
 pub(super) fn certificate_hint(fault: &BadCertificate) -> Option<String> {
     let text = match fault {
-        BadCertificate::Malformed(_) => "export it with `countersign key export` or `gpg --export KEY`",
+        BadCertificate::Malformed(_) => {
+            "export it with `countersign key export` or `gpg --export KEY`"
+        }
         BadCertificate::NotOne(_) => "export one certificate: `gpg --export FINGERPRINT`",
         BadCertificate::Secret => "export the public half: `gpg --export FINGERPRINT`",
         BadCertificate::TooManyParts => {
             "export it without what it does not need: `gpg --export-options export-minimal --export KEY`"
         }
-        BadCertificate::SmallOrder => "make another key: whoever made this one made it for everybody",
+        BadCertificate::SmallOrder => {
+            "make another key: whoever made this one made it for everybody"
+        }
         BadCertificate::Version => "gpgv and apt of today read OpenPGP v4: make a v4 key",
     };
     Some(text.to_owned())
@@ -41,7 +50,10 @@ pub(super) fn release(error: &ReleaseError) -> Advice {
         ReleaseError::File(error) => file(error, Refused),
         ReleaseError::Copy(error) => file(error, Trouble),
         ReleaseError::Missing(_) => hint(Refused, "fetch the release again, complete"),
-        ReleaseError::ListOnly(_) => hint(Refused, "verify the folder that it is in: the list stands for each file"),
+        ReleaseError::ListOnly(_) => hint(
+            Refused,
+            "verify the folder that it is in: the list stands for each file",
+        ),
         ReleaseError::TooLarge { .. }
         | ReleaseError::Extra(_)
         | ReleaseError::Signature { .. }

@@ -20,13 +20,17 @@ use crate::steps::revoke::RevokeError;
 use crate::tlog::checkpoint::BadCheckpoint;
 use crate::token::{TokenError, UriError};
 
-/// Everything that ends a command of the signing host early, and no command of the builder's or the location's.
+/// Everything that ends a command of the signing host early, and no command of the builder's or the
+/// location's.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum HostError {
     #[error("checkpoint `{}` {fault}", path.display())]
     Checkpoint { path: PathBuf, fault: BadCheckpoint },
     #[error("release `{}` {fault}", path.display())]
-    KeptRelease { path: PathBuf, fault: Box<NoCheckpoint> },
+    KeptRelease {
+        path: PathBuf,
+        fault: Box<NoCheckpoint>,
+    },
     #[error("the log has no intent to sign `{}`, SHA-256 {digest}", file.display())]
     NotLogged { file: PathBuf, digest: Sha256 },
     #[error("several entries speak of `{}`: {}", file.display(), entries.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]
@@ -42,9 +46,18 @@ pub(in crate::cli) enum HostError {
     #[error("the log has no entry {0}")]
     NoEntry(u64),
     #[error("card `{card}` and the log do not agree: {}", findings.join("; "))]
-    NotReconciled { card: String, findings: Vec<String>, other_key: bool },
+    NotReconciled {
+        card: String,
+        findings: Vec<String>,
+        other_key: bool,
+    },
     #[error("card `{card}` and the exported log do not agree: {}", findings.join("; "))]
-    ExportNotReconciled { card: String, findings: Vec<String>, other_key: bool, unfinished: Vec<u64> },
+    ExportNotReconciled {
+        card: String,
+        findings: Vec<String>,
+        other_key: bool,
+        unfinished: Vec<u64>,
+    },
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
     #[error("{program} made no signature: {reason}")]
@@ -70,7 +83,10 @@ pub(in crate::cli) enum HostError {
     #[error(transparent)]
     Countersign(#[from] CountersignError),
     #[error("the release is signed and in `{}`, but was not pushed: {fault}", folder.display())]
-    NotPushed { folder: PathBuf, fault: Box<PushError> },
+    NotPushed {
+        folder: PathBuf,
+        fault: Box<PushError>,
+    },
     #[error("the log was not exported: {0}")]
     NotExported(NotExported),
     #[error(transparent)]

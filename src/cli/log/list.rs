@@ -18,8 +18,9 @@ use crate::domain::time::{Period, Timestamp};
 
 /// List the entries, one line each: all of them, or those that fit every filter
 ///
-/// Entries are printed as they are read, however many there are. A log that was exported is read twice: nothing of it is
-/// printed before the whole was found to hold, and it is checked again on the way.
+/// Entries are printed as they are read, however many there are. A log that was exported is read
+/// twice: nothing of it is printed before the whole was found to hold, and it is checked again on
+/// the way.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,7 +43,8 @@ struct Filter {
     /// About the grants of a project
     #[arg(long)]
     project: Option<ProjectName>,
-    /// With this digest in it, of an artifact, a list, evidence or a certificate, or this grant's id
+    /// With this digest in it, of an artifact, a list, evidence or a certificate, or this grant's
+    /// id
     #[arg(long, value_name = "SHA256", value_parser = digest)]
     digest: Option<Sha256>,
     /// With this key in it, by its fingerprint: of a release, a builder or an approver
@@ -61,9 +63,10 @@ enum Since {
 
 fn since(text: &str) -> Result<Since, String> {
     match text.strip_suffix("-ago") {
-        Some(period) => {
-            period.parse().map(Since::Ago).map_err(|error: crate::domain::time::NotAPeriod| error.to_string())
-        }
+        Some(period) => period
+            .parse()
+            .map(Since::Ago)
+            .map_err(|error: crate::domain::time::NotAPeriod| error.to_string()),
         None => text
             .parse()
             .map(Since::Time)
@@ -72,12 +75,22 @@ fn since(text: &str) -> Result<Since, String> {
 }
 
 fn digest(text: &str) -> Result<Sha256, String> {
-    let digits = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
-    digits.parse().map_err(|error: crate::domain::digest::NotADigest| error.to_string())
+    let digits = text
+        .strip_prefix("sha256:")
+        .unwrap_or(text)
+        .to_ascii_lowercase();
+    digits
+        .parse()
+        .map_err(|error: crate::domain::digest::NotADigest| error.to_string())
 }
 
 fn kinds() -> impl TypedValueParser<Value = &'static str> {
-    let named = |name: String| Event::KINDS.into_iter().find(|kind| **kind == name).expect("it is one of those");
+    let named = |name: String| {
+        Event::KINDS
+            .into_iter()
+            .find(|kind| **kind == name)
+            .expect("it is one of those")
+    };
     PossibleValuesParser::new(Event::KINDS).map(named)
 }
 
@@ -87,7 +100,13 @@ impl List {
         log.check()?;
         let mut fitting = Fitting::new(self.filter);
         let mut list = output.list("entries");
-        log.each(|entry| if fitting.has(&entry) { list.item(line(&entry), &entry) } else { Ok(()) })?;
+        log.each(|entry| {
+            if fitting.has(&entry) {
+                list.item(line(&entry), &entry)
+            } else {
+                Ok(())
+            }
+        })?;
         list.end()
     }
 }
@@ -106,13 +125,26 @@ impl Fitting {
             Since::Time(time) => time,
             Since::Ago(period) => Timestamp::now().back(period),
         });
-        let texts = filter.digest.iter().map(ToString::to_string).chain(filter.key).collect();
-        Self { since, project: filter.project.map(OfProject::new), kind: filter.kind, texts }
+        let texts = filter
+            .digest
+            .iter()
+            .map(ToString::to_string)
+            .chain(filter.key)
+            .collect();
+        Self {
+            since,
+            project: filter.project.map(OfProject::new),
+            kind: filter.kind,
+            texts,
+        }
     }
 
     fn has(&mut self, entry: &Entry) -> bool {
         // This one sees every entry.
-        let of_project = self.project.as_mut().is_none_or(|project| project.has(entry));
+        let of_project = self
+            .project
+            .as_mut()
+            .is_none_or(|project| project.has(entry));
         of_project
             && self.since.is_none_or(|since| entry.at >= since)
             && self.kind.is_none_or(|kind| kind == entry.event.kind())
@@ -121,11 +153,17 @@ impl Fitting {
 }
 
 fn line(entry: &Entry) -> String {
-    format!("{:>5}  {}  {:17} {}", entry.index, entry.at, entry.event.kind(), summary(&entry.event))
+    format!(
+        "{:>5}  {}  {:17} {}",
+        entry.index,
+        entry.at,
+        entry.event.kind(),
+        summary(&entry.event)
+    )
 }
 
-/// Whether a text is one of the values in an entry. A grant's id is its digest, and an OpenPGP fingerprint has upper-case
-/// digits wherever it comes from.
+/// Whether a text is one of the values in an entry. A grant's id is its digest, and an OpenPGP
+/// fingerprint has upper-case digits wherever it comes from.
 fn mentions(value: &Value, text: &str) -> bool {
     match value {
         Value::String(found) => {
@@ -138,7 +176,8 @@ fn mentions(value: &Value, text: &str) -> bool {
     }
 }
 
-/// What belongs to a project: its grants, and what follows their intents. Both are known from the entries before.
+/// What belongs to a project: its grants, and what follows their intents. Both are known from the
+/// entries before.
 struct OfProject {
     project: ProjectName,
     grants: BTreeSet<GrantId>,
@@ -147,7 +186,11 @@ struct OfProject {
 
 impl OfProject {
     fn new(project: ProjectName) -> Self {
-        Self { project, grants: BTreeSet::new(), intents: BTreeSet::new() }
+        Self {
+            project,
+            grants: BTreeSet::new(),
+            intents: BTreeSet::new(),
+        }
     }
 
     fn has(&mut self, entry: &Entry) -> bool {
@@ -162,7 +205,9 @@ impl OfProject {
             }
             event => match event.follows() {
                 Some(intent) => self.intents.contains(&intent),
-                None => event.grant().is_some_and(|grant| self.grants.contains(&grant)),
+                None => event
+                    .grant()
+                    .is_some_and(|grant| self.grants.contains(&grant)),
             },
         }
     }

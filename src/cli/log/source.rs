@@ -1,4 +1,5 @@
-//! Where the commands of `countersign log` read the log: in the home's ledger, or in a folder that was exported.
+//! Where the commands of `countersign log` read the log: in the home's ledger, or in a folder that
+//! was exported.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,9 @@ impl FromExport {
     /// The log that was named, if one was; its checkpoint was checked, and nothing else.
     pub(super) fn open(&self) -> Result<Option<ExportedLog>, CliError> {
         let named = self.export.as_deref().zip(self.log_key.as_deref());
-        named.map(|(folder, key)| open_exported(folder, key)).transpose()
+        named
+            .map(|(folder, key)| open_exported(folder, key))
+            .transpose()
     }
 
     /// Where to read: in what was named, or else in the home.
@@ -47,8 +50,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Makes sure that the whole of what was exported holds, before anything of it is told. The home's ledger is believed:
-    /// `log verify` is there for it.
+    /// Makes sure that the whole of what was exported holds, before anything of it is told. The
+    /// home's ledger is believed: `log verify` is there for it.
     pub(super) fn check(&self) -> Result<(), ExportError> {
         match self {
             Self::Ledger(_) => Ok(()),
@@ -56,8 +59,12 @@ impl Source {
         }
     }
 
-    /// Shows each entry to `see`, first to last. Of what was exported, the whole is checked on the way.
-    pub(super) fn each(&self, see: impl FnMut(Entry) -> Result<(), CliError>) -> Result<(), CliError> {
+    /// Shows each entry to `see`, first to last. Of what was exported, the whole is checked on the
+    /// way.
+    pub(super) fn each(
+        &self,
+        see: impl FnMut(Entry) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
         match self {
             Self::Ledger(ledger) => ledger.each(see),
             Self::Exported(log) => log.each(see),
@@ -88,11 +95,17 @@ pub(super) fn open_exported(folder: &Path, key: &str) -> Result<ExportedLog, Cli
 }
 
 /// Checkpoints that were kept in files, by the log's key.
-pub(super) fn read_kept(paths: &[PathBuf], key: &VerifierKey) -> Result<Vec<(String, Checkpoint)>, CliError> {
+pub(super) fn read_kept(
+    paths: &[PathBuf],
+    key: &VerifierKey,
+) -> Result<Vec<(String, Checkpoint)>, CliError> {
     let read = |path: &PathBuf| {
         let note = InputFile::open_named(path)?.read_whole(LARGEST_NOTE as u64)?;
         let checkpoint = Checkpoint::open(&note, key);
-        let checkpoint = checkpoint.map_err(|fault| HostError::Checkpoint { path: path.clone(), fault })?;
+        let checkpoint = checkpoint.map_err(|fault| HostError::Checkpoint {
+            path: path.clone(),
+            fault,
+        })?;
         Ok((path.display().to_string(), checkpoint))
     };
     paths.iter().map(read).collect()

@@ -23,9 +23,10 @@ use crate::tlog::note::VerifierKey;
 
 /// Compute everything again from the entries, and compare it with what was kept elsewhere
 ///
-/// Finds each entry that was altered, removed, put elsewhere or added. Whoever can write the ledger can compute its
-/// hashes again too: that, and an older copy in its place, shows only in comparison with what was kept elsewhere:
-/// checkpoints, and releases, whose signatures say what the log was when they were announced.
+/// Finds each entry that was altered, removed, put elsewhere or added. Whoever can write the ledger
+/// can compute its hashes again too: that, and an older copy in its place, shows only in comparison
+/// with what was kept elsewhere: checkpoints, and releases, whose signatures say what the log was
+/// when they were announced.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -34,21 +35,23 @@ Examples:
   countersign log verify --checkpoint kept.checkpoint --export /srv/log
   countersign log verify --checkpoint kept.checkpoint --export /srv/log --log-key log.vkey")]
 pub(super) struct Verify {
-    /// A checkpoint that was kept elsewhere, as `log checkpoint` printed it; may be given several times
+    /// A checkpoint that was kept elsewhere, as `log checkpoint` printed it; may be given several
+    /// times
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
-    /// A release of this signing host that was kept elsewhere: it is verified, the log must go on from what its signature
-    /// names, and announce it there; may be given several times
+    /// A release of this signing host that was kept elsewhere: it is verified, the log must go on
+    /// from what its signature names, and announce it there; may be given several times
     #[arg(long, value_name = "DIR")]
     release: Vec<PathBuf>,
     /// The release certificate for --release [default: the home's; needed with --log-key]
     #[arg(long, value_name = "FILE", requires = "release")]
     cert: Option<PathBuf>,
-    /// A folder that `log export` wrote, or a copy of one: compare it with the home's ledger, or with --log-key
-    /// verify it by itself
+    /// A folder that `log export` wrote, or a copy of one: compare it with the home's ledger, or
+    /// with --log-key verify it by itself
     #[arg(long, value_name = "DIR")]
     export: Option<PathBuf>,
-    /// Verify the log in the folder alone, without a home; its key: `NAME+ID+BASE64`, or a file with it
+    /// Verify the log in the folder alone, without a home; its key: `NAME+ID+BASE64`, or a file
+    /// with it
     #[arg(long, value_name = "KEY|FILE", requires = "export")]
     log_key: Option<String>,
 }
@@ -57,13 +60,20 @@ impl Verify {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let certificate = self.cert.as_deref().map(read_certificate).transpose()?;
         match (&self.export, &self.log_key) {
-            (Some(folder), Some(key)) => self.exported(&open_exported(folder, key)?, certificate, output),
+            (Some(folder), Some(key)) => {
+                self.exported(&open_exported(folder, key)?, certificate, output)
+            }
             (Some(_) | None, _) => self.ledger(&global.home()?, certificate, output),
         }
     }
 
     /// The home's ledger, and the folder beside it.
-    fn ledger(&self, home: &Home, certificate: Option<Certificate>, output: &mut Output) -> Result<(), CliError> {
+    fn ledger(
+        &self,
+        home: &Home,
+        certificate: Option<Certificate>,
+        output: &mut Output,
+    ) -> Result<(), CliError> {
         let (ledger, key) = (home.ledger()?, &home.config.log_key);
         let kept = self.kept(key, Some(certificate.as_ref().unwrap_or(&home.certificate)))?;
         let head = ledger.verify(key, &kept.checkpoints())?;
@@ -71,10 +81,18 @@ impl Verify {
             let index = release.said.index();
             release.announced_by(&ledger.entry(index)?.ok_or(HostError::NoEntry(index))?)?;
         }
-        let exported = self.export.as_ref().map(|folder| ledger.check_export(folder, key)).transpose()?;
+        let exported = self
+            .export
+            .as_ref()
+            .map(|folder| ledger.check_export(folder, key))
+            .transpose()?;
         tell(&head, key, &kept, output);
         if let (Some(folder), Some(checkpoint)) = (&self.export, &exported) {
-            output.line(format!("  {} has the first {} entries, unchanged", folder.display(), checkpoint.size));
+            output.line(format!(
+                "  {} has the first {} entries, unchanged",
+                folder.display(),
+                checkpoint.size
+            ));
         }
         if kept.is_empty() && exported.is_none() {
             output.line(
@@ -105,11 +123,15 @@ impl Verify {
     }
 
     fn kept(&self, key: &VerifierKey, certificate: Option<&Certificate>) -> Result<Kept, CliError> {
-        let without = || CliError::Usage("--release needs the release certificate: `--cert FILE`".to_owned());
+        let without =
+            || CliError::Usage("--release needs the release certificate: `--cert FILE`".to_owned());
         let now = Timestamp::now();
         let read = |path: &PathBuf| Release::read(path, certificate.ok_or_else(without)?, now);
         let releases = self.release.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Kept { notes: read_kept(&self.checkpoint, key)?, releases })
+        Ok(Kept {
+            notes: read_kept(&self.checkpoint, key)?,
+            releases,
+        })
     }
 }
 
@@ -126,13 +148,19 @@ impl Kept {
 
     /// Each state of the log that is known from it, and where from.
     fn checkpoints(&self) -> Vec<(String, Checkpoint)> {
-        let of_releases = self.releases.iter().map(|it| (it.path.display().to_string(), it.said.checkpoint.clone()));
+        let of_releases = self
+            .releases
+            .iter()
+            .map(|it| (it.path.display().to_string(), it.said.checkpoint.clone()));
         self.notes.iter().cloned().chain(of_releases).collect()
     }
 
     /// Whether the entry announces the releases that name it.
     fn announced_by(&self, entry: &Entry) -> Result<(), CliError> {
-        let mut named = self.releases.iter().filter(|release| release.said.index() == entry.index);
+        let mut named = self
+            .releases
+            .iter()
+            .filter(|release| release.said.index() == entry.index);
         named.try_for_each(|release| release.announced_by(entry))
     }
 }
@@ -146,16 +174,25 @@ struct Release {
 impl Release {
     fn read(path: &Path, certificate: &Certificate, now: Timestamp) -> Result<Self, CliError> {
         let said = ReleaseCheckpoint::read(&Folder::open(path)?, certificate, now, &mut Bar::new());
-        Ok(Self { path: path.to_owned(), said: said.map_err(|fault| refused(path, fault))? })
+        Ok(Self {
+            path: path.to_owned(),
+            said: said.map_err(|fault| refused(path, fault))?,
+        })
     }
 
     fn announced_by(&self, entry: &Entry) -> Result<(), CliError> {
-        self.said.announced_by(entry).map_err(|fault| refused(&self.path, fault))
+        self.said
+            .announced_by(entry)
+            .map_err(|fault| refused(&self.path, fault))
     }
 }
 
 fn refused(path: &Path, fault: NoCheckpoint) -> CliError {
-    HostError::KeptRelease { path: path.to_owned(), fault: fault.into() }.into()
+    HostError::KeptRelease {
+        path: path.to_owned(),
+        fault: fault.into(),
+    }
+    .into()
 }
 
 fn tell(head: &Checkpoint, key: &VerifierKey, kept: &Kept, output: &mut Output) {
@@ -163,7 +200,10 @@ fn tell(head: &Checkpoint, key: &VerifierKey, kept: &Kept, output: &mut Output) 
     output.line(format!("  root    {}", head.root));
     output.line(format!("  log key {key}"));
     for (name, checkpoint) in &kept.notes {
-        output.line(format!("  goes on from checkpoint {name} of {} entries", checkpoint.size));
+        output.line(format!(
+            "  goes on from checkpoint {name} of {} entries",
+            checkpoint.size
+        ));
     }
     for release in &kept.releases {
         output.line(format!(
@@ -174,8 +214,15 @@ fn tell(head: &Checkpoint, key: &VerifierKey, kept: &Kept, output: &mut Output) 
     }
 }
 
-fn value(head: &Checkpoint, key: &VerifierKey, kept: &Kept, exported: Option<&Checkpoint>, output: &mut Output) {
-    let checkpoint = |(name, it): &(String, Checkpoint)| json!({ "file": name, "entries": it.size });
+fn value(
+    head: &Checkpoint,
+    key: &VerifierKey,
+    kept: &Kept,
+    exported: Option<&Checkpoint>,
+    output: &mut Output,
+) {
+    let checkpoint =
+        |(name, it): &(String, Checkpoint)| json!({ "file": name, "entries": it.size });
     let release = |it: &Release| json!({ "folder": it.path.to_string_lossy(), "entries": it.said.checkpoint.size });
     output.value(json!({
         "entries": head.size,

@@ -12,46 +12,142 @@ pub(super) fn summary(event: &Event) -> String {
             KeyPurpose::Certify => format!("a certificate is to be signed on {token}"),
             KeyPurpose::SelfTest => format!("a self-test is to be signed on {token}"),
         },
-        Event::KeyOutcome { intent, failed: None, card } => format!("entry {intent}: done{}", counted(card)),
-        Event::KeyOutcome { intent, failed: Some(reason), card } => {
+        Event::KeyOutcome {
+            intent,
+            failed: None,
+            card,
+        } => format!("entry {intent}: done{}", counted(card)),
+        Event::KeyOutcome {
+            intent,
+            failed: Some(reason),
+            card,
+        } => {
             format!("entry {intent}: failed{}: {reason}", counted(card))
         }
         Event::KeyReady { key, .. } => format!("release key {key}"),
-        Event::GrantIssued { grant, project, version, expires, .. } => {
-            format!("grant {} for {project} {version} until {expires}", grant.short())
+        Event::GrantIssued {
+            grant,
+            project,
+            version,
+            expires,
+            ..
+        } => {
+            format!(
+                "grant {} for {project} {version} until {expires}",
+                grant.short()
+            )
         }
-        Event::GrantApproved { grant, approver, key, .. } => {
+        Event::GrantApproved {
+            grant,
+            approver,
+            key,
+            ..
+        } => {
             format!("grant {} by {approver} with {key}", grant.short())
         }
-        Event::GrantRevoked { grant, reason: None } => format!("grant {}", grant.short()),
-        Event::GrantRevoked { grant, reason: Some(reason) } => format!("grant {}: {reason}", grant.short()),
-        Event::EvidenceAccepted { grant, builders, scheme, .. } => {
-            let names = builders.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
-            let who = if builders.len() == 1 { "builder" } else { "builders" };
-            let alone = if scheme.convinces_host_alone() { ", by MACs that convince this host alone" } else { "" };
+        Event::GrantRevoked {
+            grant,
+            reason: None,
+        } => format!("grant {}", grant.short()),
+        Event::GrantRevoked {
+            grant,
+            reason: Some(reason),
+        } => format!("grant {}: {reason}", grant.short()),
+        Event::EvidenceAccepted {
+            grant,
+            builders,
+            scheme,
+            ..
+        } => {
+            let names = builders
+                .keys()
+                .map(|name| name.as_str())
+                .collect::<Vec<_>>()
+                .join(" and ");
+            let who = if builders.len() == 1 {
+                "builder"
+            } else {
+                "builders"
+            };
+            let alone = if scheme.convinces_host_alone() {
+                ", by MACs that convince this host alone"
+            } else {
+                ""
+            };
             format!("grant {} closed by {who} {names}{alone}", grant.short())
         }
-        Event::EvidenceRefused { grant, reason, .. } => format!("grant {}: {reason}", grant.short()),
-        Event::Artifacts { grant, artifacts } => {
-            format!("grant {}: {} of the artifacts of the intent that follows", grant.short(), artifacts.len())
+        Event::EvidenceRefused { grant, reason, .. } => {
+            format!("grant {}: {reason}", grant.short())
         }
-        Event::Intent(Intent { grant, sums_only, artifacts_from: Some(first), .. }) => {
-            let what = if *sums_only { "1 signature, of the list of the" } else { "signatures of the list and of the" };
-            format!("grant {}: {what} artifacts in the entries from {first} on", grant.short())
+        Event::Artifacts { grant, artifacts } => {
+            format!(
+                "grant {}: {} of the artifacts of the intent that follows",
+                grant.short(),
+                artifacts.len()
+            )
+        }
+        Event::Intent(Intent {
+            grant,
+            sums_only,
+            artifacts_from: Some(first),
+            ..
+        }) => {
+            let what = if *sums_only {
+                "1 signature, of the list of the"
+            } else {
+                "signatures of the list and of the"
+            };
+            format!(
+                "grant {}: {what} artifacts in the entries from {first} on",
+                grant.short()
+            )
         }
         Event::Intent(intent) if intent.sums_only => {
-            format!("grant {}: 1 signature, of the list of {} artifacts", intent.grant.short(), intent.artifacts.len())
+            format!(
+                "grant {}: 1 signature, of the list of {} artifacts",
+                intent.grant.short(),
+                intent.artifacts.len()
+            )
         }
-        Event::Intent(intent) => format!("grant {}: {} signatures", intent.grant.short(), intent.asked_files().count()),
-        Event::Resumed { intent, kept, unsettled, card } => {
-            let again =
-                unsettled.as_ref().map_or(String::new(), |file| format!(", the token is asked again for `{file}`"));
-            format!("entry {intent}: goes on with {kept} signatures kept{again}{}", counted(card))
+        Event::Intent(intent) => format!(
+            "grant {}: {} signatures",
+            intent.grant.short(),
+            intent.asked_files().count()
+        ),
+        Event::Resumed {
+            intent,
+            kept,
+            unsettled,
+            card,
+        } => {
+            let again = unsettled.as_ref().map_or(String::new(), |file| {
+                format!(", the token is asked again for `{file}`")
+            });
+            format!(
+                "entry {intent}: goes on with {kept} signatures kept{again}{}",
+                counted(card)
+            )
         }
-        Event::Outcome { intent, result: RunResult::Signed { token_signatures }, card } => {
-            format!("entry {intent}: signed, {token_signatures} signatures by the token{}", counted(card))
+        Event::Outcome {
+            intent,
+            result: RunResult::Signed { token_signatures },
+            card,
+        } => {
+            format!(
+                "entry {intent}: signed, {token_signatures} signatures by the token{}",
+                counted(card)
+            )
         }
-        Event::Outcome { intent, result: RunResult::Stopped { token_signatures, reason, .. }, card } => {
+        Event::Outcome {
+            intent,
+            result:
+                RunResult::Stopped {
+                    token_signatures,
+                    reason,
+                    ..
+                },
+            card,
+        } => {
             format!(
                 "entry {intent}: stopped after {token_signatures} signatures by the token{}: {reason}",
                 counted(card)
@@ -59,16 +155,35 @@ pub(super) fn summary(event: &Event) -> String {
         }
         Event::Released { intent, folder, .. } => format!("entry {intent}: released as {folder}"),
         Event::Pushed { intent, folder } => format!("entry {intent}: pushed to {folder}"),
-        Event::Admission { intent, result: Verdict::Admitted { at } } => {
+        Event::Admission {
+            intent,
+            result: Verdict::Admitted { at },
+        } => {
             format!("entry {intent}: the location says that it admitted the release at {at}")
         }
-        Event::Admission { intent, result: Verdict::Refused { reason } } => {
+        Event::Admission {
+            intent,
+            result: Verdict::Refused { reason },
+        } => {
             format!("entry {intent}: the location says that it refused the release: {reason}")
         }
-        Event::Reconciled { card, counter, findings, acknowledged } => {
-            let counter = counter.map(|counter| format!(" counted {counter}")).unwrap_or_default();
-            let acknowledged = acknowledged.as_ref().map(|reason| format!("; acknowledged: {reason}"));
-            format!("card {card}{counter}: {}{}", found(findings), acknowledged.unwrap_or_default())
+        Event::Reconciled {
+            card,
+            counter,
+            findings,
+            acknowledged,
+        } => {
+            let counter = counter
+                .map(|counter| format!(" counted {counter}"))
+                .unwrap_or_default();
+            let acknowledged = acknowledged
+                .as_ref()
+                .map(|reason| format!("; acknowledged: {reason}"));
+            format!(
+                "card {card}{counter}: {}{}",
+                found(findings),
+                acknowledged.unwrap_or_default()
+            )
         }
     }
 }
@@ -77,13 +192,24 @@ pub(super) fn summary(event: &Event) -> String {
 fn found(findings: &[Finding]) -> String {
     match findings {
         [] => "nothing is missing".to_owned(),
-        findings => findings.iter().map(described).collect::<Vec<_>>().join("; "),
+        findings => findings
+            .iter()
+            .map(described)
+            .collect::<Vec<_>>()
+            .join("; "),
     }
 }
 
 /// The card and its counter, as far as they are known.
 fn counted(card: &Option<CardUse>) -> String {
-    let Some(CardUse { card, before, after }) = card else { return String::new() };
+    let Some(CardUse {
+        card,
+        before,
+        after,
+    }) = card
+    else {
+        return String::new();
+    };
     match (before, after) {
         (Some(before), Some(after)) => format!(", card {card} counted {before} to {after}"),
         (Some(count), None) | (None, Some(count)) => format!(", card {card} counted {count}"),

@@ -24,26 +24,55 @@ struct Exported {
 }
 
 fn text(index: u64, event: Event) -> Vec<u8> {
-    serde_json::to_vec(&Entry { index, at: Timestamp::from_unix(0), event }).expect("an entry")
+    serde_json::to_vec(&Entry {
+        index,
+        at: Timestamp::from_unix(0),
+        event,
+    })
+    .expect("an entry")
 }
 
 fn created(index: u64, key: &SignerKey) -> Vec<u8> {
-    text(index, Event::LogCreated { origin: LOG.to_owned(), key: key.public().to_string() })
+    text(
+        index,
+        Event::LogCreated {
+            origin: LOG.to_owned(),
+            key: key.public().to_string(),
+        },
+    )
 }
 
 fn revoked(index: u64) -> Vec<u8> {
-    text(index, Event::GrantRevoked { grant: GrantId::of(b"g"), reason: Some(format!("reason {index}")) })
+    text(
+        index,
+        Event::GrantRevoked {
+            grant: GrantId::of(b"g"),
+            reason: Some(format!("reason {index}")),
+        },
+    )
 }
 
 impl Exported {
     fn of(size: u64) -> Self {
         let key = SignerKey::generate(LOG).expect("a key");
-        let texts = (0..size).map(|index| if index == 0 { created(0, &key) } else { revoked(index) }).collect();
+        let texts = (0..size)
+            .map(|index| {
+                if index == 0 {
+                    created(0, &key)
+                } else {
+                    revoked(index)
+                }
+            })
+            .collect();
         Self::with(key, texts)
     }
 
     fn with(key: SignerKey, texts: Vec<Vec<u8>>) -> Self {
-        let log = Self { temp: tempfile::tempdir().expect("a folder"), key, texts };
+        let log = Self {
+            temp: tempfile::tempdir().expect("a folder"),
+            key,
+            texts,
+        };
         log.write();
         log
     }
@@ -69,8 +98,14 @@ impl Exported {
     /// What a checkpoint says of the first entries.
     fn head(&self, size: u64, mut see: impl FnMut(Vec<Hash>)) -> Checkpoint {
         let mut tree = Growing::default();
-        self.texts.iter().take(size as usize).for_each(|text| see(tree.push(text)));
-        Checkpoint { size, root: tree.root() }
+        self.texts
+            .iter()
+            .take(size as usize)
+            .for_each(|text| see(tree.push(text)));
+        Checkpoint {
+            size,
+            root: tree.root(),
+        }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -141,7 +176,10 @@ fn a_log_of_any_size_is_read_as_it_was_written() {
     // 65,536 entries fill a tile of tiles.
     for size in [1, 2, 255, 256, 257, 600, 65_537] {
         let log = Exported::of(size);
-        assert_eq!(log.verify(&[]).expect("as it was logged"), log.head(size, |_| ()));
+        assert_eq!(
+            log.verify(&[]).expect("as it was logged"),
+            log.head(size, |_| ())
+        );
         let mut seen = Vec::new();
         let each = log.open().expect("a log").each(|entry| {
             seen.push(serde_json::to_vec(&entry).expect("an entry"));
@@ -163,11 +201,21 @@ fn what_the_ledger_exports_is_read() {
     for size in [1, 3] {
         for number in ledger.size().expect("a size")..size {
             let grant = GrantId::of(&number.to_be_bytes());
-            ledger.append(at, Event::example_grant(grant)).expect("appended");
+            ledger
+                .append(at, Event::example_grant(grant))
+                .expect("appended");
         }
         let head = ledger.head().expect("its head");
-        ledger.export(&open, &key.public(), &head, &head.sign(&key)).expect("exported");
-        assert_eq!(ExportedLog::open(&folder, key.public()).expect("a log").verify(&[]).expect("whole"), &head);
+        ledger
+            .export(&open, &key.public(), &head, &head.sign(&key))
+            .expect("exported");
+        assert_eq!(
+            ExportedLog::open(&folder, key.public())
+                .expect("a log")
+                .verify(&[])
+                .expect("whole"),
+            &head
+        );
     }
 }
 
@@ -181,27 +229,53 @@ fn each_change_to_an_entry_is_found_and_named() {
     );
     // A space, which means nothing in JSON.
     let fault = log.fault_with_entries(|texts| texts[599].push(b' '));
-    assert!(fault.starts_with("entry 599 is not what was logged: what `tile/entries/002.p/88` has"), "{fault}");
+    assert!(
+        fault.starts_with("entry 599 is not what was logged: what `tile/entries/002.p/88` has"),
+        "{fault}"
+    );
     // Removed; the others move up.
     let fault = log.fault_with_entries(|texts| _ = texts.remove(300));
-    assert!(fault.starts_with("entry 300 is not what was logged"), "{fault}");
+    assert!(
+        fault.starts_with("entry 300 is not what was logged"),
+        "{fault}"
+    );
     let fault = log.fault_with_entries(|texts| _ = texts.pop());
-    assert_eq!(fault, "entry 599 is missing: `tile/entries/002.p/88` ends before the end of it");
+    assert_eq!(
+        fault,
+        "entry 599 is missing: `tile/entries/002.p/88` ends before the end of it"
+    );
     // Put elsewhere: within a file, and from one to another.
     for (one, other) in [(300, 301), (10, 500)] {
         let fault = log.fault_with_entries(|texts| texts.swap(one, other));
-        assert!(fault.starts_with(&format!("entry {one} is not what was logged")), "{fault}");
+        assert!(
+            fault.starts_with(&format!("entry {one} is not what was logged")),
+            "{fault}"
+        );
     }
     // Appended.
     let fault = log.fault_with_entries(|texts| texts.push(revoked(600)));
-    assert_eq!(fault, "`tile/entries/002.p/88` goes on after entry 599, which is the last in it");
+    assert_eq!(
+        fault,
+        "`tile/entries/002.p/88` goes on after entry 599, which is the last in it"
+    );
     let fault = log.fault_with("tile/entries/001", |bytes| bytes.push(0));
-    assert_eq!(fault, "`tile/entries/001` goes on after entry 511, which is the last in it");
+    assert_eq!(
+        fault,
+        "`tile/entries/001` goes on after entry 511, which is the last in it"
+    );
     let fault = log.fault_with("tile/entries/001", |bytes| bytes.truncate(bytes.len() - 1));
-    assert_eq!(fault, "entry 511 is missing: `tile/entries/001` ends before the end of it");
+    assert_eq!(
+        fault,
+        "entry 511 is missing: `tile/entries/001` ends before the end of it"
+    );
     let largest = Tile::of(None, 2, 600).largest();
-    let fault = log.fault_with("tile/entries/002.p/88", |bytes| bytes.resize(largest as usize + 1, 0));
-    assert_eq!(fault, "`tile/entries/002.p/88` goes on after entry 599, which is the last in it");
+    let fault = log.fault_with("tile/entries/002.p/88", |bytes| {
+        bytes.resize(largest as usize + 1, 0)
+    });
+    assert_eq!(
+        fault,
+        "`tile/entries/002.p/88` goes on after entry 599, which is the last in it"
+    );
 }
 
 #[test]
@@ -209,15 +283,27 @@ fn each_change_to_a_file_is_found_and_the_file_named() {
     let log = Exported::of(600);
     // The hash of entry 256 + 7, and of the first 256 entries.
     let fault = log.fault_with("tile/0/001", |bytes| bytes[7 * 32 + 5] ^= 1);
-    assert!(fault.starts_with("entry 263 is not what was logged") && fault.contains("`tile/0/001`"), "{fault}");
+    assert!(
+        fault.starts_with("entry 263 is not what was logged") && fault.contains("`tile/0/001`"),
+        "{fault}"
+    );
     let fault = log.fault_with("tile/1/000.p/2", |bytes| bytes[0] ^= 1);
-    assert_eq!(fault, "`tile/1/000.p/2` has another hash than follows from the entries up to entry 255");
+    assert_eq!(
+        fault,
+        "`tile/1/000.p/2` has another hash than follows from the entries up to entry 255"
+    );
     let names: Vec<String> = Tile::grown(0, 600).map(|tile| tile.path()).collect();
     for name in &names {
         if !name.contains("entries") {
-            for change in [|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1), |bytes: &mut Vec<u8>| bytes.push(0)] {
+            for change in [
+                |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1),
+                |bytes: &mut Vec<u8>| bytes.push(0),
+            ] {
                 let fault = log.fault_with(name, change);
-                assert!(fault.starts_with(&format!("`{name}` does not have the ")), "{fault}");
+                assert!(
+                    fault.starts_with(&format!("`{name}` does not have the ")),
+                    "{fault}"
+                );
             }
         }
         let bytes = fs::read(log.at(name)).expect("a file");
@@ -225,7 +311,10 @@ fn each_change_to_a_file_is_found_and_the_file_named() {
         assert_eq!(log.fault(), format!("`{name}` is missing"));
         log.put("elsewhere", &bytes);
         std::os::unix::fs::symlink(log.at("elsewhere"), log.at(name)).expect("a link");
-        assert_eq!(log.fault(), format!("`{name}` is a symbolic link, not a regular file"));
+        assert_eq!(
+            log.fault(),
+            format!("`{name}` is a symbolic link, not a regular file")
+        );
         fs::remove_file(log.at(name)).expect("removed");
         log.put(name, &bytes);
     }
@@ -234,32 +323,63 @@ fn each_change_to_a_file_is_found_and_the_file_named() {
     fs::remove_file(log.at(CHECKPOINT)).expect("removed");
     assert_eq!(log.fault(), "`checkpoint` is missing");
     let nowhere = ExportedLog::open(&log.at("nowhere"), log.key.public()).map(|_| ());
-    assert!(matches!(nowhere, Err(ExportError::File(FileError { fault: FileFault::Missing, .. }))));
+    assert!(matches!(
+        nowhere,
+        Err(ExportError::File(FileError {
+            fault: FileFault::Missing,
+            ..
+        }))
+    ));
 }
 
 /// Whoever computes hashes anew comes to the level above, and at last to the root that was signed.
 #[test]
 fn who_computes_the_hashes_anew_is_found_further_up() {
     let mut log = Exported::of(600);
-    let (note, upper) =
-        (fs::read(log.at(CHECKPOINT)).expect("a note"), fs::read(log.at("tile/1/000.p/2")).expect("one"));
-    log.texts[300] = text(300, Event::GrantRevoked { grant: GrantId::of(b"g"), reason: None });
+    let (note, upper) = (
+        fs::read(log.at(CHECKPOINT)).expect("a note"),
+        fs::read(log.at("tile/1/000.p/2")).expect("one"),
+    );
+    log.texts[300] = text(
+        300,
+        Event::GrantRevoked {
+            grant: GrantId::of(b"g"),
+            reason: None,
+        },
+    );
     log.write();
     log.put(CHECKPOINT, &note);
-    assert_eq!(log.fault(), "`checkpoint` has another root than the 600 entries beside it: they, or it, were changed");
+    assert_eq!(
+        log.fault(),
+        "`checkpoint` has another root than the 600 entries beside it: they, or it, were changed"
+    );
     log.put("tile/1/000.p/2", &upper);
-    assert_eq!(log.fault(), "`tile/1/000.p/2` has another hash than follows from the entries up to entry 511");
+    assert_eq!(
+        log.fault(),
+        "`tile/1/000.p/2` has another hash than follows from the entries up to entry 511"
+    );
     // In what no whole file has yet, the root alone tells.
     let mut log = Exported::of(600);
     let note = fs::read(log.at(CHECKPOINT)).expect("a note");
-    log.texts[599] = text(599, Event::GrantRevoked { grant: GrantId::of(b"g"), reason: None });
+    log.texts[599] = text(
+        599,
+        Event::GrantRevoked {
+            grant: GrantId::of(b"g"),
+            reason: None,
+        },
+    );
     log.write();
     log.put(CHECKPOINT, &note);
     assert!(log.fault().starts_with("`checkpoint` has another root"));
     // By another key.
     let stranger = Exported::of(600);
-    let error = ExportedLog::open(stranger.temp.path(), log.key.public()).expect_err("another key").to_string();
-    assert!(error.ends_with("checkpoint` is not signed by `example.org/log`"), "{error}");
+    let error = ExportedLog::open(stranger.temp.path(), log.key.public())
+        .expect_err("another key")
+        .to_string();
+    assert!(
+        error.ends_with("checkpoint` is not signed by `example.org/log`"),
+        "{error}"
+    );
 }
 
 /// A checkpoint that is signed can say any size; it costs nothing before the first file is missed.
@@ -267,10 +387,15 @@ fn who_computes_the_hashes_anew_is_found_further_up() {
 fn a_checkpoint_of_more_than_there_is_names_the_first_file_that_is_missing() {
     let log = Exported::of(600);
     let root = log.head(600, |_| ()).root;
-    for (size, missing) in
-        [(601, "tile/entries/002.p/89"), (i64::MAX as u64, "tile/1/000"), (599, "tile/entries/002.p/87")]
-    {
-        log.put(CHECKPOINT, Checkpoint { size, root }.sign(&log.key).as_bytes());
+    for (size, missing) in [
+        (601, "tile/entries/002.p/89"),
+        (i64::MAX as u64, "tile/1/000"),
+        (599, "tile/entries/002.p/87"),
+    ] {
+        log.put(
+            CHECKPOINT,
+            Checkpoint { size, root }.sign(&log.key).as_bytes(),
+        );
         assert_eq!(log.fault(), format!("`{missing}` is missing"));
     }
 }
@@ -286,13 +411,22 @@ fn what_is_signed_and_yet_no_log_of_ours_is_refused() {
     let not_begun = "entry 0 does not say under which key the log was begun";
     assert_eq!(of(&|_| vec![]), not_begun);
     assert_eq!(of(&|_| vec![revoked(0)]), not_begun);
-    assert!(of(&|_| vec![created(0, &key())]).starts_with("entry 0 says that the log was begun under key"));
+    assert!(
+        of(&|_| vec![created(0, &key())])
+            .starts_with("entry 0 says that the log was begun under key")
+    );
     assert_eq!(
         of(&|key| vec![created(0, key), created(1, key)]),
         "entry 1 cannot be read: it begins a log that was begun before it"
     );
-    assert_eq!(of(&|key| vec![created(0, key), revoked(2)]), "entry 1 cannot be read: it says that it is entry 2");
-    assert!(of(&|key| vec![created(0, key), b"{}".to_vec()]).starts_with("entry 1 cannot be read: missing field"));
+    assert_eq!(
+        of(&|key| vec![created(0, key), revoked(2)]),
+        "entry 1 cannot be read: it says that it is entry 2"
+    );
+    assert!(
+        of(&|key| vec![created(0, key), b"{}".to_vec()])
+            .starts_with("entry 1 cannot be read: missing field")
+    );
     assert!(of(&|key| vec![created(0, key), vec![]]).starts_with("entry 1 cannot be read: EOF"));
 }
 
@@ -302,10 +436,24 @@ fn checkpoints_that_were_kept_are_compared() {
     let kept = |log: &Exported, size| (format!("of {size}"), log.head(size, |_| ()));
     let whole: Vec<_> = [0, 1, 256, 300, 600].map(|size| kept(&log, size)).into();
     log.verify(&whole).expect("it goes on from each");
-    let wrong = |size| (format!("of {size}"), Checkpoint { size, root: Hash([7; 32]) });
+    let wrong = |size| {
+        (
+            format!("of {size}"),
+            Checkpoint {
+                size,
+                root: Hash([7; 32]),
+            },
+        )
+    };
     for size in [0, 1, 300, 600] {
-        let error = log.verify(&[wrong(size)]).expect_err("another root").to_string();
-        assert!(error.starts_with(&format!("checkpoint `of {size}` has another root")), "{error}");
+        let error = log
+            .verify(&[wrong(size)])
+            .expect_err("another root")
+            .to_string();
+        assert!(
+            error.starts_with(&format!("checkpoint `of {size}` has another root")),
+            "{error}"
+        );
     }
     let error = log.verify(&[wrong(601)]).expect_err("longer").to_string();
     assert_eq!(
@@ -316,12 +464,28 @@ fn checkpoints_that_were_kept_are_compared() {
     log.texts.truncate(500);
     log.write();
     let error = log.verify(&whole).expect_err("it was longer").to_string();
-    assert!(error.starts_with("checkpoint `of 600` counts 600 entries, but there are 500"), "{error}");
-    log.texts[299] = text(299, Event::GrantRevoked { grant: GrantId::of(b"g"), reason: None });
+    assert!(
+        error.starts_with("checkpoint `of 600` counts 600 entries, but there are 500"),
+        "{error}"
+    );
+    log.texts[299] = text(
+        299,
+        Event::GrantRevoked {
+            grant: GrantId::of(b"g"),
+            reason: None,
+        },
+    );
     log.write();
-    log.verify(&whole[..3]).expect("it goes on from each before");
-    let error = log.verify(&whole[..4]).expect_err("another root").to_string();
-    assert!(error.starts_with("checkpoint `of 300` has another root"), "{error}");
+    log.verify(&whole[..3])
+        .expect("it goes on from each before");
+    let error = log
+        .verify(&whole[..4])
+        .expect_err("another root")
+        .to_string();
+    assert!(
+        error.starts_with("checkpoint `of 300` has another root"),
+        "{error}"
+    );
 }
 
 #[test]

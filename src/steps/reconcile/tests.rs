@@ -12,7 +12,11 @@ fn key(number: u8) -> Fingerprint {
 }
 
 fn used(card: &str, before: u32, after: Option<u32>) -> Option<CardUse> {
-    Some(CardUse { card: card.to_owned(), before: Some(before), after })
+    Some(CardUse {
+        card: card.to_owned(),
+        before: Some(before),
+        after,
+    })
 }
 
 /// A signing host with one card, as its log, its journal and the card have it.
@@ -50,12 +54,23 @@ impl Host {
     }
 
     fn empty() -> Self {
-        Self { entries: Vec::new(), card: CARD, counter: 0, key: 0, releases: Vec::new(), at_the_pin: 0 }
+        Self {
+            entries: Vec::new(),
+            card: CARD,
+            counter: 0,
+            key: 0,
+            releases: Vec::new(),
+            at_the_pin: 0,
+        }
     }
 
     fn log(&mut self, event: Event) -> u64 {
         let index = self.entries.len() as u64;
-        self.entries.push(Entry { index, at: Timestamp::from_unix(0), event });
+        self.entries.push(Entry {
+            index,
+            at: Timestamp::from_unix(0),
+            event,
+        });
         index
     }
 
@@ -76,15 +91,27 @@ impl Host {
     fn generate(&mut self, end: Option<Result<(), bool>>) {
         let (token, card) = ("card:".to_owned(), used(self.card, self.counter, None));
         let purpose = KeyPurpose::Generate;
-        let intent = self.log(Event::KeyIntended { token, purpose, signatures: 0, card: card.clone() });
+        let intent = self.log(Event::KeyIntended {
+            token,
+            purpose,
+            signatures: 0,
+            card: card.clone(),
+        });
         let made = !matches!(end, Some(Err(false)));
         if made {
             (self.counter, self.key) = (0, self.key + 1);
         }
         if let Some(result) = end {
             let failed = result.err().map(|_| "why".to_owned());
-            let card = card.map(|card| CardUse { after: Some(self.counter), ..card });
-            self.log(Event::KeyOutcome { intent, failed, card });
+            let card = card.map(|card| CardUse {
+                after: Some(self.counter),
+                ..card
+            });
+            self.log(Event::KeyOutcome {
+                intent,
+                failed,
+                card,
+            });
         }
     }
 
@@ -93,14 +120,23 @@ impl Host {
         self.key_use(KeyPurpose::Certify, 4, end);
         if end == End::Done {
             let (token, key) = (format!("card:{}", self.card), key(self.key));
-            self.log(Event::KeyReady { token, key, certificate: Sha256::of(b"c") });
+            self.log(Event::KeyReady {
+                token,
+                key,
+                certificate: Sha256::of(b"c"),
+            });
         }
     }
 
     fn key_use(&mut self, purpose: KeyPurpose, signatures: u64, end: End) {
         let token = format!("card:{}", self.card);
         let before = self.counter;
-        let intent = self.log(Event::KeyIntended { token, purpose, signatures, card: used(self.card, before, None) });
+        let intent = self.log(Event::KeyIntended {
+            token,
+            purpose,
+            signatures,
+            card: used(self.card, before, None),
+        });
         let (failed, before, after) = match end {
             End::NoPin => (true, before, Some(before)),
             End::Done => {
@@ -118,14 +154,26 @@ impl Host {
                 return self.signs((made + u64::from(lost)).min(signatures));
             }
         };
-        let (failed, card) = (failed.then(|| "why".to_owned()), used(self.card, before, after));
-        self.log(Event::KeyOutcome { intent, failed, card });
+        let (failed, card) = (
+            failed.then(|| "why".to_owned()),
+            used(self.card, before, after),
+        );
+        self.log(Event::KeyOutcome {
+            intent,
+            failed,
+            card,
+        });
     }
 
     /// The index of its intent.
     fn release(&mut self, artifacts: u8, end: End) -> u64 {
         let index = self.entries.len() as u64;
-        let names = (0..artifacts).map(|number| (format!("a{number}").parse().expect("a name"), Sha256::of(&[number])));
+        let names = (0..artifacts).map(|number| {
+            (
+                format!("a{number}").parse().expect("a name"),
+                Sha256::of(&[number]),
+            )
+        });
         self.log(Event::Intent(Intent {
             key: key(self.key),
             artifacts: names.collect(),
@@ -140,11 +188,22 @@ impl Host {
     fn resume(&mut self, which: usize, end: End) {
         let (intent, files, kept) = self.releases[which];
         if files == kept {
-            self.log(Event::Outcome { intent, result: RunResult::Signed { token_signatures: 0 }, card: None });
+            self.log(Event::Outcome {
+                intent,
+                result: RunResult::Signed {
+                    token_signatures: 0,
+                },
+                card: None,
+            });
             self.releases.remove(which);
             return;
         }
-        self.log(Event::Resumed { intent, kept, unsettled: None, card: used(self.card, self.counter, None) });
+        self.log(Event::Resumed {
+            intent,
+            kept,
+            unsettled: None,
+            card: used(self.card, self.counter, None),
+        });
         self.run(which, end);
     }
 
@@ -152,14 +211,24 @@ impl Host {
         let (intent, files, kept) = self.releases[which];
         let missing = files - kept;
         let before = self.counter;
-        let stopped = |made| RunResult::Stopped { token_signatures: made, unsettled: None, reason: "why".to_owned() };
+        let stopped = |made| RunResult::Stopped {
+            token_signatures: made,
+            unsettled: None,
+            reason: "why".to_owned(),
+        };
         let (result, before, after) = match end {
             End::NoPin => (stopped(0), before, Some(before)),
             End::Done => {
                 let before = self.unlock();
                 self.signs(missing);
                 self.releases.remove(which);
-                (RunResult::Signed { token_signatures: missing }, before, Some(self.counter))
+                (
+                    RunResult::Signed {
+                        token_signatures: missing,
+                    },
+                    before,
+                    Some(self.counter),
+                )
             }
             End::Stopped(made, lost, told) => {
                 let before = self.unlock();
@@ -176,11 +245,19 @@ impl Host {
                 return;
             }
         };
-        self.log(Event::Outcome { intent, result, card: used(self.card, before, after) });
+        self.log(Event::Outcome {
+            intent,
+            result,
+            card: used(self.card, before, after),
+        });
     }
 
     fn now(&self) -> CardNow {
-        CardNow { card: self.card.to_owned(), counter: self.counter, key: Some(key(self.key)) }
+        CardNow {
+            card: self.card.to_owned(),
+            counter: self.counter,
+            key: Some(key(self.key)),
+        }
     }
 
     fn replay(&self) -> Replay {
@@ -190,16 +267,23 @@ impl Host {
     }
 
     fn journal(&self) -> BTreeMap<u64, u64> {
-        self.releases.iter().map(|(intent, _, kept)| (*intent, *kept)).collect()
+        self.releases
+            .iter()
+            .map(|(intent, _, kept)| (*intent, *kept))
+            .collect()
     }
 
     /// What somebody finds who has no more than the log.
     fn exported(&self) -> Report {
-        self.replay().compare(&self.now(), &BTreeMap::new()).expect("the card is in the log")
+        self.replay()
+            .compare(&self.now(), &BTreeMap::new())
+            .expect("the card is in the log")
     }
 
     fn report(&self) -> Report {
-        self.replay().compare(&self.now(), &self.journal()).expect("the card is in the log")
+        self.replay()
+            .compare(&self.now(), &self.journal())
+            .expect("the card is in the log")
     }
 
     /// What is found, with nothing lost.
@@ -210,18 +294,36 @@ impl Host {
     }
 
     fn reconcile(&mut self, acknowledged: Option<&str>) -> u64 {
-        let (card, counter, findings) = (self.card.to_owned(), Some(self.counter), self.report().findings);
+        let (card, counter, findings) = (
+            self.card.to_owned(),
+            Some(self.counter),
+            self.report().findings,
+        );
         let acknowledged = acknowledged.map(str::to_owned);
-        self.log(Event::Reconciled { card, counter, findings, acknowledged })
+        self.log(Event::Reconciled {
+            card,
+            counter,
+            findings,
+            acknowledged,
+        })
     }
 }
 
 fn unlogged(after: u64, before: impl Into<Option<u64>>, signatures: u64) -> Finding {
-    Finding::Unlogged { after, before: before.into(), signatures }
+    Finding::Unlogged {
+        after,
+        before: before.into(),
+        signatures,
+    }
 }
 
 fn fell(after: u64, before: impl Into<Option<u64>>, from: u64, to: u32) -> Finding {
-    Finding::Fell { after, before: before.into(), from, to }
+    Finding::Fell {
+        after,
+        before: before.into(),
+        from,
+        to,
+    }
 }
 
 #[test]
@@ -233,7 +335,10 @@ fn honest_use_leaves_nothing_to_say() {
     host.release(0, End::Done);
     let report = host.report();
     assert_eq!((host.counter, report.begins), (11, (0, 0)));
-    assert_eq!((report.entries, report.findings, report.lost, report.others), (13, vec![], vec![], vec![]));
+    assert_eq!(
+        (report.entries, report.findings, report.lost, report.others),
+        (13, vec![], vec![], vec![])
+    );
 }
 
 #[test]
@@ -248,7 +353,10 @@ fn what_nobody_logged_is_named_where_it_is() {
     let second = host.last();
     host.signs(2);
     host.key_use(KeyPurpose::SelfTest, 1, End::Done);
-    assert_eq!(host.findings(), [unlogged(first, intent, 1), unlogged(second, second + 1, 2)]);
+    assert_eq!(
+        host.findings(),
+        [unlogged(first, intent, 1), unlogged(second, second + 1, 2)]
+    );
 }
 
 #[test]
@@ -267,19 +375,30 @@ fn between_an_announcement_and_its_pin_nobody_may_sign() {
 fn a_run_that_counted_more_than_it_was_answered_is_told() {
     let mut host = Host::new();
     let intent = host.release(2, End::Stopped(1, false, true));
-    let Event::Outcome { card: Some(card), .. } = &mut host.entries[intent as usize + 1].event else {
+    let Event::Outcome {
+        card: Some(card), ..
+    } = &mut host.entries[intent as usize + 1].event
+    else {
         panic!("an outcome")
     };
     card.after = card.after.map(|after| after + 2);
     host.counter += 2;
-    assert_eq!(host.report().findings, [unlogged(intent + 1, intent + 1, 1)]);
+    assert_eq!(
+        host.report().findings,
+        [unlogged(intent + 1, intent + 1, 1)]
+    );
 }
 
 #[test]
 fn a_run_that_was_cut_off_explains_one_answer_that_was_lost() {
-    for (resumed, lost, foreign) in
-        [(true, false, 0), (true, true, 0), (true, true, 2), (true, false, 2), (false, true, 0), (false, true, 3)]
-    {
+    for (resumed, lost, foreign) in [
+        (true, false, 0),
+        (true, true, 0),
+        (true, true, 2),
+        (true, false, 2),
+        (false, true, 0),
+        (false, true, 3),
+    ] {
         let mut host = Host::new();
         let intent = host.release(4, End::CutOff(2, lost));
         host.signs(foreign);
@@ -288,10 +407,22 @@ fn a_run_that_was_cut_off_explains_one_answer_that_was_lost() {
         }
         let report = host.report();
         let more = u64::from(lost) + foreign;
-        let expected = (more > 1).then(|| unlogged(intent, resumed.then_some(intent + 1), more - 1));
-        assert_eq!(report.findings, expected.into_iter().collect::<Vec<_>>(), "{resumed} {lost} {foreign}");
-        let lost = (more > 0).then(|| Lost { runs: vec![intent], signatures: 1 });
-        assert_eq!(report.lost, lost.into_iter().collect::<Vec<_>>(), "{resumed} {foreign}");
+        let expected =
+            (more > 1).then(|| unlogged(intent, resumed.then_some(intent + 1), more - 1));
+        assert_eq!(
+            report.findings,
+            expected.into_iter().collect::<Vec<_>>(),
+            "{resumed} {lost} {foreign}"
+        );
+        let lost = (more > 0).then(|| Lost {
+            runs: vec![intent],
+            signatures: 1,
+        });
+        assert_eq!(
+            report.lost,
+            lost.into_iter().collect::<Vec<_>>(),
+            "{resumed} {foreign}"
+        );
     }
 }
 
@@ -307,10 +438,17 @@ fn what_was_kept_of_two_runs_that_were_cut_off_is_told_apart() {
     assert_eq!(host.releases[0].2, 6);
     let report = host.report();
     assert_eq!(report.findings, [unlogged(first + 2, resumed, 1)]);
-    assert_eq!(report.lost, [Lost { runs: vec![resumed], signatures: 1 }]);
+    assert_eq!(
+        report.lost,
+        [Lost {
+            runs: vec![resumed],
+            signatures: 1
+        }]
+    );
 }
 
-/// With every file kept there is nothing that could have been lost: neither by the journal nor by the outcome.
+/// With every file kept there is nothing that could have been lost: neither by the journal nor by
+/// the outcome.
 #[test]
 fn a_run_that_was_cut_off_after_its_last_signature_explains_no_more() {
     for told in [false, true] {
@@ -325,27 +463,45 @@ fn a_run_that_was_cut_off_after_its_last_signature_explains_no_more() {
     }
 }
 
-/// An export has no journal: what a run has kept that nobody took up again is not known, and it explains one signature.
+/// An export has no journal: what a run has kept that nobody took up again is not known, and it
+/// explains one signature.
 #[test]
 fn without_the_journal_a_run_that_was_cut_off_explains_one_signature() {
     let mut host = Host::new();
     host.release(4, End::Stopped(1, false, true));
     host.resume(0, End::CutOff(0, true));
     let (intent, start) = (host.releases[0].0, host.last());
-    let lost = || vec![Lost { runs: vec![start], signatures: 1 }];
+    let lost = || {
+        vec![Lost {
+            runs: vec![start],
+            signatures: 1,
+        }]
+    };
     let report = host.exported();
-    assert_eq!((report.findings, report.lost, report.unfinished), (vec![], lost(), vec![]));
+    assert_eq!(
+        (report.findings, report.lost, report.unfinished),
+        (vec![], lost(), vec![])
+    );
     // It has kept two that the log does not tell of yet; four files were missing.
     host.signs(2);
     host.releases[0].2 += 2;
     let report = host.exported();
-    let unfinished = vec![Undecided { intent, signatures: 3 }];
-    assert_eq!((report.findings, report.lost, report.unfinished), (vec![unlogged(start, None, 2)], lost(), unfinished));
+    let unfinished = vec![Undecided {
+        intent,
+        signatures: 3,
+    }];
+    assert_eq!(
+        (report.findings, report.lost, report.unfinished),
+        (vec![unlogged(start, None, 2)], lost(), unfinished)
+    );
     assert_eq!(host.report().findings, []);
     // Finished, it tells.
     host.resume(0, End::Done);
     let report = host.exported();
-    assert_eq!((report.findings, report.lost, report.unfinished), (vec![], lost(), vec![]));
+    assert_eq!(
+        (report.findings, report.lost, report.unfinished),
+        (vec![], lost(), vec![])
+    );
     // What comes then has nothing to do with it.
     host.signs(1);
     assert_eq!(host.exported().unfinished, []);
@@ -354,7 +510,10 @@ fn without_the_journal_a_run_that_was_cut_off_explains_one_signature() {
     host.release(0, End::CutOff(1, false));
     host.signs(1);
     let report = host.exported();
-    assert_eq!((report.findings, report.unfinished), (vec![unlogged(host.last(), None, 1)], vec![]));
+    assert_eq!(
+        (report.findings, report.unfinished),
+        (vec![unlogged(host.last(), None, 1)], vec![])
+    );
 }
 
 /// What such an entry says the card has made, it has made; no more can have been lost.
@@ -364,7 +523,9 @@ fn a_run_that_says_it_kept_more_than_there_was_explains_no_more_than_that() {
     let intent = host.release(1, End::CutOff(0, false));
     host.signs(5);
     host.resume(0, End::Done);
-    let Event::Resumed { kept, .. } = &mut host.entries[intent as usize + 1].event else { panic!("resumed") };
+    let Event::Resumed { kept, .. } = &mut host.entries[intent as usize + 1].event else {
+        panic!("resumed")
+    };
     *kept = 4;
     assert_eq!(host.report().findings[0], unlogged(intent, intent + 1, 1));
 }
@@ -375,12 +536,26 @@ fn equal_artifacts_explain_one_signature() {
     let mut host = Host::new();
     host.release(4, End::CutOff(0, false));
     let (intent, last) = (host.last(), host.entries.last_mut().expect("an entry"));
-    let Event::Intent(equal) = &mut last.event else { panic!("an intent") };
-    equal.artifacts.values_mut().for_each(|digest| *digest = Sha256::of(b"same"));
+    let Event::Intent(equal) = &mut last.event else {
+        panic!("an intent")
+    };
+    equal
+        .artifacts
+        .values_mut()
+        .for_each(|digest| *digest = Sha256::of(b"same"));
     host.signs(4);
     let report = host.exported();
-    let (run, made) = (Undecided { intent, signatures: 1 }, unlogged(intent, None, 3));
-    assert_eq!((report.findings, report.unfinished), (vec![made], vec![run]));
+    let (run, made) = (
+        Undecided {
+            intent,
+            signatures: 1,
+        },
+        unlogged(intent, None, 3),
+    );
+    assert_eq!(
+        (report.findings, report.unfinished),
+        (vec![made], vec![run])
+    );
 }
 
 /// An intent of very many artifacts has them in entries before it.
@@ -389,33 +564,69 @@ fn artifacts_that_stand_in_entries_of_their_own_are_counted() {
     let mut host = Host::new();
     host.release(4, End::CutOff(0, false));
     let intent = host.last();
-    let Some(Entry { event: Event::Intent(mut whole), .. }) = host.entries.pop() else { panic!("an intent") };
+    let Some(Entry {
+        event: Event::Intent(mut whole),
+        ..
+    }) = host.entries.pop()
+    else {
+        panic!("an intent")
+    };
     let artifacts = std::mem::take(&mut whole.artifacts);
-    host.log(Event::Artifacts { grant: whole.grant, artifacts });
+    host.log(Event::Artifacts {
+        grant: whole.grant,
+        artifacts,
+    });
     whole.artifacts_from = Some(intent);
     host.log(Event::Intent(whole));
     host.signs(6);
     let report = host.exported();
-    let (run, made) = (Undecided { intent: intent + 1, signatures: 4 }, unlogged(intent + 1, None, 5));
-    assert_eq!((report.findings, report.unfinished), (vec![made], vec![run.clone()]));
+    let (run, made) = (
+        Undecided {
+            intent: intent + 1,
+            signatures: 4,
+        },
+        unlogged(intent + 1, None, 5),
+    );
+    assert_eq!(
+        (report.findings, report.unfinished),
+        (vec![made], vec![run.clone()])
+    );
     // The next intent has its own alone.
     host.release(2, End::CutOff(0, false));
     host.signs(4);
     let report = host.exported();
-    let second = Undecided { intent: intent + 2, signatures: 2 };
-    assert_eq!((&report.findings[1], report.unfinished), (&unlogged(intent + 2, None, 3), vec![run, second]));
+    let second = Undecided {
+        intent: intent + 2,
+        signatures: 2,
+    };
+    assert_eq!(
+        (&report.findings[1], report.unfinished),
+        (&unlogged(intent + 2, None, 3), vec![run, second])
+    );
 }
 
 #[test]
 fn a_run_that_stopped_explains_one_more_only_where_the_card_did_not_tell() {
-    for (lost, told, explained) in [(false, true, 0), (true, true, 1), (true, false, 1), (false, false, 1)] {
+    for (lost, told, explained) in [
+        (false, true, 0),
+        (true, true, 1),
+        (true, false, 1),
+        (false, false, 1),
+    ] {
         let mut host = Host::new();
         let intent = host.release(4, End::Stopped(2, lost, told));
         let spare = u64::from(!told && !lost);
         host.signs(1 + spare);
         let report = host.report();
-        assert_eq!(report.findings, [unlogged(intent + 1, None, 1)], "{lost} {told}");
-        let lost = (explained > 0).then(|| Lost { runs: vec![intent + 1], signatures: explained });
+        assert_eq!(
+            report.findings,
+            [unlogged(intent + 1, None, 1)],
+            "{lost} {told}"
+        );
+        let lost = (explained > 0).then(|| Lost {
+            runs: vec![intent + 1],
+            signatures: explained,
+        });
         assert_eq!(report.lost, lost.into_iter().collect::<Vec<_>>());
     }
 }
@@ -436,7 +647,16 @@ fn the_signatures_of_a_certificate_explain_what_they_announced() {
     host.key_use(KeyPurpose::Certify, 2, End::CutOff(1, false));
     let start = host.last();
     let report = host.report();
-    assert_eq!((report.findings, report.lost), (vec![], vec![Lost { runs: vec![start], signatures: 1 }]));
+    assert_eq!(
+        (report.findings, report.lost),
+        (
+            vec![],
+            vec![Lost {
+                runs: vec![start],
+                signatures: 1
+            }]
+        )
+    );
     host.signs(2);
     assert_eq!(host.report().findings, [unlogged(start, None, 1)]);
 }
@@ -501,7 +721,10 @@ fn a_key_that_may_have_been_made_explains_a_fall_to_nothing() {
         host.generate(outcome);
         let made = host.last();
         // Until it has a certificate, it is another key.
-        let other = Finding::OtherKey { logged: key(1), found: Some(key(2)) };
+        let other = Finding::OtherKey {
+            logged: key(1),
+            found: Some(key(2)),
+        };
         assert_eq!(host.findings(), [other]);
         host.signs(1);
         host.generate(Some(Ok(())));
@@ -515,10 +738,29 @@ fn a_card_with_another_key_is_told_and_its_count_is_not_compared() {
     let mut host = Host::new();
     host.release(2, End::Done);
     (host.key, host.counter) = (7, 900);
-    assert_eq!(host.findings(), [Finding::OtherKey { logged: key(1), found: Some(key(7)) }]);
-    let now = CardNow { key: None, counter: 0, ..host.now() };
-    let report = host.replay().compare(&now, &host.journal()).expect("in the log");
-    assert_eq!(report.findings, [Finding::OtherKey { logged: key(1), found: None }]);
+    assert_eq!(
+        host.findings(),
+        [Finding::OtherKey {
+            logged: key(1),
+            found: Some(key(7))
+        }]
+    );
+    let now = CardNow {
+        key: None,
+        counter: 0,
+        ..host.now()
+    };
+    let report = host
+        .replay()
+        .compare(&now, &host.journal())
+        .expect("in the log");
+    assert_eq!(
+        report.findings,
+        [Finding::OtherKey {
+            logged: key(1),
+            found: None
+        }]
+    );
 }
 
 #[test]
@@ -534,14 +776,24 @@ fn each_card_of_a_log_has_its_own_count() {
     host.certify(End::Done);
     let report = host.report();
     assert_eq!((counter, report.findings), (4, vec![]));
-    let other =
-        OtherCard { card: CARD.into(), entry: last_of_first, counter: 7, findings: vec![unlogged_before.clone()] };
+    let other = OtherCard {
+        card: CARD.into(),
+        entry: last_of_first,
+        counter: 7,
+        findings: vec![unlogged_before.clone()],
+    };
     assert_eq!(report.others, [other]);
     (host.card, host.counter, host.key) = (CARD, 7, 1);
     assert_eq!(host.findings(), [unlogged_before]);
 
-    let now = CardNow { card: "FFFE:0000000C".to_owned(), ..host.now() };
-    let error = host.replay().compare(&now, &BTreeMap::new()).expect_err("not in the log");
+    let now = CardNow {
+        card: "FFFE:0000000C".to_owned(),
+        ..host.now()
+    };
+    let error = host
+        .replay()
+        .compare(&now, &BTreeMap::new())
+        .expect_err("not in the log");
     let said = "card `FFFE:0000000C` is in no entry of the log, which tells of FFFE:00000001, FFFE:0000000B";
     assert_eq!(error.to_string(), said);
 }
@@ -550,14 +802,21 @@ fn each_card_of_a_log_has_its_own_count() {
 fn a_card_that_never_told_its_count_cannot_be_compared() {
     let mut host = Host::new();
     for entry in &mut host.entries {
-        if let Event::KeyIntended { card: Some(card), .. } | Event::KeyOutcome { card: Some(card), .. } =
-            &mut entry.event
+        if let Event::KeyIntended {
+            card: Some(card), ..
+        }
+        | Event::KeyOutcome {
+            card: Some(card), ..
+        } = &mut entry.event
         {
             (card.before, card.after) = (None, None);
         }
     }
     host.entries.drain(..2);
-    assert!(matches!(host.replay().compare(&host.now(), &host.journal()), Err(ReconcileError::Uncounted(_))));
+    assert!(matches!(
+        host.replay().compare(&host.now(), &host.journal()),
+        Err(ReconcileError::Uncounted(_))
+    ));
 }
 
 /// A use before which the card did not tell is still counted.
@@ -567,10 +826,16 @@ fn a_count_that_is_missing_in_one_entry_hides_nothing() {
     host.release(2, End::Done);
     let mut told = host.clone();
     let last = host.last() as usize;
-    if let Event::Intent(Intent { card: Some(card), .. }) = &mut told.entries[last - 1].event {
+    if let Event::Intent(Intent {
+        card: Some(card), ..
+    }) = &mut told.entries[last - 1].event
+    {
         card.before = None;
     }
-    if let Event::Outcome { card: Some(card), .. } = &mut told.entries[last].event {
+    if let Event::Outcome {
+        card: Some(card), ..
+    } = &mut told.entries[last].event
+    {
         (card.before, card.after) = (None, None);
     }
     assert_eq!(told.findings(), []);
@@ -586,18 +851,28 @@ fn a_gap_stays_an_alarm_until_it_is_acknowledged_and_is_known_from_then_on() {
     let first = host.reconcile(None);
     assert_eq!(host.findings(), [unlogged(last, first, 1)]);
     let second = host.reconcile(Some("a test with gpg"));
-    let known = || Known { finding: unlogged(last, first, 1), entry: second, reason: "a test with gpg".into() };
+    let known = || Known {
+        finding: unlogged(last, first, 1),
+        entry: second,
+        reason: "a test with gpg".into(),
+    };
     let report = host.report();
     assert_eq!((report.findings, report.known), (vec![], vec![known()]));
     // What comes later is not.
     host.signs(1);
     let report = host.report();
-    assert_eq!((report.findings, report.known), (vec![unlogged(second, None, 1)], vec![known()]));
+    assert_eq!(
+        (report.findings, report.known),
+        (vec![unlogged(second, None, 1)], vec![known()])
+    );
     let noted = host.reconcile(None);
     assert_eq!(host.findings(), [unlogged(second, noted, 1)]);
     // Of a count that fell, the same.
     host.counter = 2;
-    assert_eq!(host.findings(), [unlogged(second, noted, 1), fell(noted, None, 6, 2)]);
+    assert_eq!(
+        host.findings(),
+        [unlogged(second, noted, 1), fell(noted, None, 6, 2)]
+    );
     let third = host.reconcile(Some("restored"));
     assert_eq!(host.findings(), []);
     host.signs(1);
@@ -619,8 +894,13 @@ fn act(end: impl Strategy<Value = End> + Clone) -> impl Strategy<Value = Act> {
         (0..5u8, end.clone()).prop_map(|(artifacts, end)| Act::Release(artifacts, end)),
         (any::<usize>(), end.clone()).prop_map(|(which, end)| Act::Resume(which, end)),
         (any::<usize>(), end.clone()).prop_map(|(which, end)| Act::Resume(which, end)),
-        end.clone().prop_map(|end| Act::KeyUse(KeyPurpose::SelfTest, 1, end)),
-        (1..5u64, end).prop_map(|(signatures, end)| Act::KeyUse(KeyPurpose::Certify, signatures, end)),
+        end.clone()
+            .prop_map(|end| Act::KeyUse(KeyPurpose::SelfTest, 1, end)),
+        (1..5u64, end).prop_map(|(signatures, end)| Act::KeyUse(
+            KeyPurpose::Certify,
+            signatures,
+            end
+        )),
         Just(Act::Reconcile),
     ]
 }
@@ -637,14 +917,19 @@ fn told() -> impl Strategy<Value = End> + Clone {
 fn any_end() -> impl Strategy<Value = End> + Clone {
     prop_oneof![
         told(),
-        (0..6u64, any::<bool>(), any::<bool>()).prop_map(|(made, lost, told)| End::Stopped(made, lost, told)),
+        (0..6u64, any::<bool>(), any::<bool>())
+            .prop_map(|(made, lost, told)| End::Stopped(made, lost, told)),
         (0..6u64, any::<bool>()).prop_map(|(made, lost)| End::CutOff(made, lost)),
     ]
 }
 
 /// A first attempt at setting up the key, which may end anyhow; the next one succeeds.
 fn beginning() -> impl Strategy<Value = Host> {
-    let generated = prop_oneof![Just(None), any::<bool>().prop_map(|made| Some(Err(made))), Just(Some(Ok(())))];
+    let generated = prop_oneof![
+        Just(None),
+        any::<bool>().prop_map(|made| Some(Err(made))),
+        Just(Some(Ok(())))
+    ];
     proptest::collection::vec((generated, any_end()), 0..3).prop_map(|attempts| {
         let mut host = Host::empty();
         for (generated, end) in attempts {
@@ -690,7 +975,8 @@ proptest! {
             host.does(act);
             prop_assert_eq!(host.report().findings, []);
         }
-        // Without the journal less is known: what may be wrong can be explained by a run that is unfinished.
+        // Without the journal less is known: what may be wrong can be explained by a run that is
+        // unfinished.
         let report = host.exported();
         let explained: u64 = report.unfinished.iter().map(|run| run.signatures).sum();
         prop_assert!(missing(&report) <= explained, "{report:?}");

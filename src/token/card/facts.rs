@@ -37,12 +37,25 @@ impl Facts {
         let id = card.application_identifier()?;
         let data = card.application_related_data()?;
         let tries = data.pw_status_bytes()?;
-        let fingerprint = data.fingerprints()?.signature().map(|print| print.as_bytes().try_into());
-        let fingerprint = fingerprint.and_then(Result::ok).map(Fingerprint::from_bytes);
-        let created = data.key_generation_times()?.signature().map(|time| Timestamp::from_unix(time.get().into()));
-        let touch = data.uif_pso_cds()?.map_or(TouchPolicy::Off, |flag| touch(flag.touch_policy()));
+        let fingerprint = data
+            .fingerprints()?
+            .signature()
+            .map(|print| print.as_bytes().try_into());
+        let fingerprint = fingerprint
+            .and_then(Result::ok)
+            .map(Fingerprint::from_bytes);
+        let created = data
+            .key_generation_times()?
+            .signature()
+            .map(|time| Timestamp::from_unix(time.get().into()));
+        let touch = data
+            .uif_pso_cds()?
+            .map_or(TouchPolicy::Off, |flag| touch(flag.touch_policy()));
         Ok(Self {
-            ident: CardIdent { manufacturer: id.manufacturer(), serial: id.serial() },
+            ident: CardIdent {
+                manufacturer: id.manufacturer(),
+                serial: id.serial(),
+            },
             manufacturer: clean(id.manufacturer_name().trim_end_matches('.')),
             version: id.version(),
             key: signing_key(card, fingerprint.is_some())?,
@@ -71,7 +84,10 @@ impl Facts {
             Some(Err(reason)) => reason.clone(),
             None => "none".to_owned(),
         };
-        self.state.fingerprint.map_or_else(|| kind.clone(), |fingerprint| format!("{fingerprint} ({kind})"))
+        self.state.fingerprint.map_or_else(
+            || kind.clone(),
+            |fingerprint| format!("{fingerprint} ({kind})"),
+        )
     }
 
     pub(super) fn request(&self, pin: Pin) -> PinRequest {
@@ -79,7 +95,11 @@ impl Facts {
             Pin::User => self.pin,
             Pin::Admin => self.state.admin_pin,
         };
-        PinRequest { token: format!("card {} ({})", self.ident, self.manufacturer), pin, state }
+        PinRequest {
+            token: format!("card {} ({})", self.ident, self.manufacturer),
+            pin,
+            state,
+        }
     }
 
     /// As every token describes itself; `uri` says how it was asked for.
@@ -98,7 +118,9 @@ impl Facts {
 }
 
 /// How many signatures the key has made; `None` for a card that does not tell.
-pub(super) fn counter(card: &mut openpgp_card::ocard::Transaction<'_>) -> Result<Option<u32>, Error> {
+pub(super) fn counter(
+    card: &mut openpgp_card::ocard::Transaction<'_>,
+) -> Result<Option<u32>, Error> {
     match card.security_support_template() {
         Ok(template) => Ok(Some(template.signature_count())),
         Err(error @ (Error::Smartcard(_) | Error::ResponseLength(_))) => Err(error),
@@ -125,8 +147,8 @@ fn touch(policy: CardTouch) -> TouchPolicy {
     }
 }
 
-/// The signing key. A card without one refuses the question, each with a status of its own; `marked` says whether a
-/// fingerprint is written down for it.
+/// The signing key. A card without one refuses the question, each with a status of its own;
+/// `marked` says whether a fingerprint is written down for it.
 fn signing_key(
     card: &mut openpgp_card::ocard::Transaction<'_>,
     marked: bool,
@@ -153,7 +175,11 @@ pub(super) fn public_key(material: &PublicKeyMaterial) -> Result<PublicKey, Stri
         CardCurve::NistP256r1 => Curve::P256,
         CardCurve::NistP384r1 => Curve::P384,
         CardCurve::NistP521r1 => Curve::P521,
-        other => return Err(format!("its curve is {other:?}, not Ed25519, P-256, P-384 or P-521")),
+        other => {
+            return Err(format!(
+                "its curve is {other:?}, not Ed25519, P-256, P-384 or P-521"
+            ));
+        }
     };
     let wanted = 2 * curve.field_size();
     // Some cards leave out the 4 that says "uncompressed".
@@ -162,7 +188,10 @@ pub(super) fn public_key(material: &PublicKeyMaterial) -> Result<PublicKey, Stri
         bare if bare.len() == wanted => bare,
         _ => return Err(format!("its point is not of {wanted} bytes, uncompressed")),
     };
-    Ok(PublicKey::Ecdsa { curve, point: [&[4], bare].concat() })
+    Ok(PublicKey::Ecdsa {
+        curve,
+        point: [&[4], bare].concat(),
+    })
 }
 
 /// Some cards put the 0x40 of OpenPGP before the point.
@@ -174,7 +203,9 @@ fn ed25519(point: &[u8]) -> Result<PublicKey, String> {
     } else {
         point
     };
-    bare.try_into().map(PublicKey::Ed25519).map_err(|_| "its point is not of 32 bytes".to_owned())
+    bare.try_into()
+        .map(PublicKey::Ed25519)
+        .map_err(|_| "its point is not of 32 bytes".to_owned())
 }
 
 #[cfg(test)]
@@ -198,7 +229,10 @@ mod tests {
         ] {
             let bare = vec![9; size];
             let whole = [vec![4], bare.clone()].concat();
-            let expected = Ok(PublicKey::Ecdsa { curve: own, point: whole.clone() });
+            let expected = Ok(PublicKey::Ecdsa {
+                curve: own,
+                point: whole.clone(),
+            });
             assert_eq!(on_curve(curve.clone(), bare.clone()), expected);
             assert_eq!(on_curve(curve.clone(), whole), expected);
             assert!(on_curve(curve.clone(), [vec![3], bare].concat()).is_err());
@@ -206,16 +240,26 @@ mod tests {
         }
         let expected = Ok(PublicKey::Ed25519([7; 32]));
         assert_eq!(on_curve(CardCurve::Ed25519, vec![7; 32]), expected);
-        assert_eq!(on_curve(CardCurve::Ed25519, [vec![0x40], vec![7; 32]].concat()), expected);
+        assert_eq!(
+            on_curve(CardCurve::Ed25519, [vec![0x40], vec![7; 32]].concat()),
+            expected
+        );
         assert!(on_curve(CardCurve::Ed25519, vec![7; 33]).is_err());
     }
 
     #[test]
     fn other_keys_are_refused_with_the_reason() {
-        for curve in [CardCurve::BrainpoolP256r1, CardCurve::Secp256k1, CardCurve::Unknown(vec![1])] {
+        for curve in [
+            CardCurve::BrainpoolP256r1,
+            CardCurve::Secp256k1,
+            CardCurve::Unknown(vec![1]),
+        ] {
             assert!(on_curve(curve, vec![4; 65]).is_err_and(|reason| reason.contains("P-521")));
         }
-        let short = PublicKeyMaterial::R(RSAPub::new([vec![0x81], vec![1; 127]].concat(), vec![1, 0, 1]));
+        let short = PublicKeyMaterial::R(RSAPub::new(
+            [vec![0x81], vec![1; 127]].concat(),
+            vec![1, 0, 1],
+        ));
         assert!(public_key(&short).is_err_and(|reason| reason.contains("1024 bits")));
     }
 
@@ -223,7 +267,12 @@ mod tests {
     fn tries_are_counted_down_to_the_last() {
         assert_eq!(
             [3, 2, 1, 0].map(tries_left),
-            [PinState::Left(3), PinState::Left(2), PinState::FinalTry, PinState::Locked]
+            [
+                PinState::Left(3),
+                PinState::Left(2),
+                PinState::FinalTry,
+                PinState::Locked
+            ]
         );
     }
 }

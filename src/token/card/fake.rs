@@ -23,12 +23,20 @@ impl FakeCard {
     pub(super) fn that_answers(answers: &[&[u8]]) -> (Self, Sent) {
         let sent = Sent::default();
         let answers = answers.iter().map(|answer| answer.to_vec()).collect();
-        (Self { answers, sent: Arc::clone(&sent) }, sent)
+        (
+            Self {
+                answers,
+                sent: Arc::clone(&sent),
+            },
+            sent,
+        )
     }
 
     /// A card without keys, for as long as nothing else than that is asked.
     pub(super) fn empty() -> Self {
-        let data = EMPTY.replace("{zeros}", &"00".repeat(60)).replace(char::is_whitespace, "");
+        let data = EMPTY
+            .replace("{zeros}", &"00".repeat(60))
+            .replace(char::is_whitespace, "");
         let data = hex::decode(data + "9000").expect("hexadecimal digits");
         let selected = &b"\x90\x00"[..];
         // The library asks once when it opens the card, and again when a transaction begins.
@@ -41,7 +49,10 @@ impl CardBackend for FakeCard {
         caps
     }
 
-    fn transaction(&mut self, _: Option<&[u8]>) -> Result<Box<dyn CardTransaction + Send + Sync + '_>, SmartcardError> {
+    fn transaction(
+        &mut self,
+        _: Option<&[u8]>,
+    ) -> Result<Box<dyn CardTransaction + Send + Sync + '_>, SmartcardError> {
         Ok(Box::new(FakeTransaction(self)))
     }
 }
@@ -51,7 +62,11 @@ struct FakeTransaction<'a>(&'a mut FakeCard);
 impl CardTransaction for FakeTransaction<'_> {
     fn transmit(&mut self, command: &[u8], _: usize) -> Result<Vec<u8>, SmartcardError> {
         self.0.sent.lock().expect("no panic").push(command.to_vec());
-        Ok(self.0.answers.pop_front().unwrap_or_else(|| vec![0x90, 0x00]))
+        Ok(self
+            .0
+            .answers
+            .pop_front()
+            .unwrap_or_else(|| vec![0x90, 0x00]))
     }
 
     fn feature_pinpad_verify(&self) -> bool {
@@ -62,11 +77,19 @@ impl CardTransaction for FakeTransaction<'_> {
         false
     }
 
-    fn pinpad_verify(&mut self, _: PinType, _: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
+    fn pinpad_verify(
+        &mut self,
+        _: PinType,
+        _: &Option<CardCaps>,
+    ) -> Result<Vec<u8>, SmartcardError> {
         Err(SmartcardError::Error("no keypad".to_owned()))
     }
 
-    fn pinpad_modify(&mut self, _: PinType, _: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
+    fn pinpad_modify(
+        &mut self,
+        _: PinType,
+        _: &Option<CardCaps>,
+    ) -> Result<Vec<u8>, SmartcardError> {
         Err(SmartcardError::Error("no keypad".to_owned()))
     }
 

@@ -1,10 +1,12 @@
-//! OpenPGP cards (functional specification 3.4), by way of the PC/SC service: YubiKey, Nitrokey and their like.
+//! OpenPGP cards (functional specification 3.4), by way of the PC/SC service: YubiKey, Nitrokey and
+//! their like.
 //!
-//! From the PIN to the end one transaction is held, in which no other program reaches the card; then the PIN is taken
-//! back and the card is reset. Each signature must raise the card's counter by one, on the spot.
+//! From the PIN to the end one transaction is held, in which no other program reaches the card;
+//! then the PIN is taken back and the card is reset. Each signature must raise the card's counter
+//! by one, on the spot.
 //!
-//! A card that wants its PIN before each signature is given it again from memory, where it stays until the token value
-//! is dropped: it was right once, so no try can be lost.
+//! A card that wants its PIN before each signature is given it again from memory, where it stays
+//! until the token value is dropped: it was right once, so no try can be lost.
 
 mod facts;
 #[cfg(test)]
@@ -30,8 +32,8 @@ use self::worker::{Desk, OpenCard, Started, Starting, Worker};
 use super::pin::{Given, obtain};
 use super::uri::CardUri;
 use super::{
-    CardCounter, FoundKey, Interaction, LockedToken, NewKey, NoSuchKey, Pin, PinError, PinState, Token,
-    TokenDescription, TokenError, TouchPolicy, raw,
+    CardCounter, FoundKey, Interaction, LockedToken, NewKey, NoSuchKey, Pin, PinError, PinState,
+    Token, TokenDescription, TokenError, TouchPolicy, raw,
 };
 use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
 
@@ -73,36 +75,63 @@ struct Session {
 }
 
 /// The one card that `uri` names.
-pub(super) fn find(uri: &CardUri, interaction: &mut dyn Interaction) -> Result<Box<dyn LockedToken>, TokenError> {
+pub(super) fn find(
+    uri: &CardUri,
+    interaction: &mut dyn Interaction,
+) -> Result<Box<dyn LockedToken>, TokenError> {
     let (reader, facts) = the_card(uri, interaction)?;
     let token = facts.name();
     let public = match &facts.key {
         Some(Ok(public)) => public.clone(),
         Some(Err(reason)) => {
             let key = facts.key_name();
-            return Err(TokenError::KeyUnsuitable { token, key, reason: reason.clone() });
+            return Err(TokenError::KeyUnsuitable {
+                token,
+                key,
+                reason: reason.clone(),
+            });
         }
         None => return Err(TokenError::SlotEmpty { token }),
     };
     let description = facts.description(uri);
-    Ok(Box::new(Locked { reader, uri: uri.exactly(facts.ident), facts, public, description }))
+    Ok(Box::new(Locked {
+        reader,
+        uri: uri.exactly(facts.ident),
+        facts,
+        public,
+        description,
+    }))
 }
 
 /// The signing keys of the cards that `uri` names, with the place for one where a card has none.
-pub(super) fn list_keys(uri: &CardUri, interaction: &mut dyn Interaction) -> Result<Vec<FoundKey>, TokenError> {
+pub(super) fn list_keys(
+    uri: &CardUri,
+    interaction: &mut dyn Interaction,
+) -> Result<Vec<FoundKey>, TokenError> {
     let Survey { cards, troubles } = survey(interaction)?;
     let fitting: Vec<_> = cards.iter().filter(|(_, facts)| fits(uri, facts)).collect();
     match troubles.into_iter().next() {
         Some(trouble) if fitting.is_empty() || uri.ident.is_none() => Err(trouble),
         _ if fitting.is_empty() && uri.ident.is_some() => Err(absent(uri, &cards)),
-        _ => Ok(fitting.into_iter().map(|(_, facts)| found(uri, facts)).collect()),
+        _ => Ok(fitting
+            .into_iter()
+            .map(|(_, facts)| found(uri, facts))
+            .collect()),
     }
 }
 
 /// The signing keys of all cards there are, and what went wrong with others.
-pub(super) fn list_all(interaction: &mut dyn Interaction) -> Result<(Vec<FoundKey>, Vec<TokenError>), TokenError> {
+pub(super) fn list_all(
+    interaction: &mut dyn Interaction,
+) -> Result<(Vec<FoundKey>, Vec<TokenError>), TokenError> {
     let Survey { cards, troubles } = survey(interaction)?;
-    Ok((cards.iter().map(|(_, facts)| found(&CardUri::default(), facts)).collect(), troubles))
+    Ok((
+        cards
+            .iter()
+            .map(|(_, facts)| found(&CardUri::default(), facts))
+            .collect(),
+        troubles,
+    ))
 }
 
 fn found(uri: &CardUri, facts: &Facts) -> FoundKey {
@@ -110,7 +139,12 @@ fn found(uri: &CardUri, facts: &Facts) -> FoundKey {
         Some(key) => key.clone().map_err(NoSuchKey::Unsuitable),
         None => Err(NoSuchKey::Absent),
     };
-    FoundKey { token: facts.description(uri), label: "signing key".to_owned(), id: Vec::new(), public }
+    FoundKey {
+        token: facts.description(uri),
+        label: "signing key".to_owned(),
+        id: Vec::new(),
+        public,
+    }
 }
 
 /// Makes a signing key on the card.
@@ -122,7 +156,10 @@ pub(super) fn generate(
     let (reader, facts) = the_card(uri, interaction)?;
     if facts.key.is_some() {
         if !new.replace {
-            return Err(TokenError::SlotTaken { token: facts.name(), key: facts.key_name() });
+            return Err(TokenError::SlotTaken {
+                token: facts.name(),
+                key: facts.key_name(),
+            });
         }
         interaction.replaces(&facts.name(), &facts.key_name());
     }
@@ -131,7 +168,8 @@ pub(super) fn generate(
 
     let mut session = Session::again(&reader, &facts, interaction)?;
     session.demand(new.kind)?;
-    // The PIN that will sign comes first: a wrong one must not be found out after a key is replaced.
+    // The PIN that will sign comes first: a wrong one must not be found out after a key is
+    // replaced.
     session.verify(Pin::User, &user)?;
     session.verify(Pin::Admin, &admin)?;
     let public = session.make(new)?;
@@ -148,7 +186,10 @@ impl LockedToken for Locked {
         &self.description
     }
 
-    fn unlock(self: Box<Self>, interaction: &mut dyn Interaction) -> Result<Box<dyn Token>, TokenError> {
+    fn unlock(
+        self: Box<Self>,
+        interaction: &mut dyn Interaction,
+    ) -> Result<Box<dyn Token>, TokenError> {
         let given = ask(&self.facts, Pin::User, &self.uri, interaction)?;
         let session = Session::again(&self.reader, &self.facts, interaction)?;
         if session.facts.key != Some(Ok(self.public.clone())) {
@@ -162,7 +203,12 @@ impl LockedToken for Locked {
 impl Unlocked {
     fn new(session: Session, public: PublicKey, given: Given) -> Self {
         let each_signature = session.facts.state.pin_per_signature.then_some(given);
-        Self { session, public, each_signature, fresh: true }
+        Self {
+            session,
+            public,
+            each_signature,
+            fresh: true,
+        }
     }
 }
 
@@ -177,7 +223,8 @@ impl Token for Unlocked {
         }
         self.fresh = false;
         let answer = self.session.sign(raw::to_be_signed(&self.public, digest))?;
-        raw::signature(&self.public, &answer).map_err(|answer| self.session.unexpected(SIGN, answer))
+        raw::signature(&self.public, &answer)
+            .map_err(|answer| self.session.unexpected(SIGN, answer))
     }
 
     fn waits_for_touch(&self) -> bool {
@@ -186,7 +233,10 @@ impl Token for Unlocked {
 
     fn counter(&self) -> Option<CardCounter> {
         let Facts { state, .. } = &self.session.facts;
-        Some(CardCounter { card: self.session.facts.name(), signatures: state.signatures })
+        Some(CardCounter {
+            card: self.session.facts.name(),
+            signatures: state.signatures,
+        })
     }
 }
 
@@ -194,18 +244,28 @@ const SIGN: &str = "PSO: COMPUTE DIGITAL SIGNATURE";
 const VERIFY: &str = "VERIFY";
 const GENERATE: &str = "GENERATE ASYMMETRIC KEY PAIR";
 
-/// The one card that `uri` names, and its reader. What a card that cannot be looked at may be, is not guessed.
-fn the_card(uri: &CardUri, interaction: &mut dyn Interaction) -> Result<(CString, Facts), TokenError> {
+/// The one card that `uri` names, and its reader. What a card that cannot be looked at may be, is
+/// not guessed.
+fn the_card(
+    uri: &CardUri,
+    interaction: &mut dyn Interaction,
+) -> Result<(CString, Facts), TokenError> {
     loop {
         let Survey { cards, troubles } = survey(interaction)?;
         let fitting = cards.iter().filter(|(_, facts)| fits(uri, facts)).count();
-        let trouble = troubles.into_iter().next().filter(|_| fitting == 0 || uri.ident.is_none());
+        let trouble = troubles
+            .into_iter()
+            .next()
+            .filter(|_| fitting == 0 || uri.ident.is_none());
         match trouble {
             Some(held @ TokenError::Held { .. }) if interaction.held(&held) => thread::sleep(PAUSE),
             Some(trouble) => return Err(trouble),
             None if fitting == 0 => return Err(absent(uri, &cards)),
             None if fitting > 1 => {
-                return Err(TokenError::TokenAmbiguous { uri: plain(uri), candidates: named(&cards) });
+                return Err(TokenError::TokenAmbiguous {
+                    uri: plain(uri),
+                    candidates: named(&cards),
+                });
             }
             None => {
                 let mut fitting = cards.into_iter().filter(|(_, facts)| fits(uri, facts));
@@ -220,15 +280,22 @@ fn fits(uri: &CardUri, facts: &Facts) -> bool {
 }
 
 fn absent(uri: &CardUri, cards: &[(CString, Facts)]) -> TokenError {
-    TokenError::TokenAbsent { uri: plain(uri), present: named(cards) }
+    TokenError::TokenAbsent {
+        uri: plain(uri),
+        present: named(cards),
+    }
 }
 
 fn plain(uri: &CardUri) -> String {
-    uri.ident.map_or_else(|| "card:".to_owned(), |ident| format!("card:{ident}"))
+    uri.ident
+        .map_or_else(|| "card:".to_owned(), |ident| format!("card:{ident}"))
 }
 
 fn named(cards: &[(CString, Facts)]) -> Vec<String> {
-    cards.iter().map(|(_, facts)| format!("`card:{}`", facts.ident)).collect()
+    cards
+        .iter()
+        .map(|(_, facts)| format!("`card:{}`", facts.ident))
+        .collect()
 }
 
 /// What is in the readers.
@@ -252,17 +319,35 @@ fn survey(interaction: &mut dyn Interaction) -> Result<Survey, TokenError> {
 }
 
 /// The PIN, if it may be tried and can be one.
-fn ask(facts: &Facts, pin: Pin, uri: &CardUri, interaction: &mut dyn Interaction) -> Result<Given, TokenError> {
+fn ask(
+    facts: &Facts,
+    pin: Pin,
+    uri: &CardUri,
+    interaction: &mut dyn Interaction,
+) -> Result<Given, TokenError> {
     let (source, shortest) = match pin {
         Pin::User => (uri.pin_source(), SHORTEST_PIN),
         Pin::Admin => (uri.admin_pin_source(), SHORTEST_ADMIN_PIN),
     };
-    let given = obtain(&facts.request(pin), &facts.name(), facts.keypad, &source, interaction)?;
+    let given = obtain(
+        &facts.request(pin),
+        &facts.name(),
+        facts.keypad,
+        &source,
+        interaction,
+    )?;
     match &given {
         Given::Pin(text) if text.expose_secret().len() < shortest => {
             let reason = "it is shorter than any that an OpenPGP card takes, and was not tried";
-            let source = PinError::Malformed { from: source.to_string(), reason };
-            Err(TokenError::Pin { token: facts.name(), pin, source })
+            let source = PinError::Malformed {
+                from: source.to_string(),
+                reason,
+            };
+            Err(TokenError::Pin {
+                token: facts.name(),
+                pin,
+                source,
+            })
         }
         _ => Ok(given),
     }
@@ -280,10 +365,17 @@ impl Session {
                 Started::Yes(_, Ok(None)) => return Ok(None),
                 Started::Yes(_, Err(error)) => return Err(error),
                 Started::Gone => {
-                    return Err(TokenError::Unexpected { token: name, call: "SELECT", answer: PANIC.into() });
+                    return Err(TokenError::Unexpected {
+                        token: name,
+                        call: "SELECT",
+                        answer: PANIC.into(),
+                    });
                 }
                 Started::NotYet(still) => {
-                    let error = TokenError::Held { reader: name.clone(), holders: reader::holders() };
+                    let error = TokenError::Held {
+                        reader: name.clone(),
+                        holders: reader::holders(),
+                    };
                     if !interaction.held(&error) {
                         return Err(error);
                     }
@@ -294,21 +386,43 @@ impl Session {
     }
 
     /// Opens the card that was seen before. Its PIN may stand otherwise now.
-    fn again(reader: &CStr, before: &Facts, interaction: &mut dyn Interaction) -> Result<Self, TokenError> {
+    fn again(
+        reader: &CStr,
+        before: &Facts,
+        interaction: &mut dyn Interaction,
+    ) -> Result<Self, TokenError> {
         let token = before.name();
-        let gone = |reason: &str| TokenError::SessionLost { token: token.clone(), reason: reason.to_owned() };
-        let session = Self::open(reader, interaction)?.ok_or_else(|| gone("it is not in its reader any more"))?;
+        let gone = |reason: &str| TokenError::SessionLost {
+            token: token.clone(),
+            reason: reason.to_owned(),
+        };
+        let session = Self::open(reader, interaction)?
+            .ok_or_else(|| gone("it is not in its reader any more"))?;
         if session.facts.ident != before.ident {
             return Err(gone("another card is in its reader now"));
         }
         for (pin, before, now) in [
             (Pin::User, before.pin, session.facts.pin),
-            (Pin::Admin, before.state.admin_pin, session.facts.state.admin_pin),
+            (
+                Pin::Admin,
+                before.state.admin_pin,
+                session.facts.state.admin_pin,
+            ),
         ] {
             match now {
-                PinState::Locked if before != now => return Err(TokenError::PinLocked { token: token.clone(), pin }),
+                PinState::Locked if before != now => {
+                    return Err(TokenError::PinLocked {
+                        token: token.clone(),
+                        pin,
+                    });
+                }
                 // Whoever was asked was told of more tries than that.
-                PinState::FinalTry if before != now => return Err(TokenError::FinalTry { token: token.clone(), pin }),
+                PinState::FinalTry if before != now => {
+                    return Err(TokenError::FinalTry {
+                        token: token.clone(),
+                        pin,
+                    });
+                }
                 _ => {}
             }
         }
@@ -335,28 +449,44 @@ impl Session {
         let (token, before) = (self.facts.name(), self.facts.request(pin).state);
         match error {
             Error::CardStatus(StatusBytes::AuthenticationMethodBlocked) if now != Some(before) => {
-                Err(TokenError::PinWrong { token, pin, state: PinState::Locked })
+                Err(TokenError::PinWrong {
+                    token,
+                    pin,
+                    state: PinState::Locked,
+                })
             }
-            Error::CardStatus(StatusBytes::AuthenticationMethodBlocked) => Err(TokenError::PinLocked { token, pin }),
+            Error::CardStatus(StatusBytes::AuthenticationMethodBlocked) => {
+                Err(TokenError::PinLocked { token, pin })
+            }
             // Cards differ in the status for a wrong PIN, but each counts it.
             Error::CardStatus(_) if now.is_some_and(|now| now != before) => {
-                Err(TokenError::PinWrong { token, pin, state: now.unwrap_or(before) })
+                Err(TokenError::PinWrong {
+                    token,
+                    pin,
+                    state: now.unwrap_or(before),
+                })
             }
-            Error::CardStatus(StatusBytes::PasswordNotChecked(_) | StatusBytes::SecurityStatusNotSatisfied) => {
-                Err(TokenError::PinWrong { token, pin, state: now.unwrap_or(before) })
-            }
+            Error::CardStatus(
+                StatusBytes::PasswordNotChecked(_) | StatusBytes::SecurityStatusNotSatisfied,
+            ) => Err(TokenError::PinWrong {
+                token,
+                pin,
+                state: now.unwrap_or(before),
+            }),
             error => Err(self.fault(VERIFY, &error)),
         }
     }
 
     /// Refuses a kind of key that the card does not know.
     fn demand(&self, kind: KeyKind) -> Result<(), TokenError> {
-        let known =
-            self.run(GENERATE, move |card| simple(kind).matching_algorithm_attributes(card.card(), KeyType::Signing))?;
+        let known = self.run(GENERATE, move |card| {
+            simple(kind).matching_algorithm_attributes(card.card(), KeyType::Signing)
+        })?;
         known.map(|_| ()).map_err(|error| match error {
-            Error::UnsupportedAlgo(_) => {
-                TokenError::MechanismUnsupported { token: self.facts.name(), mechanism: kind.to_string() }
-            }
+            Error::UnsupportedAlgo(_) => TokenError::MechanismUnsupported {
+                token: self.facts.name(),
+                mechanism: kind.to_string(),
+            },
             error => self.fault(GENERATE, &error),
         })
     }
@@ -371,20 +501,32 @@ impl Session {
                 card.set_algorithm_attributes(KeyType::Signing, &attributes)?;
             }
             // Until it is whole it has no fingerprint, and is no key to anybody.
-            card.generate_key(|_, _, _| CardFingerprint::try_from(&[0; 20][..]), KeyType::Signing)
+            card.generate_key(
+                |_, _, _| CardFingerprint::try_from(&[0; 20][..]),
+                KeyType::Signing,
+            )
         })?;
         let (material, _) = made.map_err(|error| self.fault(GENERATE, &error))?;
         let token = || self.facts.name();
-        let unsuitable = |reason| TokenError::KeyUnsuitable { token: token(), key: "just made".to_owned(), reason };
+        let unsuitable = |reason| TokenError::KeyUnsuitable {
+            token: token(),
+            key: "just made".to_owned(),
+            reason,
+        };
         let public = facts::public_key(&material).map_err(unsuitable)?;
         if public.algorithm() != kind.name() {
-            return Err(unsuitable(format!("the card made {} instead of {kind}", public.algorithm())));
+            return Err(unsuitable(format!(
+                "the card made {} instead of {kind}",
+                public.algorithm()
+            )));
         }
-        let fingerprint = (new.fingerprint)(&public).ok_or_else(|| unsuitable("it has no fingerprint".to_owned()))?;
+        let fingerprint = (new.fingerprint)(&public)
+            .ok_or_else(|| unsuitable("it has no fingerprint".to_owned()))?;
         let created = new.created.unix();
         let written = self.run("PUT DATA", move |card| {
             let print = CardFingerprint::try_from(&fingerprint.bytes()[..])?;
-            card.card().set_creation_time(KeyGenerationTime::from(created), KeyType::Signing)?;
+            card.card()
+                .set_creation_time(KeyGenerationTime::from(created), KeyType::Signing)?;
             card.card().set_fingerprint(print, KeyType::Signing)?;
             Facts::of(card)
         })?;
@@ -399,23 +541,34 @@ impl Session {
         let (answer, after) = self.run(SIGN, move |card| {
             let answer = card.card().pso_compute_digital_signature(input);
             let gone = matches!(answer, Err(Error::Smartcard(_) | Error::ResponseLength(_)));
-            let after = if gone { None } else { facts::counter(card.card()).ok().flatten() };
+            let after = if gone {
+                None
+            } else {
+                facts::counter(card.card()).ok().flatten()
+            };
             (answer, after)
         })?;
         self.facts.state.signatures = after;
         let answer = answer.map_err(|error| match error {
-            // 6982 and 6985 by the applet of Nitrokey and others; 6600 is what the specification has for it.
+            // 6982 and 6985 by the applet of Nitrokey and others; 6600 is what the specification
+            // has for it.
             Error::CardStatus(
                 StatusBytes::SecurityStatusNotSatisfied
                 | StatusBytes::SecurityRelatedIssues
                 | StatusBytes::ConditionOfUseNotSatisfied,
-            ) if self.facts.state.touch != TouchPolicy::Off => TokenError::TouchMissing { token: self.facts.name() },
+            ) if self.facts.state.touch != TouchPolicy::Off => TokenError::TouchMissing {
+                token: self.facts.name(),
+            },
             error => self.fault(SIGN, &error),
         })?;
         // A card that is pulled out right now has signed all the same.
         match (before, after) {
             (Some(before), Some(after)) if after != before.wrapping_add(1) & COUNTER => {
-                Err(TokenError::Counter { token: self.facts.name(), before, after })
+                Err(TokenError::Counter {
+                    token: self.facts.name(),
+                    before,
+                    after,
+                })
             }
             _ => Ok(answer),
         }
@@ -426,23 +579,36 @@ impl Session {
         call: &'static str,
         job: impl FnOnce(&mut OpenCard<'_>) -> R + Send + 'static,
     ) -> Result<R, TokenError> {
-        self.worker.run(job).map_err(|worker::Gone| self.unexpected(call, PANIC.to_owned()))
+        self.worker
+            .run(job)
+            .map_err(|worker::Gone| self.unexpected(call, PANIC.to_owned()))
     }
 
     fn fault(&self, call: &'static str, error: &Error) -> TokenError {
         match error {
-            Error::Smartcard(SmartcardError::Error(reason)) => self.lost(&format!("{PULLED} ({reason})")),
-            Error::Smartcard(_) | Error::ResponseLength(_) => self.lost(&format!("{PULLED} ({error})")),
+            Error::Smartcard(SmartcardError::Error(reason)) => {
+                self.lost(&format!("{PULLED} ({reason})"))
+            }
+            Error::Smartcard(_) | Error::ResponseLength(_) => {
+                self.lost(&format!("{PULLED} ({error})"))
+            }
             error => self.unexpected(call, error.to_string()),
         }
     }
 
     fn lost(&self, reason: &str) -> TokenError {
-        TokenError::SessionLost { token: self.facts.name(), reason: reason.to_owned() }
+        TokenError::SessionLost {
+            token: self.facts.name(),
+            reason: reason.to_owned(),
+        }
     }
 
     fn unexpected(&self, call: &'static str, answer: String) -> TokenError {
-        TokenError::Unexpected { token: self.facts.name(), call, answer }
+        TokenError::Unexpected {
+            token: self.facts.name(),
+            call,
+            answer,
+        }
     }
 }
 
@@ -455,7 +621,10 @@ const PANIC: &str = "something that the card library does not expect";
 
 /// On the card's thread: opens the card in `reader`, says what it is, and does what is asked.
 fn attend(reader: &CStr, desk: &Desk<Result<Option<Facts>, TokenError>>) {
-    let lost = |error: Error| TokenError::SessionLost { token: reader::named(reader), reason: error.to_string() };
+    let lost = |error: Error| TokenError::SessionLost {
+        token: reader::named(reader),
+        reason: error.to_string(),
+    };
     let backend: Box<dyn CardBackend + Send + Sync> = match reader::connect(reader) {
         Ok(card) => Box::new(card),
         Err(NoCard::Empty) => {
@@ -479,7 +648,9 @@ fn attend(reader: &CStr, desk: &Desk<Result<Option<Facts>, TokenError>>) {
             return;
         }
     };
-    let opened = card.transaction().and_then(|mut card| Facts::of(&mut card).map(|facts| (card, facts)));
+    let opened = card
+        .transaction()
+        .and_then(|mut card| Facts::of(&mut card).map(|facts| (card, facts)));
     match opened {
         Ok((mut card, facts)) => {
             if desk.answer(Ok(Some(facts))) {
@@ -493,8 +664,8 @@ fn attend(reader: &CStr, desk: &Desk<Result<Option<Facts>, TokenError>>) {
 }
 
 fn verify(card: &mut OpenCard<'_>, pin: Pin, given: Option<SecretString>) -> Result<(), Error> {
-    // Whether the card wants the PIN hashed must be known for sure: the library would take "cannot be read" for "no", and
-    // lose a try.
+    // Whether the card wants the PIN hashed must be known for sure: the library would take "cannot
+    // be read" for "no", and lose a try.
     if let Err(error @ (Error::Smartcard(_) | Error::ResponseLength(_))) = card.card().kdf_do() {
         return Err(error);
     }

@@ -11,10 +11,12 @@ use pcsc::{Context, Protocols, Scope, ShareMode};
 use crate::domain::text::clean;
 use crate::token::TokenError;
 
-/// The longest answer that is put together from parts, in bytes: more than any key or certificate on a card.
+/// The longest answer that is put together from parts, in bytes: more than any key or certificate
+/// on a card.
 const LONGEST_ANSWER: usize = 64 << 10;
 
-/// The longest part of an answer, with its status (ISO 7816-3, section 12.2.1, and extended length).
+/// The longest part of an answer, with its status (ISO 7816-3, section 12.2.1, and extended
+/// length).
 const LONGEST_PART: usize = (64 << 10) + 2;
 
 /// The command that takes a PIN (OpenPGP card 3.4, section 7.2.2); its P2 says which.
@@ -48,34 +50,55 @@ pub(super) fn named(reader: &CStr) -> String {
 
 /// The card in `reader`, shared with other programs until a transaction begins.
 pub(super) fn connect(reader: &CStr) -> Result<Whole, NoCard> {
-    use pcsc::Error::{NoSmartcard, ReaderUnavailable, RemovedCard, SharingViolation, UnknownReader};
-    let context = Context::establish(Scope::System).map_err(|error| NoCard::Trouble(no_service(error)))?;
-    let card = context.connect(reader, ShareMode::Shared, Protocols::ANY).map_err(|error| match error {
-        NoSmartcard | RemovedCard | UnknownReader | ReaderUnavailable => NoCard::Empty,
-        SharingViolation => NoCard::Trouble(TokenError::Held { reader: named(reader), holders: holders() }),
-        other => NoCard::Trouble(TokenError::SessionLost { token: named(reader), reason: other.to_string() }),
-    })?;
+    use pcsc::Error::{
+        NoSmartcard, ReaderUnavailable, RemovedCard, SharingViolation, UnknownReader,
+    };
+    let context =
+        Context::establish(Scope::System).map_err(|error| NoCard::Trouble(no_service(error)))?;
+    let card = context
+        .connect(reader, ShareMode::Shared, Protocols::ANY)
+        .map_err(|error| match error {
+            NoSmartcard | RemovedCard | UnknownReader | ReaderUnavailable => NoCard::Empty,
+            SharingViolation => NoCard::Trouble(TokenError::Held {
+                reader: named(reader),
+                holders: holders(),
+            }),
+            other => NoCard::Trouble(TokenError::SessionLost {
+                token: named(reader),
+                reason: other.to_string(),
+            }),
+        })?;
     let backend = PcscBackend::from_pcsc_card(reader, ShareMode::Shared, card);
     backend
         .map(|backend| Whole(Box::new(backend)))
-        .map_err(|error| NoCard::Trouble(TokenError::SessionLost { token: named(reader), reason: error.to_string() }))
+        .map_err(|error| {
+            NoCard::Trouble(TokenError::SessionLost {
+                token: named(reader),
+                reason: error.to_string(),
+            })
+        })
 }
 
 fn no_service(error: pcsc::Error) -> TokenError {
-    TokenError::NoCardService { reason: error.to_string() }
+    TokenError::NoCardService {
+        reason: error.to_string(),
+    }
 }
 
-/// The programs that have the client library of the service loaded, as far as this user may look: one of them holds the
-/// card. The service itself does not tell which.
+/// The programs that have the client library of the service loaded, as far as this user may look:
+/// one of them holds the card. The service itself does not tell which.
 pub(super) fn holders() -> Vec<String> {
     let own = std::process::id();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|id| *id != own);
+    let ids = processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|id| *id != own);
     let mut found: Vec<_> = ids
         .filter_map(|id| {
             let maps = fs::read_to_string(format!("/proc/{id}/maps")).ok()?;
             let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
-            maps.contains("libpcsclite").then(|| format!("{} (process {id})", clean(name.trim_end())))
+            maps.contains("libpcsclite")
+                .then(|| format!("{} (process {id})", clean(name.trim_end())))
         })
         .collect();
     found.sort();
@@ -100,18 +123,23 @@ impl CardBackend for Whole {
         &mut self,
         reselect: Option<&[u8]>,
     ) -> Result<Box<dyn CardTransaction + Send + Sync + '_>, SmartcardError> {
-        Ok(Box::new(WholeTransaction { card: self.0.transaction(reselect)?, unlocked: BTreeSet::new() }))
+        Ok(Box::new(WholeTransaction {
+            card: self.0.transaction(reselect)?,
+            unlocked: BTreeSet::new(),
+        }))
     }
 }
 
 impl CardTransaction for WholeTransaction<'_> {
-    /// Puts an answer in parts (status 61xx, ISO 7816-4, section 5.3.4) together. The library does so too, but panics
-    /// when the card takes commands of extended length.
+    /// Puts an answer in parts (status 61xx, ISO 7816-4, section 5.3.4) together. The library does
+    /// so too, but panics when the card takes commands of extended length.
     fn transmit(&mut self, command: &[u8], _: usize) -> Result<Vec<u8>, SmartcardError> {
         let mut whole = Vec::new();
         let mut part = self.card.transmit(command, LONGEST_PART)?;
         loop {
-            let Some((&[first, second], data)) = part.split_last_chunk::<2>().map(|(data, status)| (status, data))
+            let Some((&[first, second], data)) = part
+                .split_last_chunk::<2>()
+                .map(|(data, status)| (status, data))
             else {
                 return Err(SmartcardError::Error("no answer".to_owned()));
             };
@@ -145,13 +173,21 @@ impl CardTransaction for WholeTransaction<'_> {
         self.card.feature_pinpad_modify()
     }
 
-    fn pinpad_verify(&mut self, pin: PinType, caps: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
+    fn pinpad_verify(
+        &mut self,
+        pin: PinType,
+        caps: &Option<CardCaps>,
+    ) -> Result<Vec<u8>, SmartcardError> {
         let answer = self.card.pinpad_verify(pin, caps)?;
         self.note(pin.id(), &answer);
         Ok(answer)
     }
 
-    fn pinpad_modify(&mut self, pin: PinType, caps: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
+    fn pinpad_modify(
+        &mut self,
+        pin: PinType,
+        caps: &Option<CardCaps>,
+    ) -> Result<Vec<u8>, SmartcardError> {
         self.card.pinpad_modify(pin, caps)
     }
 
@@ -169,8 +205,9 @@ impl WholeTransaction<'_> {
 }
 
 impl Drop for WholeTransaction<'_> {
-    /// Takes back each PIN, with a VERIFY whose P1 is FF, before another program can begin a transaction: it would sign with
-    /// our PIN. A card older than that form refuses it, and forgets the PIN in the reset that follows.
+    /// Takes back each PIN, with a VERIFY whose P1 is FF, before another program can begin a
+    /// transaction: it would sign with our PIN. A card older than that form refuses it, and forgets
+    /// the PIN in the reset that follows.
     fn drop(&mut self) {
         for pin in std::mem::take(&mut self.unlocked) {
             let _gone_or_unknown = self.card.transmit(&[0, VERIFY, 0xff, pin], LONGEST_PART);
@@ -187,7 +224,10 @@ mod tests {
     fn answers(answers: &[&[u8]]) -> (Result<Vec<u8>, SmartcardError>, Sent) {
         let (card, sent) = FakeCard::that_answers(answers);
         let mut whole = Whole(Box::new(card));
-        let answer = whole.transaction(None).expect("a transaction").transmit(&[0, 0xca, 0, 0x6e, 0], 256);
+        let answer = whole
+            .transaction(None)
+            .expect("a transaction")
+            .transmit(&[0, 0xca, 0, 0x6e, 0], 256);
         (answer, sent)
     }
 
@@ -224,7 +264,10 @@ mod tests {
             let sent = sent.lock().expect("no panic").clone();
             sent[2..].to_vec()
         };
-        assert_eq!(sent_for(b"\x90\x00"), [[0, 0x20, 0xff, 0x81], [0, 0x20, 0xff, 0x83]]);
+        assert_eq!(
+            sent_for(b"\x90\x00"),
+            [[0, 0x20, 0xff, 0x81], [0, 0x20, 0xff, 0x83]]
+        );
         // An old card could count it as a wrong PIN.
         assert_eq!(sent_for(b"\x69\x82"), [[0; 4]; 0]);
     }

@@ -1,8 +1,9 @@
 //! The thread on which the card library runs.
 //!
-//! The library panics on answers that it does not expect (`openpgp-card` 0.7: a chained response, a status that cannot be
-//! read again), and a transaction of another program keeps it waiting without a limit. On a thread of its own
-//! neither reaches the rest: a panic ends that thread alone, silently, and waiting for it can be given up.
+//! The library panics on answers that it does not expect (`openpgp-card` 0.7: a chained response, a
+//! status that cannot be read again), and a transaction of another program keeps it waiting without
+//! a limit. On a thread of its own neither reaches the rest: a panic ends that thread alone,
+//! silently, and waiting for it can be given up.
 
 use std::panic;
 use std::sync::Once;
@@ -73,21 +74,38 @@ impl<A: Send + 'static> Starting<A> {
     /// Starts a thread that runs `work`.
     pub(super) fn new(work: impl FnOnce(Desk<A>) + Send + 'static) -> Self {
         keep_panics_silent();
-        let ((jobs, to_do), (answered, answer), (at_end, ended)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
-        let desk = Desk { jobs: to_do, answer: answered };
+        let ((jobs, to_do), (answered, answer), (at_end, ended)) =
+            (mpsc::channel(), mpsc::channel(), mpsc::channel());
+        let desk = Desk {
+            jobs: to_do,
+            answer: answered,
+        };
         let run = move || {
             // Dropped last, also by a panic.
             let _at_end: Sender<()> = at_end;
             work(desk);
         };
-        thread::Builder::new().name(NAME.to_owned()).spawn(run).expect("the system has a thread left");
-        Self { jobs, ended, answer }
+        thread::Builder::new()
+            .name(NAME.to_owned())
+            .spawn(run)
+            .expect("the system has a thread left");
+        Self {
+            jobs,
+            ended,
+            answer,
+        }
     }
 
     /// Waits so long for the answer.
     pub(super) fn wait(self, patience: Duration) -> Started<A> {
         match self.answer.recv_timeout(patience) {
-            Ok(answer) => Started::Yes(Worker { jobs: self.jobs, ended: self.ended }, answer),
+            Ok(answer) => Started::Yes(
+                Worker {
+                    jobs: self.jobs,
+                    ended: self.ended,
+                },
+                answer,
+            ),
             Err(RecvTimeoutError::Timeout) => Started::NotYet(self),
             Err(RecvTimeoutError::Disconnected) => Started::Gone,
         }
@@ -111,14 +129,16 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Without a sender the thread ends; until it has let go of the card, another program could not take it.
+        // Without a sender the thread ends; until it has let go of the card, another program could
+        // not take it.
         let (nowhere, _) = mpsc::channel();
         self.jobs = nowhere;
         let _at_end = self.ended.recv();
     }
 }
 
-/// Lets a panic on a thread of ours pass without a word on standard error: it becomes an error in its own words.
+/// Lets a panic on a thread of ours pass without a word on standard error: it becomes an error in
+/// its own words.
 fn keep_panics_silent() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -154,7 +174,9 @@ mod tests {
             let _go = gone.recv();
             desk.answer(7);
         });
-        let Started::NotYet(start) = start.wait(Duration::from_millis(10)) else { panic!("it cannot have answered") };
+        let Started::NotYet(start) = start.wait(Duration::from_millis(10)) else {
+            panic!("it cannot have answered")
+        };
         drop(go);
         assert!(matches!(start.wait(LONG), Started::Yes(_, 7)));
     }
@@ -167,9 +189,20 @@ mod tests {
             desk.answer(());
             desk.serve(&mut card.transaction().expect("a transaction"));
         });
-        let Started::Yes(worker, ()) = start.wait(LONG) else { panic!("it did not start") };
-        assert!(worker.run(|card| card.card().application_identifier().is_ok()).is_ok_and(|told| told));
-        assert!(worker.run(|_| panic!("the library did not expect this")).map(|(): ()| ()).is_err());
+        let Started::Yes(worker, ()) = start.wait(LONG) else {
+            panic!("it did not start")
+        };
+        assert!(
+            worker
+                .run(|card| card.card().application_identifier().is_ok())
+                .is_ok_and(|told| told)
+        );
+        assert!(
+            worker
+                .run(|_| panic!("the library did not expect this"))
+                .map(|(): ()| ())
+                .is_err()
+        );
         assert!(worker.run(|_| ()).is_err());
     }
 }

@@ -27,7 +27,9 @@ const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 /// Ed25519 as PKCS#11 3.0 has it, a `PrintableString`.
 const ED25519_NAME: &[u8] = b"\x13\x0cedwards25519";
 /// Ed25519 as GnuPG has it, 1.3.6.1.4.1.11591.15.1.
-const ED25519_GNU: &[u8] = &[0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01];
+const ED25519_GNU: &[u8] = &[
+    0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01,
+];
 
 /// The public key that `attributes` make, or why it cannot sign a release.
 pub(super) fn public_key(attributes: &[Attribute]) -> Result<PublicKey, String> {
@@ -39,7 +41,9 @@ pub(super) fn public_key(attributes: &[Attribute]) -> Result<PublicKey, String> 
         Some(KeyType::RSA) => rsa(attributes),
         Some(KeyType::EC) => ecdsa(attributes),
         Some(KeyType::EC_EDWARDS) => ed25519(attributes),
-        Some(other) => Err(format!("its type is {other}; RSA, CKK_EC and CKK_EC_EDWARDS are supported")),
+        Some(other) => Err(format!(
+            "its type is {other}; RSA, CKK_EC and CKK_EC_EDWARDS are supported"
+        )),
         None => Err("it does not tell its type (CKA_KEY_TYPE)".to_owned()),
     }
 }
@@ -54,7 +58,10 @@ fn rsa(attributes: &[Attribute]) -> Result<PublicKey, String> {
         _ => None,
     });
     let (Some(n), Some(e)) = (n, e) else {
-        return Err("it does not tell its modulus and exponent (CKA_MODULUS, CKA_PUBLIC_EXPONENT)".to_owned());
+        return Err(
+            "it does not tell its modulus and exponent (CKA_MODULUS, CKA_PUBLIC_EXPONENT)"
+                .to_owned(),
+        );
     };
     raw::rsa(n, e)
 }
@@ -65,22 +72,35 @@ fn ecdsa(attributes: &[Attribute]) -> Result<PublicKey, String> {
         P256 => Curve::P256,
         P384 => Curve::P384,
         P521 => Curve::P521,
-        other => return Err(format!("its curve is not P-256, P-384 or P-521 (CKA_EC_PARAMS {})", hex_start(other))),
+        other => {
+            return Err(format!(
+                "its curve is not P-256, P-384 or P-521 (CKA_EC_PARAMS {})",
+                hex_start(other)
+            ));
+        }
     };
     let point = unwrapped(point, 1 + 2 * curve.field_size())?;
     if point[0] != 4 {
         return Err("its point is not in uncompressed form (CKA_EC_POINT)".to_owned());
     }
-    Ok(PublicKey::Ecdsa { curve, point: point.to_vec() })
+    Ok(PublicKey::Ecdsa {
+        curve,
+        point: point.to_vec(),
+    })
 }
 
 fn ed25519(attributes: &[Attribute]) -> Result<PublicKey, String> {
     let (params, point) = params_and_point(attributes)?;
     if ![ED25519, ED25519_NAME, ED25519_GNU].contains(&params) {
-        return Err(format!("its curve is not Ed25519 (CKA_EC_PARAMS {})", hex_start(params)));
+        return Err(format!(
+            "its curve is not Ed25519 (CKA_EC_PARAMS {})",
+            hex_start(params)
+        ));
     }
     let point = unwrapped(point, 32)?;
-    Ok(PublicKey::Ed25519(point.try_into().expect("32 bytes were asked for")))
+    Ok(PublicKey::Ed25519(
+        point.try_into().expect("32 bytes were asked for"),
+    ))
 }
 
 fn params_and_point(attributes: &[Attribute]) -> Result<(&[u8], &[u8]), String> {
@@ -92,21 +112,32 @@ fn params_and_point(attributes: &[Attribute]) -> Result<(&[u8], &[u8]), String> 
         Attribute::EcPoint(bytes) => Some(&bytes[..]),
         _ => None,
     });
-    params.zip(point).ok_or_else(|| "it does not tell its curve and point (CKA_EC_PARAMS, CKA_EC_POINT)".to_owned())
+    params.zip(point).ok_or_else(|| {
+        "it does not tell its curve and point (CKA_EC_PARAMS, CKA_EC_POINT)".to_owned()
+    })
 }
 
-/// CKA_EC_POINT is an OCTET STRING in DER by the standard, and the bare point with some modules. The length decides:
-/// the first byte cannot, since 4 begins both an OCTET STRING and an uncompressed point.
+/// CKA_EC_POINT is an OCTET STRING in DER by the standard, and the bare point with some modules.
+/// The length decides: the first byte cannot, since 4 begins both an OCTET STRING and an
+/// uncompressed point.
 fn unwrapped(raw: &[u8], size: usize) -> Result<&[u8], String> {
     if raw.len() == size {
         return Ok(raw);
     }
     let point = match raw {
-        [0x04, length, point @ ..] if *length < 0x80 && usize::from(*length) == point.len() => point,
-        [0x04, 0x81, length, point @ ..] if *length >= 0x80 && usize::from(*length) == point.len() => point,
+        [0x04, length, point @ ..] if *length < 0x80 && usize::from(*length) == point.len() => {
+            point
+        }
+        [0x04, 0x81, length, point @ ..]
+            if *length >= 0x80 && usize::from(*length) == point.len() =>
+        {
+            point
+        }
         _ => &[],
     };
-    (point.len() == size).then_some(point).ok_or_else(|| format!("its point is not of {size} bytes (CKA_EC_POINT)"))
+    (point.len() == size)
+        .then_some(point)
+        .ok_or_else(|| format!("its point is not of {size} bytes (CKA_EC_POINT)"))
 }
 
 fn hex_start(bytes: &[u8]) -> String {
@@ -134,7 +165,10 @@ fn ec_dsa() -> Named {
 }
 
 fn ed_dsa() -> Named {
-    (Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)), "CKM_EDDSA")
+    (
+        Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)),
+        "CKM_EDDSA",
+    )
 }
 
 /// How a key pair is made.
@@ -143,7 +177,8 @@ pub(super) struct Generation {
     pub(super) mechanism: Named,
     /// What will sign with it.
     pub(super) signing: Named,
-    /// The attributes of the public half that say which key, in the spellings that are tried in turn.
+    /// The attributes of the public half that say which key, in the spellings that are tried in
+    /// turn.
     pub(super) spellings: Vec<Vec<Attribute>>,
 }
 
@@ -158,11 +193,17 @@ pub(super) fn generation(kind: KeyKind) -> Generation {
     let rsa = |bits: u32| Generation {
         mechanism: (Mechanism::RsaPkcsKeyPairGen, "CKM_RSA_PKCS_KEY_PAIR_GEN"),
         signing: rsa_pkcs(),
-        spellings: vec![vec![Attribute::ModulusBits(u64::from(bits).into()), Attribute::PublicExponent(vec![1, 0, 1])]],
+        spellings: vec![vec![
+            Attribute::ModulusBits(u64::from(bits).into()),
+            Attribute::PublicExponent(vec![1, 0, 1]),
+        ]],
     };
     match kind {
         KeyKind::Ed25519 => Generation {
-            mechanism: (Mechanism::EccEdwardsKeyPairGen, "CKM_EC_EDWARDS_KEY_PAIR_GEN"),
+            mechanism: (
+                Mechanism::EccEdwardsKeyPairGen,
+                "CKM_EC_EDWARDS_KEY_PAIR_GEN",
+            ),
             signing: ed_dsa(),
             spellings: vec![curve(ED25519), curve(ED25519_NAME)],
         },
@@ -181,24 +222,38 @@ mod tests {
 
     fn ec(kind: KeyType, params: &[u8], point: &[u8]) -> Result<PublicKey, String> {
         let point = Attribute::EcPoint(point.to_vec());
-        public_key(&[Attribute::KeyType(kind), Attribute::EcParams(params.to_vec()), point])
+        public_key(&[
+            Attribute::KeyType(kind),
+            Attribute::EcParams(params.to_vec()),
+            point,
+        ])
     }
 
     fn rsa_of(n: &[u8], e: &[u8]) -> Result<PublicKey, String> {
-        let (n, e) = (Attribute::Modulus(n.to_vec()), Attribute::PublicExponent(e.to_vec()));
+        let (n, e) = (
+            Attribute::Modulus(n.to_vec()),
+            Attribute::PublicExponent(e.to_vec()),
+        );
         public_key(&[Attribute::KeyType(KeyType::RSA), n, e])
     }
 
     #[test]
     fn a_point_is_found_bare_and_wrapped() {
         let uncompressed = |size: usize| [vec![4], vec![4; size - 1]].concat();
-        for (curve, params, size) in [(Curve::P256, P256, 65), (Curve::P384, P384, 97), (Curve::P521, P521, 133)] {
+        for (curve, params, size) in [
+            (Curve::P256, P256, 65),
+            (Curve::P384, P384, 97),
+            (Curve::P521, P521, 133),
+        ] {
             let point = uncompressed(size);
             let wrapped = match size {
                 133 => [&[0x04, 0x81, 133], &point[..]].concat(),
                 _ => [&[0x04, u8::try_from(size).expect("small")], &point[..]].concat(),
             };
-            let expected = Ok(PublicKey::Ecdsa { curve, point: point.clone() });
+            let expected = Ok(PublicKey::Ecdsa {
+                curve,
+                point: point.clone(),
+            });
             assert_eq!(ec(KeyType::EC, params, &point), expected);
             assert_eq!(ec(KeyType::EC, params, &wrapped), expected);
         }
@@ -207,7 +262,14 @@ mod tests {
         let expected = Ok(PublicKey::Ed25519(point[..].try_into().expect("32 bytes")));
         for params in [ED25519, ED25519_NAME, ED25519_GNU] {
             assert_eq!(ec(KeyType::EC_EDWARDS, params, &point), expected);
-            assert_eq!(ec(KeyType::EC_EDWARDS, params, &[&[0x04, 32], &point[..]].concat()), expected);
+            assert_eq!(
+                ec(
+                    KeyType::EC_EDWARDS,
+                    params,
+                    &[&[0x04, 32], &point[..]].concat()
+                ),
+                expected
+            );
         }
     }
 
@@ -234,24 +296,62 @@ mod tests {
     #[test]
     fn other_keys_are_refused_with_the_reason() {
         let secp256k1 = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
-        assert!(ec(KeyType::EC, &secp256k1, &[4; 65]).expect_err("a curve").contains("06052b8104000a"));
+        assert!(
+            ec(KeyType::EC, &secp256k1, &[4; 65])
+                .expect_err("a curve")
+                .contains("06052b8104000a")
+        );
         assert!(ec(KeyType::EC, ED25519, &[4; 32]).is_err());
         assert!(ec(KeyType::EC_EDWARDS, b"\x13\x0aedwards448", &[4; 57]).is_err());
-        assert!(public_key(&[Attribute::KeyType(KeyType::AES)]).expect_err("a type").contains("AES"));
-        assert!(public_key(&[]).expect_err("no type").contains("CKA_KEY_TYPE"));
-        assert!(public_key(&[Attribute::KeyType(KeyType::RSA)]).expect_err("no modulus").contains("CKA_MODULUS"));
-        assert!(public_key(&[Attribute::KeyType(KeyType::EC)]).expect_err("no point").contains("CKA_EC_POINT"));
+        assert!(
+            public_key(&[Attribute::KeyType(KeyType::AES)])
+                .expect_err("a type")
+                .contains("AES")
+        );
+        assert!(
+            public_key(&[])
+                .expect_err("no type")
+                .contains("CKA_KEY_TYPE")
+        );
+        assert!(
+            public_key(&[Attribute::KeyType(KeyType::RSA)])
+                .expect_err("no modulus")
+                .contains("CKA_MODULUS")
+        );
+        assert!(
+            public_key(&[Attribute::KeyType(KeyType::EC)])
+                .expect_err("no point")
+                .contains("CKA_EC_POINT")
+        );
     }
 
     #[test]
     fn rsa_numbers_lose_their_zeros_and_are_measured() {
         let modulus = |first: u8, size: usize| [vec![first], vec![1; size - 1]].concat();
-        let expected = Ok(PublicKey::Rsa { n: modulus(0x80, 256), e: vec![1, 0, 1] });
+        let expected = Ok(PublicKey::Rsa {
+            n: modulus(0x80, 256),
+            e: vec![1, 0, 1],
+        });
         assert_eq!(rsa_of(&modulus(0x80, 256), &[1, 0, 1]), expected);
-        assert_eq!(rsa_of(&[&[0, 0], &modulus(0x80, 256)[..]].concat(), &[0, 1, 0, 1]), expected);
-        assert!(rsa_of(&modulus(0x7f, 256), &[1, 0, 1]).expect_err("short").contains("2047 bits"));
-        assert!(rsa_of(&modulus(0x80, 1025), &[1, 0, 1]).expect_err("long").contains("8200 bits"));
-        for (n, e) in [(vec![0x80; 256], vec![3]), (modulus(0x80, 256), vec![1]), (modulus(0x80, 256), vec![])] {
+        assert_eq!(
+            rsa_of(&[&[0, 0], &modulus(0x80, 256)[..]].concat(), &[0, 1, 0, 1]),
+            expected
+        );
+        assert!(
+            rsa_of(&modulus(0x7f, 256), &[1, 0, 1])
+                .expect_err("short")
+                .contains("2047 bits")
+        );
+        assert!(
+            rsa_of(&modulus(0x80, 1025), &[1, 0, 1])
+                .expect_err("long")
+                .contains("8200 bits")
+        );
+        for (n, e) in [
+            (vec![0x80; 256], vec![3]),
+            (modulus(0x80, 256), vec![1]),
+            (modulus(0x80, 256), vec![]),
+        ] {
             assert!(rsa_of(&n, &e).expect_err("no key").contains("make no key"));
         }
         assert!(rsa_of(&[], &[3]).expect_err("nothing").contains("0 bits"));

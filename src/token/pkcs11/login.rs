@@ -21,17 +21,32 @@ impl Given {
     }
 }
 
-/// Logs in to the token, with a PIN from the source that its URI names. Exactly one PIN is tried, and none where the
-/// token's flags tell that it would be in vain or could be the last.
-pub(super) fn login(opened: Opened, interaction: &mut dyn Interaction) -> Result<(Opened, Given), TokenError> {
-    let (module, uri, read_write) = (Arc::clone(&opened.module), opened.uri.clone(), opened.read_write);
-    let opened = match opened.refreshed().filter(|opened| !is_half_read(&opened.info)) {
+/// Logs in to the token, with a PIN from the source that its URI names. Exactly one PIN is tried,
+/// and none where the token's flags tell that it would be in vain or could be the last.
+pub(super) fn login(
+    opened: Opened,
+    interaction: &mut dyn Interaction,
+) -> Result<(Opened, Given), TokenError> {
+    let (module, uri, read_write) = (
+        Arc::clone(&opened.module),
+        opened.uri.clone(),
+        opened.read_write,
+    );
+    let opened = match opened
+        .refreshed()
+        .filter(|opened| !is_half_read(&opened.info))
+    {
         Some(opened) => opened,
         None => module.patiently(|| {
             let opened = Opened::new(&module, &uri, read_write)?;
             if is_half_read(&opened.info) {
-                let error = TokenError::PinNotSet { token: opened.info.name().to_owned() };
-                return Err(Failure { error, passing: true });
+                let error = TokenError::PinNotSet {
+                    token: opened.info.name().to_owned(),
+                };
+                return Err(Failure {
+                    error,
+                    passing: true,
+                });
             }
             Ok(opened)
         })?,
@@ -47,53 +62,91 @@ pub(super) fn login(opened: Opened, interaction: &mut dyn Interaction) -> Result
             Some(opened) => opened,
             None => Opened::new(&module, &uri, read_write)?,
         };
-        match opened.session.call(|session| session.login(UserType::User, given.pin())) {
+        match opened
+            .session
+            .call(|session| session.login(UserType::User, given.pin()))
+        {
             // Login is per token, not per session: another session of this process did it.
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(opened),
-            // SoftHSM2 read the token's file while another process wrote it: without its end, where the PIN is, or not at
-            // all. Both it finds before it looks at this PIN, and it never locks one, so the same PIN may be given again. No
-            // other token may be treated like that: CKR_GENERAL_ERROR does not tell whether the try was counted.
-            Err(error @ Error::Pkcs11(RvError::GeneralError | RvError::UserPinNotInitialized, _))
-                if opened.info.is_softhsm() =>
-            {
-                Err(Failure { error: refused(&opened, &error), passing: true })
-            }
+            // SoftHSM2 read the token's file while another process wrote it: without its end, where
+            // the PIN is, or not at all. Both it finds before it looks at this PIN, and it never
+            // locks one, so the same PIN may be given again. No other token may be treated like
+            // that: CKR_GENERAL_ERROR does not tell whether the try was counted.
+            Err(
+                error @ Error::Pkcs11(RvError::GeneralError | RvError::UserPinNotInitialized, _),
+            ) if opened.info.is_softhsm() => Err(Failure {
+                error: refused(&opened, &error),
+                passing: true,
+            }),
             Err(error) => Err(refused(&opened, &error).into()),
         }
     })?;
     Ok((opened, given))
 }
 
-/// Whether SoftHSM2 may have read the token's file while another process wrote it, and missed that it has a PIN.
+/// Whether SoftHSM2 may have read the token's file while another process wrote it, and missed that
+/// it has a PIN.
 fn is_half_read(token: &TokenInfo) -> bool {
     token.is_softhsm() && !token.pin_is_set
 }
 
 /// The PIN, if one is needed and may be tried.
-fn ask(token: &TokenInfo, source: &PinSource, interaction: &mut dyn Interaction) -> Result<Given, TokenError> {
+fn ask(
+    token: &TokenInfo,
+    source: &PinSource,
+    interaction: &mut dyn Interaction,
+) -> Result<Given, TokenError> {
     if !token.pin_is_set && !matches!(token.pin, PinState::NotNeeded | PinState::Locked) {
-        return Err(TokenError::PinNotSet { token: token.name().to_owned() });
+        return Err(TokenError::PinNotSet {
+            token: token.name().to_owned(),
+        });
     }
-    let request = PinRequest { token: token.full_name(), pin: Pin::User, state: token.pin };
-    obtain(&request, token.name(), token.has_pinpad, source, interaction)
+    let request = PinRequest {
+        token: token.full_name(),
+        pin: Pin::User,
+        state: token.pin,
+    };
+    obtain(
+        &request,
+        token.name(),
+        token.has_pinpad,
+        source,
+        interaction,
+    )
 }
 
 /// Why C_Login failed. How the PIN stands now is asked of the token.
 pub(super) fn refused(opened: &Opened, error: &Error) -> TokenError {
     let token = opened.info.name().to_owned();
-    let Error::Pkcs11(answer, _) = error else { return opened.fault(error).error };
+    let Error::Pkcs11(answer, _) = error else {
+        return opened.fault(error).error;
+    };
     match answer {
         RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
             let state = opened.pin_state().unwrap_or(opened.info.pin);
-            TokenError::PinWrong { token, pin: Pin::User, state }
+            TokenError::PinWrong {
+                token,
+                pin: Pin::User,
+                state,
+            }
         }
-        RvError::PinLocked => TokenError::PinLocked { token, pin: Pin::User },
+        RvError::PinLocked => TokenError::PinLocked {
+            token,
+            pin: Pin::User,
+        },
         RvError::UserPinNotInitialized => TokenError::PinNotSet { token },
         // At the keypad of the token.
         RvError::FunctionCanceled | RvError::FunctionRejected | RvError::Cancel => {
-            TokenError::Pin { token, pin: Pin::User, source: PinError::Declined }
+            TokenError::Pin {
+                token,
+                pin: Pin::User,
+                source: PinError::Declined,
+            }
         }
-        _ if is_busy(answer) => TokenError::Busy { token, reason: described(error) },
+        _ if is_busy(answer) => TokenError::Busy {
+            token,
+            reason: described(error),
+        },
         _ => opened.fault(error).error,
     }
 }

@@ -1,6 +1,8 @@
-//! Which token and which key a URI names: anything but exactly one is refused, with those that there are.
+//! Which token and which key a URI names: anything but exactly one is refused, with those that
+//! there are.
 //!
-//! Labels are not unique and slots change their numbers, so neither the first hit nor a slot that was right before is taken.
+//! Labels are not unique and slots change their numbers, so neither the first hit nor a slot that
+//! was right before is taken.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +18,8 @@ use super::module::{Failure, Module, Session, described, name};
 use crate::domain::key::PublicKey;
 use crate::token::{PinState, Pkcs11Uri, TokenDescription, TokenError};
 
-/// The most objects that are looked at, and the longest attribute that is read in bytes. What is beyond is not there.
+/// The most objects that are looked at, and the longest attribute that is read in bytes. What is
+/// beyond is not there.
 const MOST_OBJECTS: usize = 4096;
 const LONGEST_ATTRIBUTE: usize = 8192;
 
@@ -85,7 +88,9 @@ impl TokenInfo {
     }
 
     fn fits(&self, uri: &Pkcs11Uri) -> bool {
-        let same = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        let same = |wanted: &Option<String>, is: &String| {
+            wanted.as_ref().is_none_or(|wanted| wanted == is)
+        };
         same(&uri.token, &self.label)
             && same(&uri.serial, &self.serial)
             && same(&uri.manufacturer, &self.manufacturer)
@@ -100,7 +105,11 @@ impl TokenInfo {
 
     /// What it is called in an error.
     pub(super) fn name(&self) -> &str {
-        if self.label.is_empty() { &self.serial } else { &self.label }
+        if self.label.is_empty() {
+            &self.serial
+        } else {
+            &self.label
+        }
     }
 
     /// What it is called where a person has to know which one.
@@ -129,7 +138,12 @@ impl fmt::Display for TokenInfo {
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "label `{}` id `{}`", self.shown_label(), hex::encode(&self.id))
+        write!(
+            f,
+            "label `{}` id `{}`",
+            self.shown_label(),
+            hex::encode(&self.id)
+        )
     }
 }
 
@@ -141,7 +155,8 @@ impl Object {
 
     /// `uri`, naming exactly this key.
     pub(super) fn named(&self, uri: &Pkcs11Uri) -> Pkcs11Uri {
-        uri.clone().with_key(std::str::from_utf8(&self.label).ok(), &self.id)
+        uri.clone()
+            .with_key(std::str::from_utf8(&self.label).ok(), &self.id)
     }
 }
 
@@ -156,17 +171,35 @@ impl Survey {
     /// That no token fits, with those that there are.
     pub(super) fn token_absent(&self, module: &Module, uri: &Pkcs11Uri) -> Failure {
         let present = self.present.iter().map(ToString::to_string).collect();
-        Failure { error: TokenError::TokenAbsent { uri: uri.to_string(), present }, passing: module.is_softhsm }
+        Failure {
+            error: TokenError::TokenAbsent {
+                uri: uri.to_string(),
+                present,
+            },
+            passing: module.is_softhsm,
+        }
     }
 }
 
 /// The tokens of `module`, looked at for `uri`.
 pub(super) fn survey(module: &Module, uri: &Pkcs11Uri) -> std::result::Result<Survey, Failure> {
     let refused = |error: &Error| {
-        let module = uri.module_path().unwrap_or("".as_ref()).display().to_string();
-        Failure { error: TokenError::Module { module, reason: described(error) }, passing: passes(error) }
+        let module = uri
+            .module_path()
+            .unwrap_or("".as_ref())
+            .display()
+            .to_string();
+        Failure {
+            error: TokenError::Module {
+                module,
+                reason: described(error),
+            },
+            passing: passes(error),
+        }
     };
-    let slots = module.call(|context| context.get_slots_with_token()).map_err(|error| refused(&error))?;
+    let slots = module
+        .call(|context| context.get_slots_with_token())
+        .map_err(|error| refused(&error))?;
     let mut present = Vec::new();
     let mut fault = None;
     for slot in slots {
@@ -178,7 +211,9 @@ pub(super) fn survey(module: &Module, uri: &Pkcs11Uri) -> std::result::Result<Su
         }
     }
     let fitting = present.iter().filter(|token| token.fits(uri));
-    let fitting: Vec<_> = fitting.map(|token| (token.clone(), exact(token, uri, &present))).collect();
+    let fitting: Vec<_> = fitting
+        .map(|token| (token.clone(), exact(token, uri, &present)))
+        .collect();
     match fault {
         // The one that cannot be read could have been it.
         Some(error) if fitting.is_empty() => Err(refused(&error)),
@@ -186,7 +221,8 @@ pub(super) fn survey(module: &Module, uri: &Pkcs11Uri) -> std::result::Result<Su
     }
 }
 
-/// `uri` with label and serial number; with the slot beside them only where another token has the same.
+/// `uri` with label and serial number; with the slot beside them only where another token has the
+/// same.
 fn exact(token: &TokenInfo, uri: &Pkcs11Uri, present: &[TokenInfo]) -> Pkcs11Uri {
     let mut exact = uri.clone().with_token(&token.label, &token.serial);
     if present.iter().filter(|other| other.fits(&exact)).count() != 1 {
@@ -197,13 +233,28 @@ fn exact(token: &TokenInfo, uri: &Pkcs11Uri, present: &[TokenInfo]) -> Pkcs11Uri
 
 impl Opened {
     /// The one token that `uri` names, with a session.
-    pub(super) fn new(module: &Arc<Module>, uri: &Pkcs11Uri, read_write: bool) -> std::result::Result<Self, Failure> {
+    pub(super) fn new(
+        module: &Arc<Module>,
+        uri: &Pkcs11Uri,
+        read_write: bool,
+    ) -> std::result::Result<Self, Failure> {
         let mut survey = survey(module, uri)?;
         if survey.fitting.len() > 1 {
-            let candidates = survey.fitting.iter().map(|(token, _)| token.to_string()).collect();
-            return Err(TokenError::TokenAmbiguous { uri: uri.to_string(), candidates }.into());
+            let candidates = survey
+                .fitting
+                .iter()
+                .map(|(token, _)| token.to_string())
+                .collect();
+            return Err(TokenError::TokenAmbiguous {
+                uri: uri.to_string(),
+                candidates,
+            }
+            .into());
         }
-        let (info, exact) = survey.fitting.pop().ok_or_else(|| survey.token_absent(module, uri))?;
+        let (info, exact) = survey
+            .fitting
+            .pop()
+            .ok_or_else(|| survey.token_absent(module, uri))?;
         Self::on(module, info, exact, read_write)
     }
 
@@ -214,8 +265,16 @@ impl Opened {
         uri: Pkcs11Uri,
         read_write: bool,
     ) -> std::result::Result<Self, Failure> {
-        let session = module.session(info.slot, read_write).map_err(|error| fault(info.name(), &error))?;
-        Ok(Self { module: Arc::clone(module), info, session, read_write, uri })
+        let session = module
+            .session(info.slot, read_write)
+            .map_err(|error| fault(info.name(), &error))?;
+        Ok(Self {
+            module: Arc::clone(module),
+            info,
+            session,
+            read_write,
+            uri,
+        })
     }
 
     /// Reads again what the token tells; `None` when it went away, or another one took its slot.
@@ -228,23 +287,37 @@ impl Opened {
 
     /// How the PIN stands now.
     pub(super) fn pin_state(&self) -> Option<PinState> {
-        TokenInfo::read(&self.module, self.info.slot).ok()?.map(|info| info.pin)
+        TokenInfo::read(&self.module, self.info.slot)
+            .ok()?
+            .map(|info| info.pin)
     }
 
     /// Whether this process is logged in to the token, through whichever session.
     pub(super) fn is_logged_in(&self) -> bool {
-        let state = self.session.call(|session| session.get_session_info()).map(|info| info.session_state());
+        let state = self
+            .session
+            .call(|session| session.get_session_info())
+            .map(|info| info.session_state());
         matches!(state, Ok(SessionState::RoUser | SessionState::RwUser))
     }
 
     /// Refuses a token that lacks one of `mechanisms`.
     pub(super) fn demand(&self, mechanisms: &[Named]) -> std::result::Result<(), Failure> {
         let slot = self.info.slot;
-        let present = self.module.call(|context| context.get_mechanism_list(slot)).map_err(|e| self.fault(&e))?;
-        let lacking = mechanisms.iter().find(|(mechanism, _)| !present.contains(&mechanism.mechanism_type()));
+        let present = self
+            .module
+            .call(|context| context.get_mechanism_list(slot))
+            .map_err(|e| self.fault(&e))?;
+        let lacking = mechanisms
+            .iter()
+            .find(|(mechanism, _)| !present.contains(&mechanism.mechanism_type()));
         lacking.map_or(Ok(()), |(_, name)| {
             let token = self.info.name().to_owned();
-            Err(TokenError::MechanismUnsupported { token, mechanism: (*name).to_owned() }.into())
+            Err(TokenError::MechanismUnsupported {
+                token,
+                mechanism: (*name).to_owned(),
+            }
+            .into())
         })
     }
 
@@ -256,20 +329,29 @@ impl Opened {
 
     /// The public key in `object`.
     pub(super) fn public_key(&self, object: &Object) -> std::result::Result<PublicKey, Failure> {
-        let read = self.session.call(|session| read(session, object.handle, &PUBLIC_ATTRIBUTES));
+        let read = self
+            .session
+            .call(|session| read(session, object.handle, &PUBLIC_ATTRIBUTES));
         match read {
-            Ok(read) => attributes::public_key(&read).map_err(|reason| self.unsuitable(object, reason).into()),
+            Ok(read) => attributes::public_key(&read)
+                .map_err(|reason| self.unsuitable(object, reason).into()),
             Err(error) => Err(self.fault(&error)),
         }
     }
 
-    /// The key pair that the URI names, by its private half. Private objects are visible only to whoever logged in.
+    /// The key pair that the URI names, by its private half. Private objects are visible only to
+    /// whoever logged in.
     ///
-    /// The halves of a pair have the same CKA_ID. Their labels may differ: OpenSC names the private one of a PIV card
-    /// `SIGN key` and the public one `SIGN pubkey`, so a label in the URI may be either's.
+    /// The halves of a pair have the same CKA_ID. Their labels may differ: OpenSC names the private
+    /// one of a PIV card `SIGN key` and the public one `SIGN pubkey`, so a label in the URI may be
+    /// either's.
     pub(super) fn signing_key(&self) -> std::result::Result<SigningKey, Failure> {
         let public = self.public_object()?;
-        let id = self.uri.id().or_else(|| public.as_ref().map(|object| &object.id[..])).filter(|id| !id.is_empty());
+        let id = self
+            .uri
+            .id()
+            .or_else(|| public.as_ref().map(|object| &object.id[..]))
+            .filter(|id| !id.is_empty());
         let mut privates = match id {
             Some(id) => self.objects(ObjectClass::PRIVATE_KEY, None, Some(id))?,
             None => self.objects(ObjectClass::PRIVATE_KEY, self.uri.object(), None)?,
@@ -290,12 +372,27 @@ impl Opened {
         self.pair(&private, public)
     }
 
-    fn pair(&self, private: &Object, public: Option<Object>) -> std::result::Result<SigningKey, Failure> {
-        let wanted = [&PUBLIC_ATTRIBUTES[..], &[AttributeType::Sign, AttributeType::AlwaysAuthenticate]].concat();
-        let read = self.session.call(|session| read(session, private.handle, &wanted));
+    fn pair(
+        &self,
+        private: &Object,
+        public: Option<Object>,
+    ) -> std::result::Result<SigningKey, Failure> {
+        let wanted = [
+            &PUBLIC_ATTRIBUTES[..],
+            &[AttributeType::Sign, AttributeType::AlwaysAuthenticate],
+        ]
+        .concat();
+        let read = self
+            .session
+            .call(|session| read(session, private.handle, &wanted));
         let read = read.map_err(|error| self.fault(&error))?;
         if read.contains(&Attribute::Sign(false)) {
-            return Err(self.unsuitable(private, "the token says that it does not sign (CKA_SIGN)".to_owned()).into());
+            return Err(self
+                .unsuitable(
+                    private,
+                    "the token says that it does not sign (CKA_SIGN)".to_owned(),
+                )
+                .into());
         }
         let public = match public {
             None if !private.id.is_empty() => {
@@ -316,12 +413,18 @@ impl Opened {
             }
             (None, Ok(own)) => own,
             (None, Err(_)) => {
-                return Err(self.unsuitable(private, "its public half is not on the token".to_owned()).into());
+                return Err(self
+                    .unsuitable(private, "its public half is not on the token".to_owned())
+                    .into());
             }
         };
         self.demand(&[attributes::signing_mechanism(&public)])?;
         let always_authenticate = read.contains(&Attribute::AlwaysAuthenticate(true));
-        Ok(SigningKey { handle: private.handle, public, always_authenticate })
+        Ok(SigningKey {
+            handle: private.handle,
+            public,
+            always_authenticate,
+        })
     }
 
     /// The objects of a class, or of every class, with this label and id.
@@ -340,17 +443,31 @@ impl Opened {
             .chain(id.map(|id| Attribute::Id(id.to_vec())))
             .collect();
         let objects = self.session.call(|session| {
-            let handles: Result<Vec<_>> = session.iter_objects(&template)?.take(MOST_OBJECTS).collect();
-            handles?.into_iter().map(|handle| Object::read(session, handle)).collect()
+            let handles: Result<Vec<_>> = session
+                .iter_objects(&template)?
+                .take(MOST_OBJECTS)
+                .collect();
+            handles?
+                .into_iter()
+                .map(|handle| Object::read(session, handle))
+                .collect()
         });
         objects.map_err(|error| self.fault(&error))
     }
 
-    fn at_most_one(&self, mut objects: Vec<Object>) -> std::result::Result<Option<Object>, Failure> {
+    fn at_most_one(
+        &self,
+        mut objects: Vec<Object>,
+    ) -> std::result::Result<Option<Object>, Failure> {
         if objects.len() > 1 {
             let candidates = objects.iter().map(Object::to_string).collect();
             let (token, uri) = (self.info.name().to_owned(), self.uri.to_string());
-            return Err(TokenError::KeyAmbiguous { token, uri, candidates }.into());
+            return Err(TokenError::KeyAmbiguous {
+                token,
+                uri,
+                candidates,
+            }
+            .into());
         }
         Ok(objects.pop())
     }
@@ -359,15 +476,27 @@ impl Opened {
     pub(super) fn key_absent(&self) -> std::result::Result<TokenError, Failure> {
         let mut present: Vec<String> = Vec::new();
         for class in [ObjectClass::PUBLIC_KEY, ObjectClass::PRIVATE_KEY] {
-            present.extend(self.objects(class, None, None)?.iter().map(Object::to_string));
+            present.extend(
+                self.objects(class, None, None)?
+                    .iter()
+                    .map(Object::to_string),
+            );
         }
         present.sort();
         present.dedup();
-        Ok(TokenError::KeyAbsent { token: self.info.name().to_owned(), uri: self.uri.to_string(), present })
+        Ok(TokenError::KeyAbsent {
+            token: self.info.name().to_owned(),
+            uri: self.uri.to_string(),
+            present,
+        })
     }
 
     pub(super) fn unsuitable(&self, key: &Object, reason: String) -> TokenError {
-        TokenError::KeyUnsuitable { token: self.info.name().to_owned(), key: key.to_string(), reason }
+        TokenError::KeyUnsuitable {
+            token: self.info.name().to_owned(),
+            key: key.to_string(),
+            reason,
+        }
     }
 
     /// What an error of the module means here.
@@ -378,7 +507,11 @@ impl Opened {
 
 impl Object {
     fn read(session: &cryptoki::session::Session, handle: ObjectHandle) -> Result<Self> {
-        let mut object = Self { handle, label: Vec::new(), id: Vec::new() };
+        let mut object = Self {
+            handle,
+            label: Vec::new(),
+            id: Vec::new(),
+        };
         for attribute in read(session, handle, &[AttributeType::Label, AttributeType::Id])? {
             match attribute {
                 Attribute::Label(label) => object.label = label,
@@ -390,15 +523,18 @@ impl Object {
     }
 }
 
-/// Those of `wanted` that the object has and shows. Each by itself: one that the module cannot tell, or tells in a way
-/// that is none, must not hide the others.
+/// Those of `wanted` that the object has and shows. Each by itself: one that the module cannot
+/// tell, or tells in a way that is none, must not hide the others.
 pub(super) fn read(
     session: &cryptoki::session::Session,
     object: ObjectHandle,
     wanted: &[AttributeType],
 ) -> Result<Vec<Attribute>> {
     let mut attributes = Vec::new();
-    for (kind, info) in wanted.iter().zip(session.get_attribute_info(object, wanted)?) {
+    for (kind, info) in wanted
+        .iter()
+        .zip(session.get_attribute_info(object, wanted)?)
+    {
         if matches!(info, AttributeInfo::Available(size) if size <= LONGEST_ATTRIBUTE) {
             match session.get_attributes(object, &[*kind]) {
                 Ok(read) => attributes.extend(read),
@@ -415,13 +551,30 @@ pub(super) fn fault(token: &str, error: &Error) -> Failure {
     let token = token.to_owned();
     let error_of_token = match error {
         Error::Pkcs11(answer, function) => match answer {
-            _ if is_busy(answer) => TokenError::Busy { token, reason: described(error) },
-            _ if is_lost(answer) => TokenError::SessionLost { token, reason: described(error) },
-            _ => TokenError::Unexpected { token, call: call(*function), answer: name(answer) },
+            _ if is_busy(answer) => TokenError::Busy {
+                token,
+                reason: described(error),
+            },
+            _ if is_lost(answer) => TokenError::SessionLost {
+                token,
+                reason: described(error),
+            },
+            _ => TokenError::Unexpected {
+                token,
+                call: call(*function),
+                answer: name(answer),
+            },
         },
-        _ => TokenError::Unexpected { token, call: "a call", answer: described(error) },
+        _ => TokenError::Unexpected {
+            token,
+            call: "a call",
+            answer: described(error),
+        },
     };
-    Failure { error: error_of_token, passing: passes(error) }
+    Failure {
+        error: error_of_token,
+        passing: passes(error),
+    }
 }
 
 fn passes(error: &Error) -> bool {
@@ -441,8 +594,8 @@ pub(super) fn is_busy(answer: &RvError) -> bool {
     )
 }
 
-/// The session, the token or the connection to it is gone; or the module does not know itself what is wrong, which at a
-/// call that is right means the same.
+/// The session, the token or the connection to it is gone; or the module does not know itself what
+/// is wrong, which at a call that is right means the same.
 pub(super) fn is_lost(answer: &RvError) -> bool {
     matches!(
         answer,
@@ -485,5 +638,13 @@ fn call(function: Function) -> &'static str {
 /// A text from a module as it may stand on a terminal and in a URI.
 fn sanitised(text: &str) -> String {
     let text = text.trim_matches(|c: char| c == '\0' || c == ' ');
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }

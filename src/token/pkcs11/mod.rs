@@ -1,15 +1,16 @@
 //! PKCS#11 tokens (OASIS PKCS #11 3.1), by way of the module that the URI names.
 //!
-//! The module is code of its vendor in this process, but what it *says* is checked: sizes, shapes, and that there is
-//! exactly one of what was asked for. Modules must not see a `fork` after C_Initialize, and this program has none: whoever
-//! adds child processes starts them by `exec` (`std::process::Command` does).
+//! The module is code of its vendor in this process, but what it *says* is checked: sizes, shapes,
+//! and that there is exactly one of what was asked for. Modules must not see a `fork` after
+//! C_Initialize, and this program has none: whoever adds child processes starts them by `exec`
+//! (`std::process::Command` does).
 //!
-//! A key that wants its PIN before each signature (CKA_ALWAYS_AUTHENTICATE) has that PIN kept in memory from unlocking until
-//! the token value is dropped, because nobody can be asked while a release is signed; for every other key it is wiped
-//! when the login is done.
+//! A key that wants its PIN before each signature (CKA_ALWAYS_AUTHENTICATE) has that PIN kept in
+//! memory from unlocking until the token value is dropped, because nobody can be asked while a
+//! release is signed; for every other key it is wiped when the login is done.
 //!
-//! Not handled: a second PIN that some tokens have for such a key alone; tokens that take no CKM_RSA_PKCS, CKM_ECDSA or
-//! CKM_EDDSA but hash by themselves.
+//! Not handled: a second PIN that some tokens have for such a key alone; tokens that take no
+//! CKM_RSA_PKCS, CKM_ECDSA or CKM_EDDSA but hash by themselves.
 
 mod attributes;
 mod login;
@@ -30,7 +31,8 @@ use self::lookup::{Object, Opened, SigningKey, is_busy, is_lost};
 use self::module::{Failure, Module, described};
 use super::pin::Given;
 use super::{
-    FoundKey, Interaction, LockedToken, NoSuchKey, PinRequest, Pkcs11Uri, Token, TokenDescription, TokenError, raw,
+    FoundKey, Interaction, LockedToken, NoSuchKey, PinRequest, Pkcs11Uri, Token, TokenDescription,
+    TokenError, raw,
 };
 use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
 
@@ -43,7 +45,8 @@ struct Locked {
 
 /// A token that was logged in to.
 struct Unlocked {
-    /// The token and the handle of the key; `None` after an error, when neither is trusted any more.
+    /// The token and the handle of the key; `None` after an error, when neither is trusted any
+    /// more.
     live: Option<(Opened, ObjectHandle)>,
     public: PublicKey,
     /// Names exactly this token and key.
@@ -81,7 +84,11 @@ pub(super) fn find(uri: &Pkcs11Uri) -> Result<Box<dyn LockedToken>, TokenError> 
             // Perhaps visible after login.
             None if opened.info.login_required => None,
             None => {
-                let private = opened.objects(ObjectClass::PRIVATE_KEY, opened.uri.object(), opened.uri.id())?;
+                let private = opened.objects(
+                    ObjectClass::PRIVATE_KEY,
+                    opened.uri.object(),
+                    opened.uri.id(),
+                )?;
                 if private.is_empty() {
                     return Err(opened.key_absent()?.into());
                 }
@@ -89,7 +96,11 @@ pub(super) fn find(uri: &Pkcs11Uri) -> Result<Box<dyn LockedToken>, TokenError> 
             }
         };
         let description = opened.info.description(&opened.uri);
-        Ok(Locked { opened, public, description })
+        Ok(Locked {
+            opened,
+            public,
+            description,
+        })
     })?;
     Ok(Box::new(locked))
 }
@@ -116,11 +127,19 @@ pub(super) fn list_keys(uri: &Pkcs11Uri) -> Result<Vec<FoundKey>, TokenError> {
 fn found(opened: &Opened, object: Object) -> Result<FoundKey, Failure> {
     let public = match opened.public_key(&object) {
         Ok(public) => Ok(public),
-        Err(Failure { error: TokenError::KeyUnsuitable { reason, .. }, .. }) => Err(NoSuchKey::Unsuitable(reason)),
+        Err(Failure {
+            error: TokenError::KeyUnsuitable { reason, .. },
+            ..
+        }) => Err(NoSuchKey::Unsuitable(reason)),
         Err(failure) => return Err(failure),
     };
     let token = opened.info.description(&object.named(&opened.uri));
-    Ok(FoundKey { token, label: object.shown_label(), id: object.id, public })
+    Ok(FoundKey {
+        token,
+        label: object.shown_label(),
+        id: object.id,
+        public,
+    })
 }
 
 /// Makes a key pair. The private half is sensitive, not extractable, and only signs.
@@ -130,8 +149,14 @@ pub(super) fn generate(
     interaction: &mut dyn Interaction,
 ) -> Result<(Pkcs11Uri, Box<dyn Token>), TokenError> {
     let module = module(uri)?;
-    let label = uri.object().ok_or_else(|| TokenError::KeyUnnamed { uri: uri.to_string() })?;
-    let Generation { mechanism, signing, spellings } = attributes::generation(kind);
+    let label = uri.object().ok_or_else(|| TokenError::KeyUnnamed {
+        uri: uri.to_string(),
+    })?;
+    let Generation {
+        mechanism,
+        signing,
+        spellings,
+    } = attributes::generation(kind);
     let needed = [mechanism, signing];
     let opened = module.patiently(|| {
         let opened = Opened::new(&module, uri, true)?;
@@ -151,7 +176,10 @@ pub(super) fn generate(
     let [(mechanism, _), _] = &needed;
     let made = make(&opened, mechanism, spellings, kind).and_then(|()| Ok(opened.signing_key()?));
     match made {
-        Ok(key) => Ok((opened.uri.clone(), Box::new(Unlocked::new(opened, key, given)))),
+        Ok(key) => Ok((
+            opened.uri.clone(),
+            Box::new(Unlocked::new(opened, key, given)),
+        )),
         Err(error) => {
             // Also what a module that stopped half-way left behind.
             remove(&opened, label, &id);
@@ -167,13 +195,23 @@ fn make(
     spellings: Vec<Vec<Attribute>>,
     kind: KeyKind,
 ) -> Result<(), TokenError> {
-    let (label, id) = (opened.uri.object().unwrap_or_default(), opened.uri.id().unwrap_or_default());
+    let (label, id) = (
+        opened.uri.object().unwrap_or_default(),
+        opened.uri.id().unwrap_or_default(),
+    );
     let mut refusal = None;
     for spelling in spellings {
         let (public, private) = templates(label, id, spelling);
-        match opened.session.call(|session| session.generate_key_pair(mechanism, &public, &private)) {
+        match opened
+            .session
+            .call(|session| session.generate_key_pair(mechanism, &public, &private))
+        {
             Ok((public, private)) => {
-                let object = Object { handle: public, label: label.into(), id: id.to_vec() };
+                let object = Object {
+                    handle: public,
+                    label: label.into(),
+                    id: id.to_vec(),
+                };
                 return check_new_key(opened, &object, private, kind);
             }
             Err(error) => {
@@ -186,16 +224,28 @@ fn make(
     Err(opened.fault(&refusal).error)
 }
 
-fn check_new_key(opened: &Opened, public: &Object, private: ObjectHandle, kind: KeyKind) -> Result<(), TokenError> {
+fn check_new_key(
+    opened: &Opened,
+    public: &Object,
+    private: ObjectHandle,
+    kind: KeyKind,
+) -> Result<(), TokenError> {
     let made = opened.public_key(public)?.algorithm();
     if made != kind.name() {
         return Err(opened.unsuitable(public, format!("the token made {made} instead of {kind}")));
     }
     let flags = [AttributeType::Sensitive, AttributeType::Extractable];
-    let flags = opened.session.call(|session| lookup::read(session, private, &flags));
+    let flags = opened
+        .session
+        .call(|session| lookup::read(session, private, &flags));
     let flags = flags.map_err(|error| opened.fault(&error).error)?;
-    if !flags.contains(&Attribute::Sensitive(true)) || !flags.contains(&Attribute::Extractable(false)) {
-        return Err(opened.unsuitable(public, "the token would give its private half away".to_owned()));
+    if !flags.contains(&Attribute::Sensitive(true))
+        || !flags.contains(&Attribute::Extractable(false))
+    {
+        return Err(opened.unsuitable(
+            public,
+            "the token would give its private half away".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -206,7 +256,10 @@ fn refuse_if_taken(opened: &Opened, label: &str) -> Result<(), TokenError> {
         taken.extend(opened.objects(None, None, Some(id))?);
     }
     taken.first().map_or(Ok(()), |object| {
-        Err(TokenError::KeyExists { token: opened.info.name().to_owned(), key: object.to_string() })
+        Err(TokenError::KeyExists {
+            token: opened.info.name().to_owned(),
+            key: object.to_string(),
+        })
     })
 }
 
@@ -221,8 +274,17 @@ fn random_id(opened: &Opened) -> Result<Vec<u8>, TokenError> {
 }
 
 fn templates(label: &str, id: &[u8], spelling: Vec<Attribute>) -> (Vec<Attribute>, Vec<Attribute>) {
-    let names = [Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(id.to_vec())];
-    let public = [&names[..], &[Attribute::Private(false), Attribute::Verify(true)], &spelling].concat();
+    let names = [
+        Attribute::Token(true),
+        Attribute::Label(label.into()),
+        Attribute::Id(id.to_vec()),
+    ];
+    let public = [
+        &names[..],
+        &[Attribute::Private(false), Attribute::Verify(true)],
+        &spelling,
+    ]
+    .concat();
     let secret = [
         Attribute::Private(true),
         Attribute::Sensitive(true),
@@ -236,14 +298,21 @@ fn templates(label: &str, id: &[u8], spelling: Vec<Attribute>) -> (Vec<Attribute
 
 /// Removes what has this label *and* this id. Both were free before, so it is of our making.
 fn remove(opened: &Opened, label: &str, id: &[u8]) {
-    for object in opened.objects(None, Some(label), Some(id)).unwrap_or_default() {
+    for object in opened
+        .objects(None, Some(label), Some(id))
+        .unwrap_or_default()
+    {
         // The failure that led here is the one to tell.
-        let _ = opened.session.call(|session| session.destroy_object(object.handle));
+        let _ = opened
+            .session
+            .call(|session| session.destroy_object(object.handle));
     }
 }
 
 fn module(uri: &Pkcs11Uri) -> Result<Arc<Module>, TokenError> {
-    let path = uri.module_path().ok_or_else(|| TokenError::NoModule { uri: uri.to_string() })?;
+    let path = uri.module_path().ok_or_else(|| TokenError::NoModule {
+        uri: uri.to_string(),
+    })?;
     Module::load(path)
 }
 
@@ -256,12 +325,18 @@ impl LockedToken for Locked {
         &self.description
     }
 
-    fn unlock(self: Box<Self>, interaction: &mut dyn Interaction) -> Result<Box<dyn Token>, TokenError> {
+    fn unlock(
+        self: Box<Self>,
+        interaction: &mut dyn Interaction,
+    ) -> Result<Box<dyn Token>, TokenError> {
         let (opened, given) = login(self.opened, interaction)?;
         let key = opened.signing_key()?;
         if self.public.is_some_and(|public| public != key.public) {
             let token = opened.info.name().to_owned();
-            return Err(TokenError::SessionLost { token, reason: ANOTHER_KEY.to_owned() });
+            return Err(TokenError::SessionLost {
+                token,
+                reason: ANOTHER_KEY.to_owned(),
+            });
         }
         Ok(Box::new(Unlocked::new(opened, key, given)))
     }
@@ -284,7 +359,10 @@ impl Token for Unlocked {
             other => other,
         };
         let answer = answer.map_err(|error| match error {
-            NotSigned::Lost(reason) => TokenError::SessionLost { token: self.name.clone(), reason },
+            NotSigned::Lost(reason) => TokenError::SessionLost {
+                token: self.name.clone(),
+                reason,
+            },
             NotSigned::Refused(error) => error,
         })?;
         raw::signature(&self.public, &answer).map_err(|answer| TokenError::Unexpected {
@@ -309,16 +387,23 @@ impl Unlocked {
         }
     }
 
-    /// One signature in the session there is. After an error there is none: what the module thinks of it (an operation
-    /// that never ended, a handle that means nothing) differs from module to module.
+    /// One signature in the session there is. After an error there is none: what the module thinks
+    /// of it (an operation that never ended, a handle that means nothing) differs from module to
+    /// module.
     fn sign_once(&mut self, input: &[u8]) -> Result<Vec<u8>, NotSigned> {
         let Some((opened, key)) = self.live.take() else {
-            return Err(NotSigned::Lost("its session was closed after an error".to_owned()));
+            return Err(NotSigned::Lost(
+                "its session was closed after an error".to_owned(),
+            ));
         };
         let (mechanism, _) = attributes::signing_mechanism(&self.public);
-        let answer = opened.session.sign(&mechanism, key, input, |session| match &self.each_signature {
-            Some(given) => session.login(UserType::ContextSpecific, given.pin()).map_err(SignError::Login),
-            None => Ok(()),
+        let answer = opened.session.sign(&mechanism, key, input, |session| {
+            match &self.each_signature {
+                Some(given) => session
+                    .login(UserType::ContextSpecific, given.pin())
+                    .map_err(SignError::Login),
+                None => Ok(()),
+            }
         });
         match answer {
             Ok(answer) => {
@@ -333,23 +418,34 @@ impl Unlocked {
             Err(SignError::Sign(error)) => Err(match &error {
                 Error::Pkcs11(answer, _) if is_lost(answer) => NotSigned::Lost(described(&error)),
                 Error::Pkcs11(answer, _) if is_busy(answer) => {
-                    NotSigned::Refused(TokenError::Busy { token: self.name.clone(), reason: described(&error) })
+                    NotSigned::Refused(TokenError::Busy {
+                        token: self.name.clone(),
+                        reason: described(&error),
+                    })
                 }
                 _ => NotSigned::Refused(opened.fault(&error).error),
             }),
         }
     }
 
-    /// Opens the session again, once in the life of this value: whatever is lost twice would be lost for ever. The module is
-    /// initialised anew, since otherwise most do not see that their token came back.
+    /// Opens the session again, once in the life of this value: whatever is lost twice would be
+    /// lost for ever. The module is initialised anew, since otherwise most do not see that their
+    /// token came back.
     fn reopen(&mut self, reason: String) -> Result<(), TokenError> {
-        let lost = |why: &str| TokenError::SessionLost { token: self.name.clone(), reason: format!("{reason}{why}") };
+        let lost = |why: &str| TokenError::SessionLost {
+            token: self.name.clone(),
+            reason: format!("{reason}{why}"),
+        };
         if self.reopened {
             return Err(lost(""));
         }
         self.reopened = true;
-        self.module.renew(self.generation).map_err(|error| lost(&format!("; {}", described(&error))))?;
-        let opened = self.module.patiently(|| Opened::new(&self.module, &self.uri, false));
+        self.module
+            .renew(self.generation)
+            .map_err(|error| lost(&format!("; {}", described(&error))))?;
+        let opened = self
+            .module
+            .patiently(|| Opened::new(&self.module, &self.uri, false));
         let opened = opened.map_err(|error| lost(&format!("; {error}")))?;
 
         let source = self.uri.pin_source();
@@ -357,9 +453,15 @@ impl Unlocked {
         if needs_pin && (opened.info.has_pinpad || !source.is_repeatable()) {
             return Err(lost("; its PIN would have to be given again"));
         }
-        let (opened, given) = if needs_pin { login(opened, &mut Nobody)? } else { (opened, Given::Nothing) };
+        let (opened, given) = if needs_pin {
+            login(opened, &mut Nobody)?
+        } else {
+            (opened, Given::Nothing)
+        };
 
-        let key = opened.signing_key().map_err(|failure| lost(&format!("; {}", failure.error)))?;
+        let key = opened
+            .signing_key()
+            .map_err(|failure| lost(&format!("; {}", failure.error)))?;
         if key.public != self.public {
             return Err(lost(&format!("; {ANOTHER_KEY}")));
         }

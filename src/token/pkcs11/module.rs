@@ -1,12 +1,14 @@
-//! A PKCS#11 module in this process: loaded and initialised once, and initialised again when its tokens went away.
+//! A PKCS#11 module in this process: loaded and initialised once, and initialised again when its
+//! tokens went away.
 //!
-//! C_Finalize ends every session of the process and their numbers are then given out anew. So a session remembers the
-//! *generation* of the module that it belongs to, and one of an older generation is never used again: its number could be
-//! another's.
+//! C_Finalize ends every session of the process and their numbers are then given out anew. So a
+//! session remembers the *generation* of the module that it belongs to, and one of an older
+//! generation is never used again: its number could be another's.
 //!
-//! One call at a time, whatever thread it comes from. Modules promise more (CKF_OS_LOCKING_OK) than they keep: SoftHSM2
-//! crashes when two threads are in C_Initialize, Kryoptic waits for ever when one logs in while another looks for objects. A
-//! token that is a device does one thing at a time anyway.
+//! One call at a time, whatever thread it comes from. Modules promise more (CKF_OS_LOCKING_OK) than
+//! they keep: SoftHSM2 crashes when two threads are in C_Initialize, Kryoptic waits for ever when
+//! one logs in while another looks for objects. A token that is a device does one thing at a time
+//! anyway.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,8 +51,13 @@ struct State {
 }
 
 /// C_Sign
-type SignFunction =
-    unsafe extern "C" fn(CK_SESSION_HANDLE, *mut u8, CK_ULONG, *mut u8, *mut CK_ULONG) -> cryptoki_sys::CK_RV;
+type SignFunction = unsafe extern "C" fn(
+    CK_SESSION_HANDLE,
+    *mut u8,
+    CK_ULONG,
+    *mut u8,
+    *mut CK_ULONG,
+) -> cryptoki_sys::CK_RV;
 
 /// A read-only or read-write session. Closed when dropped; the last one of a token logs out.
 pub(super) struct Session {
@@ -67,7 +74,10 @@ pub(super) struct Failure {
 
 impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
-        Self { error, passing: false }
+        Self {
+            error,
+            passing: false,
+        }
     }
 }
 
@@ -80,9 +90,14 @@ impl From<Failure> for TokenError {
 impl Module {
     /// The module in the file at `path`, from the table of this process where it is loaded already.
     pub(super) fn load(path: &Path) -> std::result::Result<Arc<Self>, TokenError> {
-        let refuse = |reason: String| TokenError::Module { module: path.display().to_string(), reason };
+        let refuse = |reason: String| TokenError::Module {
+            module: path.display().to_string(),
+            reason,
+        };
         // The loader would search its own folders for a name that is not a path.
-        let file = path.canonicalize().map_err(|error| refuse(error.to_string()))?;
+        let file = path
+            .canonicalize()
+            .map_err(|error| refuse(error.to_string()))?;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = loaded.get(&file) {
             return Ok(Arc::clone(module));
@@ -90,8 +105,15 @@ impl Module {
         let context = Pkcs11::new(&file).map_err(|error| refuse(error.to_string()))?;
         let sign = sign_function(&file).ok_or_else(|| refuse("it has no C_Sign".to_owned()))?;
         initialise(&context).map_err(|error| refuse(described(&error)))?;
-        let is_softhsm = context.get_library_info().is_ok_and(|info| info.manufacturer_id().contains("SoftHSM"));
-        let module = Self { context, sign, is_softhsm, state: Mutex::default() };
+        let is_softhsm = context
+            .get_library_info()
+            .is_ok_and(|info| info.manufacturer_id().contains("SoftHSM"));
+        let module = Self {
+            context,
+            sign,
+            is_softhsm,
+            state: Mutex::default(),
+        };
         let module = Arc::new(module);
         loaded.insert(file, Arc::clone(&module));
         Ok(module)
@@ -113,29 +135,38 @@ impl Module {
         };
         let session = Some(session?);
         state.open += 1;
-        Ok(Session { module: Arc::clone(self), session, generation: state.generation })
+        Ok(Session {
+            module: Arc::clone(self),
+            session,
+            generation: state.generation,
+        })
     }
 
-    /// C_Finalize and C_Initialize, unless it was done since `generation`. What a token that went away needs: a module
-    /// does not see by itself that it came back.
+    /// C_Finalize and C_Initialize, unless it was done since `generation`. What a token that went
+    /// away needs: a module does not see by itself that it came back.
     pub(super) fn renew(&self, generation: u64) -> Result<()> {
         let mut state = self.state();
         if state.generation != generation {
             return Ok(());
         }
-        *state = State { generation: generation + 1, open: 0 };
-        // A module that lost its token may refuse to end; initialising it says whether it is of use.
+        *state = State {
+            generation: generation + 1,
+            open: 0,
+        };
+        // A module that lost its token may refuse to end; initialising it says whether it is of
+        // use.
         let _ = self.context.clone().finalize();
         initialise(&self.context)
     }
 
-    /// Tries what finds or opens a token again, where its failure may pass, with the module renewed before each further
-    /// try.
+    /// Tries what finds or opens a token again, where its failure may pass, with the module renewed
+    /// before each further try.
     ///
-    /// SoftHSM2 rewrites a token's file in place at each login, so a process that looks at that moment sees no such token
-    /// or gets CKR_GENERAL_ERROR; that it did not is known only by trying again, [`PATIENCE`] times in all. Other modules
-    /// are renewed once: a connection that broke is set up again by it. Nothing is renewed while the process has other
-    /// sessions open on the module, because it would end them.
+    /// SoftHSM2 rewrites a token's file in place at each login, so a process that looks at that
+    /// moment sees no such token or gets CKR_GENERAL_ERROR; that it did not is known only by trying
+    /// again, [`PATIENCE`] times in all. Other modules are renewed once: a connection that broke is
+    /// set up again by it. Nothing is renewed while the process has other sessions open on the
+    /// module, because it would end them.
     pub(super) fn patiently<T>(
         &self,
         mut attempt: impl FnMut() -> std::result::Result<T, Failure>,
@@ -167,19 +198,27 @@ impl Module {
 }
 
 impl Session {
-    /// Calls the module in this session; CKR_SESSION_HANDLE_INVALID where the module was renewed since it was opened.
-    pub(super) fn call<T>(&self, call: impl FnOnce(&cryptoki::session::Session) -> Result<T>) -> Result<T> {
+    /// Calls the module in this session; CKR_SESSION_HANDLE_INVALID where the module was renewed
+    /// since it was opened.
+    pub(super) fn call<T>(
+        &self,
+        call: impl FnOnce(&cryptoki::session::Session) -> Result<T>,
+    ) -> Result<T> {
         let state = self.module.state();
         match &self.session {
             Some(session) if state.generation == self.generation => call(session),
-            _ => Err(Error::Pkcs11(RvError::SessionHandleInvalid, Function::GetSessionInfo)),
+            _ => Err(Error::Pkcs11(
+                RvError::SessionHandleInvalid,
+                Function::GetSessionInfo,
+            )),
         }
     }
 
     /// C_SignInit, what `between` does, and one C_Sign.
     ///
-    /// Not cryptoki's `sign`: it leaves no room for the login that CKA_ALWAYS_AUTHENTICATE wants in between (ECDSA has no
-    /// multi-part form that would), and it calls C_Sign twice, the first time for the size.
+    /// Not cryptoki's `sign`: it leaves no room for the login that CKA_ALWAYS_AUTHENTICATE wants in
+    /// between (ECDSA has no multi-part form that would), and it calls C_Sign twice, the first time
+    /// for the size.
     pub(super) fn sign<E: From<Error>>(
         &self,
         mechanism: &Mechanism<'_>,
@@ -189,7 +228,8 @@ impl Session {
     ) -> std::result::Result<Vec<u8>, E> {
         self.call(|session| {
             session.sign_init(mechanism, key)?;
-            Ok(between(session).and_then(|()| c_sign(self.module.sign, session, data).map_err(E::from)))
+            Ok(between(session)
+                .and_then(|()| c_sign(self.module.sign, session, data).map_err(E::from)))
         })?
     }
 
@@ -226,7 +266,8 @@ fn initialise(context: &Pkcs11) -> Result<()> {
     }
 }
 
-/// From 5 ms, doubling up to 200 ms, and up to as much again by process id: processes that met once must not meet again.
+/// From 5 ms, doubling up to 200 ms, and up to as much again by process id: processes that met once
+/// must not meet again.
 pub(super) fn back_off(tried: u32) {
     let step = (5_u64 << tried.saturating_sub(1).min(6)).min(200);
     let jitter = u64::from(std::process::id().wrapping_mul(2_654_435_761) >> (tried % 16)) % step;
@@ -247,19 +288,35 @@ pub(super) fn name(answer: &RvError) -> String {
         RvError::VendorDefined(number) => format!("CKR_VENDOR_DEFINED {number:#x}"),
         RvError::UnknownErrorCode(number) => format!("{number:#x}"),
         known => {
-            let capital = |c: char| if c.is_ascii_uppercase() { format!("_{c}") } else { c.to_uppercase().to_string() };
-            format!("CKR{}", format!("{known:?}").chars().map(capital).collect::<String>())
+            let capital = |c: char| {
+                if c.is_ascii_uppercase() {
+                    format!("_{c}")
+                } else {
+                    c.to_uppercase().to_string()
+                }
+            };
+            format!(
+                "CKR{}",
+                format!("{known:?}")
+                    .chars()
+                    .map(capital)
+                    .collect::<String>()
+            )
         }
     }
 }
 
-#[expect(unsafe_code, reason = "cryptoki does not give out the functions of a module")]
+#[expect(
+    unsafe_code,
+    reason = "cryptoki does not give out the functions of a module"
+)]
 fn sign_function(file: &Path) -> Option<SignFunction> {
     let mut list: *mut CK_FUNCTION_LIST = std::ptr::null_mut();
-    // SAFETY: `file` is loaded already, as a PKCS#11 module that whoever runs this program chose; loading it again runs
-    // none of its code and gives the same module. C_GetFunctionList, which must be there to be called, writes one pointer
-    // and asks for nothing else; it is checked, and by the standard points to a list that lives as long as the module:
-    // which is as long as the process, because the table of modules forgets none.
+    // SAFETY: `file` is loaded already, as a PKCS#11 module that whoever runs this program chose;
+    // loading it again runs none of its code and gives the same module. C_GetFunctionList, which
+    // must be there to be called, writes one pointer and asks for nothing else; it is checked, and
+    // by the standard points to a list that lives as long as the module: which is as long as the
+    // process, because the table of modules forgets none.
     unsafe {
         let library = cryptoki_sys::Pkcs11::new(file).ok()?;
         library.C_GetFunctionList.as_ref().ok()?;
@@ -269,18 +326,33 @@ fn sign_function(file: &Path) -> Option<SignFunction> {
     }
 }
 
-#[expect(unsafe_code, reason = "cryptoki has no single-part signature without C_SignInit")]
-fn c_sign(function: SignFunction, session: &cryptoki::session::Session, data: &[u8]) -> Result<Vec<u8>> {
+#[expect(
+    unsafe_code,
+    reason = "cryptoki has no single-part signature without C_SignInit"
+)]
+fn c_sign(
+    function: SignFunction,
+    session: &cryptoki::session::Session,
+    data: &[u8],
+) -> Result<Vec<u8>> {
     let mut signature = vec![0; LONGEST_SIGNATURE];
     let mut length = CK_ULONG::try_from(signature.len())?;
     let data_length = CK_ULONG::try_from(data.len())?;
-    // SAFETY: `function` is C_Sign of the module that opened `session`, and the module stays loaded. Both buffers are valid
-    // for the lengths given beside them, during the call; the module only reads the first, although C has no way to say so.
+    // SAFETY: `function` is C_Sign of the module that opened `session`, and the module stays
+    // loaded. Both buffers are valid for the lengths given beside them, during the call; the module
+    // only reads the first, although C has no way to say so.
     let answer = unsafe {
-        function(session.handle(), data.as_ptr().cast_mut(), data_length, signature.as_mut_ptr(), &raw mut length)
+        function(
+            session.handle(),
+            data.as_ptr().cast_mut(),
+            data_length,
+            signature.as_mut_ptr(),
+            &raw mut length,
+        )
     };
     Rv::from(answer).into_result(Function::Sign)?;
-    // A length beyond the buffer is the module's lie; truncating to it would keep all of the buffer.
+    // A length beyond the buffer is the module's lie; truncating to it would keep all of the
+    // buffer.
     let length = usize::try_from(length)?;
     if length > signature.len() {
         return Err(Error::InvalidValue);
@@ -296,8 +368,14 @@ mod tests {
     #[test]
     fn answers_have_their_names_in_the_standard() {
         assert_eq!(name(&RvError::PinIncorrect), "CKR_PIN_INCORRECT");
-        assert_eq!(name(&RvError::CryptokiAlreadyInitialized), "CKR_CRYPTOKI_ALREADY_INITIALIZED");
-        assert_eq!(name(&RvError::VendorDefined(0x8000_0001)), "CKR_VENDOR_DEFINED 0x80000001");
+        assert_eq!(
+            name(&RvError::CryptokiAlreadyInitialized),
+            "CKR_CRYPTOKI_ALREADY_INITIALIZED"
+        );
+        assert_eq!(
+            name(&RvError::VendorDefined(0x8000_0001)),
+            "CKR_VENDOR_DEFINED 0x80000001"
+        );
         let error = Error::Pkcs11(RvError::GeneralError, Function::Login);
         assert_eq!(described(&error), "C_Login: CKR_GENERAL_ERROR");
     }
@@ -305,7 +383,13 @@ mod tests {
     #[test]
     fn what_is_no_module_is_refused() {
         for path in ["/nonexistent/module.so", "/etc/passwd", "module.so"] {
-            assert!(matches!(Module::load(Path::new(path)), Err(TokenError::Module { .. })), "{path}");
+            assert!(
+                matches!(
+                    Module::load(Path::new(path)),
+                    Err(TokenError::Module { .. })
+                ),
+                "{path}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Kryoptic as a loadable PKCS#11 module: its three entry points under the names that PKCS#11 gives them, nothing else.
+//! Kryoptic as a loadable PKCS#11 module: its three entry points under the names that PKCS#11 gives
+//! them, nothing else.
 
 use kryoptic_lib::fns::general::{fn_get_function_list, fn_get_interface, fn_get_interface_list};
 use kryoptic_lib::pkcs11::{

@@ -1,4 +1,5 @@
-//! The applet behind a reader: commands and answers in parts, and a card that is pulled out at a chosen moment.
+//! The applet behind a reader: commands and answers in parts, and a card that is pulled out at a
+//! chosen moment.
 
 use std::thread;
 use std::time::Duration;
@@ -16,7 +17,8 @@ pub(crate) struct Faults {
     pub(crate) sign_delay: Duration,
     /// It is pulled out before the signature of this number.
     pub(crate) pull_before_sign: Option<u64>,
-    /// It is pulled out after the signature of this number was made, and before anybody hears of it.
+    /// It is pulled out after the signature of this number was made, and before anybody hears of
+    /// it.
     pub(crate) pull_after_sign: Option<u64>,
     /// It is pulled out when a PIN arrives.
     pub(crate) pull_at_verify: bool,

@@ -1,4 +1,5 @@
-//! A virtual OpenPGP card, Nitrokey's `opcard` applet, plugged into `pcscd` through its driver `vpcd`.
+//! A virtual OpenPGP card, Nitrokey's `opcard` applet, plugged into `pcscd` through its driver
+//! `vpcd`.
 //!
 //! For tests alone: its keys lie in an ordinary file or in memory.
 
@@ -119,7 +120,8 @@ fn plug_in(store: Store<'_>, options: Options) -> io::Result<()> {
 
     let stream = connect(&options.addr)?;
     eprintln!("virtual-card: plugged in at {}", options.addr);
-    // vpcd sends length and command in two small segments: acknowledged late, each command would take 40 ms.
+    // vpcd sends length and command in two small segments: acknowledged late, each command would
+    // take 40 ms.
     stream.set_nodelay(true)?;
     let socket = stream.try_clone()?;
     let mut connection = vpicc::Connection::from(stream);

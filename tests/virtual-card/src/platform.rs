@@ -63,7 +63,8 @@ pub(crate) struct Platform<'a> {
 }
 
 impl<'a> Platform<'a> {
-    /// With random numbers of the operating system's: those of `trussed::virt` are always the same, and so would be the keys.
+    /// With random numbers of the operating system's: those of `trussed::virt` are always the same,
+    /// and so would be the keys.
     pub(crate) fn new(store: Store<'a>, touch: Touch) -> Self {
         Self {
             rng: ChaCha20Rng::from_rng(OsRng).expect("the system has random numbers"),

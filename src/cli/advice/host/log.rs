@@ -7,7 +7,8 @@ use crate::ledger::{BadLog, ExportError, LedgerError, LedgerFault};
 use crate::steps::release_checkpoint::NoCheckpoint;
 use crate::steps::verify::ReleaseError;
 
-const LEDGER_CHANGED: &str = "sign nothing more; keep the ledger as it is, and find out who changed it";
+const LEDGER_CHANGED: &str =
+    "sign nothing more; keep the ledger as it is, and find out who changed it";
 
 pub(super) fn ledger(error: &LedgerError) -> Advice {
     match error.fault {
@@ -57,9 +58,10 @@ pub(super) fn export(error: &ExportError) -> Advice {
     match error {
         ExportError::Ledger(error) => ledger(error),
         ExportError::File(error) => file(error, Usage),
-        ExportError::Strange(_) => {
-            hint(Usage, "find out who put that there; then get another copy, or remove it and export the log again")
-        }
+        ExportError::Strange(_) => hint(
+            Usage,
+            "find out who put that there; then get another copy, or remove it and export the log again",
+        ),
         ExportError::Checkpoint { .. }
         | ExportError::Forked { .. }
         | ExportError::Longer { .. }
@@ -88,13 +90,15 @@ pub(super) fn export(error: &ExportError) -> Advice {
 
 pub(super) fn kept(error: &NoCheckpoint) -> Advice {
     match error {
-        NoCheckpoint::Release(ReleaseError::Signature { .. }) => {
-            hint(Refused, "one of another release key says nothing about this log; name an earlier key's with `--cert`")
-        }
+        NoCheckpoint::Release(ReleaseError::Signature { .. }) => hint(
+            Refused,
+            "one of another release key says nothing about this log; name an earlier key's with `--cert`",
+        ),
         NoCheckpoint::Release(error) => release(error),
-        NoCheckpoint::NoRoot => {
-            hint(Refused, "it says nothing about this log: compare it with another release, or a checkpoint")
-        }
+        NoCheckpoint::NoRoot => hint(
+            Refused,
+            "it says nothing about this log: compare it with another release, or a checkpoint",
+        ),
         NoCheckpoint::NotAnnounced { .. } => hint(
             Refused,
             "the release key signed what the log does not have: sign nothing more, and find out who could use the token",
