@@ -43,7 +43,7 @@ test: cargo builder ## all tests, with the equipment they need (see tests/equipm
 faults: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))
 faults: cargo ## every fault, kill and race that a signing run must survive; tells what was tried
 	tests/equipment.sh install test
-	COUNTERSIGN_FAULTS=all cargo test --locked --test faults -- --nocapture --test-threads=1
+	COUNTERSIGN_FAULTS=all cargo test --locked --test it faults:: -- --nocapture --test-threads=1
 
 # The ledger grows in memory: by 9 GB for the ten million.
 bench: cargo ## what the log costs as it grows to ENTRIES (ten million, some 20 minutes); draws PLOT, docs/explanation/scale.svg

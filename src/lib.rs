@@ -25,7 +25,7 @@
 //! | `ssh` | signatures made with `ssh-keygen` | who may approve |
 //! | `token` | OpenPGP cards, PKCS#11, PINs | OpenPGP, what is signed |
 //! | `ledger` | the audit log and the journal of runs | how an event came about |
-//! | [`repository`] | the location's folders | what makes a release good |
+//! | [`location`] | the folders of the location | what makes a release good |
 //! | `home`, `config` | the signing host's folder | the steps |
 //! | [`steps`] | the order of checks | command line, cards, PKCS#11, OpenPGP library |
 //! | [`cli`] | arguments, wording, exit codes | everything else |
@@ -51,9 +51,9 @@ pub mod files;
 pub mod home;
 #[cfg(feature = "host")]
 pub mod ledger;
+pub mod location;
 pub mod mac;
 pub mod openpgp;
-pub mod repository;
 #[cfg(feature = "host")]
 pub mod ssh;
 pub mod steps;

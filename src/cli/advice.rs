@@ -11,10 +11,10 @@ use read::{certificate_hint, file, release};
 
 use super::error::CliError;
 use crate::openpgp::BadBuildKey;
-use crate::steps::admit::AdmitError;
-use crate::steps::attest::AttestError;
-use crate::steps::build_key::KeyFault;
-use crate::steps::logged::NotLogged;
+use crate::steps::builder::attest::AttestError;
+use crate::steps::builder::build_key::KeyFault;
+use crate::steps::release::admit::AdmitError;
+use crate::steps::release::logged::NotLogged;
 
 /// The advice for an error.
 pub(super) fn advice(error: &CliError) -> Advice {

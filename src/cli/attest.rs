@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 
 use super::args::{read_grant_file, scheme};
 use super::error::CliError;
-use super::progress::Bar;
 #[cfg(feature = "host")]
-use super::prompt::Terminal;
+use super::host::prompt::Terminal;
+use super::progress::Bar;
 use super::render::{Output, artifact_values};
 use crate::domain::evidence::Scheme;
 use crate::domain::json::check_keys;
@@ -24,9 +24,8 @@ use crate::domain::statement::SLSA_PROVENANCE;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, InputFile, read_secret, wipe};
 use crate::openpgp::LARGEST_BUILD_KEY;
-use crate::steps;
-use crate::steps::attest::{Attestation, Predicate};
-use crate::steps::build_key::BuildKey;
+use crate::steps::builder::attest::{self, Attestation, Predicate};
+use crate::steps::builder::build_key::BuildKey;
 #[cfg(feature = "host")]
 use crate::token::{self, TokenUri};
 
@@ -101,7 +100,7 @@ impl Attest {
             let predicate = predicate
                 .or_else(|| is_envelope.then(|| Predicate::Provenance { system: system() }));
             let out = self.output.as_deref();
-            Ok(steps::attest::attest(
+            Ok(attest::attest(
                 key,
                 &self.artifacts,
                 predicate,

@@ -11,17 +11,17 @@ use super::render::Output;
 use crate::domain::evidence::Scheme;
 use crate::domain::time::{Period, Timestamp};
 use crate::files::{FileError, FileFault, write_new};
-use crate::steps::build_key::NewKey;
-use crate::steps::builder::BuilderKey;
+use crate::steps::builder::build_key::NewKey;
+use crate::steps::evidence::builders::BuilderKey;
 #[cfg(feature = "host")]
 use host::*;
 
 #[cfg(feature = "host")]
 mod host {
-    pub(super) use crate::cli::init::kinds;
-    pub(super) use crate::cli::prompt::Terminal;
+    pub(super) use crate::cli::host::init::kinds;
+    pub(super) use crate::cli::host::prompt::Terminal;
     pub(super) use crate::domain::key::KeyKind;
-    pub(super) use crate::steps::build_key::generate_on;
+    pub(super) use crate::steps::builder::build_key::generate_on;
     pub(super) use crate::token::TokenUri;
 }
 

@@ -11,11 +11,11 @@ pub(super) use host::HostError;
 use crate::domain::grant::BadGrant;
 use crate::files::FileError;
 use crate::openpgp::BadCertificate;
-use crate::steps::admit::AdmitError;
-use crate::steps::attest::AttestError;
-use crate::steps::build_key::KeyFault;
-use crate::steps::logged::NotLogged;
-use crate::steps::verify::ReleaseError;
+use crate::steps::builder::attest::AttestError;
+use crate::steps::builder::build_key::KeyFault;
+use crate::steps::release::admit::AdmitError;
+use crate::steps::release::logged::NotLogged;
+use crate::steps::release::verify::ReleaseError;
 use crate::tlog::note::BadNoteKey;
 
 /// Everything that ends a command early.

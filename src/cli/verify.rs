@@ -14,8 +14,8 @@ use crate::domain::reserved::SUMS;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, Folder, InputFile};
 use crate::openpgp::{Certificate, Signed};
-use crate::steps::logged::{Logged, check_logged};
-use crate::steps::verify::{ReleaseError, examine_release, verify_file};
+use crate::steps::release::logged::{Logged, check_logged};
+use crate::steps::release::verify::{ReleaseError, examine_release, verify_file};
 use crate::tlog::note::VerifierKey;
 
 /// The largest file with a log's public key that is read, in bytes.

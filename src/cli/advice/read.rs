@@ -4,7 +4,7 @@ use super::code::Code::{Refused, Trouble, Usage};
 use super::code::{Advice, Code, hint};
 use crate::files::{FileError, FileFault};
 use crate::openpgp::BadCertificate;
-use crate::steps::verify::ReleaseError;
+use crate::steps::release::verify::ReleaseError;
 
 /// `missing`: what a file that is not there, or is of the wrong kind, means where it was looked
 /// for.

@@ -4,8 +4,8 @@ use crate::cli::advice::code::Code::{Refused, Trouble, Usage};
 use crate::cli::advice::code::{Advice, hint};
 use crate::cli::advice::read::{file, release};
 use crate::ledger::{BadLog, ExportError, LedgerError, LedgerFault};
-use crate::steps::release_checkpoint::NoCheckpoint;
-use crate::steps::verify::ReleaseError;
+use crate::steps::host::release_checkpoint::NoCheckpoint;
+use crate::steps::release::verify::ReleaseError;
 
 const LEDGER_CHANGED: &str =
     "sign nothing more; keep the ledger as it is, and find out who changed it";

@@ -1,0 +1,194 @@
+//! `countersign approve`
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use serde_json::json;
+
+use super::grants::show_terms;
+use super::open::{Host, is_grant_id, read_grant};
+use crate::cli::args::read_grant_file;
+use crate::cli::error::{CliError, HostError};
+use crate::cli::global::Global;
+use crate::cli::render::Output;
+use crate::domain::grant::Grant;
+use crate::domain::release::LARGEST_SIGNATURE;
+use crate::files::{FileError, InputFile};
+use crate::steps::host::approval::NAMESPACE;
+use crate::steps::host::approve::record;
+
+/// Approve a grant with your own key, or record approvals on the signing host
+///
+/// An approver, on any machine: shows the grant, asks, and lets gpg or ssh-keygen sign its bytes.
+/// The same is done by `gpg --detach-sign GRANT` or `ssh-keygen -Y sign -n countersign-grant -f KEY
+/// GRANT`. The signing host, with --signature: checks each signature against the approvers in
+/// config.toml, keeps it and logs it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign approve foo-1.2.3.grant.json --ssh-key ~/.ssh/id_ed25519
+  countersign approve foo-1.2.3.grant.json --signature foo-1.2.3.grant.json.sig")]
+pub(in crate::cli) struct Approve {
+    /// The grant: its file, or on the signing host at least eight digits of its id
+    grant: String,
+    /// On the signing host: record this approval; may be repeated
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ssh_key", "gpg_key", "output", "yes"])]
+    signature: Vec<PathBuf>,
+    /// Sign with this SSH key, which may be on a FIDO token
+    #[arg(long, value_name = "FILE", conflicts_with = "gpg_key")]
+    ssh_key: Option<PathBuf>,
+    /// Sign with this OpenPGP key [default: gpg's default key]
+    #[arg(long, value_name = "USER-ID")]
+    gpg_key: Option<String>,
+    /// Where to write the signature [default: GRANT.sig]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Approve {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        match self.signature.is_empty() {
+            true => self.sign(output),
+            false => self.record(global, output),
+        }
+    }
+
+    fn record(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let Host {
+            home,
+            lock,
+            mut ledger,
+            now,
+        } = Host::open(global)?;
+        home.forget_unneeded_nonces(&lock, now)?;
+        let grant = read_grant(&self.grant, &home)?;
+        let mut values = Vec::new();
+        for path in &self.signature {
+            let bytes = InputFile::open_named(path)?.read_whole(LARGEST_SIGNATURE)?;
+            let shown = path.display().to_string();
+            let (approved, entry) = record(&grant, &bytes, &shown, &home, &lock, &mut ledger, now)?;
+            output.line(format!(
+                "{} approved grant {} with {}",
+                approved.approver,
+                grant.id().short(),
+                approved.key
+            ));
+            output.line(format!("  ledger     entry {entry}"));
+            values.push(json!({ "approver": approved.approver, "key": approved.key, "ledger_entry": entry }));
+        }
+        output.value(
+            json!({ "grant": grant.id(), "approvals": values, "needed": home.config.approvals }),
+        );
+        Ok(())
+    }
+
+    fn sign(self, output: &mut Output) -> Result<(), CliError> {
+        if is_grant_id(&self.grant) {
+            let text = "an approver signs the grant's file: give its path";
+            return Err(CliError::Usage(text.to_owned()));
+        }
+        let grant = read_grant_file(Path::new(&self.grant))?;
+        let path = self
+            .output
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(format!("{}.sig", self.grant)));
+        if path.exists() {
+            return Err(CliError::Usage(format!(
+                "`{}` exists already: move it away, or name another with `-o`",
+                path.display()
+            )));
+        }
+        if !self.yes {
+            let mut shown = Output::new(false);
+            show_terms(&grant, &mut shown);
+            consent(&grant, &shown)?;
+        }
+        let mut command = match &self.ssh_key {
+            Some(key) => {
+                let mut command = Command::new("ssh-keygen");
+                command
+                    .args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"])
+                    .arg(key);
+                command
+            }
+            None => {
+                let mut command = Command::new("gpg");
+                command.args(["--quiet", "--detach-sign", "--output", "-"]);
+                command.args(self.gpg_key.iter().flat_map(|key| ["--local-user", key]));
+                command
+            }
+        };
+        let signature = signed_by(&mut command, grant.bytes())?;
+        crate::files::write_new(&path, &signature, 0o644)?;
+        output.line(format!(
+            "signed grant {} of {} {}",
+            grant.id(),
+            grant.terms().project,
+            grant.terms().version
+        ));
+        output.line(format!("  approval   {}", path.display()));
+        output.line("next: send it to the signing host, and there run");
+        output.line(format!(
+            "  countersign approve {} --signature {}",
+            grant.id().short(),
+            path.display()
+        ));
+        output.value(json!({ "grant": grant.id(), "approval": path.to_string_lossy() }));
+        Ok(())
+    }
+}
+
+/// What the program makes of the grant's bytes. They reach it through a pipe: what was shown is
+/// what is signed.
+fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
+    let program = PathBuf::from(command.get_program());
+    let failed = |reason: String| HostError::Signer {
+        program: program.display().to_string(),
+        reason,
+    };
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.map_err(|error| failed(error.to_string()))?;
+    let mut pipe = child.stdin.take().expect("its standard input is a pipe");
+    let written = pipe.write_all(bytes);
+    drop(pipe);
+    let ended = child.wait_with_output().map_err(FileError::io(&program))?;
+    match ended.status.success() && written.is_ok() && !ended.stdout.is_empty() {
+        true => Ok(ended.stdout),
+        false => Err(failed(format!("it ended with {}", ended.status)).into()),
+    }
+}
+
+/// Asks at the terminal for the version, which nobody types by accident.
+fn consent(grant: &Grant, shown: &Output) -> Result<(), CliError> {
+    let no_terminal = || {
+        CliError::Usage(
+            "there is no terminal to ask at; `--yes` approves without asking".to_owned(),
+        )
+    };
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .map_err(|_| no_terminal())?;
+    let (project, version) = (&grant.terms().project, &grant.terms().version);
+    let mut to = &terminal;
+    let asked = write!(
+        to,
+        "{}To approve {project} {version}, type its version: ",
+        shown.text()
+    );
+    let mut line = String::new();
+    asked
+        .and_then(|()| BufReader::new(&terminal).read_line(&mut line))
+        .map_err(|_| no_terminal())?;
+    match line.trim() == version.as_str() {
+        true => Ok(()),
+        false => Err(HostError::NotApproved.into()),
+    }
+}

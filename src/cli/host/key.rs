@@ -1,0 +1,295 @@
+//! `countersign key`
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::init::{Validity, expiry, validity};
+use super::prompt::Terminal;
+use super::token_words::{card_lines, pin_state, warn_of_file_token};
+use crate::cli::args::read_certificate;
+use crate::cli::error::CliError;
+use crate::cli::global::Global;
+use crate::cli::render::Output;
+use crate::domain::time::Timestamp;
+use crate::files::{FileError, FileFault, replace};
+use crate::home::{Home, HomeError};
+use crate::openpgp::SigningKey;
+use crate::steps::host::release_key;
+use crate::token::{self, FoundKey, TokenError, TokenUri};
+
+/// Look at the release key and its token
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Key {
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// List the keys on all tokens in reach, without a PIN
+    ///
+    /// These are the OpenPGP cards in the readers, and the tokens of the module that config.toml
+    /// names.
+    #[command(
+        after_help = "Example:\n  countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'"
+    )]
+    List {
+        /// These tokens alone: `card:`, or a PKCS#11 URI (RFC 7512)
+        #[arg(long, value_name = "URI")]
+        token: Option<String>,
+    },
+    /// Check that token, certificate and configuration fit together, without a PIN
+    #[command(after_help = "Example:\n  countersign key check")]
+    Check {
+        /// Let the key sign a test text too: takes the PIN, and is logged
+        #[arg(long)]
+        sign: bool,
+        /// Wait while another program holds the token
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Give the release certificate another expiry: takes the PIN, and is logged
+    #[command(after_help = "Example:\n  countersign key extend --expires 2y")]
+    Extend {
+        /// How long it is valid from now on: 2y, 18mo, or never
+        #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity)]
+        expires: Validity,
+        /// Wait while another program holds the token
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Write the release certificate: publish it, and verify with it
+    #[command(after_help = "Example:\n  countersign key export --binary -o release.pgp")]
+    Export {
+        /// In binary form, the keyring that gpgv and sqv read, instead of armour
+        #[arg(long)]
+        binary: bool,
+        /// Write it to this file [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+impl Key {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        match self.command {
+            KeyCommand::List { token } => list(token, &global.home_path()?, output),
+            KeyCommand::Check { sign, wait } => check(sign, wait, &global.home()?, output),
+            KeyCommand::Extend { expires, wait } => {
+                extend(expires, wait, &mut global.home()?, output)
+            }
+            KeyCommand::Export {
+                binary,
+                output: file,
+            } => export(binary, file, &global.home()?),
+        }
+    }
+}
+
+fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), CliError> {
+    let uri = token.map(|uri| uri.parse::<TokenUri>()).transpose()?;
+    let home = match Home::open(home) {
+        Ok(home) => Some(home),
+        // Before `init`, there is nothing but the tokens.
+        Err(HomeError::Missing(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let release = home.as_ref().and_then(|home| {
+        home.certificate
+            .signing_key(home.config.signing_key, Timestamp::now())
+            .ok()
+    });
+    let found = match uri {
+        Some(uri) => token::list_keys(&uri, &mut Terminal::new(false))?,
+        None => in_reach(home.as_ref().map(|home| &home.config.token), output)?,
+    };
+    let mut values = Vec::new();
+    for found in found {
+        let is_ours = release
+            .as_ref()
+            .is_some_and(|key| found.public.as_ref() == Ok(key.public()));
+        let algorithm = found
+            .public
+            .as_ref()
+            .map_or_else(ToString::to_string, |key| key.algorithm());
+        let fingerprint = match &found.token.card {
+            Some(card) => card.fingerprint,
+            None => release
+                .as_ref()
+                .filter(|_| is_ours)
+                .map(SigningKey::fingerprint),
+        };
+        output.line(&found.token.uri);
+        output.line(format!("  key        {} ({algorithm})", found.label));
+        if let Some(fingerprint) = fingerprint {
+            output.line(format!("  OpenPGP    {fingerprint}"));
+        }
+        output.line(format!(
+            "  token      {} (serial {}, {} {})",
+            found.token.label, found.token.serial, found.token.manufacturer, found.token.model
+        ));
+        output.line(format!("  PIN        {}", pin_state(found.token.pin)));
+        for (name, value) in card_lines(&found.token) {
+            output.line(format!("  {name:10} {value}"));
+        }
+        if is_ours {
+            output.line("  release key of this signing host");
+        }
+        values.push(json!({
+            "uri": found.token.uri,
+            "label": found.label,
+            "id": hex::encode(&found.id),
+            "algorithm": algorithm,
+            "fingerprint": fingerprint,
+            "token": found.token.label,
+            "serial": found.token.serial,
+            "manufacturer": found.token.manufacturer,
+            "model": found.token.model,
+            "pin": found.token.pin,
+            "card": found.token.card,
+            "release_key": is_ours,
+        }));
+    }
+    if values.is_empty() {
+        output.line("no token in reach shows a key without a PIN");
+    }
+    output.value(json!({ "keys": values }));
+    Ok(())
+}
+
+/// The keys on the cards in the readers, and on the tokens beside the one that is configured.
+fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundKey>, CliError> {
+    let mut found = match configured {
+        Some(uri @ (TokenUri::Pkcs11(_) | TokenUri::File(_))) => {
+            token::list_keys(&uri.all_tokens(), &mut Terminal::new(false))?
+        }
+        Some(TokenUri::Card(_)) | None => Vec::new(),
+    };
+    match token::list_cards(&mut Terminal::new(false)) {
+        Ok((cards, troubles)) => {
+            found.extend(cards);
+            troubles
+                .iter()
+                .for_each(|trouble| output.warn(&trouble.to_string()));
+        }
+        // Whoever has no card needs no service for cards.
+        Err(TokenError::NoCardService { .. })
+            if matches!(configured, Some(TokenUri::Pkcs11(_) | TokenUri::File(_))) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(found)
+}
+
+fn check(sign: bool, wait: bool, home: &Home, output: &mut Output) -> Result<(), CliError> {
+    let now = Timestamp::now();
+    warn_of_file_token(&home.config.token, output);
+    let mut terminal = Terminal::new(wait);
+    let token = token::find(&home.config.token, &mut terminal)?;
+    let key = release_key::check(home, &*token, now)?;
+    let mut description = token.description().clone();
+    let seen = token.public().is_some();
+    if sign {
+        release_key::try_out(home, &home.lock()?, token, &mut terminal, now)?;
+        // A right PIN and a signature change what it tells.
+        description = token::find(&home.config.token, &mut terminal)?
+            .description()
+            .clone();
+    }
+
+    output.line(format!("release key {}", key.fingerprint()));
+    output.line(format!(
+        "  certificate {} ({})",
+        home.certificate.fingerprint(),
+        home.certificate.user_ids().join(", ")
+    ));
+    output.line(format!("  expires     {}", expiry(key.expires())));
+    output.line(format!("  algorithm   {}", key.public().algorithm()));
+    output.line(format!(
+        "  token       {} (serial {})",
+        description.label, description.serial
+    ));
+    output.line(format!("  PIN         {}", pin_state(description.pin)));
+    for (name, value) in card_lines(&description) {
+        output.line(format!("  {name:11} {value}"));
+    }
+    output.line(match (seen, sign) {
+        (_, true) => "the token signed a test text, and the signature holds with the certificate",
+        (true, false) => "the token shows the public half of this key; `key check --sign` proves the private half",
+        (false, false) => "the token shows its key only after the PIN: `key check --sign` asks for it",
+    });
+    output.value(json!({
+        "key": key.fingerprint(),
+        "certificate": home.certificate.fingerprint(),
+        "user_ids": home.certificate.user_ids(),
+        "expires": key.expires(),
+        "algorithm": key.public().algorithm(),
+        "token": description.uri,
+        "pin": description.pin,
+        "card": description.card,
+        "on_token": seen || sign,
+        "signed": sign,
+    }));
+    Ok(())
+}
+
+fn extend(
+    expires: Validity,
+    wait: bool,
+    home: &mut Home,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    warn_of_file_token(&home.config.token, output);
+    let lock = home.lock()?;
+    let mut terminal = Terminal::new(wait);
+    let token = token::find(&home.config.token, &mut terminal)?;
+    let key = release_key::extend(
+        home,
+        &lock,
+        token,
+        expires.0,
+        &mut terminal,
+        Timestamp::now(),
+    )?;
+    output.line(format!("release key {}", key.fingerprint()));
+    output.line(format!("  expires     {}", expiry(key.expires())));
+    output.line("next: publish the certificate anew");
+    output.line("  countersign key export --binary -o release.pgp");
+    output.value(json!({ "key": key.fingerprint(), "expires": key.expires() }));
+    Ok(())
+}
+
+fn export(binary: bool, file: Option<PathBuf>, home: &Home) -> Result<(), CliError> {
+    let bytes = match binary {
+        true => home.certificate.binary(),
+        false => home.certificate.armored().into_bytes(),
+    };
+    match file {
+        Some(path) => {
+            // It may be exported anew when it was extended; nothing else is written over.
+            match read_certificate(&path) {
+                Ok(_)
+                | Err(CliError::File(FileError {
+                    fault: FileFault::Missing,
+                    ..
+                })) => {}
+                Err(_) => {
+                    return Err(FileError {
+                        path,
+                        fault: FileFault::Exists,
+                    }
+                    .into());
+                }
+            }
+            Ok(replace(&path, &bytes, 0o644)?)
+        }
+        None if binary && std::io::stdout().is_terminal() => Err(CliError::Usage(
+            "binary data is not for a terminal: name a file with `-o`".to_owned(),
+        )),
+        None => Ok(std::io::stdout()
+            .write_all(&bytes)
+            .map_err(FileError::io(Path::new("standard output")))?),
+    }
+}

@@ -1,0 +1,217 @@
+//! `countersign log`
+
+mod list;
+mod reconcile;
+mod source;
+mod verify;
+mod words;
+
+use source::{FromExport, Source};
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::cli::error::{CliError, HostError};
+use crate::cli::global::Global;
+use crate::cli::render::Output;
+use crate::domain::digest::Sha256;
+use crate::domain::event::Event;
+use crate::files::{FileError, FileFault, InputFile, replace};
+use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::steps::host::export::{self, NotExported, signed_head};
+use crate::steps::release::logged::digest_of;
+use crate::tlog::proof::{LARGEST_PROOF, PROOF_SUFFIX, Proof};
+
+/// Read the audit log, verify it, publish it, and prove what is in it
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Log {
+    #[command(subcommand)]
+    command: LogCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    List(list::List),
+    /// Show one entry in full
+    #[command(after_help = "Example:\n  countersign log show 3")]
+    Show {
+        /// The entry's index
+        index: u64,
+        #[command(flatten)]
+        from: FromExport,
+    },
+    Verify(verify::Verify),
+    /// Sign what the log is now, for somebody to keep: a C2SP checkpoint
+    #[command(after_help = "Example:\n  countersign log checkpoint > kept.checkpoint")]
+    Checkpoint,
+    /// Write the log as static files for any web server (C2SP tlog-tiles); again, only what is new
+    #[command(after_help = "Example:\n  countersign log export /srv/log")]
+    Export {
+        /// The folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Write a proof that the intent to sign a file is in the log (C2SP tlog-proof)
+    ///
+    /// `countersign verify --proof` checks it, with the log's public key.
+    #[command(after_help = "Example:\n  countersign log prove foo-1.2.3/foo.tar.xz")]
+    Prove {
+        /// An artifact of a release, its SHA256SUMS, or a signature
+        file: PathBuf,
+        /// Which entry is to be proved, if several speak of the file
+        #[arg(long, value_name = "INDEX")]
+        entry: Option<u64>,
+        /// Where the proof goes [default: the file's name with `.tlog-proof`, in the current
+        /// folder]
+        #[arg(short, long, value_name = "PROOF")]
+        output: Option<PathBuf>,
+    },
+    Reconcile(reconcile::Reconcile),
+}
+
+impl Log {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        match self.command {
+            LogCommand::List(list) => list.run(global, output),
+            LogCommand::Show { index, from } => show(&from.source(global)?, index, output),
+            LogCommand::Verify(verify) => verify.run(global, output),
+            LogCommand::Checkpoint => checkpoint(&global.home()?, output),
+            LogCommand::Export { folder } => export(&global.home()?, folder, output),
+            LogCommand::Prove {
+                file,
+                entry,
+                output: proof,
+            } => prove(&global.home()?, &file, entry, proof, output),
+            LogCommand::Reconcile(reconcile) => reconcile.run(global, output),
+        }
+    }
+}
+
+fn show(log: &Source, index: u64, output: &mut Output) -> Result<(), CliError> {
+    let entry = log.entry(index)?.ok_or(HostError::NoEntry(index))?;
+    let text = serde_json::to_string_pretty(&entry).expect("an entry can be written as JSON");
+    text.lines().for_each(|line| output.line(line));
+    if matches!(&entry.event, Event::EvidenceAccepted { scheme, .. } if scheme.convinces_host_alone())
+    {
+        output.line("note: this evidence convinces this signing host alone, which could have made the MACs itself");
+    }
+    output.value(entry);
+    Ok(())
+}
+
+fn checkpoint(home: &Home, output: &mut Output) -> Result<(), CliError> {
+    let (head, note) = signed_head(home, &home.ledger()?)?;
+    note.lines().for_each(|line| output.line(line));
+    output.value(json!({
+        "log_key": home.config.log_key, "entries": head.size, "root": head.root.to_string(), "note": note,
+    }));
+    Ok(())
+}
+
+fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliError> {
+    let done = export::export(&folder, home, &home.ledger()?).map_err(|error| match error {
+        NotExported::File(error) => CliError::from(error),
+        NotExported::Home(error) => error.into(),
+        NotExported::Export(error) => error.into(),
+    })?;
+    output.line(format!("{} entries in {}", done.size, folder.display()));
+    match done.before {
+        Some(before) => output.line(format!(
+            "  {before} were there; {} files written",
+            done.files
+        )),
+        None => output.line(format!("  {} files written", done.files)),
+    }
+    output.line(format!("  log key {}", home.config.log_key));
+    output.value(json!({
+        "folder": folder.to_string_lossy(), "entries": done.size, "entries_before": done.before, "files": done.files,
+        "log_key": home.config.log_key,
+    }));
+    Ok(())
+}
+
+/// The entries that announce a file with this digest, one for each intent: an intent of very many
+/// artifacts has several, and each of those shows the same. Only `wanted`, or what belongs to it,
+/// if that is an intent, as each signature names one.
+fn announced(ledger: &Ledger, digest: Sha256, wanted: Option<u64>) -> Result<Vec<u64>, CliError> {
+    let event = |index| Ok::<_, CliError>(ledger.entry(index)?.map(|entry| entry.event));
+    let intended = match wanted.map(event).transpose()?.flatten() {
+        Some(Event::Intent(intent)) => Some(intent.grant),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    for index in ledger.speaking_of(digest)? {
+        let grant = event(index)?.and_then(|event| event.grant());
+        if wanted.is_none_or(|wanted| wanted == index || intended.is_some() && intended == grant) {
+            found.push((index, grant));
+        }
+    }
+    found.dedup_by_key(|(_, grant)| *grant);
+    Ok(found.into_iter().map(|(index, _)| index).collect())
+}
+
+fn prove(
+    home: &Home,
+    file: &Path,
+    entry: Option<u64>,
+    proof: Option<PathBuf>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let (ledger, digest) = (home.ledger()?, digest_of(file)?);
+    let found = announced(&ledger, digest, entry)?;
+    let index = match found[..] {
+        [index] => index,
+        [] => {
+            return Err(HostError::NotLogged {
+                file: file.to_owned(),
+                digest,
+            }
+            .into());
+        }
+        _ => {
+            return Err(HostError::SeveralEntries {
+                file: file.to_owned(),
+                entries: found,
+            }
+            .into());
+        }
+    };
+    let (head, note) = signed_head(home, &ledger)?;
+    // Not beside the file: in a release it would be a file too many.
+    let proof = proof.unwrap_or_else(|| {
+        let mut name = file.file_name().unwrap_or_default().to_owned();
+        name.push(PROOF_SUFFIX);
+        name.into()
+    });
+    // It may be made anew as the log grows; nothing else is written over.
+    match InputFile::open(&proof).and_then(|there| there.read_whole(LARGEST_PROOF)) {
+        Err(FileError {
+            fault: FileFault::Missing,
+            ..
+        }) => {}
+        Ok(there) if Proof::parse(&there).is_ok() => {}
+        Ok(_) | Err(_) => {
+            return Err(FileError {
+                path: proof,
+                fault: FileFault::Exists,
+            }
+            .into());
+        }
+    }
+    replace(
+        &proof,
+        ledger.prove(index, &head, note)?.to_text().as_bytes(),
+        0o644,
+    )?;
+    output.line(format!("entry {index} speaks of {}", file.display()));
+    output.line(format!("  proof   {}", proof.display()));
+    output.line(format!("  log key {}", home.config.log_key));
+    output.value(json!({
+        "entry": index, "digest": digest, "entries": head.size, "proof": proof.to_string_lossy(),
+        "log_key": home.config.log_key,
+    }));
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! `countersign log verify`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::source::{open_exported, read_kept};
+use crate::cli::args::read_certificate;
+use crate::cli::error::{CliError, HostError};
+use crate::cli::global::Global;
+use crate::cli::progress::Bar;
+use crate::cli::render::Output;
+use crate::domain::event::Entry;
+use crate::domain::time::Timestamp;
+use crate::files::Folder;
+use crate::home::Home;
+use crate::ledger::ExportedLog;
+use crate::openpgp::Certificate;
+use crate::steps::host::release_checkpoint::{NoCheckpoint, ReleaseCheckpoint};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::VerifierKey;
+
+/// Compute everything again from the entries, and compare it with what was kept elsewhere
+///
+/// Finds each entry that was altered, removed, put elsewhere or added. Whoever can write the ledger
+/// can compute its hashes again too: that, and an older copy in its place, shows only in comparison
+/// with what was kept elsewhere: checkpoints, and releases, whose signatures say what the log was
+/// when they were announced.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign log verify
+  countersign log verify --release /srv/releases/foo-1.2.3
+  countersign log verify --checkpoint kept.checkpoint --export /srv/log
+  countersign log verify --checkpoint kept.checkpoint --export /srv/log --log-key log.vkey")]
+pub(super) struct Verify {
+    /// A checkpoint that was kept elsewhere, as `log checkpoint` printed it; may be given several
+    /// times
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
+    /// A release of this signing host that was kept elsewhere: it is verified, the log must go on
+    /// from what its signature names, and announce it there; may be given several times
+    #[arg(long, value_name = "DIR")]
+    release: Vec<PathBuf>,
+    /// The release certificate for --release [default: the home's; needed with --log-key]
+    #[arg(long, value_name = "FILE", requires = "release")]
+    cert: Option<PathBuf>,
+    /// A folder that `log export` wrote, or a copy of one: compare it with the home's ledger, or
+    /// with --log-key verify it by itself
+    #[arg(long, value_name = "DIR")]
+    export: Option<PathBuf>,
+    /// Verify the log in the folder alone, without a home; its key: `NAME+ID+BASE64`, or a file
+    /// with it
+    #[arg(long, value_name = "KEY|FILE", requires = "export")]
+    log_key: Option<String>,
+}
+
+impl Verify {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let certificate = self.cert.as_deref().map(read_certificate).transpose()?;
+        match (&self.export, &self.log_key) {
+            (Some(folder), Some(key)) => {
+                self.exported(&open_exported(folder, key)?, certificate, output)
+            }
+            (Some(_) | None, _) => self.ledger(&global.home()?, certificate, output),
+        }
+    }
+
+    /// The home's ledger, and the folder beside it.
+    fn ledger(
+        &self,
+        home: &Home,
+        certificate: Option<Certificate>,
+        output: &mut Output,
+    ) -> Result<(), CliError> {
+        let (ledger, key) = (home.ledger()?, &home.config.log_key);
+        let kept = self.kept(key, Some(certificate.as_ref().unwrap_or(&home.certificate)))?;
+        let head = ledger.verify(key, &kept.checkpoints())?;
+        for release in &kept.releases {
+            let index = release.said.index();
+            release.announced_by(&ledger.entry(index)?.ok_or(HostError::NoEntry(index))?)?;
+        }
+        let exported = self
+            .export
+            .as_ref()
+            .map(|folder| ledger.check_export(folder, key))
+            .transpose()?;
+        tell(&head, key, &kept, output);
+        if let (Some(folder), Some(checkpoint)) = (&self.export, &exported) {
+            output.line(format!(
+                "  {} has the first {} entries, unchanged",
+                folder.display(),
+                checkpoint.size
+            ));
+        }
+        if kept.is_empty() && exported.is_none() {
+            output.line(
+                "whoever can write the ledger could have made it anew: only a checkpoint or a release kept elsewhere shows that",
+            );
+        }
+        value(&head, key, &kept, exported.as_ref(), output);
+        Ok(())
+    }
+
+    /// The folder alone.
+    fn exported(
+        &self,
+        log: &ExportedLog,
+        certificate: Option<Certificate>,
+        output: &mut Output,
+    ) -> Result<(), CliError> {
+        let kept = self.kept(log.key(), certificate.as_ref())?;
+        log.each_going_on_from(&kept.checkpoints(), |entry| kept.announced_by(&entry))?;
+        let head = log.head();
+        tell(head, log.key(), &kept, output);
+        output.line(format!("  read from {}", log.path().display()));
+        if kept.is_empty() {
+            output.line("whoever has the log's key could have made it anew, and what came later may have been left out: only a checkpoint or a release kept elsewhere shows that");
+        }
+        value(head, log.key(), &kept, Some(head), output);
+        Ok(())
+    }
+
+    fn kept(&self, key: &VerifierKey, certificate: Option<&Certificate>) -> Result<Kept, CliError> {
+        let without =
+            || CliError::Usage("--release needs the release certificate: `--cert FILE`".to_owned());
+        let now = Timestamp::now();
+        let read = |path: &PathBuf| Release::read(path, certificate.ok_or_else(without)?, now);
+        let releases = self.release.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Kept {
+            notes: read_kept(&self.checkpoint, key)?,
+            releases,
+        })
+    }
+}
+
+/// What was kept elsewhere.
+struct Kept {
+    notes: Vec<(String, Checkpoint)>,
+    releases: Vec<Release>,
+}
+
+impl Kept {
+    fn is_empty(&self) -> bool {
+        self.notes.is_empty() && self.releases.is_empty()
+    }
+
+    /// Each state of the log that is known from it, and where from.
+    fn checkpoints(&self) -> Vec<(String, Checkpoint)> {
+        let of_releases = self
+            .releases
+            .iter()
+            .map(|it| (it.path.display().to_string(), it.said.checkpoint.clone()));
+        self.notes.iter().cloned().chain(of_releases).collect()
+    }
+
+    /// Whether the entry announces the releases that name it.
+    fn announced_by(&self, entry: &Entry) -> Result<(), CliError> {
+        let mut named = self
+            .releases
+            .iter()
+            .filter(|release| release.said.index() == entry.index);
+        named.try_for_each(|release| release.announced_by(entry))
+    }
+}
+
+/// A release that was kept, and what it says of the log.
+struct Release {
+    path: PathBuf,
+    said: ReleaseCheckpoint,
+}
+
+impl Release {
+    fn read(path: &Path, certificate: &Certificate, now: Timestamp) -> Result<Self, CliError> {
+        let said = ReleaseCheckpoint::read(&Folder::open(path)?, certificate, now, &mut Bar::new());
+        Ok(Self {
+            path: path.to_owned(),
+            said: said.map_err(|fault| refused(path, fault))?,
+        })
+    }
+
+    fn announced_by(&self, entry: &Entry) -> Result<(), CliError> {
+        self.said
+            .announced_by(entry)
+            .map_err(|fault| refused(&self.path, fault))
+    }
+}
+
+fn refused(path: &Path, fault: NoCheckpoint) -> CliError {
+    HostError::KeptRelease {
+        path: path.to_owned(),
+        fault: fault.into(),
+    }
+    .into()
+}
+
+fn tell(head: &Checkpoint, key: &VerifierKey, kept: &Kept, output: &mut Output) {
+    output.line(format!("{} entries, each as it was logged", head.size));
+    output.line(format!("  root    {}", head.root));
+    output.line(format!("  log key {key}"));
+    for (name, checkpoint) in &kept.notes {
+        output.line(format!(
+            "  goes on from checkpoint {name} of {} entries",
+            checkpoint.size
+        ));
+    }
+    for release in &kept.releases {
+        output.line(format!(
+            "  goes on from release {}, announced in entry {}",
+            release.path.display(),
+            release.said.index()
+        ));
+    }
+}
+
+fn value(
+    head: &Checkpoint,
+    key: &VerifierKey,
+    kept: &Kept,
+    exported: Option<&Checkpoint>,
+    output: &mut Output,
+) {
+    let checkpoint =
+        |(name, it): &(String, Checkpoint)| json!({ "file": name, "entries": it.size });
+    let release = |it: &Release| json!({ "folder": it.path.to_string_lossy(), "entries": it.said.checkpoint.size });
+    output.value(json!({
+        "entries": head.size,
+        "root": head.root.to_string(),
+        "log_key": key,
+        "checkpoints": kept.notes.iter().map(checkpoint).collect::<Vec<_>>(),
+        "releases": kept.releases.iter().map(release).collect::<Vec<_>>(),
+        "exported": exported.map(|checkpoint| checkpoint.size),
+    }));
+}

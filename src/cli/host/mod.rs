@@ -1,0 +1,63 @@
+//! The commands of the signing host.
+
+mod approve;
+mod demo;
+mod grant;
+mod grants;
+pub(super) mod init;
+mod key;
+mod log;
+mod open;
+pub(super) mod prompt;
+mod push;
+mod reason;
+mod sign;
+mod status;
+mod token_words;
+
+use clap::Subcommand;
+
+use crate::cli::error::CliError;
+use crate::cli::global::Global;
+use crate::cli::render::Output;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    #[command(display_order = 1)]
+    Init(init::Init),
+    #[command(display_order = 2)]
+    Grant(grant::Grant),
+    #[command(display_order = 3)]
+    Approve(approve::Approve),
+    #[command(display_order = 4)]
+    Grants(grants::Grants),
+    #[command(display_order = 7)]
+    Sign(sign::Sign),
+    #[command(display_order = 8)]
+    Push(push::Push),
+    #[command(display_order = 9)]
+    Status(status::Status),
+    #[command(display_order = 12)]
+    Log(log::Log),
+    #[command(display_order = 13)]
+    Key(key::Key),
+    #[command(display_order = 14)]
+    Demo(demo::Demo),
+}
+
+impl Command {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        match self {
+            Self::Init(init) => init.run(global, output),
+            Self::Grant(grant) => grant.run(global, output),
+            Self::Approve(approve) => approve.run(global, output),
+            Self::Grants(grants) => grants.run(global, output),
+            Self::Sign(sign) => sign.run(global, output),
+            Self::Push(push) => push.run(global, output),
+            Self::Status(status) => status.run(global, output),
+            Self::Log(log) => log.run(global, output),
+            Self::Key(key) => key.run(global, output),
+            Self::Demo(demo) => demo.run(),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The signing host as its commands find it: its home, the ledger, and the grants that it issued.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::read_grant_file;
+use crate::cli::error::{CliError, HostError};
+use crate::cli::global::Global;
+use crate::domain::grant::Grant;
+use crate::domain::time::Timestamp;
+use crate::home::{Home, HomeLock};
+use crate::ledger::Ledger;
+
+impl Global {
+    /// Where the home is, or is to be.
+    pub(super) fn home_path(&self) -> Result<PathBuf, CliError> {
+        let set = |variable: &str| {
+            std::env::var_os(variable)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let data = || {
+            set("XDG_DATA_HOME")
+                .filter(|path| path.is_absolute())
+                .or_else(|| Some(set("HOME")?.join(".local/share")))
+        };
+        let default = || data().map(|data| data.join("countersign"));
+        let path = self
+            .home
+            .clone()
+            .or_else(|| set("COUNTERSIGN_HOME"))
+            .or_else(default);
+        Ok(path.ok_or(HostError::Nowhere)?)
+    }
+
+    /// Opens the home.
+    pub(super) fn home(&self) -> Result<Home, CliError> {
+        Ok(Home::open(&self.home_path()?)?)
+    }
+}
+
+/// The home, which no other command changes meanwhile, with its ledger, and the time at which the
+/// command began.
+pub(super) struct Host {
+    pub(super) home: Home,
+    pub(super) lock: HomeLock,
+    pub(super) ledger: Ledger,
+    pub(super) now: Timestamp,
+}
+
+impl Host {
+    pub(super) fn open(global: &Global) -> Result<Self, CliError> {
+        let now = Timestamp::now();
+        let home = global.home()?;
+        let lock = home.lock()?;
+        let ledger = home.ledger()?;
+        Ok(Self {
+            home,
+            lock,
+            ledger,
+            now,
+        })
+    }
+}
+
+/// A grant by its file, or by eight digits of its id at least.
+pub(super) fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
+    match is_grant_id(text) {
+        true => Ok(home.grant(text)?),
+        false if matches!(Path::new(text).try_exists(), Ok(false)) => {
+            Err(HostError::NoGrant(text.to_owned()).into())
+        }
+        false => read_grant_file(Path::new(text)),
+    }
+}
+
+pub(super) fn is_grant_id(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}

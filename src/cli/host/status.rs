@@ -1,0 +1,152 @@
+//! `countersign status`
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::error::CliError;
+use crate::cli::global::Global;
+use crate::cli::render::Output;
+use crate::steps::host::push::{Release, waiting};
+use crate::steps::host::status::{Left, Unfinished, unfinished};
+
+/// Show the signing runs that are unfinished, and what each needs
+///
+/// A build was accepted, and its release has not appeared: a run stopped, was cut off, or is going
+/// on now. The same `sign` again finishes it, and asks the token only for what is not kept yet. Or
+/// its release is signed and was to be pushed, and is not in the location's inbox: `countersign
+/// push` finishes that.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  countersign status")]
+pub(in crate::cli) struct Status {}
+
+impl Status {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let home = global.home()?;
+        let ledger = home.ledger()?;
+        let runs = unfinished(&ledger)?;
+        let releases = if home.inbox().is_some() {
+            waiting(&ledger)?
+        } else {
+            Vec::new()
+        };
+        if runs.is_empty() && releases.is_empty() {
+            output.line("every signing run is finished");
+        }
+        runs.iter().for_each(|run| show(run, output));
+        releases
+            .iter()
+            .for_each(|release| show_waiting(release, output));
+        output.value(json!({
+            "unfinished": runs.iter().map(value).collect::<Vec<_>>(),
+            "not_pushed": releases.iter().map(|it| json!({
+                "grant": it.grant,
+                "project": it.project,
+                "version": it.version,
+                "release": it.folder.to_string_lossy(),
+                "next": PUSH,
+            })).collect::<Vec<_>>(),
+        }));
+        Ok(())
+    }
+}
+
+/// What brings every release that is waiting to the inbox.
+const PUSH: &str = "countersign push";
+
+fn show_waiting(release: &Release, output: &mut Output) {
+    output.line(format!(
+        "{} {}, grant {}",
+        release.project,
+        release.version,
+        release.grant.short()
+    ));
+    output.line(format!(
+        "  signed     every file, in {}",
+        release.folder.display()
+    ));
+    output.line("  needs      no token: the release is to be pushed");
+    output.line(format!("  next       {PUSH}"));
+}
+
+fn show(run: &Unfinished, output: &mut Output) {
+    output.line(format!(
+        "{} {}, grant {}",
+        run.project,
+        run.version,
+        run.grant.short()
+    ));
+    match &run.left {
+        Left::All => output.line("  signed     nothing yet"),
+        Left::Signatures(journal) => {
+            let (kept, all) = (journal.kept(), journal.intent.asked_files().count());
+            output.line(format!(
+                "  signed     {kept} of {all} signatures, under entry {}",
+                journal.index
+            ));
+        }
+        Left::Release(journal) => {
+            output.line(format!(
+                "  signed     every file, under entry {}",
+                journal.index
+            ));
+        }
+    }
+    if let Some(file) = unsettled(run) {
+        output.line(format!(
+            "  unsettled  `{file}`: the token may have signed it, and is asked again"
+        ));
+    }
+    output.line(format!("  needs      {}", needs(run)));
+    output.line(format!("  last       {}", run.last));
+    output.line(format!("  next       {}", next(run)));
+}
+
+fn unsettled(run: &Unfinished) -> Option<&str> {
+    match &run.left {
+        Left::All => None,
+        Left::Signatures(journal) | Left::Release(journal) => journal.unsettled.as_deref(),
+    }
+}
+
+fn needs(run: &Unfinished) -> String {
+    match &run.left {
+        Left::All => "the token, for every file".to_owned(),
+        Left::Signatures(journal) if journal.missing.len() == 1 => {
+            "the token, for 1 more signature".to_owned()
+        }
+        Left::Signatures(journal) => {
+            format!("the token, for {} more signatures", journal.missing.len())
+        }
+        Left::Release(_) => "no token: the release is to be written".to_owned(),
+    }
+}
+
+/// The command that finishes it. The log does not know where the build was fetched to.
+fn next(run: &Unfinished) -> String {
+    let list_only = match &run.left {
+        Left::All => false,
+        Left::Signatures(journal) | Left::Release(journal) => journal.intent.sums_only,
+    };
+    let form = if list_only { " --sums-only" } else { "" };
+    format!("countersign sign {} --from DIR{form}", run.grant.short())
+}
+
+fn value(run: &Unfinished) -> Value {
+    let (left, journal) = match &run.left {
+        Left::All => ("all", None),
+        Left::Signatures(journal) => ("signatures", Some(journal)),
+        Left::Release(journal) => ("release", Some(journal)),
+    };
+    json!({
+        "grant": run.grant,
+        "project": run.project,
+        "version": run.version,
+        "left": left,
+        "intent": journal.map(|journal| journal.index),
+        "kept_signatures": journal.map_or(0, |journal| journal.kept()),
+        "missing_signatures": journal.map(|journal| &journal.missing),
+        "unsettled": unsettled(run),
+        "last": run.last,
+        "next": next(run),
+    })
+}

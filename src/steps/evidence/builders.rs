@@ -1,0 +1,111 @@
+//! The builders of a grant: each has a name, and a key that is nobody else's.
+
+use super::error::{BadBuilderKey, EvidenceError};
+use crate::domain::digest::Sha256;
+use crate::domain::evidence::Scheme;
+use crate::domain::grant::Terms;
+use crate::domain::key::pairs;
+use crate::domain::name::BuilderName;
+use crate::dsse;
+use crate::openpgp::Certificate;
+
+/// The public half of a builder's key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BuilderKey {
+    /// Of the OpenPGP scheme.
+    OpenPgp(Box<Certificate>),
+    /// Of the DSSE scheme.
+    Ed25519(dsse::PublicKey),
+    /// Of the MAC scheme: the SHA-256 of the nonce, which says nothing to anybody else.
+    Nonce(Sha256),
+}
+
+/// The builders of a grant and their keys, no two of which are one.
+#[derive(Debug, Clone)]
+pub struct Builders(Vec<(BuilderName, BuilderKey)>);
+
+impl BuilderKey {
+    /// Reads a key of this scheme, as a grant holds it.
+    pub fn parse(scheme: Scheme, text: &str) -> Result<Self, BadBuilderKey> {
+        Ok(match scheme {
+            Scheme::OpenPgp => Self::OpenPgp(Certificate::parse(text.as_bytes())?.into()),
+            Scheme::Dsse => Self::Ed25519(dsse::PublicKey::parse(text)?),
+            Scheme::Hmac => Self::Nonce(text.parse()?),
+        })
+    }
+
+    /// As a grant holds it.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::OpenPgp(certificate) => certificate.armored(),
+            Self::Ed25519(key) => key.to_pem(),
+            Self::Nonce(commitment) => commitment.to_string(),
+        }
+    }
+
+    /// As a release holds it; nothing where nobody could do anything with it.
+    pub fn public_file(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::OpenPgp(certificate) => Some(certificate.binary()),
+            Self::Ed25519(key) => Some(key.to_pem().into_bytes()),
+            Self::Nonce(_) => None,
+        }
+    }
+
+    /// What to call it in a log: the fingerprint of an OpenPGP key, otherwise the SHA-256 of what a
+    /// grant holds.
+    pub fn id(&self) -> String {
+        match self {
+            Self::OpenPgp(certificate) => certificate.fingerprint().to_string(),
+            Self::Ed25519(key) => format!("sha256:{}", Sha256::of(key.to_pem().as_bytes())),
+            Self::Nonce(commitment) => format!("sha256:{commitment}"),
+        }
+    }
+
+    /// Whether both are one key, under whatever fingerprints.
+    pub(in crate::steps) fn is_one_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            // The same numbers have another fingerprint with another creation time.
+            (Self::OpenPgp(one), Self::OpenPgp(other)) => one.shares_key_with(other),
+            (one, other) => one == other,
+        }
+    }
+}
+
+impl Builders {
+    /// The builders of a grant.
+    pub fn of(terms: &Terms) -> Result<Self, EvidenceError> {
+        let mut builders = Vec::new();
+        for builder in &terms.builders {
+            let key = BuilderKey::parse(terms.scheme, &builder.key).map_err(|fault| {
+                EvidenceError::BuildKey {
+                    builder: builder.name.clone(),
+                    fault,
+                }
+            })?;
+            builders.push((builder.name.clone(), key));
+        }
+        if let Some(((first, _), (second, _))) =
+            pairs(&builders).find(|((_, one), (_, other))| one.is_one_with(other))
+        {
+            return Err(EvidenceError::SharedKey {
+                first: first.clone(),
+                second: second.clone(),
+            });
+        }
+        Ok(Self(builders))
+    }
+
+    /// Each builder with its key, in the grant's order.
+    pub fn iter(&self) -> std::slice::Iter<'_, (BuilderName, BuilderKey)> {
+        self.0.iter()
+    }
+
+    /// The key of one; `None` for somebody else.
+    pub fn key(&self, builder: &BuilderName) -> Option<&BuilderKey> {
+        self.0
+            .iter()
+            .find(|(name, _)| name == builder)
+            .map(|(_, key)| key)
+    }
+}

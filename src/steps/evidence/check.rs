@@ -1,0 +1,484 @@
+//! A builder's word under a grant: the check that H makes before it signs and that others can make
+//! again, whatever the scheme.
+
+use std::collections::BTreeMap;
+
+use super::builders::{BuilderKey, Builders};
+use super::error::EvidenceError;
+use crate::domain::artifact::{BadList, MOST_ARTIFACTS, sum_line};
+use crate::domain::digest::Sha256;
+use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
+use crate::domain::grant::{Grant, Terms};
+use crate::domain::key::HashAlgorithm;
+use crate::domain::manifest::Manifest;
+use crate::domain::name::{ArtifactName, BuilderName, ProjectName, Version};
+use crate::domain::reserved::{
+    ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE,
+};
+use crate::domain::statement::{Statement, names_only};
+use crate::domain::time::Timestamp;
+use crate::dsse;
+use crate::mac::{MacKey, Tag};
+use crate::openpgp::{BadSignature, Certificate, DetachedSignature, HashState, Signed};
+
+/// How far a builder's clock may be behind, in seconds: its evidence may say that it is so much
+/// older than the grant.
+pub(in crate::steps) const SLOW_CLOCK: u32 = 600;
+
+/// The files of one builder's evidence, by name.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// What MACs are checked with.
+#[derive(Debug, Clone, Copy)]
+pub enum MacCheck<'a> {
+    /// The builder's nonce.
+    With(&'a MacKey),
+    /// Nothing: whoever asks does not have it, and must not conclude anything from a MAC, or has
+    /// checked this very evidence before.
+    Elsewhere,
+}
+
+/// What one builder says it built, under its own key and for this grant. Made by [`check`] alone.
+#[derive(Debug, Clone)]
+pub struct Attested {
+    builder: BuilderName,
+    key: BuilderKey,
+    claims: BTreeMap<ArtifactName, Claim>,
+}
+
+/// What a builder says of one artifact.
+#[derive(Debug, Clone)]
+enum Claim {
+    /// This is its digest: what authenticates it was checked.
+    Digest(Sha256),
+    /// This signature holds over its bytes.
+    Signature(Box<DetachedSignature>),
+    /// This MAC fits its digest and name.
+    Mac(Tag),
+}
+
+/// Checks the evidence in `files` as that of `builder`, who must be one of the grant's: first what
+/// authenticates it, then what it says. What authenticates single artifacts is checked by
+/// [`Attested::confirm`], when they have been read.
+pub fn check(
+    grant: &Grant,
+    builders: &Builders,
+    builder: &BuilderName,
+    files: &Files,
+    macs: MacCheck<'_>,
+    now: Timestamp,
+) -> Result<Attested, EvidenceError> {
+    let key = builders
+        .key(builder)
+        .expect("the evidence is looked for under the names of the grant's builders");
+    let claims = match (grant.terms().kind(), key) {
+        (EvidenceKind::SignedManifest, BuilderKey::OpenPgp(certificate)) => {
+            let (manifest, signature) = (file(files, MANIFEST)?, file(files, MANIFEST_SIGNATURE)?);
+            check_signature(
+                grant,
+                builders,
+                builder,
+                certificate,
+                manifest,
+                signature,
+                now,
+            )?;
+            listed_in(grant, builder, manifest)?
+        }
+        (EvidenceKind::ManifestMac, BuilderKey::Nonce(_)) => {
+            let manifest = file(files, MANIFEST)?;
+            check_mac(manifest, file(files, MANIFEST_MAC)?, macs)?;
+            listed_in(grant, builder, manifest)?
+        }
+        (EvidenceKind::Envelope, BuilderKey::Ed25519(key)) => {
+            stated_in(grant, file(files, ENVELOPE)?, key)?
+        }
+        (EvidenceKind::Signatures, BuilderKey::OpenPgp(_)) => each(grant, files, |bytes, file| {
+            let fault = |fault| EvidenceError::Signature {
+                file: file.to_owned(),
+                fault,
+            };
+            Ok(Claim::Signature(
+                DetachedSignature::parse_evidence(bytes)
+                    .map_err(fault)?
+                    .into(),
+            ))
+        })?,
+        (EvidenceKind::Macs, BuilderKey::Nonce(_)) => each(grant, files, |bytes, file| {
+            Ok(Claim::Mac(Tag::parse(bytes).map_err(|fault| {
+                EvidenceError::Mac {
+                    file: file.to_owned(),
+                    fault,
+                }
+            })?))
+        })?,
+        (_, _) => unreachable!("keys were read as the grant's scheme says"),
+    };
+
+    let terms = grant.terms();
+    if let Some(name) = claims.keys().find(|name| !terms.artifacts.allow(name)) {
+        let patterns = terms
+            .artifacts
+            .names
+            .iter()
+            .map(|pattern| format!("`{pattern}`"))
+            .collect();
+        return Err(EvidenceError::NameNotAllowed {
+            name: name.clone(),
+            patterns,
+        });
+    }
+    check_count(terms, claims.len())?;
+    Ok(Attested {
+        builder: builder.clone(),
+        key: key.clone(),
+        claims,
+    })
+}
+
+/// Whether the grant, or any build at all, can have so many artifacts.
+pub(in crate::steps) fn check_count(terms: &Terms, count: usize) -> Result<(), EvidenceError> {
+    let limit = terms.artifacts.max_count;
+    match count {
+        0 => Err(BadList::Empty.into()),
+        _ if count > MOST_ARTIFACTS => Err(BadList::TooMany.into()),
+        _ if count > usize::try_from(limit).unwrap_or(usize::MAX) => {
+            Err(EvidenceError::TooMany { count, limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn file<'a>(files: &'a Files, name: &str) -> Result<&'a [u8], EvidenceError> {
+    files
+        .get(name)
+        .map(Vec::as_slice)
+        .ok_or_else(|| EvidenceError::Missing(name.to_owned()))
+}
+
+fn digests<'a>(
+    artifacts: impl Iterator<Item = (&'a ArtifactName, Sha256)>,
+) -> BTreeMap<ArtifactName, Claim> {
+    artifacts
+        .map(|(name, digest)| (name.clone(), Claim::Digest(digest)))
+        .collect()
+}
+
+/// The claims that stand in a file each.
+fn each(
+    grant: &Grant,
+    files: &Files,
+    parse: impl Fn(&[u8], &str) -> Result<Claim, EvidenceError>,
+) -> Result<BTreeMap<ArtifactName, Claim>, EvidenceError> {
+    let EvidenceFiles::Each { suffix, .. } = grant.terms().kind().files() else {
+        unreachable!("the caller knows that each artifact has a file")
+    };
+    let mut claims = BTreeMap::new();
+    for (file, bytes) in files {
+        let name = file.strip_suffix(suffix).unwrap_or(file);
+        let name = name.parse().map_err(|fault| EvidenceError::Name {
+            file: file.clone(),
+            fault,
+        })?;
+        claims.insert(name, parse(bytes, file)?);
+    }
+    Ok(claims)
+}
+
+/// What the statement in an envelope says, if the builder's key signed it for this grant.
+fn stated_in(
+    grant: &Grant,
+    envelope: &[u8],
+    key: &dsse::PublicKey,
+) -> Result<BTreeMap<ArtifactName, Claim>, EvidenceError> {
+    let statement = Statement::parse(&dsse::open(envelope, key)?)?;
+    if !names_only(&statement.grants, grant.id()) {
+        let expected = grant.id().to_string();
+        let found = statement
+            .grants
+            .into_iter()
+            .find(|named| *named != expected);
+        return Err(EvidenceError::OtherGrant {
+            file: ENVELOPE.to_owned(),
+            found,
+            expected: grant.id(),
+        });
+    }
+    statement
+        .times
+        .into_iter()
+        .try_for_each(|at| check_time(grant, ENVELOPE, at))?;
+    Ok(digests(
+        statement
+            .artifacts
+            .iter()
+            .map(|artifact| (&artifact.name, artifact.digest)),
+    ))
+}
+
+/// Checks the MAC of a manifest, if there is something to check it with. Nothing of the manifest is
+/// parsed for it.
+fn check_mac(manifest: &[u8], mac: &[u8], macs: MacCheck<'_>) -> Result<(), EvidenceError> {
+    let fault = |fault| EvidenceError::Mac {
+        file: MANIFEST_MAC.to_owned(),
+        fault,
+    };
+    let tag = Tag::parse(mac).map_err(fault)?;
+    match macs {
+        MacCheck::With(nonce) => nonce.check(&tag, manifest, MANIFEST).map_err(fault),
+        MacCheck::Elsewhere => Ok(()),
+    }
+}
+
+/// What a manifest lists, if it is of this grant and builder.
+fn listed_in(
+    grant: &Grant,
+    builder: &BuilderName,
+    manifest: &[u8],
+) -> Result<BTreeMap<ArtifactName, Claim>, EvidenceError> {
+    let terms = grant.terms();
+    let manifest = Manifest::parse(manifest)?;
+    if manifest.grant != grant.id() {
+        let found = Some(manifest.grant.to_string());
+        return Err(EvidenceError::OtherGrant {
+            file: MANIFEST.to_owned(),
+            found,
+            expected: grant.id(),
+        });
+    }
+    if manifest.builder != *builder {
+        return Err(EvidenceError::OtherBuilder {
+            found: manifest.builder,
+            signer: builder.clone(),
+        });
+    }
+    if manifest.project != terms.project || manifest.version != terms.version {
+        return Err(EvidenceError::OtherBuild {
+            found: build_name(&manifest.project, &manifest.version),
+            expected: build_name(&terms.project, &terms.version),
+        });
+    }
+    Ok(digests(
+        manifest
+            .artifacts
+            .iter()
+            .map(|artifact| (&artifact.name, artifact.digest)),
+    ))
+}
+
+fn build_name(project: &ProjectName, version: &Version) -> String {
+    format!("{project} {version}")
+}
+
+/// Checks that the builder's key signed the manifest in the grant's time. Nothing of the manifest
+/// is parsed for it.
+fn check_signature(
+    grant: &Grant,
+    builders: &Builders,
+    builder: &BuilderName,
+    certificate: &Certificate,
+    manifest: &[u8],
+    signature: &[u8],
+    now: Timestamp,
+) -> Result<(), EvidenceError> {
+    let fault = |fault| EvidenceError::Signature {
+        file: MANIFEST_SIGNATURE.to_owned(),
+        fault,
+    };
+    let signature = DetachedSignature::parse_evidence(signature).map_err(fault)?;
+    let state = HashState::of(manifest, signature.hash());
+    let held = |certificate: &Certificate| signature.check(certificate, &state, MANIFEST, now);
+    match held(certificate) {
+        Ok(signed) => check_time(grant, MANIFEST_SIGNATURE, signed.created),
+        Err(BadSignature::OtherKey { issuer, .. }) => Err(not_by(
+            builders,
+            builder,
+            MANIFEST_SIGNATURE,
+            issuer,
+            |certificate| held(certificate).is_ok(),
+        )),
+        Err(error) => Err(fault(error)),
+    }
+}
+
+/// Whose signature it is, if it is not by the builder that it should be by.
+fn not_by(
+    builders: &Builders,
+    builder: &BuilderName,
+    file: &str,
+    issuer: String,
+    holds: impl Fn(&Certificate) -> bool,
+) -> EvidenceError {
+    let certificates = builders.iter().filter_map(|(name, key)| match key {
+        BuilderKey::OpenPgp(certificate) => Some((name, certificate)),
+        BuilderKey::Ed25519(_) | BuilderKey::Nonce(_) => None,
+    });
+    match certificates
+        .clone()
+        .find(|(_, certificate)| holds(certificate))
+    {
+        Some((signer, _)) => EvidenceError::ByOther {
+            file: file.to_owned(),
+            builder: builder.clone(),
+            signer: signer.clone(),
+        },
+        None => EvidenceError::NotABuilder {
+            file: file.to_owned(),
+            issuer,
+            builders: certificates
+                .map(|(name, certificate)| (name.clone(), certificate.fingerprint()))
+                .collect(),
+        },
+    }
+}
+
+/// Refuses what was made before the grant, as far as a slow clock does not explain it, or after its
+/// end.
+fn check_time(grant: &Grant, file: &str, at: Timestamp) -> Result<(), EvidenceError> {
+    let (not_before, expires) = (grant.terms().not_before, grant.terms().expires);
+    match at < not_before.before(SLOW_CLOCK) || at >= expires {
+        true => Err(EvidenceError::OutOfTime {
+            file: file.to_owned(),
+            at,
+            not_before,
+            expires,
+        }),
+        false => Ok(()),
+    }
+}
+
+impl Attested {
+    /// Who says so.
+    pub fn builder(&self) -> &BuilderName {
+        &self.builder
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &BuilderKey {
+        &self.key
+    }
+
+    /// The artifacts that it speaks of.
+    pub fn names(&self) -> impl Iterator<Item = &ArtifactName> {
+        self.claims.keys()
+    }
+
+    /// Whether it speaks of this artifact.
+    pub fn speaks_of(&self, name: &ArtifactName) -> bool {
+        self.claims.contains_key(name)
+    }
+
+    /// The digest that it gives an artifact; `None` where that shows when the artifact is read.
+    pub(super) fn digest(&self, name: &ArtifactName) -> Option<Sha256> {
+        match self.claims.get(name)? {
+            Claim::Digest(digest) => Some(*digest),
+            Claim::Signature(_) | Claim::Mac(_) => None,
+        }
+    }
+
+    /// The hash function with which it speaks of an artifact: the state that [`Attested::confirm`]
+    /// sees must have it.
+    pub fn hash(&self, name: &ArtifactName) -> Option<HashAlgorithm> {
+        match self.claims.get(name)? {
+            Claim::Signature(signature) => Some(signature.hash()),
+            Claim::Digest(_) | Claim::Mac(_) => Some(HashAlgorithm::Sha256),
+        }
+    }
+
+    /// Checks that an artifact that it speaks of, of whose bytes this is the hash state, is what it
+    /// attested.
+    pub fn confirm(
+        &self,
+        grant: &Grant,
+        builders: &Builders,
+        name: &ArtifactName,
+        state: &HashState,
+        macs: MacCheck<'_>,
+        now: Timestamp,
+    ) -> Result<(), EvidenceError> {
+        let found = state.sha256();
+        match (&self.claims[name], &self.key) {
+            (Claim::Digest(expected), _) if *expected == found => Ok(()),
+            (Claim::Digest(expected), _) => Err(EvidenceError::Digest {
+                name: name.clone(),
+                builder: self.builder.clone(),
+                found,
+                expected: *expected,
+            }),
+            (Claim::Signature(signature), BuilderKey::OpenPgp(certificate)) => {
+                let file = format!("{name}{SIGNATURE}");
+                match signature.check(certificate, state, name.as_str(), now) {
+                    Ok(signed) => {
+                        check_time(grant, &file, signed.created)?;
+                        check_notations(grant, &file, name, &signed)
+                    }
+                    Err(BadSignature::OtherKey { issuer, .. }) => {
+                        Err(not_by(builders, &self.builder, &file, issuer, |it| {
+                            signature.check(it, state, name.as_str(), now).is_ok()
+                        }))
+                    }
+                    Err(fault) => Err(EvidenceError::Signature { file, fault }),
+                }
+            }
+            (Claim::Mac(tag), _) => match macs {
+                MacCheck::With(nonce) => nonce
+                    .check(
+                        tag,
+                        sum_line(&found, name.as_str()).as_bytes(),
+                        "its artifact under that name",
+                    )
+                    .map_err(|fault| EvidenceError::Mac {
+                        file: format!("{name}{MAC}"),
+                        fault,
+                    }),
+                MacCheck::Elsewhere => Ok(()),
+            },
+            (Claim::Signature(_), BuilderKey::Ed25519(_) | BuilderKey::Nonce(_)) => {
+                unreachable!("only an OpenPGP key makes OpenPGP signatures")
+            }
+        }
+    }
+}
+
+/// A signature of one artifact binds its name and the grant, each by a notation that stands in it
+/// once.
+fn check_notations(
+    grant: &Grant,
+    file: &str,
+    name: &ArtifactName,
+    signed: &Signed,
+) -> Result<(), EvidenceError> {
+    let domain = grant
+        .terms()
+        .domain
+        .clone()
+        .expect("a grant for such signatures has a domain");
+    let only = |what: &str| {
+        let wanted = format!("{what}@{domain}");
+        let mut values = signed
+            .notations
+            .iter()
+            .filter(|(found, _)| *found == wanted)
+            .map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (Some(value), None) => Some(value.chars().take(200).collect::<String>()),
+            (_, _) => None,
+        }
+    };
+    let (artifact, id) = (only("artifact"), only("grant"));
+    if artifact.as_deref() != Some(name.as_str()) {
+        return Err(EvidenceError::OtherArtifact {
+            file: file.to_owned(),
+            found: artifact,
+            domain,
+        });
+    }
+    if id != Some(grant.id().to_string()) {
+        return Err(EvidenceError::OtherGrant {
+            file: file.to_owned(),
+            found: id,
+            expected: grant.id(),
+        });
+    }
+    Ok(())
+}

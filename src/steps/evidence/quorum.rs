@@ -1,0 +1,89 @@
+//! Whether enough builders say the same, and in what they differ.
+
+use std::collections::BTreeMap;
+
+use super::check::{Attested, check_count};
+use super::error::{Dissent, EvidenceError};
+use crate::domain::evidence::Differences;
+use crate::domain::grant::Terms;
+use crate::domain::name::{ArtifactName, BuilderName};
+
+/// Which builders speak of each artifact, if there are enough of them for every one and no two are
+/// known to differ.
+pub fn settle(
+    terms: &Terms,
+    attested: &[Attested],
+) -> Result<BTreeMap<ArtifactName, Vec<BuilderName>>, EvidenceError> {
+    let quorum = usize::try_from(terms.quorum).expect("no more than there are builders");
+    if attested.len() < quorum {
+        let builders = attested
+            .iter()
+            .map(|attested| attested.builder().clone())
+            .collect();
+        return Err(EvidenceError::Quorum {
+            quorum: terms.quorum,
+            builders,
+        });
+    }
+    let mut artifacts = BTreeMap::<ArtifactName, Vec<BuilderName>>::new();
+    for attested in attested {
+        for name in attested.names() {
+            artifacts
+                .entry(name.clone())
+                .or_default()
+                .push(attested.builder().clone());
+        }
+    }
+    check_count(terms, artifacts.len())?;
+    for name in artifacts.keys() {
+        let mut digests = attested
+            .iter()
+            .filter_map(|it| Some((it.builder().clone(), it.digest(name)?)));
+        let Some(one) = digests.next() else { continue };
+        if let Some(other) = digests.find(|(_, digest)| *digest != one.1) {
+            let differences = differences(attested);
+            return Err(Box::new(Dissent {
+                name: name.clone(),
+                one,
+                other,
+                differences,
+            })
+            .into());
+        }
+    }
+    match artifacts
+        .iter()
+        .find(|(_, builders)| builders.len() < quorum)
+    {
+        Some((name, builders)) => Err(EvidenceError::TooFew {
+            name: name.clone(),
+            quorum: terms.quorum,
+            builders: builders.clone(),
+        }),
+        None => Ok(artifacts),
+    }
+}
+
+/// The artifacts of which builders give different digests, or that some of them did not build. Of
+/// those that are attested one by one, nothing is known before they are read.
+pub fn differences(attested: &[Attested]) -> Differences {
+    let mut all = Differences::new();
+    for name in attested.iter().flat_map(Attested::names) {
+        all.entry(name.clone()).or_insert_with(|| {
+            attested
+                .iter()
+                .map(|attested| (attested.builder().clone(), attested.digest(name)))
+                .collect()
+        });
+    }
+    differing(all)
+}
+
+/// Those of the artifacts of which not every builder says the same.
+pub(in crate::steps) fn differing(mut all: Differences) -> Differences {
+    all.retain(|_, said| {
+        said.values()
+            .any(|digest| Some(digest) != said.values().next())
+    });
+    all
+}

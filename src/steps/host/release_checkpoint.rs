@@ -1,0 +1,182 @@
+//! A release as a checkpoint of the log: the token signed in it what the log was when the release
+//! was announced, and whoever has the release keeps that.
+
+use crate::domain::digest::Sha256;
+use crate::domain::event::{Entry, Event};
+use crate::domain::time::Timestamp;
+use crate::files::Folder;
+use crate::openpgp::{Certificate, Signed};
+use crate::steps::Progress;
+use crate::steps::release::logged::speaks_of;
+use crate::steps::release::verify::{ReleaseError, verify_release};
+use crate::tlog::checkpoint::Checkpoint;
+
+/// A release that holds, and whose list's signature says what the log was.
+#[derive(Debug)]
+pub struct ReleaseCheckpoint {
+    /// The log as it ended with the intent to sign this release.
+    pub checkpoint: Checkpoint,
+    list: Signed,
+    sums: Sha256,
+}
+
+/// Why a release says nothing about a log, or something else than the log.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCheckpoint {
+    /// It does not hold, or another key signed it.
+    #[error("does not hold: {0}")]
+    Release(#[from] ReleaseError),
+    /// Its list's signature names no state of the log, or the index alone.
+    #[error(
+        "does not say what the log was: the signature of its list has no index and root hash as `log@`"
+    )]
+    NoRoot,
+    /// The token signed it, but the log announces something else there.
+    #[error(
+        "was not announced: entry {index}, which the signature of its list names, is not the intent to sign it"
+    )]
+    NotAnnounced {
+        /// The entry.
+        index: u64,
+    },
+}
+
+impl ReleaseCheckpoint {
+    /// Verifies the release in `folder`, as anybody would, and takes the checkpoint from the
+    /// signature of its list.
+    pub fn read(
+        folder: &Folder,
+        certificate: &Certificate,
+        now: Timestamp,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, NoCheckpoint> {
+        let report = verify_release(folder, certificate, None, now, progress)?;
+        let checkpoint = report
+            .list
+            .noted("log@")
+            .and_then(Checkpoint::ending_with)
+            .ok_or(NoCheckpoint::NoRoot)?;
+        Ok(Self {
+            checkpoint,
+            list: report.list,
+            sums: report.sums,
+        })
+    }
+
+    /// The index of the entry that announces it.
+    pub fn index(&self) -> u64 {
+        self.checkpoint.size - 1
+    }
+
+    /// Whether the entry at its index announces it: a root hash that fits shows which log the token
+    /// was told of, and not that this release is in it.
+    pub fn announced_by(&self, entry: &Entry) -> Result<(), NoCheckpoint> {
+        let list_is_meant =
+            matches!(&entry.event, Event::Intent(intent) if intent.sums == self.sums);
+        match speaks_of(entry, self.sums, &self.list, &self.checkpoint) {
+            Ok(()) if list_is_meant => Ok(()),
+            Ok(()) | Err(_) => Err(NoCheckpoint::NotAnnounced { index: entry.index }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::digest::GrantId;
+    use crate::domain::event::Intent;
+    use crate::tlog::tree::leaf_hash;
+
+    fn release() -> ReleaseCheckpoint {
+        let checkpoint = Checkpoint {
+            size: 8,
+            root: leaf_hash(b"root"),
+        };
+        let (
+            Intent {
+                key,
+                created,
+                grant,
+                sums,
+                ..
+            },
+            log,
+        ) = (Intent::example(), format!("7 {}", checkpoint.root));
+        let notations = vec![
+            ("grant@example.org".to_owned(), grant.to_string()),
+            ("log@example.org".to_owned(), log),
+        ];
+        ReleaseCheckpoint {
+            checkpoint,
+            list: Signed {
+                key,
+                created,
+                notations,
+            },
+            sums,
+        }
+    }
+
+    /// Each of these has been announced there, and none of them is this release.
+    #[test]
+    fn the_intent_to_sign_its_list_alone_announces_a_release() {
+        let announces = |event| {
+            release()
+                .announced_by(&Entry {
+                    index: 7,
+                    at: Intent::example().created,
+                    event,
+                })
+                .is_ok()
+        };
+        assert_eq!(release().index(), 7);
+        assert!(announces(Event::Intent(Intent::example())));
+        assert!(announces(Event::Intent(Intent {
+            artifacts: [].into(),
+            artifacts_from: Some(5),
+            ..Intent::example()
+        })));
+        let (sums, artifact) = (
+            Sha256::of(b"t"),
+            [("s".parse().expect("a name"), Sha256::of(b"s"))],
+        );
+        for other in [
+            Intent {
+                sums,
+                ..Intent::example()
+            },
+            // An artifact that has the bytes of the list.
+            Intent {
+                sums,
+                artifacts: artifact.clone().into(),
+                ..Intent::example()
+            },
+            Intent {
+                grant: GrantId::of(b"h"),
+                ..Intent::example()
+            },
+            Intent {
+                created: "2026-11-22T10:00:01Z".parse().expect("a time"),
+                ..Intent::example()
+            },
+            Intent {
+                key: "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
+                    .parse()
+                    .expect("a fingerprint"),
+                ..Intent::example()
+            },
+        ] {
+            assert!(!announces(Event::Intent(other.clone())), "{other:?}");
+        }
+        assert!(!announces(Event::Artifacts {
+            grant: Intent::example().grant,
+            artifacts: artifact.into()
+        }));
+        assert!(!announces(Event::Released {
+            intent: 6,
+            sums: Intent::example().sums,
+            folder: "f".into(),
+            inbox: None
+        }));
+    }
+}

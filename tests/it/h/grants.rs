@@ -1,0 +1,281 @@
+//! Grants after they were issued: what a person sees of them, those that are taken back, and
+//! versions that go backwards.
+
+use std::ffi::OsStr;
+use std::fs;
+
+use crate::common::world::World;
+use crate::common::{can_travel, listing};
+
+/// What is built.
+const ARTIFACTS: [(&str, &[u8]); 1] = [("foo.txt", b"text\n")];
+
+// ---- Grants that are taken back ----
+
+/// What the home keeps of it is not needed to take it back.
+#[test]
+fn grant_whose_kept_copy_is_damaged_is_revoked() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let hex = granted.id.trim_start_matches("sha256:");
+    fs::write(world.home().join(format!("grants/{hex}.json")), "{}").expect("damaged");
+    world
+        .host(&[&"grants", &"show", &hex])
+        .usage("is not a grant");
+    world
+        .host(&[&"grants", &"revoke", &hex])
+        .ok()
+        .says(&format!("revoked grant {} of foo 1.2.3", granted.id));
+    world.refuses(&granted, &build, "was revoked at");
+}
+
+#[test]
+fn revoked_after_its_release_was_signed() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    world.sign(&granted, &build).ok();
+    world
+        .host(&[&"grants", &"revoke", &granted.id])
+        .ok()
+        .says("its release was signed before, and stays signed");
+    let listed = world
+        .host(&[&"grants", &"list"])
+        .ok()
+        .says("revoked (entry")
+        .says(", signed before (entry");
+    assert_eq!(listed.stdout.lines().count(), 1, "{listed:?}");
+}
+
+#[test]
+fn revoked_grant() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let revoke = || {
+        world.host(&[
+            &"grants",
+            &"revoke",
+            &granted.id,
+            &"--reason",
+            &"m1 was compromised",
+        ])
+    };
+    revoke().ok().says("revoked grant").says("ledger     entry");
+    world.refuses(&granted, &build, "was revoked at");
+    revoke().usage("was revoked before, in ledger entry");
+    let logged = world.logged("grant-revoked").remove(0);
+    assert_eq!(
+        (&logged["grant"], &logged["reason"]),
+        (&granted.id.clone().into(), &"m1 was compromised".into())
+    );
+    world
+        .host(&[&"grants", &"list"])
+        .ok()
+        .says("revoked (entry");
+    // A new one for the same version is another grant.
+    let (granted, build) = world.attested();
+    world.sign(&granted, &build).ok();
+}
+
+/// A grant is closed at once: not even a run that was begun goes on.
+#[test]
+fn grant_revoked_in_the_middle_of_a_run() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let token = world.token_file().to_owned();
+    fs::rename(&token, world.at("away")).expect("the token is away");
+    world.sign(&granted, &build).trouble("");
+    fs::rename(world.at("away"), &token).expect("the token is back");
+    world.host(&[&"grants", &"revoke", &granted.grant]).ok();
+    let uses = world.token_count();
+    world.sign(&granted, &build).refused("was revoked at");
+    assert_eq!(world.token_count(), uses);
+}
+
+/// Whoever takes a grant back does not wait for the run that is going on; that one wipes, or the
+/// next.
+#[test]
+fn grant_is_revoked_while_another_process_has_the_home() {
+    let world = World::ready();
+    let granted = world.grant_with(&[&"--scheme", &"hmac"]);
+    let home = countersign::home::Home::open(&world.home()).expect("a home");
+    let lock = home.lock().expect("nobody else works there");
+    world
+        .host(&[&"grant", &"foo", &"2"])
+        .trouble("another countersign process works in the home");
+    world.host(&[&"grants", &"revoke", &granted.grant]).ok();
+    let nonces = || listing(&world.home().join("nonces")).len();
+    assert_eq!(nonces(), 1);
+    drop((lock, home));
+    world.grant_of("2", &[]);
+    assert_eq!(nonces(), 0);
+}
+
+#[test]
+fn grant_of_another_host_is_not_revoked() {
+    let (world, other) = (World::ready(), World::ready());
+    let granted = other.grant();
+    world
+        .host(&[&"grants", &"revoke", &granted.grant])
+        .usage("was not issued by this signing host");
+    world
+        .host(&[&"grants", &"revoke", &"00000000"])
+        .usage("no grant `00000000` is kept in this home");
+}
+
+// ---- Versions ----
+
+#[test]
+fn versions_only_grow() {
+    let world = World::ready();
+    let sign = |version: &str, more: &[&'static str]| {
+        let arguments: Vec<&dyn AsRef<OsStr>> =
+            more.iter().map(|it| it as &dyn AsRef<OsStr>).collect();
+        let (granted, build) = (world.grant_of(version, &arguments), world.build(&ARTIFACTS));
+        world.attest(&granted, &build).ok();
+        world.sign(&granted, &build).ok();
+    };
+    sign("1.9", &[]);
+    sign("1.10", &[]);
+    world
+        .host(&[&"grant", &"foo", &"1.9.1"])
+        .refused("version 1.9.1 of foo is older than 1.10");
+    world
+        .host(&[&"grant", &"foo", &"1.10-rc1"])
+        .refused("is older than 1.10");
+    world
+        .host(&[&"grant", &"bar", &"0.1", &"-o", &world.new_folder("other")])
+        .ok();
+    // What a person says to be right, is: granted with the flag, it is signed without saying it
+    // again.
+    sign("1.9.1", &["--allow-older"]);
+    assert_eq!(
+        world.logged("grant-issued").pop().expect("an entry")["allow_older"],
+        true
+    );
+}
+
+/// Granted in order, signed out of order: the older one was overtaken.
+#[test]
+fn version_that_was_overtaken() {
+    let world = World::ready();
+    let builds = ["1.0", "1.1", "1.2"].map(|version| {
+        let (granted, build) = (world.grant_of(version, &[]), world.build(&ARTIFACTS));
+        world.attest(&granted, &build).ok();
+        (granted, build)
+    });
+    world.sign(&builds[1].0, &builds[1].1).ok();
+    world.sign(&builds[2].0, &builds[2].1).ok();
+    world.refuses(
+        &builds[0].0,
+        &builds[0].1,
+        "version 1.0 is older than 1.2, which was signed before",
+    );
+    world
+        .sign(&builds[0].0, &builds[0].1)
+        .with(&[&"--allow-older"])
+        .ok();
+    // What is signed can be brought out again, the older one too, without another word.
+    let uses = world.token_count();
+    for (granted, build) in &builds {
+        world.sign(granted, build).ok().says("signed already");
+    }
+    assert_eq!(world.token_count(), uses);
+}
+
+// ---- What people see ----
+
+#[test]
+fn grants_are_shown_for_a_person_to_approve() {
+    let world = World::ready();
+    let first = world.grant_of(
+        "1.2.2",
+        &[
+            &"--source-uri",
+            &"https://example.org/foo",
+            &"--source-digest",
+            &"sha1:aa",
+        ],
+    );
+    let granted = world.grant_with(&[&"--builder", &"m2", &"--builder", &"m3", &"--quorum", &"2"]);
+    let show = |grant: &dyn AsRef<OsStr>| world.host(&[&"grants", &"show", &grant]).ok();
+    for said in [show(&granted.grant), show(&granted.id)] {
+        for part in [
+            granted.id.as_str(),
+            "project    foo",
+            "version    1.2.3",
+            "source     not said",
+            "builders   m1, m2, m3",
+            "quorum     2 of 3 must agree",
+            "evidence   openpgp manifest",
+            "artifacts  `*`; at most 100, 10737418240 bytes",
+            "state      open until",
+            "approvals  none needed: issuing it was the approval",
+            "version 1.2.2",
+            "builders   m1 -> m1, m2, m3",
+            "source     https://example.org/foo sha1:aa -> not said",
+        ] {
+            assert!(
+                said.stdout.contains(part),
+                "`{part}` is not in\n{}",
+                said.stdout
+            );
+        }
+    }
+    show(&first.id).says("it is the first grant of this project");
+    // Whoever has no home reads the file.
+    let said = world
+        .countersign(&[
+            &"--home",
+            &world.at("nothing"),
+            &"grants",
+            &"show",
+            &granted.grant,
+        ])
+        .ok();
+    assert!(
+        said.stdout.contains("quorum     2 of 3 must agree") && !said.stdout.contains("state"),
+        "{said:?}"
+    );
+    let strange = World::ready()
+        .host(&[&"grants", &"show", &granted.grant])
+        .ok();
+    assert!(
+        strange.stdout.contains("not issued by this signing host"),
+        "{strange:?}"
+    );
+
+    let listed = world.host(&[&"grants", &"list", &"--project", &"foo"]).ok();
+    assert_eq!(listed.stdout.lines().count(), 2, "{listed:?}");
+    world
+        .host(&[&"grants", &"list", &"--project", &"bar"])
+        .ok()
+        .says("no grant of bar was issued");
+}
+
+#[test]
+fn where_a_grant_stands() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    let state = |clock: Option<&str>| {
+        let run = world.host(&[&"grants", &"list", &"--json"]);
+        let run = match clock {
+            Some(clock) => run.at(clock),
+            None => run,
+        };
+        run.ok().json()["grants"][0]["state"]
+            .as_str()
+            .expect("a text")
+            .to_owned()
+    };
+    assert!(state(None).starts_with("open until"));
+    if can_travel() {
+        assert!(state(Some("+7h")).starts_with("expired at"));
+    }
+    let token = world.token_file().to_owned();
+    fs::rename(&token, world.at("away")).expect("the token is away");
+    world.sign(&granted, &build).trouble("");
+    assert!(state(None).starts_with("accepted, not signed yet"));
+    fs::rename(world.at("away"), &token).expect("the token is back");
+    world.sign(&granted, &build).ok();
+    assert!(state(None).starts_with("signed"));
+}

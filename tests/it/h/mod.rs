@@ -1,0 +1,9 @@
+//! The signing host: grants, approvals, tokens, the log.
+
+mod approvals;
+mod cards;
+mod contract;
+mod grants;
+mod journey;
+mod reconcile;
+mod transparency;

@@ -1,0 +1,3 @@
+//! What goes from the signing host to the location.
+
+mod push;

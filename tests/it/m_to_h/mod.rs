@@ -1,0 +1,7 @@
+//! What comes from the build machine to the signing host.
+
+mod attacks;
+mod evidence;
+mod quorum;
+mod refusals;
+mod schemes;

@@ -1,0 +1,3 @@
+//! Other people's tools as judges.
+
+mod interop;
