@@ -149,6 +149,3 @@ fn admit(error: &AdmitError) -> Advice {
         AdmitError::File(error) => file(error, Usage),
     }
 }
-
-#[cfg(all(test, feature = "host"))]
-mod tests;

@@ -68,6 +68,3 @@ impl<E: Into<HostError>> From<E> for CliError {
         Self::Host(error.into())
     }
 }
-
-#[cfg(all(test, feature = "host"))]
-pub(super) mod tests;

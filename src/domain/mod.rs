@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod grant;
 pub mod json;
 pub mod key;
+pub mod malformed;
 pub mod manifest;
 pub mod name;
 pub mod release;

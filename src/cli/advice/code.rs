@@ -18,3 +18,16 @@ pub(in crate::cli) type Advice = (Code, Option<String>);
 pub(super) fn hint(code: Code, text: impl Into<String>) -> Advice {
     (code, Some(text.into()))
 }
+
+/// The advice that an error brings along: the class of its code decides the exit code.
+#[expect(dead_code, reason = "used as soon as an error derives `Diagnostic`")]
+pub(in crate::cli) fn diagnosed(error: &dyn miette::Diagnostic) -> Advice {
+    let code = error.code().expect("every error has a code").to_string();
+    let exit = match code.split_once("::").expect("a class and a name").0 {
+        "refused" => Code::Refused,
+        "usage" => Code::Usage,
+        "trouble" => Code::Trouble,
+        class => panic!("no exit code for `{class}`"),
+    };
+    (exit, error.help().map(|help| help.to_string()))
+}
