@@ -6,8 +6,8 @@ mod host;
 mod read;
 
 use code::Code::{Refused, Trouble, Usage};
-use code::{Advice, hint};
-use read::{certificate_hint, file, release};
+use code::{Advice, diagnosed, hint};
+use read::{certificate_hint, release};
 
 use super::error::CliError;
 use crate::openpgp::BadBuildKey;
@@ -43,7 +43,7 @@ pub(super) fn advice(error: &CliError) -> Advice {
         CliError::Attest(error) => attest(error),
         CliError::Admit(error) => admit(error),
         CliError::Release(error) => release(error),
-        CliError::File(error) => file(error, Usage),
+        CliError::File(error) => diagnosed(error),
         CliError::Usage(_) => (Usage, None),
         CliError::Unwritten(_) => (Trouble, None),
         CliError::BadGrant { .. } => hint(
@@ -53,7 +53,7 @@ pub(super) fn advice(error: &CliError) -> Advice {
         CliError::Proof {
             fault: NotLogged::File(error),
             ..
-        } => file(error, Usage),
+        } => diagnosed(error),
         CliError::Proof { .. } => hint(
             Refused,
             "ask for a proof of this very file, and compare the log's key with the published one",
@@ -125,7 +125,7 @@ fn attest(error: &AttestError) -> Advice {
             hint(Usage, "say with `-o DIR` where the evidence goes")
         }
         AttestError::List(_) => (Usage, None),
-        AttestError::File(error) => file(error, Usage),
+        AttestError::File(error) => diagnosed(error),
     }
 }
 
@@ -146,6 +146,6 @@ fn admit(error: &AdmitError) -> Advice {
             "a version is released once: give the build a new version",
         ),
         AdmitError::Certificate(_) => hint(Refused, "get the renewed certificate from its owner"),
-        AdmitError::File(error) => file(error, Usage),
+        AdmitError::File(error) => diagnosed(error),
     }
 }

@@ -26,9 +26,11 @@ pub fn real_path(path: &Path) -> Result<PathBuf, FileError> {
     path.canonicalize().map_err(FileError::io(path))
 }
 
-/// What is wrong with a file or folder, and which.
-#[derive(Debug, thiserror::Error)]
+/// What is wrong with a file or folder, and which. Its code and help are those of a file that a
+/// person named; where it is somebody else's, the step that reads it wraps it.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`{}` {fault}", path.display())]
+#[diagnostic(forward(fault))]
 pub struct FileError {
     /// The file or folder.
     pub path: PathBuf,
@@ -37,39 +39,47 @@ pub struct FileError {
 }
 
 /// What is wrong with a file or folder.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FileFault {
-    /// Not there.
     #[error("does not exist")]
+    #[diagnostic(code(usage::no_such_file))]
     Missing,
-    /// Something else than the regular file or folder it should be.
     #[error("is {found}, not {wanted}")]
+    #[diagnostic(code(usage::wrong_kind_of_file))]
     Kind {
-        /// What it is.
         found: &'static str,
-        /// What it should be.
         wanted: &'static str,
     },
-    /// More bytes than are allowed.
     #[error("is larger than {limit} bytes")]
-    TooLarge {
-        /// The most that is read.
-        limit: u64,
-    },
-    /// More entries than are allowed.
+    #[diagnostic(code(usage::file_too_large))]
+    TooLarge { limit: u64 },
     #[error("has more than {limit} entries")]
-    TooMany {
-        /// The most that are taken.
-        limit: usize,
-    },
-    /// It is there already, and must not be replaced.
+    #[diagnostic(code(usage::too_many_files))]
+    TooMany { limit: usize },
+    /// It must not be replaced.
     #[error("exists already")]
+    #[diagnostic(code(usage::file_exists), help("move it away, or name another place"))]
     Exists,
-    /// Another process holds it.
-    #[error("is held by another countersign process")]
+    #[error("is in use by another countersign process")]
+    #[diagnostic(
+        code(trouble::file_in_use),
+        help("run the same command again when it is done")
+    )]
     Busy,
-    /// The operating system said no.
     #[error("cannot be used: {0}")]
+    #[diagnostic(
+        code(trouble::disk_full),
+        help("make room and run the same command again: nothing is lost")
+    )]
+    Full(io::Error),
+    #[error("cannot be used: {0}")]
+    #[diagnostic(code(usage::permission_denied))]
+    Denied(io::Error),
+    #[error("cannot be used: {0}")]
+    #[diagnostic(
+        code(trouble::input_output),
+        help("run the same command again when this is fixed")
+    )]
     Io(io::Error),
 }
 
@@ -84,6 +94,15 @@ impl FileError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |error| Self::new(path, FileFault::from(error))
     }
+
+    /// Whether the operating system failed, rather than the file being something else than
+    /// expected.
+    pub fn is_io(&self) -> bool {
+        matches!(
+            self.fault,
+            FileFault::Full(_) | FileFault::Denied(_) | FileFault::Io(_)
+        )
+    }
 }
 
 impl From<io::Error> for FileFault {
@@ -91,6 +110,8 @@ impl From<io::Error> for FileFault {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,
             io::ErrorKind::AlreadyExists => Self::Exists,
+            io::ErrorKind::StorageFull => Self::Full(error),
+            io::ErrorKind::PermissionDenied => Self::Denied(error),
             _ => Self::Io(error),
         }
     }

@@ -20,7 +20,6 @@ pub(super) fn hint(code: Code, text: impl Into<String>) -> Advice {
 }
 
 /// The advice that an error brings along: the class of its code decides the exit code.
-#[expect(dead_code, reason = "used as soon as an error derives `Diagnostic`")]
 pub(in crate::cli) fn diagnosed(error: &dyn miette::Diagnostic) -> Advice {
     let code = error.code().expect("every error has a code").to_string();
     let exit = match code.split_once("::").expect("a class and a name").0 {

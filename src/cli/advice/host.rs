@@ -412,7 +412,7 @@ fn push(error: &PushError) -> Advice {
         PushError::Release(
             ReleaseError::Copy(_)
             | ReleaseError::File(FileError {
-                fault: FileFault::Io(_),
+                fault: FileFault::Full(_) | FileFault::Denied(_) | FileFault::Io(_),
                 ..
             }),
         )

@@ -1,7 +1,7 @@
 //! What to do next about what was read, whoever reads it: files, certificates, releases.
 
-use super::code::Code::{Refused, Trouble, Usage};
-use super::code::{Advice, Code, hint};
+use super::code::Code::{Refused, Trouble};
+use super::code::{Advice, Code, diagnosed, hint};
 use crate::files::{FileError, FileFault};
 use crate::openpgp::BadCertificate;
 use crate::steps::release::verify::ReleaseError;
@@ -14,16 +14,11 @@ pub(super) fn file(error: &FileError, missing: Code) -> Advice {
         | FileFault::Kind { .. }
         | FileFault::TooLarge { .. }
         | FileFault::TooMany { .. } => (missing, None),
-        FileFault::Exists => hint(Usage, "move it away, or name another place"),
-        FileFault::Busy => hint(Trouble, "run the same command again when it is done"),
-        FileFault::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => hint(
-            Trouble,
-            "make room and run the same command again: nothing is lost",
-        ),
-        FileFault::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            (Usage, None)
-        }
-        FileFault::Io(_) => hint(Trouble, "run the same command again when this is mended"),
+        FileFault::Exists
+        | FileFault::Busy
+        | FileFault::Full(_)
+        | FileFault::Denied(_)
+        | FileFault::Io(_) => diagnosed(error),
     }
 }
 

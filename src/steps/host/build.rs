@@ -220,7 +220,7 @@ impl BuildError {
     /// Whether the build is at fault, and not a disk of ours.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::File(error) => !matches!(error.fault, FileFault::Io(_)),
+            Self::File(error) => !error.is_io(),
             Self::Output(_) | Self::IntoItself(_) | Self::Home(_) => false,
             Self::Policy(error) => !matches!(error, PolicyError::Home(_)),
             Self::NotIssued(_)
@@ -465,7 +465,7 @@ fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Deli
                 .filter_map(|name| Some((name.to_owned(), kind.limit(name)?)))
                 .collect();
             // Before anything is read: there can be many.
-            evidence::check_count(grant.terms(), wanted.len())
+            evidence::check::check_count(grant.terms(), wanted.len())
                 .map_err(|fault| fault_of(grant, builder, fault))?;
             wanted
         }

@@ -17,8 +17,8 @@ use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::KeyTrouble;
 use crate::steps::builder::build_key::NewKey;
-use crate::steps::evidence::SLOW_CLOCK;
 use crate::steps::evidence::builders::{BuilderKey, Builders};
+use crate::steps::evidence::check::SLOW_CLOCK;
 use crate::steps::evidence::error::{BadBuilderKey, EvidenceError};
 
 /// What the operator asks for.
