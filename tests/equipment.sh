@@ -54,6 +54,24 @@ present() {
     esac
 }
 
+# apt-get, which waits for the machine's own upgrades. Its option waits for the lock of dpkg alone: while the lists or the
+# archives are locked, apt-get fails at once, and is started again for ten minutes.
+apt() {
+    local output attempt
+    output=$(mktemp)
+    for ((attempt = 0; attempt < 60; attempt++)); do
+        if LC_ALL=C apt-get -o DPkg::Lock::Timeout=600 "$@" 2>&1 | tee "$output" >&2; then
+            rm "$output"
+            return 0
+        fi
+        grep -q 'Could not get lock' "$output" || break
+        say 'waiting for another apt'
+        sleep 10
+    done
+    rm "$output"
+    return 1
+}
+
 need_packages() {
     local package missing=()
     for package; do
@@ -61,25 +79,25 @@ need_packages() {
     done
     ((${#missing[@]})) || return 0
 
-    local install=(apt-get install -y --no-install-recommends "${missing[@]}")
+    local install=(install -y --no-install-recommends "${missing[@]}")
     if ! command -v apt-get >/dev/null; then
         say "missing, under their Debian names: ${missing[*]}; install them and start again"
         exit 1
     elif ((EUID != 0)); then
         say 'some packages are missing; install them with this line, then start again'
-        printf 'sudo %s\n' "${install[*]}" >&2
+        printf 'sudo apt-get %s\n' "${install[*]}" >&2
         exit 1
     fi
     say "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q >&2
-    "${install[@]}" >&2
+    apt update -q
+    apt "${install[@]}"
 }
 
 # The demonstration downloads a package, which apt must have heard of.
 need_package_lists() {
     command -v apt-cache >/dev/null && ((EUID == 0)) || return 0
-    apt-cache show hello >/dev/null 2>&1 || apt-get update -q >&2
+    apt-cache show hello >/dev/null 2>&1 || apt update -q
 }
 
 need_cargo_tool() {
