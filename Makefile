@@ -5,7 +5,7 @@ TOKEN    ?= softhsm
 SCENARIO ?= journey
 target  := $(or $(CARGO_TARGET_DIR),target)
 binary  := $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/countersign
-show    := $(binary) demo --scenario $(SCENARIO)
+show    := tests/demo/$(SCENARIO) $(binary) demo
 
 .DEFAULT_GOAL := help
 .PHONY: help build builder test faults bench lint demo clean cargo
@@ -62,7 +62,7 @@ lint: cargo ## format, clippy, licences and sources of the dependencies, documen
 demo: cargo ## a release from grant to gpgv (SCENARIO=quorum: three builders, one compromised; TOKEN=card: a virtual card; PROFILE=dev: built faster)
 	tests/equipment.sh install $(if $(filter card,$(TOKEN)),card-demo,demo)
 	cargo build --locked --profile $(PROFILE)
-	$(if $(filter card,$(TOKEN)),tests/with-virtual-card sh -c '$(show) --token "$$VIRTUAL_CARD_URI" demo',$(show) demo)
+	$(if $(filter card,$(TOKEN)),tests/with-virtual-card sh -c '$(show) "$$VIRTUAL_CARD_URI"',$(show))
 
 clean: cargo ## remove what was built
 	cargo clean

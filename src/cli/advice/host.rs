@@ -89,14 +89,6 @@ pub(super) fn host(error: &HostError) -> Advice {
         HostError::Revoke(error) => revoke(error),
         HostError::Policy(error) => policy(error),
         HostError::Make(error) => make(error),
-        HostError::Demo(status) => (
-            if status.code() == Some(2) {
-                Usage
-            } else {
-                Trouble
-            },
-            None,
-        ),
         HostError::Grant(error) => grant(error),
         HostError::Build(error) => build(error),
         HostError::Countersign(error) => countersign(error),

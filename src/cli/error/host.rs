@@ -74,8 +74,6 @@ pub(in crate::cli) enum HostError {
     Policy(#[from] PolicyError),
     #[error(transparent)]
     Make(#[from] MakeError<TokenError>),
-    #[error("the demonstration ended with {0}")]
-    Demo(std::process::ExitStatus),
     #[error(transparent)]
     Grant(#[from] GrantError),
     #[error(transparent)]

@@ -1,7 +1,6 @@
 //! The commands of the signing host.
 
 mod approve;
-mod demo;
 mod grant;
 mod grants;
 pub(super) mod init;
@@ -41,8 +40,6 @@ pub(super) enum Command {
     Log(log::Log),
     #[command(display_order = 13)]
     Key(key::Key),
-    #[command(display_order = 14)]
-    Demo(demo::Demo),
 }
 
 impl Command {
@@ -57,7 +54,6 @@ impl Command {
             Self::Status(status) => status.run(global, output),
             Self::Log(log) => log.run(global, output),
             Self::Key(key) => key.run(global, output),
-            Self::Demo(demo) => demo.run(),
         }
     }
 }

@@ -45,7 +45,7 @@ fn has_what_builder_and_location_need_and_nothing_else() {
             .says("Usage: countersign");
     }
     for name in [
-        "init", "grant", "approve", "grants", "sign", "status", "log", "key", "demo",
+        "init", "grant", "approve", "grants", "sign", "status", "log", "key",
     ] {
         countersign(&folder, &[&name]).usage("unrecognized subcommand");
     }

@@ -1,9 +1,9 @@
-# What the scenarios of the demonstration have in common. One of them follows this in the same script:
+# What the scenarios of the demonstration have in common; `journey` and `quorum` read this file first.
 #
-#   bash -c SCRIPT 'countersign demo' PROGRAM FOLDER [TOKEN-URI]
+#   tests/demo/SCENARIO PROGRAM FOLDER [TOKEN-URI]
 #
-# Run by `countersign demo`. FOLDER is made anew and left for a look; everything stays inside it. The token is one in
-# software, unless another is named.
+# FOLDER is made anew and left for inspection; everything stays inside it. The token is SoftHSM2, unless the URI of another
+# is given: the release key is made on it, and no existing key is replaced.
 set -euo pipefail
 
 program=$(readlink -f "$1")
