@@ -104,13 +104,15 @@ pub struct FoundKey {
 }
 
 /// Why there is no key that can sign a release.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum NoSuchKey {
     /// The place on the card is empty.
     #[error("none yet")]
+    #[diagnostic(code(usage::no_such_key))]
     Absent,
     /// It is of another kind.
     #[error("unsuitable: {0}")]
+    #[diagnostic(code(usage::no_such_key))]
     Unsuitable(String),
 }
 

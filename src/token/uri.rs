@@ -75,28 +75,38 @@ enum ObjectKind {
     Public,
 }
 
+/// What to do about a text that is not a token URI.
+const EXAMPLE: &str = "for example `card:` or \
+    `pkcs11:token=release;object=r2026?module-path=/usr/lib/softhsm/libsofthsm2.so`";
+
 /// A text that is not the URI of a token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum UriError {
     /// Neither `card:` nor `pkcs11:` nor `file:`.
     #[error("token URI `{0}` begins with neither `card:` nor `pkcs11:` nor `file:`")]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     Scheme(String),
     /// `card:` followed by something else than manufacturer and serial number.
     #[error(
         "token URI `card:{0}` names no card: a card is `card:MANUFACTURER:SERIAL` in 4 and 8 hexadecimal digits, or `card:`"
     )]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     NotACard(String),
     /// Too long.
     #[error("token URI has {0} bytes; at most {LONGEST} are read")]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     TooLong(usize),
     /// `file:` without a path, or with one that cannot be.
     #[error("token URI `file:` is not followed by a path")]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     NoPath,
     /// An attribute without `=`.
     #[error("token URI: `{0}` is not of the form `name=value`")]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     NotAnAttribute(String),
     /// An attribute that RFC 7512 does not define, or not in this place.
     #[error("token URI: unknown {place} attribute `{name}`")]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     Unknown {
         /// Its name.
         name: String,
@@ -105,6 +115,7 @@ pub enum UriError {
     },
     /// An attribute that RFC 7512 defines and this program refuses.
     #[error("token URI: attribute `{name}` is not supported: {reason}")]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     Unsupported {
         /// Its name.
         name: &'static str,
@@ -113,9 +124,11 @@ pub enum UriError {
     },
     /// An attribute that is given twice.
     #[error("token URI: attribute `{0}` is given twice")]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     Duplicate(&'static str),
     /// A value that is not encoded as RFC 7512 wants it.
     #[error("token URI: value of `{name}` {reason}")]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     Value {
         /// The attribute.
         name: &'static str,
@@ -124,6 +137,7 @@ pub enum UriError {
     },
     /// A PIN source that is none.
     #[error("token URI: `pin-source` cannot be used")]
+    #[diagnostic(code(usage::token_uri), help("{EXAMPLE}"))]
     PinSource(#[source] PinError),
 }
 

@@ -2,14 +2,12 @@
 
 mod home;
 mod log;
-mod token;
 
 use home::home;
 use log::{bad_log, export, kept, ledger};
-use token::{token, uri};
 
 use super::code::Code::{Refused, Trouble, Usage};
-use super::code::{Advice, hint};
+use super::code::{Advice, diagnosed, hint};
 use super::read::file;
 use crate::cli::error::HostError;
 use crate::domain::artifact::BadList;
@@ -96,8 +94,8 @@ pub(super) fn host(error: &HostError) -> Advice {
         HostError::NotExported(fault) => not_exported(fault),
         HostError::Push(fault) => push(fault),
         HostError::Key(error) => key(error),
-        HostError::Token(error) => token(error),
-        HostError::Uri(error) => uri(error),
+        HostError::Token(error) => diagnosed(error),
+        HostError::Uri(error) => diagnosed(error),
         HostError::Home(error) => home(error),
         HostError::Ledger(error) => ledger(error),
     }
@@ -351,7 +349,7 @@ fn countersign(error: &CountersignError) -> Advice {
             "somebody changed the ledger: see `countersign log verify`, and sign nothing more",
         ),
         CountersignError::Sign { fault, .. } => make(fault),
-        CountersignError::Token(error) => token(error),
+        CountersignError::Token(error) => diagnosed(error),
         CountersignError::Occupied(_) => {
             hint(Usage, "move it away, or name another place with `-o`")
         }
@@ -363,7 +361,7 @@ fn countersign(error: &CountersignError) -> Advice {
 
 pub(super) fn make(error: &MakeError<TokenError>) -> Advice {
     match error {
-        MakeError::Token(error) => token(error),
+        MakeError::Token(error) => diagnosed(error),
         MakeError::WrongAnswer => hint(
             Refused,
             "nothing was released; do not trust this token before you know why",
@@ -468,7 +466,7 @@ fn key(error: &KeyError) -> Advice {
             "insert the token with the release key; see `countersign key list`",
         ),
         KeyError::Make(error) => make(error),
-        KeyError::Token(error) => token(error),
+        KeyError::Token(error) => diagnosed(error),
         KeyError::Home(error) => home(error),
         KeyError::Ledger(error) => ledger(error),
     }
@@ -503,7 +501,7 @@ fn reconcile(error: &ReconcileError) -> Advice {
             "insert a card that the log knows; everything that this one has signed is outside the log",
         ),
         ReconcileError::NothingToAcknowledge(_) => hint(Usage, "leave `--acknowledge` out"),
-        ReconcileError::Token(error) => token(error),
+        ReconcileError::Token(error) => diagnosed(error),
         ReconcileError::Home(error) => home(error),
         ReconcileError::Export(error) => export(error),
     }
