@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::grants::show_terms;
-use super::open::{Host, is_grant_id, read_grant};
+use super::open::{is_grant_id, read_grant};
 use crate::cli::args::read_grant_file;
 use crate::cli::error::{CliError, HostError};
 use crate::cli::global::Global;
@@ -17,6 +17,7 @@ use crate::cli::render::Output;
 use crate::domain::grant::Grant;
 use crate::domain::release::LARGEST_SIGNATURE;
 use crate::files::{FileError, InputFile};
+use crate::steps::host::Host;
 use crate::steps::host::approval::NAMESPACE;
 use crate::steps::host::approve::record;
 
@@ -64,8 +65,9 @@ impl Approve {
             home,
             lock,
             mut ledger,
-            now,
-        } = Host::open(global)?;
+            clock,
+        } = global.host()?;
+        let now = clock.now();
         home.forget_unneeded_nonces(&lock, now)?;
         let grant = read_grant(&self.grant, &home)?;
         let mut values = Vec::new();

@@ -6,9 +6,8 @@ use crate::cli::args::read_grant_file;
 use crate::cli::error::{CliError, HostError};
 use crate::cli::global::Global;
 use crate::domain::grant::Grant;
-use crate::domain::time::Timestamp;
-use crate::home::{Home, HomeLock};
-use crate::ledger::Ledger;
+use crate::home::Home;
+use crate::steps::host::{Clock, Host};
 
 impl Global {
     /// Where the home is, or is to be.
@@ -36,29 +35,10 @@ impl Global {
     pub(super) fn home(&self) -> Result<Home, CliError> {
         Ok(Home::open(&self.home_path()?)?)
     }
-}
 
-/// The home, which no other command changes meanwhile, with its ledger, and the time at which the
-/// command began.
-pub(super) struct Host {
-    pub(super) home: Home,
-    pub(super) lock: HomeLock,
-    pub(super) ledger: Ledger,
-    pub(super) now: Timestamp,
-}
-
-impl Host {
-    pub(super) fn open(global: &Global) -> Result<Self, CliError> {
-        let now = Timestamp::now();
-        let home = global.home()?;
-        let lock = home.lock()?;
-        let ledger = home.ledger()?;
-        Ok(Self {
-            home,
-            lock,
-            ledger,
-            now,
-        })
+    /// Opens the signing host, whose home no other command changes meanwhile.
+    pub(super) fn host(&self) -> Result<Host, CliError> {
+        Ok(Host::open(&self.home_path()?, Clock::System)?)
     }
 }
 

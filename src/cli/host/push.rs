@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::open::Host;
 use crate::cli::error::{CliError, HostError};
 use crate::cli::global::Global;
 use crate::cli::progress::Bar;
@@ -13,6 +12,7 @@ use crate::cli::render::Output;
 use crate::domain::digest::GrantId;
 use crate::domain::event::Verdict;
 use crate::ledger::Ledger;
+use crate::steps::host::Host;
 use crate::steps::host::export::export_as_configured;
 use crate::steps::host::push::{self, Heard, PushError, Pushed, Release};
 
@@ -46,7 +46,7 @@ struct Told {
 
 impl Push {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        let mut host = Host::open(global)?;
+        let mut host = global.host()?;
         let has_inbox = host.home.inbox().is_some();
         if !has_inbox && (host.home.log_folder().is_none() || !self.releases.is_empty()) {
             return Err(PushError::NoInbox.into());
@@ -121,7 +121,7 @@ impl Told {
             home,
             lock,
             ledger,
-            now,
+            clock,
         } = host;
         let waiting = push::unanswered(ledger)?;
         if waiting.is_empty() && self.pushed.is_empty() && self.not_pushed.is_empty() {
@@ -130,7 +130,7 @@ impl Told {
         let inbox = push::open_inbox(home)?;
         let mut silent = Vec::new();
         for release in &waiting {
-            let said = match push::hear(release, &inbox, lock, ledger, *now) {
+            let said = match push::hear(release, &inbox, lock, ledger, clock.now()) {
                 Ok(said) => said,
                 // What is wrong with one keeps none of the others waiting.
                 Err(error) => {
@@ -232,9 +232,11 @@ fn deliver(release: &Release, host: &mut Host, output: &mut Output) -> Result<Pa
         home,
         lock,
         ledger,
-        now,
+        clock,
     } = host;
-    match push::open_inbox(home).and_then(|inbox| push::hear(release, &inbox, lock, ledger, *now)) {
+    match push::open_inbox(home)
+        .and_then(|inbox| push::hear(release, &inbox, lock, ledger, clock.now()))
+    {
         Ok(said) => said
             .iter()
             .for_each(|heard| output.line(format!("  location   {}", told(heard)))),
@@ -252,7 +254,7 @@ fn bring(release: &Release, host: &mut Host) -> Result<Pushed, PushError> {
         &host.home,
         &host.lock,
         &mut host.ledger,
-        host.now,
+        host.clock.now(),
         &mut Bar::new(),
     )
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::grants::show_differences;
-use super::open::{Host, read_grant};
+use super::open::read_grant;
 use super::prompt::Terminal;
 use super::push::hand_over;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
@@ -18,6 +18,7 @@ use crate::domain::artifact::ArtifactList;
 use crate::domain::grant::{Builder, Terms};
 use crate::domain::release::{Coverage, folder_name};
 use crate::files::Folder;
+use crate::steps::host::Host;
 use crate::steps::host::build::{self, Agreement, BuildRequest, VerifiedBuild};
 use crate::steps::host::countersign::{
     Countersigned, Plan, check_token, countersign, log_refusal, plan,
@@ -61,13 +62,14 @@ pub(in crate::cli) struct Sign {
 
 impl Sign {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        let mut host = Host::open(global)?;
+        let mut host = global.host()?;
         let Host {
             home,
             lock,
             ledger,
-            now,
+            clock,
         } = &mut host;
+        let now = clock.now();
         let grant = read_grant(&self.grant, home)?;
         let id = grant.id();
         let terms = grant.terms();
@@ -76,14 +78,14 @@ impl Sign {
             .unwrap_or_else(|| PathBuf::from(folder_name(&terms.project, &terms.version)));
 
         let from = Folder::open(&self.from)?;
-        home.forget_unneeded_nonces(lock, *now)?;
+        home.forget_unneeded_nonces(lock, now)?;
         let request = BuildRequest {
             grant,
             from: &from,
             release: &release,
             allow_older: self.allow_older,
         };
-        let build = build::verify(request, home, ledger, *now, &mut Bar::new());
+        let build = build::verify(request, home, ledger, now, &mut Bar::new());
         let coverage = if self.sums_only {
             Coverage::ListOnly
         } else {
@@ -97,7 +99,7 @@ impl Sign {
                     output.value(json!({ "grant": id, "differences": differences }));
                 }
                 if !self.dry_run {
-                    log_refusal(id, &error, ledger, *now)?;
+                    log_refusal(id, &error, ledger, now)?;
                 }
                 return Err(error.into());
             }
@@ -123,7 +125,7 @@ impl Sign {
             ledger,
             &mut find,
             &mut Terminal::new(self.wait),
-            *now,
+            now,
         )?;
         output.line(format!(
             "{} {title}",

@@ -15,8 +15,61 @@ pub mod release_key;
 pub mod revoke;
 pub mod status;
 
+use std::path::Path;
+
 use crate::domain::event::CardUse;
+use crate::domain::time::Timestamp;
+use crate::home::{Home, HomeError, HomeLock};
+use crate::ledger::Ledger;
 use crate::token::CardCounter;
+
+/// The signing host as one value: its home, which no other process changes while this exists, and
+/// its ledger. What H does is a method of it, in the file that is named after it.
+#[derive(Debug)]
+pub struct Host {
+    /// The folder with everything that H keeps.
+    pub home: Home,
+    /// Held for as long as the host is.
+    pub(crate) lock: HomeLock,
+    /// The log, and the journal of runs.
+    pub ledger: Ledger,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl Host {
+    /// Opens and locks the home at `path`.
+    pub fn open(path: &Path, clock: Clock) -> Result<Self, HomeError> {
+        let home = Home::open(path)?;
+        let lock = home.lock()?;
+        let ledger = home.ledger()?;
+        Ok(Self {
+            home,
+            lock,
+            ledger,
+            clock,
+        })
+    }
+}
+
+/// What H takes the time from.
+#[derive(Debug, Clone, Copy)]
+pub enum Clock {
+    /// The operating system.
+    System,
+    /// A time that does not pass.
+    Stopped(Timestamp),
+}
+
+impl Clock {
+    /// The time now.
+    pub fn now(self) -> Timestamp {
+        match self {
+            Self::System => Timestamp::now(),
+            Self::Stopped(at) => at,
+        }
+    }
+}
 
 /// What the log says of a card before it is used.
 fn card_use(counter: CardCounter) -> CardUse {
