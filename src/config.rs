@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::domain::key::{Fingerprint, HashAlgorithm};
+use crate::domain::malformed::Malformed;
 use crate::domain::name::{ApproverName, case_clash, is_domain};
 use crate::domain::time::Period;
-use crate::ssh::BadSshKey;
 use crate::tlog::note::VerifierKey;
 use crate::token::TokenUri;
 
@@ -111,121 +111,60 @@ fn default_max_bytes() -> u64 {
 }
 
 /// A configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("configuration `{}` {fault}", path.display())]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("configuration `{}`: {reason}", path.display())]
+#[diagnostic(code(usage::bad_config))]
 pub struct ConfigError {
     /// Its file.
     pub path: PathBuf,
     /// What is wrong with it.
-    pub fault: ConfigFault,
-}
-
-/// What is wrong with a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigFault {
-    /// A key that means nothing.
-    #[error("has an unknown key `{key}`; did you mean `{nearest}`?")]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// The known key that is most like it.
-        nearest: String,
-    },
-    /// A key of the top level that stands in a table.
-    #[error(
-        "has `{key}` below `{title}`, where it does not belong: move it up, before the first table"
-    )]
-    Misplaced {
-        /// The key.
-        key: String,
-        /// The table's title.
-        title: &'static str,
-    },
-    /// A place of L's that is the home, or in it: what stands in the home is for its owner alone.
-    #[error("has a `repository.{key}` in the home itself: `{}`", path.display())]
-    InHome {
-        /// Which place.
-        key: &'static str,
-        /// The folder.
-        path: PathBuf,
-    },
-    /// L's inbox and the folder of the log are one, or one stands in the other: each has names that
-    /// mean something else there.
-    #[error(
-        "has `repository.inbox` and `repository.log` in one another: each needs a folder of its own"
-    )]
-    Nested,
-    /// Not a domain.
-    #[error("has a `notation_domain` that is not a domain name: `{0}`")]
-    Domain(String),
-    /// More approvals than there are people.
-    #[error("asks for {needed} approvals, but names {approvers} approvers")]
-    TooFewApprovers {
-        /// How many approvals it asks for.
-        needed: u32,
-        /// How many people it names.
-        approvers: usize,
-    },
-    /// One name for two people, or one key for two names.
-    #[error("names approver `{0}` twice, or gives the same key to another")]
-    ApproverTwice(ApproverName),
-    /// Somebody who could not approve anything.
-    #[error("names approver `{0}` without a key")]
-    NoKey(ApproverName),
-    /// An approver's SSH key.
-    #[error("has for approver `{approver}` what {fault}")]
-    SshKey {
-        /// The approver.
-        approver: ApproverName,
-        /// What is wrong with the key.
-        fault: BadSshKey,
-    },
-    /// Not TOML, or a value that is not allowed.
-    #[error("line {line}: {reason}")]
-    Malformed {
-        /// Counted from 1.
-        line: usize,
-        /// What is wrong there.
-        reason: String,
-    },
+    pub reason: Malformed,
 }
 
 impl Config {
     /// Reads the text of the file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let fail = |fault| ConfigError {
+        Self::parse_text(text).map_err(|reason| ConfigError {
             path: path.to_owned(),
-            fault,
-        };
+            reason,
+        })
+    }
+
+    fn parse_text(text: &str) -> Result<Self, Malformed> {
         let malformed = |error: toml::de::Error| {
             let line = error
                 .span()
                 .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            fail(ConfigFault::Malformed {
-                line,
-                reason: error.message().to_owned(),
-            })
+            Malformed::new(format!("line {line}: {}", error.message()))
         };
         let table: toml::Table = text.parse().map_err(malformed)?;
-        check_keys(&table, "", &KEYS).map_err(fail)?;
-        check_places(&table).map_err(fail)?;
+        check_keys(&table, "", &KEYS)?;
+        check_places(&table)?;
         if let Some(repository) = table.get("repository").and_then(toml::Value::as_table) {
-            check_keys(repository, "repository.", &REPOSITORY_KEYS).map_err(fail)?;
+            check_keys(repository, "repository.", &REPOSITORY_KEYS)?;
         }
         let config: Self = toml::from_str(text).map_err(malformed)?;
         if !is_domain(&config.notation_domain) {
-            return Err(fail(ConfigFault::Domain(config.notation_domain)));
+            return Err(Malformed::new(format!(
+                "`notation_domain` is not a domain name: `{}`",
+                config.notation_domain
+            )));
         }
         if usize::try_from(config.approvals).is_ok_and(|needed| needed > config.approver.len()) {
-            let (needed, approvers) = (config.approvals, config.approver.len());
-            return Err(fail(ConfigFault::TooFewApprovers { needed, approvers }));
+            return Err(Malformed::new(too_few(
+                config.approvals,
+                config.approver.len(),
+            )));
         }
         if let Some(nobody) = config
             .approver
             .iter()
             .find(|one| one.openpgp.is_empty() && one.ssh.is_empty())
         {
-            return Err(fail(ConfigFault::NoKey(nobody.name.clone())));
+            return Err(Malformed::new(format!(
+                "approver `{}` has no key",
+                nobody.name
+            )));
         }
         if let Some((_, twice)) = case_clash(
             config
@@ -233,8 +172,8 @@ impl Config {
                 .iter()
                 .map(|approver| approver.name.as_str()),
         ) {
-            return Err(fail(ConfigFault::ApproverTwice(
-                twice.parse().expect("it is the name of one"),
+            return Err(Malformed::new(format!(
+                "approver `{twice}` is listed twice"
             )));
         }
         Ok(config)
@@ -258,22 +197,34 @@ impl Config {
     }
 }
 
+fn too_few(needed: u32, approvers: usize) -> String {
+    let needed = match needed {
+        1 => "1 approval".to_owned(),
+        needed => format!("{needed} approvals"),
+    };
+    let listed = match approvers {
+        0 => "no approver".to_owned(),
+        1 => "only 1 approver".to_owned(),
+        approvers => format!("only {approvers} approvers"),
+    };
+    format!("it requires {needed}, but lists {listed}")
+}
+
 /// Refuses a key that is none of those known, which stand below `above`.
-fn check_keys(table: &toml::Table, above: &str, known: &[&str]) -> Result<(), ConfigFault> {
+fn check_keys(table: &toml::Table, above: &str, known: &[&str]) -> Result<(), Malformed> {
     let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else {
         return Ok(());
     };
     let likeness = |known: &&&str| (strsim::jaro_winkler(known, key) * 1000.0) as u32;
     let nearest = known.iter().max_by_key(likeness).expect("there are keys");
-    Err(ConfigFault::UnknownKey {
-        key: format!("{above}{key}"),
-        nearest: format!("{above}{nearest}"),
-    })
+    Err(Malformed::new(format!(
+        "unknown key `{above}{key}`; did you mean `{above}{nearest}`?"
+    )))
 }
 
 /// Refuses a key of the top level in one of the tables, which stand at the end: whoever appends it
 /// has put it there.
-fn check_places(table: &toml::Table) -> Result<(), ConfigFault> {
+fn check_places(table: &toml::Table) -> Result<(), Malformed> {
     let repository = table.get("repository").and_then(toml::Value::as_table);
     let approvers = table
         .get("approver")
@@ -289,10 +240,10 @@ fn check_places(table: &toml::Table) -> Result<(), ConfigFault> {
         .chain(approvers)
     {
         if let Some(key) = table.keys().find(|key| KEYS.contains(&key.as_str())) {
-            return Err(ConfigFault::Misplaced {
-                key: key.clone(),
-                title,
-            });
+            return Err(Malformed::new(format!(
+                "`{key}` is below `{title}`, where it does not belong: move it up, before the \
+                 first table"
+            )));
         }
     }
     Ok(())
@@ -399,14 +350,12 @@ mod tests {
         let error = parse(&format!("{}\nvalid_fro = \"1h\"\n", template())).expect_err("refused");
         assert_eq!(
             error,
-            "configuration `config.toml` has an unknown key `valid_fro`; did you mean `valid_for`?"
+            "configuration `config.toml`: unknown key `valid_fro`; did you mean `valid_for`?"
         );
         let error =
             parse(&format!("{}\n[repository]\ninbx = \"in\"\n", template())).expect_err("refused");
         assert!(
-            error.ends_with(
-                "has an unknown key `repository.inbx`; did you mean `repository.inbox`?"
-            ),
+            error.ends_with("unknown key `repository.inbx`; did you mean `repository.inbox`?"),
             "{error}"
         );
     }
@@ -421,7 +370,7 @@ mod tests {
             let error =
                 parse(&format!("{}\n{table}approvals = 1\n", template())).expect_err("refused");
             assert!(
-                error.contains(&format!("has `approvals` below `{title}`")),
+                error.contains(&format!("`approvals` is below `{title}`")),
                 "{error}"
             );
         }
@@ -441,19 +390,19 @@ mod tests {
         for (more, reason) in [
             (
                 "approvals = 1\n".to_owned(),
-                "asks for 1 approvals, but names 0 approvers",
+                "requires 1 approval, but lists no approver",
             ),
             (
                 format!("approvals = 2\n{alice}"),
-                "asks for 2 approvals, but names 1 approvers",
+                "requires 2 approvals, but lists only 1 approver",
             ),
             (
                 format!("{alice}{}", alice.replace("\"alice\"", "\"Alice\"")),
-                "names approver `Alice` twice",
+                "approver `Alice` is listed twice",
             ),
             (
                 "[[approver]]\nname = \"bob\"\n".to_owned(),
-                "names approver `bob` without a key",
+                "approver `bob` has no key",
             ),
             (format!("{alice}gpg = []\n"), "unknown field `gpg`"),
             (
@@ -471,14 +420,14 @@ mod tests {
     fn a_value_that_is_not_allowed_is_refused_by_name() {
         let error = parse(&template().replace("signing_key = \"A", "signing_key = \"a"))
             .expect_err("refused");
-        assert!(error.contains("config.toml` line 9: `a1B2"), "{error}");
+        assert!(error.contains("config.toml`: line 9: `a1B2"), "{error}");
         assert!(
             error.contains("is not the fingerprint of an OpenPGP v4 key"),
             "{error}"
         );
         let error = parse(&template().replace("example.org", "exa mple")).expect_err("refused");
         assert!(
-            error.contains("`notation_domain` that is not a domain name: `exa mple`"),
+            error.contains("`notation_domain` is not a domain name: `exa mple`"),
             "{error}"
         );
     }

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::config::{Config, ConfigError, ConfigFault};
+use crate::config::{Config, ConfigError};
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
-use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT};
+use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::domain::key::{PublicKey, pairs};
+use crate::domain::malformed::Malformed;
 use crate::domain::name::{ApproverName, BuilderName};
 use crate::domain::release::LARGEST_SIGNATURE;
 use crate::domain::time::Timestamp;
@@ -17,10 +18,10 @@ use crate::files::{
     wipe, write_new,
 };
 use crate::ledger::{Ledger, LedgerError};
-use crate::mac::{BadMac, MacKey};
+use crate::mac::MacKey;
 use crate::openpgp::{BadCertificate, Certificate, LARGEST_CERTIFICATE};
 use crate::ssh;
-use crate::tlog::note::{BadNoteKey, SignerKey};
+use crate::tlog::note::SignerKey;
 
 const CONFIG: &str = "config.toml";
 const CERTIFICATE: &str = "release.asc";
@@ -88,97 +89,95 @@ pub struct NewHome {
 pub struct HomeLock(#[expect(dead_code, reason = "the lock ends when it is dropped")] FileLock);
 
 /// What is wrong with a home.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum HomeError {
-    /// Nothing is set up there.
     #[error("there is no signing host's home at `{}`", .0.display())]
+    #[diagnostic(
+        code(usage::home_missing),
+        help("set it up with `countersign init`, or name it with `--home`")
+    )]
     Missing(PathBuf),
-    /// It was set up before.
     #[error("the home at `{}` is set up already", .0.display())]
+    #[diagnostic(
+        code(usage::home_exists),
+        help("name another one with `--home`, or use this one as it is")
+    )]
     Exists(PathBuf),
-    /// Others could read or write it.
-    #[error("`{}` has mode {mode:04o}; it must be {wanted:04o}, for its owner alone", path.display())]
+    #[error(
+        "`{}` has mode {mode:04o}; it must be {wanted:04o}, for its owner alone",
+        path.display()
+    )]
+    #[diagnostic(
+        code(usage::home_open_to_others),
+        help("run `chmod {wanted:03o} {}`", path.display())
+    )]
     Open {
-        /// The file or folder.
         path: PathBuf,
-        /// Its permission bits.
         mode: u32,
-        /// What they must be.
         wanted: u32,
     },
-    /// It belongs to somebody else.
     #[error("`{}` belongs to user {owner}, not to the user who runs this", path.display())]
-    Owner {
-        /// The file or folder.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-    },
-    /// A place for others to read that leads into it.
+    #[diagnostic(code(usage::home_owner), help("run this as the home's owner"))]
+    Owner { path: PathBuf, owner: u32 },
     #[error("`{}` leads into the home, where everything is for its owner alone", .0.display())]
+    #[diagnostic(
+        code(usage::folder_in_home),
+        help(
+            "name a folder outside of the home; if you did, somebody put a link to the home in its \
+             place"
+        )
+    )]
     Within(PathBuf),
-    /// Another process changes it.
     #[error("another countersign process works in the home at `{}`", .0.display())]
+    #[diagnostic(
+        code(trouble::home_busy),
+        help("run the same command again when it is done")
+    )]
     Busy(PathBuf),
-    /// No grant has that id.
     #[error("no grant `{0}` is kept in this home")]
+    #[diagnostic(
+        code(usage::grant_unknown),
+        help(
+            "give a grant file, or at least eight digits of an id from `countersign grants list`"
+        )
+    )]
     NoSuchGrant(String),
-    /// Several grants have ids that begin so.
-    #[error("`{0}` is the beginning of several grants' ids")]
+    #[error("several grants have an id that begins with `{0}`")]
+    #[diagnostic(code(usage::grant_ambiguous), help("give more digits"))]
     AmbiguousGrant(String),
-    /// Its configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Its release certificate.
-    #[error("release certificate `{}` {fault}", path.display())]
+    #[error("{which} `{}`: {source}", path.display())]
+    #[diagnostic(forward(source))]
     Certificate {
-        /// Its file.
+        which: String,
         path: PathBuf,
-        /// What is wrong with it.
-        fault: BadCertificate,
+        source: BadCertificate,
     },
-    /// An approver's certificate.
-    #[error("certificate `{}` of approver `{approver}` {fault}", path.display())]
-    ApproverCertificate {
-        /// Whose it is.
-        approver: ApproverName,
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: BadCertificate,
-    },
-    /// A nonce that it keeps.
-    #[error("nonce `{}` {fault}", path.display())]
-    Nonce {
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: BadMac,
-    },
-    /// The key of its log.
-    #[error("log key `{}` {fault}", path.display())]
-    LogKey {
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: BadNoteKey,
-    },
-    /// Another key than the log's.
-    #[error("log key `{}` is not the `log_key` of the configuration", .0.display())]
-    OtherLogKey(PathBuf),
-    /// A grant that it keeps.
-    #[error("grant `{}` {fault}", path.display())]
-    Grant {
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: BadGrant,
-    },
-    /// Its ledger.
+    #[error("nonce `{}`: {reason}", path.display())]
+    #[diagnostic(
+        code(usage::bad_nonce),
+        help("issue a new grant: what is kept for this one cannot be used")
+    )]
+    Nonce { path: PathBuf, reason: String },
+    #[error("log key `{}`: {reason}", path.display())]
+    #[diagnostic(
+        code(usage::bad_log_key),
+        help(
+            "restore the file from a backup; a log that goes on under another key cannot be told \
+             from a forged one"
+        )
+    )]
+    LogKey { path: PathBuf, reason: String },
+    #[error("grant `{}`: {reason}", path.display())]
+    #[diagnostic(code(usage::bad_kept_grant))]
+    Grant { path: PathBuf, reason: String },
     #[error(transparent)]
+    #[diagnostic(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Ledger(#[from] LedgerError),
-    /// A file of it.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     File(#[from] FileError),
 }
 
@@ -199,9 +198,10 @@ impl Home {
         let config = Config::parse(&config, &String::from_utf8_lossy(&text))?;
         let certificate = path.join(CERTIFICATE);
         let bytes = InputFile::open(&certificate)?.read_whole(LARGEST_CERTIFICATE)?;
-        let certificate = Certificate::parse(&bytes).map_err(|fault| HomeError::Certificate {
+        let certificate = Certificate::parse(&bytes).map_err(|source| HomeError::Certificate {
+            which: "release certificate".to_owned(),
             path: certificate,
-            fault,
+            source,
         })?;
         let approvers = approvers(path, &config)?;
         check_repository(path, &config)?;
@@ -270,7 +270,10 @@ impl Home {
         if key.public() == self.config.log_key {
             Ok(key)
         } else {
-            Err(HomeError::OtherLogKey(path))
+            Err(HomeError::LogKey {
+                path,
+                reason: "it is not the `log_key` of the configuration".to_owned(),
+            })
         }
     }
 
@@ -328,7 +331,10 @@ impl Home {
         let id = self.grant_id(id)?;
         let path = self.grant_path(&id.hex());
         let bytes = InputFile::open(&path)?.read_whole(LARGEST_GRANT)?;
-        let grant = Grant::parse(&bytes).map_err(|fault| HomeError::Grant { path, fault })?;
+        let grant = Grant::parse(&bytes).map_err(|error| HomeError::Grant {
+            path,
+            reason: error.to_string(),
+        })?;
         if grant.id() == id {
             Ok(grant)
         } else {
@@ -374,7 +380,10 @@ impl Home {
         let path = self.path.join(NONCES).join(nonce_name(grant, builder));
         let line = read_if_there(&path, |file| file.read_secret(LARGEST_NONCE))?;
         let nonce = line.map(|line| MacKey::parse(&line)).transpose();
-        nonce.map_err(|fault| HomeError::Nonce { path, fault })
+        nonce.map_err(|error| HomeError::Nonce {
+            path,
+            reason: error.to_string(),
+        })
     }
 
     /// Wipes the nonces of a grant that is open no more.
@@ -469,9 +478,9 @@ impl NewHome {
         if let Some(key) = read_log_key(&path)? {
             return Ok(key);
         }
-        let key = SignerKey::generate(origin).map_err(|fault| HomeError::LogKey {
+        let key = SignerKey::generate(origin).map_err(|error| HomeError::LogKey {
             path: path.clone(),
-            fault,
+            reason: error.to_string(),
         })?;
         write_new(&path, key.to_text().as_bytes(), 0o600)?;
         Ok(key)
@@ -522,12 +531,13 @@ fn read_log_key(path: &Path) -> Result<Option<SignerKey>, HomeError> {
     let Some(text) = read_if_there(path, |file| file.read_secret(LARGEST_LOG_KEY))? else {
         return Ok(None);
     };
-    let text = std::str::from_utf8(&text).map_err(|_| BadNoteKey::Form);
-    let key = text.and_then(|text| SignerKey::parse(text.strip_suffix('\n').unwrap_or(text)));
-    key.map(Some).map_err(|fault| HomeError::LogKey {
+    let fail = |reason: String| HomeError::LogKey {
         path: path.to_owned(),
-        fault,
-    })
+        reason,
+    };
+    let text = std::str::from_utf8(&text).map_err(|error| fail(error.to_string()))?;
+    let key = SignerKey::parse(text.strip_suffix('\n').unwrap_or(text));
+    key.map(Some).map_err(|error| fail(error.to_string()))
 }
 
 fn read_if_there<T>(
@@ -546,9 +556,9 @@ fn read_if_there<T>(
 
 /// The approvers with their keys, no two of whom have one in common.
 fn approvers(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
-    let fail = |fault| ConfigError {
+    let fail = |reason: String| ConfigError {
         path: home.join(CONFIG),
-        fault,
+        reason: Malformed::new(reason),
     };
     let mut approvers = Vec::new();
     for keys in &config.approver {
@@ -562,36 +572,36 @@ fn approvers(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
             check_unwritable(&path)?;
             let bytes = InputFile::open_named(&path)?.read_whole(LARGEST_CERTIFICATE)?;
             let certificate =
-                Certificate::parse(&bytes).map_err(|fault| HomeError::ApproverCertificate {
-                    approver: keys.name.clone(),
+                Certificate::parse(&bytes).map_err(|source| HomeError::Certificate {
+                    which: format!("certificate of approver `{}`", keys.name),
                     path,
-                    fault,
+                    source,
                 })?;
             approver.certificates.push(certificate);
         }
         for line in &keys.ssh {
             let key = ssh::PublicKey::parse(line);
-            let key = key.map_err(|fault| {
-                fail(ConfigFault::SshKey {
-                    approver: keys.name.clone(),
-                    fault,
-                })
-            })?;
+            let key =
+                key.map_err(|error| fail(format!("SSH key of approver `{}`: {error}", keys.name)))?;
             approver.ssh_keys.push(key);
         }
         approvers.push(approver);
     }
     if let Some((one, _)) = pairs(&approvers).find(|(one, other)| one.shares_key_with(other)) {
-        return Err(fail(ConfigFault::ApproverTwice(one.name.clone())).into());
+        let reason = format!(
+            "a key of approver `{}` is also another approver's",
+            one.name
+        );
+        return Err(fail(reason).into());
     }
     Ok(approvers)
 }
 
 /// What is pushed is for everybody to read: in the home it would make the home one that is refused.
 fn check_repository(home: &Path, config: &Config) -> Result<(), ConfigError> {
-    let fail = |fault| ConfigError {
+    let fail = |reason: String| ConfigError {
         path: home.join(CONFIG),
-        fault,
+        reason: Malformed::new(reason),
     };
     let place = |place: &Option<PathBuf>| place.as_ref().map(|place| from_home(home, place));
     let (inbox, log) = (
@@ -600,15 +610,19 @@ fn check_repository(home: &Path, config: &Config) -> Result<(), ConfigError> {
     );
     for (key, place) in [("inbox", &inbox), ("log", &log)] {
         if let Some(path) = place.as_ref().filter(|place| place.starts_with(home)) {
-            return Err(fail(ConfigFault::InHome {
-                key,
-                path: path.clone(),
-            }));
+            return Err(fail(format!(
+                "`repository.{key}` is in the home itself: `{}`",
+                path.display()
+            )));
         }
     }
     match (inbox, log) {
         (Some(inbox), Some(log)) if inbox.starts_with(&log) || log.starts_with(&inbox) => {
-            Err(fail(ConfigFault::Nested))
+            Err(fail(
+                "`repository.inbox` and `repository.log` are in one another: each needs a folder \
+                 of its own"
+                    .to_owned(),
+            ))
         }
         _ => Ok(()),
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::{GrantId, Sha256};
 use super::evidence::{Differences, EvidenceForm, Scheme};
 use super::key::{Fingerprint, HashAlgorithm};
+use super::malformed::Malformed;
 use super::name::{ApproverName, ArtifactName, BuilderName, ProjectName, Version};
 use super::reserved::SUMS;
 use super::time::Timestamp;
@@ -27,30 +28,19 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// Why a text is not that of an entry.
-#[derive(Debug, thiserror::Error)]
-pub enum BadEntry {
-    /// No JSON, or not that of an entry.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    /// That of another place in the log.
-    #[error("it says that it is entry {0}")]
-    Elsewhere(u64),
-    /// An entry in other words.
-    #[error("it is not written as countersign writes it")]
-    Reworded,
-}
-
 impl Entry {
     /// Reads the text of entry `index`. Each entry has one text, [`Entry::to_text`]: one that says
     /// the same in other words could say more to somebody else.
-    pub fn parse(index: u64, text: &[u8]) -> Result<Self, BadEntry> {
-        let entry: Self = serde_json::from_slice(text)?;
-        match () {
-            () if entry.index != index => Err(BadEntry::Elsewhere(entry.index)),
-            () if entry.to_text().as_bytes() != text => Err(BadEntry::Reworded),
-            () => Ok(entry),
+    pub fn parse(index: u64, text: &[u8]) -> Result<Self, Malformed> {
+        let entry: Self =
+            serde_json::from_slice(text).map_err(|error| Malformed::new(error.to_string()))?;
+        if entry.index != index {
+            return Err(Malformed::new(format!("it has index {}", entry.index)));
         }
+        if entry.to_text().as_bytes() != text {
+            return Err(Malformed::new("it is not written as countersign writes it"));
+        }
+        Ok(entry)
     }
 
     /// Its text, which is what the log's tree has the hash of.
@@ -599,7 +589,7 @@ mod tests {
             Entry::parse(index, text.as_bytes()).map_err(|fault| fault.to_string())
         };
         assert!(said(3, &text).is_ok());
-        assert_eq!(said(4, &text), Err("it says that it is entry 3".to_owned()));
+        assert_eq!(said(4, &text), Err("it has index 3".to_owned()));
         for (was, is) in [
             ("{", "{ "),
             ("}", ",\"more\":1}"),

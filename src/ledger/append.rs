@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::grants::Column;
-use super::{Ledger, LedgerFault, Result, tree};
+use super::{Ledger, LedgerError, Result, tree};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event, Intent};
 use crate::domain::time::Timestamp;
@@ -34,7 +34,7 @@ impl Ledger {
     }
 }
 
-fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<u64, LedgerFault> {
+fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<u64> {
     let index =
         transaction.query_row("SELECT coalesce(max(idx) + 1, 0) FROM entries", [], |row| {
             row.get(0)
@@ -60,14 +60,14 @@ fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<
     }
     match (Column::told_by(&entry.event), grant) {
         (Some(column), Some(grant)) => tell(transaction, &grant, column, &entry)?,
-        (Some(_), None) => return Err(LedgerFault::NoIntent(entry.event.kind())),
+        (Some(_), None) => return Err(no_intent(&entry.event)),
         (None, _) => {}
     }
     Ok(index)
 }
 
 /// The grant that an event is about, as the tables call it: the event names it, or its intent.
-fn grant_id(transaction: &Transaction<'_>, event: &Event) -> Result<Option<String>, LedgerFault> {
+fn grant_id(transaction: &Transaction<'_>, event: &Event) -> Result<Option<String>> {
     let Some(intent) = event.follows() else {
         return Ok(event.grant().map(|grant| grant.hex()));
     };
@@ -78,12 +78,7 @@ fn grant_id(transaction: &Transaction<'_>, event: &Event) -> Result<Option<Strin
 }
 
 /// Sets a column of a grant's row to an entry, once; the first makes the row.
-fn tell(
-    transaction: &Transaction<'_>,
-    id: &str,
-    column: Column,
-    entry: &Entry,
-) -> Result<(), LedgerFault> {
+fn tell(transaction: &Transaction<'_>, id: &str, column: Column, entry: &Entry) -> Result<()> {
     let Entry { index, event, .. } = entry;
     if let Event::GrantIssued { project, .. } = event {
         let insert = "INSERT INTO grants (grant_id, project, issued) VALUES (?1, ?2, ?3)";
@@ -107,10 +102,23 @@ fn tell(
         .query_row(revoked, [id], |row| row.get(0))
         .optional()?;
     match (revoked, event.grant()) {
-        (Some(true), Some(grant)) => Err(LedgerFault::Revoked(grant)),
-        (None, Some(grant)) => Err(LedgerFault::UnknownGrant(grant)),
-        (Some(false), _) | (_, None) => Err(LedgerFault::Twice(event.kind())),
+        (Some(true), Some(grant)) => Err(LedgerError::Revoked(grant)),
+        (None, Some(grant)) => {
+            let reason = format!("the ledger has no grant {grant}");
+            Err(LedgerError::Changed(reason))
+        }
+        (Some(false), _) | (_, None) => Err(LedgerError::Changed(format!(
+            "the ledger has an entry `{}` about that grant already, which is recorded once",
+            event.kind()
+        ))),
     }
+}
+
+fn no_intent(event: &Event) -> LedgerError {
+    LedgerError::Changed(format!(
+        "the ledger has no intent that an entry `{}` could follow there",
+        event.kind()
+    ))
 }
 
 /// The digests by which an entry is found again: those of what is to be signed.
@@ -142,11 +150,7 @@ pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
 }
 
 /// Two artifacts with the same bytes have one digest, and their signatures too.
-pub(super) fn find_by(
-    transaction: &Transaction<'_>,
-    digest: Sha256,
-    index: u64,
-) -> Result<(), LedgerFault> {
+pub(super) fn find_by(transaction: &Transaction<'_>, digest: Sha256, index: u64) -> Result<()> {
     let mut insert = transaction
         .prepare_cached("INSERT OR IGNORE INTO digests (digest, idx) VALUES (?1, ?2)")?;
     insert.execute(params![digest.to_string(), index])?;
@@ -187,11 +191,7 @@ fn fitting(event: Event) -> Event {
 }
 
 /// Gives the artifacts of an intent entries of their own, if its own cannot hold them.
-fn set_apart(
-    transaction: &Transaction<'_>,
-    at: Timestamp,
-    intent: &mut Intent,
-) -> Result<(), LedgerFault> {
+fn set_apart(transaction: &Transaction<'_>, at: Timestamp, intent: &mut Intent) -> Result<()> {
     if json_size(&intent.artifacts) <= MOST_OF_AN_ENTRY {
         return Ok(());
     }
@@ -257,13 +257,9 @@ mod tests {
             )
             .expect("revoked");
         let accepted = ledger.append(time(), Event::example_acceptance(grant));
-        assert!(
-            matches!(accepted.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant)
-        );
+        assert!(matches!(accepted, Err(LedgerError::Revoked(id)) if id == grant));
         let intended = ledger.append(time(), Event::Intent(Intent::example()));
-        assert!(
-            matches!(intended.map_err(|error| error.fault), Err(LedgerFault::Revoked(id)) if id == grant)
-        );
+        assert!(matches!(intended, Err(LedgerError::Revoked(id)) if id == grant));
         assert_eq!(ledger.size().expect("asked"), 2, "nothing of it is logged");
     }
 
@@ -280,11 +276,10 @@ mod tests {
             ledger
                 .append(time(), event)
                 .expect_err("refused")
-                .fault
                 .to_string()
         };
         let unknown = fault(&mut ledger, Event::example_acceptance(grant));
-        assert_eq!(unknown, format!("does not know grant {grant}"));
+        assert_eq!(unknown, format!("the ledger has no grant {grant}"));
         let (sums, folder, intent) = (Sha256::of(b"s"), "f".to_owned(), 3);
         let signed = RunResult::Signed {
             token_signatures: 2,
@@ -311,7 +306,7 @@ mod tests {
             assert_eq!(
                 no_intent,
                 format!(
-                    "has no intent that an entry of kind `{}` could follow there",
+                    "the ledger has no intent that an entry `{}` could follow there",
                     event.kind()
                 )
             );
@@ -412,10 +407,11 @@ mod tests {
             grant,
             reason: Some("x".repeat(LARGEST_ENTRY)),
         };
-        assert!(matches!(
-            ledger.append(time(), event).map_err(|error| error.fault),
-            Err(LedgerFault::TooLarge { .. })
-        ));
+        let error = ledger
+            .append(time(), event)
+            .expect_err("too large")
+            .to_string();
+        assert!(error.contains("bytes"), "{error}");
         assert_eq!(ledger.size().expect("asked"), 1, "nothing of it is left");
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::OptionalExtension;
 
-use super::{Ledger, LedgerError, LedgerFault, Result};
+use super::{Ledger, LedgerError, Result};
 use crate::domain::digest::Sha256;
 use crate::domain::event::Entry;
 use crate::tlog::tree::{first_hash, leaf_hash};
@@ -21,7 +21,7 @@ impl Ledger {
         &self,
         mut see: impl FnMut(Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        let fail = |error| E::from(self.fail(error));
+        let fail = |error| E::from(LedgerError::from(error));
         let mut statement = self
             .database
             .prepare("SELECT idx, entry FROM entries ORDER BY idx")
@@ -40,13 +40,10 @@ impl Ledger {
     /// The entries that say that a file with this digest is to be signed, or the intents whose
     /// signature it is, first to last.
     pub fn speaking_of(&self, digest: Sha256) -> Result<Vec<u64>> {
-        let read = || {
-            let query = "SELECT idx FROM digests WHERE digest = ?1 ORDER BY idx";
-            let mut statement = self.database.prepare(query)?;
-            let rows = statement.query_map([digest.to_string()], |row| row.get(0))?;
-            rows.collect::<rusqlite::Result<Vec<u64>>>()
-        };
-        read().map_err(|error| self.fail(error))
+        let query = "SELECT idx FROM digests WHERE digest = ?1 ORDER BY idx";
+        let mut statement = self.database.prepare(query)?;
+        let rows = statement.query_map([digest.to_string()], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<Vec<u64>>>()?)
     }
 
     pub(super) fn known(&self, index: u64) -> Result<Entry> {
@@ -56,54 +53,44 @@ impl Ledger {
     /// The bytes of the entry at `index`, which must be there.
     pub(super) fn text(&self, index: u64) -> Result<String> {
         self.find_text(index)?
-            .ok_or_else(|| self.wrong(index, "it is missing"))
+            .ok_or_else(|| LedgerError::Changed(format!("entry {index} of the ledger is missing")))
     }
 
     /// The bytes of the entry at `index`, if there is one. They must be what was logged: whoever
     /// reads them acts on them, or vouches for them.
     fn find_text(&self, index: u64) -> Result<Option<String>> {
-        let find = || {
-            let mut query = self
-                .database
-                .prepare_cached("SELECT entry FROM entries WHERE idx = ?1")?;
-            query
-                .query_row([index], |row| row.get::<_, String>(0))
-                .optional()
-        };
-        let Some(text) = find().map_err(|error| self.fail(error))? else {
+        let mut query = self
+            .database
+            .prepare_cached("SELECT entry FROM entries WHERE idx = ?1")?;
+        let text = query
+            .query_row([index], |row| row.get::<_, String>(0))
+            .optional()?;
+        let Some(text) = text else {
             return Ok(None);
         };
-        match self.hash(first_hash(index))? == leaf_hash(text.as_bytes()) {
-            true => Ok(Some(text)),
-            false => Err(self.wrong(
-                index,
-                "it is not what was logged; see `countersign log verify`",
-            )),
+        if self.hash(first_hash(index))? == leaf_hash(text.as_bytes()) {
+            Ok(Some(text))
+        } else {
+            let reason = "was altered: its hash does not match the tree";
+            Err(LedgerError::Changed(format!(
+                "entry {index} of the ledger {reason}"
+            )))
         }
     }
 
     fn read(&self, index: u64, text: &str) -> Result<Entry> {
-        Entry::parse(index, text.as_bytes()).map_err(|fault| self.wrong(index, &fault.to_string()))
-    }
-
-    fn wrong(&self, index: u64, reason: &str) -> LedgerError {
-        self.with(LedgerFault::Entry {
-            index,
-            reason: reason.to_owned(),
+        Entry::parse(index, text.as_bytes()).map_err(|error| {
+            LedgerError::Changed(format!(
+                "entry {index} of the ledger cannot be read: {error}"
+            ))
         })
     }
 
     pub(super) fn misplaced(&self, entry: &Entry) -> LedgerError {
-        let reason = format!(
-            "it is of kind `{}`, which another was expected to be",
+        LedgerError::Changed(format!(
+            "entry {} of the ledger is of kind `{}`, where another kind belongs",
+            entry.index,
             entry.event.kind()
-        );
-        LedgerError {
-            path: self.path.clone(),
-            fault: LedgerFault::Entry {
-                index: entry.index,
-                reason,
-            },
-        }
+        ))
     }
 }

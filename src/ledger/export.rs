@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{BadLog, Ledger, LedgerError, Result};
 use crate::files::{FileError, FileFault, Folder, InputFile, hold_folder};
-use crate::tlog::checkpoint::{BadCheckpoint, Checkpoint};
+use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
 use crate::tlog::tile::{CHECKPOINT, Tile, bundle, first_entry};
 use crate::tlog::tree::tile_hash;
@@ -20,119 +20,69 @@ pub struct Exported {
     pub files: u64,
 }
 
-/// Why a log cannot be exported to a folder, or what a folder has is not the log.
-#[derive(Debug, thiserror::Error)]
+/// Why a log cannot be exported to a folder, or what is in a folder is not the log.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ExportError {
-    /// Its checkpoint.
-    #[error("`{}` {fault}", path.display())]
-    Checkpoint {
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: BadCheckpoint,
-    },
-    /// A checkpoint by our key that is not of our entries.
-    #[error("`{}` is a checkpoint of {size} entries whose root is not that of the first {size} entries here", path.display())]
-    Forked {
-        /// Its file.
-        path: PathBuf,
-        /// Its size.
-        size: u64,
-    },
-    /// A checkpoint of more entries than there are.
-    #[error("`{}` is a checkpoint of {size} entries, but there are {here}: entry {here} and what followed are gone", path.display())]
-    Longer {
-        /// Its file.
-        path: PathBuf,
-        /// Its size.
-        size: u64,
-        /// The size of the log.
-        here: u64,
-    },
-    /// A file that has other bytes.
-    #[error("`{}` is not what the log has there", .0.display())]
-    Altered(PathBuf),
-    /// A file of entries that has others.
-    #[error("`{}` is not what the log has there, from entry {index} on", path.display())]
-    AlteredFrom {
-        /// The file.
-        path: PathBuf,
-        /// The first that differs.
-        index: u64,
-    },
-    /// A file that should be there.
-    #[error("`{}` is missing", .0.display())]
-    Missing(PathBuf),
-    /// An entry with another hash than the tree has.
-    #[error("entry {index} is not what was logged: what `{}` has of it and its hash in `{}` differ", entries.display(), tile.display())]
-    Entry {
-        /// Its index.
-        index: u64,
-        /// The file with the entry.
-        entries: PathBuf,
-        /// The file with the hash.
-        tile: PathBuf,
-    },
-    /// A file that ends too early.
-    #[error("entry {index} is missing: `{}` ends before the end of it", path.display())]
-    NoEntry {
-        /// The entry's index.
-        index: u64,
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file that goes on.
-    #[error("`{}` goes on after entry {last}, which is the last in it", path.display())]
-    Surplus {
-        /// The file.
-        path: PathBuf,
-        /// The index of the last entry that it may have.
-        last: u64,
-    },
-    /// A file of hashes that is too short or too long.
-    #[error("`{}` does not have the {hashes} hashes that the checkpoint speaks of", path.display())]
-    Size {
-        /// The file.
-        path: PathBuf,
-        /// How many it should have.
-        hashes: u64,
-    },
-    /// A hash that does not follow from the entries.
-    #[error("`{}` has another hash than follows from the entries up to entry {index}", path.display())]
-    Hash {
-        /// The file.
-        path: PathBuf,
-        /// The entry that completes what it is the hash of.
-        index: u64,
-    },
-    /// A checkpoint of other entries.
-    #[error("`{}` has another root than the {size} entries beside it: they, or it, were changed", path.display())]
-    Root {
-        /// The checkpoint's file.
-        path: PathBuf,
-        /// Its size.
-        size: u64,
-    },
-    /// Something else where a file or a folder of it should be.
+    #[error("{0}")]
+    #[diagnostic(
+        code(refused::export_differs),
+        help(
+            "keep these files as they are, and find out whether they or the ledger were changed; \
+             then export to a new folder"
+        )
+    )]
+    Differs(String),
+    #[error("{0}")]
+    #[diagnostic(
+        code(refused::export_damaged),
+        help(
+            "keep these files as they are, and get the newest export; if that is no better, run \
+             `countersign log verify` on the signing host"
+        )
+    )]
+    Damaged(String),
+    #[error("{0}")]
+    #[diagnostic(
+        code(refused::export_unreadable),
+        help(
+            "use a countersign as new as the signing host's; if this one is, keep these files as \
+             they are, and find out who made them"
+        )
+    )]
+    Unreadable(String),
     #[error(transparent)]
-    Strange(FileError),
-    /// Entries that are no log of ours, or not the one that others know.
+    #[diagnostic(
+        code(usage::export_obstructed),
+        help(
+            "find out who put that there; then get another copy, or remove it and export the log \
+             again"
+        )
+    )]
+    Obstructed(FileError),
     #[error(transparent)]
-    Log(#[from] BadLog),
-    /// A file.
-    #[error(transparent)]
+    #[diagnostic(transparent)]
     File(FileError),
-    /// The ledger.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Ledger(#[from] LedgerError),
 }
 
 impl From<FileError> for ExportError {
     fn from(error: FileError) -> Self {
         match error.fault {
-            FileFault::Missing => Self::Missing(error.path),
-            FileFault::Kind { .. } => Self::Strange(error),
+            FileFault::Missing => Self::Damaged(format!("`{}` is missing", error.path.display())),
+            FileFault::Kind { .. } => Self::Obstructed(error),
             _ => Self::File(error),
+        }
+    }
+}
+
+impl From<BadLog> for ExportError {
+    fn from(error: BadLog) -> Self {
+        match error {
+            BadLog::Changed(message) => Self::Damaged(message),
+            BadLog::Unreadable { .. } => Self::Unreadable(error.to_string()),
+            BadLog::Ledger(error) => Self::Ledger(error),
         }
     }
 }
@@ -207,7 +157,7 @@ impl Ledger {
                     fault: FileFault::TooLarge { .. },
                     ..
                 }) => {
-                    return Err(ExportError::Altered(folder.join(path)));
+                    return Err(differs(&folder.join(path)));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -225,11 +175,21 @@ impl Ledger {
         let path = file.path().to_owned();
         let checkpoint = checkpoint_in(file, key)?;
         let size = checkpoint.size;
-        match () {
-            () if size > here => Err(ExportError::Longer { path, size, here }),
-            () if self.root(size)? != checkpoint.root => Err(ExportError::Forked { path, size }),
-            () => Ok(checkpoint),
+        if size > here {
+            return Err(ExportError::Differs(format!(
+                "`{}` is a checkpoint of {size} entries, but there are {here}: entry {here} and \
+                 those after it are gone",
+                path.display()
+            )));
         }
+        if self.root(size)? != checkpoint.root {
+            return Err(ExportError::Differs(format!(
+                "`{}` is a checkpoint of {size} entries whose root differs from that of the first \
+                 {size} entries here",
+                path.display()
+            )));
+        }
+        Ok(checkpoint)
     }
 
     fn tile(&self, tile: Tile) -> Result<Vec<u8>> {
@@ -249,14 +209,22 @@ impl Ledger {
 fn altered(path: PathBuf, tile: Tile, mut expected: &[u8], mut found: &[u8]) -> ExportError {
     let mut entries = tile.range().filter(|_| tile.level.is_none());
     match entries.find(|_| first_entry(&mut expected) != first_entry(&mut found)) {
-        Some(index) => ExportError::AlteredFrom { path, index },
-        None => ExportError::Altered(path),
+        Some(index) => ExportError::Differs(format!(
+            "`{}` differs from the log from entry {index} on",
+            path.display()
+        )),
+        None => differs(&path),
     }
+}
+
+fn differs(path: &Path) -> ExportError {
+    ExportError::Differs(format!("`{}` differs from the log", path.display()))
 }
 
 /// The checkpoint in a file, if it is by this key.
 pub(super) fn checkpoint_in(file: InputFile, key: &VerifierKey) -> Result<Checkpoint, ExportError> {
     let path = file.path().to_owned();
     let note = file.read_whole(LARGEST_NOTE as u64)?;
-    Checkpoint::open(&note, key).map_err(|fault| ExportError::Checkpoint { path, fault })
+    Checkpoint::open(&note, key)
+        .map_err(|error| ExportError::Differs(format!("`{}`: {error}", path.display())))
 }

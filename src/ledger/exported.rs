@@ -85,9 +85,11 @@ impl ExportedLog {
             let bundle = self.bundle(tile)?;
             let mut rest = &bundle[..];
             for index in tile.range() {
-                let cut_short = || ExportError::NoEntry {
-                    index,
-                    path: self.path_of(tile),
+                let cut_short = || {
+                    ExportError::Damaged(format!(
+                        "entry {index} is missing: `{}` ends before the end of it",
+                        self.path_of(tile).display()
+                    ))
                 };
                 let text = first_entry(&mut rest).ok_or_else(cut_short)?;
                 tiles.agree(index, &pass.push(text))?;
@@ -97,17 +99,14 @@ impl ExportedLog {
                 return Err(self.surplus(tile).into());
             }
         }
-        match pass.end().map_err(fail)? == self.head {
-            true => Ok(()),
-            false => {
-                let path = self.path().join(CHECKPOINT);
-                Err(ExportError::Root {
-                    path,
-                    size: self.head.size,
-                }
-                .into())
-            }
+        if pass.end().map_err(fail)? == self.head {
+            return Ok(());
         }
+        Err(E::from(ExportError::Damaged(format!(
+            "`{}` has a different root than the {} entries beside it: they, or it, were changed",
+            self.path().join(CHECKPOINT).display(),
+            self.head.size
+        ))))
     }
 
     fn bundle(&self, tile: Tile) -> Result<Vec<u8>, ExportError> {
@@ -120,10 +119,11 @@ impl ExportedLog {
     }
 
     fn surplus(&self, tile: Tile) -> ExportError {
-        ExportError::Surplus {
-            path: self.path_of(tile),
-            last: tile.range().end - 1,
-        }
+        ExportError::Damaged(format!(
+            "`{}` goes on after entry {}, which is the last in it",
+            self.path_of(tile).display(),
+            tile.range().end - 1
+        ))
     }
 
     fn hashes(&self, tile: Tile) -> Result<Vec<u8>, ExportError> {
@@ -133,10 +133,11 @@ impl ExportedLog {
             | Err(FileError {
                 fault: FileFault::TooLarge { .. },
                 ..
-            }) => Err(ExportError::Size {
-                path: self.path_of(tile),
-                hashes: tile.width,
-            }),
+            }) => Err(ExportError::Damaged(format!(
+                "`{}` does not have the {} hashes that the checkpoint covers",
+                self.path_of(tile).display(),
+                tile.width
+            ))),
             Err(error) => Err(error.into()),
         }
     }
@@ -175,20 +176,20 @@ impl Tiles<'_> {
 
     fn fault(&self, index: u64, tile: Tile) -> ExportError {
         let path = self.log.path_of(tile);
-        match tile.level {
+        let path = path.display();
+        ExportError::Damaged(match tile.level {
             Some(0) => {
                 let entries = Tile {
                     level: None,
                     ..tile
                 };
-                ExportError::Entry {
-                    index,
-                    entries: self.log.path_of(entries),
-                    tile: path,
-                }
+                format!(
+                    "entry {index} was altered: its text in `{}` and its hash in `{path}` differ",
+                    self.log.path_of(entries).display()
+                )
             }
-            _ => ExportError::Hash { path, index },
-        }
+            _ => format!("`{path}` has a hash that does not match the entries up to entry {index}"),
+        })
     }
 }
 

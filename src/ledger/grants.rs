@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ledger, LedgerFault, Result};
+use super::{Ledger, LedgerError, Result};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event, Intent, RunResult};
 use crate::domain::name::{BuilderName, ProjectName};
@@ -50,7 +50,7 @@ impl Ledger {
     pub fn grant(&self, grant: GrantId) -> Result<Option<GrantRecord>> {
         self.in_one_state(
             || match self.read_records("grant_id = ?1", &grant.hex())?.pop() {
-                None if !self.history(grant)?.is_empty() => Err(self.with(LedgerFault::Row(grant))),
+                None if !self.history(grant)?.is_empty() => Err(wrong_row(grant)),
                 record => Ok(record),
             },
         )
@@ -148,12 +148,9 @@ impl Ledger {
 
     fn read_records(&self, which: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
         let query = format!("SELECT * FROM grants WHERE {which} ORDER BY issued");
-        let read = || {
-            let mut statement = self.database.prepare_cached(&query)?;
-            let rows = statement.query_map([value], Row::read)?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        let rows = read().map_err(|error| self.fail(error))?;
+        let mut statement = self.database.prepare_cached(&query)?;
+        let rows = statement.query_map([value], Row::read)?;
+        let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
         rows.into_iter().map(|row| self.record(row)).collect()
     }
 
@@ -169,21 +166,25 @@ impl Ledger {
             .filter(|told| is_theirs && Some(told) == GrantRecord::of(*grant, row.columns).as_ref())
         {
             Some(record) => Ok(record),
-            None => Err(self.with(LedgerFault::Row(*grant))),
+            None => Err(wrong_row(*grant)),
         }
     }
 
     /// Everything that was logged about a grant, first to last.
     pub fn history(&self, grant: GrantId) -> Result<Vec<Entry>> {
-        let read = || {
-            let query = "SELECT idx FROM grant_entries WHERE grant_id = ?1 ORDER BY idx";
-            let mut statement = self.database.prepare_cached(query)?;
-            let rows = statement.query_map([grant.hex()], |row| row.get(0))?;
-            rows.collect::<rusqlite::Result<Vec<u64>>>()
-        };
-        let indices = read().map_err(|error| self.fail(error))?;
+        let query = "SELECT idx FROM grant_entries WHERE grant_id = ?1 ORDER BY idx";
+        let mut statement = self.database.prepare_cached(query)?;
+        let rows = statement.query_map([grant.hex()], |row| row.get(0))?;
+        let indices = rows.collect::<rusqlite::Result<Vec<u64>>>()?;
         indices.into_iter().map(|index| self.known(index)).collect()
     }
+}
+
+fn wrong_row(grant: GrantId) -> LedgerError {
+    LedgerError::Changed(format!(
+        "the ledger's row of grant {} differs from its entries",
+        grant.short()
+    ))
 }
 
 impl GrantRecord {

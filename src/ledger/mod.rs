@@ -16,6 +16,7 @@
 
 mod append;
 mod entries;
+mod error;
 mod export;
 mod exported;
 mod grants;
@@ -32,18 +33,16 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, FileFault};
 use crate::tlog::note::VerifierKey;
-use crate::tlog::tile::LARGEST_ENTRY;
 
+pub use error::{BadLog, LedgerError};
 pub use export::{ExportError, Exported};
 pub use exported::ExportedLog;
 pub use grants::{Accepted, GrantRecord};
 use schema::SCHEMA;
-pub use verify::BadLog;
 
 /// The ledger of one home, open.
 #[derive(Debug)]
@@ -54,88 +53,11 @@ pub struct Ledger {
     named: bool,
 }
 
-/// What is wrong with a ledger.
-#[derive(Debug, thiserror::Error)]
-#[error("ledger `{}` {fault}", path.display())]
-pub struct LedgerError {
-    /// Its file.
-    pub path: PathBuf,
-    /// What is wrong.
-    pub fault: LedgerFault,
-}
-
-/// What is wrong with a ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerFault {
-    /// Not there.
-    #[error("does not exist")]
-    Missing,
-    /// Made by another version.
-    #[error("has schema {0}; this program knows schema {SCHEMA}")]
-    Schema(u32),
-    /// An entry that cannot be read.
-    #[error("has an entry {index} that cannot be read: {reason}")]
-    Entry {
-        /// Its index.
-        index: u64,
-        /// Why not.
-        reason: String,
-    },
-    /// An entry that no bundle of entries could hold.
-    #[error("takes entries of {LARGEST_ENTRY} bytes, not one of {bytes}")]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-    },
-    /// Somebody else wrote to it.
-    #[error(
-        "has other entries than countersign wrote: nothing is added to it, and no checkpoint of it is signed; see `countersign log verify`"
-    )]
-    NotOurs,
-    /// Its tree has a gap.
-    #[error("has lost hash {0} of its tree; see `countersign log verify`")]
-    NoHash(u64),
-    /// The row of a grant was changed.
-    #[error("does not say of grant {} what its entries say; see `countersign log verify`", .0.short())]
-    Row(GrantId),
-    /// It was asked for what it does not know.
-    #[error("does not know grant {0}")]
-    UnknownGrant(GrantId),
-    /// A grant under which nothing may be done any more.
-    #[error("says that grant {} was revoked", .0.short())]
-    Revoked(GrantId),
-    /// It was told again what is told of a grant once.
-    #[error("has an entry of kind `{0}` about that grant already, and takes one alone")]
-    Twice(&'static str),
-    /// It was told how something ended that was not announced.
-    #[error("has no intent that an entry of kind `{0}` could follow there")]
-    NoIntent(&'static str),
-    /// The database or its disk said no.
-    #[error("cannot be used: {0}")]
-    Database(#[from] rusqlite::Error),
-    /// What is committed would not be durable.
-    #[error("cannot be kept with a write-ahead log: SQLite stays with journal mode `{0}`")]
-    Mode(String),
-    /// No space to keep what the token would answer.
-    #[error("has no room for a signature: {0}")]
-    Reserve(FileError),
-    /// The names of its files are not on the disk.
-    #[error("may be gone after a power cut: {0}")]
-    Unsettled(FileError),
-    /// The operating system said no.
-    #[error("cannot be made: {0}")]
-    Io(#[from] std::io::Error),
-}
-
 type Result<T, E = LedgerError> = std::result::Result<T, E>;
 
 impl Ledger {
     /// Opens the ledger at `path`, making an empty one where none is.
     pub fn open_or_create(path: &Path) -> Result<Self> {
-        let fail = |fault| LedgerError {
-            path: path.to_owned(),
-            fault,
-        };
         // SQLite gives its other files the permissions of this one.
         match fs::OpenOptions::new()
             .write(true)
@@ -145,55 +67,46 @@ impl Ledger {
         {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(fail(error.into())),
+            Err(error) => return Err(FileError::io(path)(error).into()),
         }
         let ledger = Self::connect(path)?;
-        ledger.prepare().map_err(fail)?;
+        ledger.prepare()?;
         Ok(ledger)
     }
 
     /// Opens the ledger at `path`, which must be there.
     pub fn open(path: &Path) -> Result<Self> {
-        let fail = |fault| LedgerError {
-            path: path.to_owned(),
-            fault,
-        };
         if !path.is_file() {
-            return Err(fail(LedgerFault::Missing));
+            return Err(FileError::new(path, FileFault::Missing).into());
         }
         let ledger = Self::connect(path)?;
-        match ledger.schema().map_err(fail)? {
+        match ledger.schema()? {
             SCHEMA => Ok(ledger),
-            other => Err(fail(LedgerFault::Schema(other))),
+            other => Err(LedgerError::Schema(other)),
         }
     }
 
     fn connect(path: &Path) -> Result<Self> {
-        let connect = || {
-            let database = Connection::open_with_flags(
-                path,
-                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            )?;
-            database.busy_timeout(Duration::from_secs(10))?;
-            database.pragma_update(None, "journal_mode", "WAL")?;
-            // What that commits it commits after its answer, and tells nobody when it fails: SQLite
-            // then stays with the mode that there was, as it finds out when it reads. There, a
-            // commit ends with the removal of a file, and a power cut that brings the file back
-            // takes the commit back.
-            database.pragma_query(None, "user_version", |_| Ok(()))?;
-            let mode =
-                database.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?;
-            if mode != "wal" {
-                return Err(LedgerFault::Mode(mode));
-            }
-            // A commit returns when it is on the disk: an intent must outlive a power cut.
-            database.pragma_update(None, "synchronous", "FULL")?;
-            Ok(database)
-        };
-        let database = connect().map_err(|fault| LedgerError {
-            path: path.to_owned(),
-            fault,
-        })?;
+        let database = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        database.busy_timeout(Duration::from_secs(10))?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        // What that commits it commits after its answer, and tells nobody when it fails: SQLite
+        // then stays with the mode that there was, as it finds out when it reads. There, a
+        // commit ends with the removal of a file, and a power cut that brings the file back
+        // takes the commit back.
+        database.pragma_query(None, "user_version", |_| Ok(()))?;
+        let mode =
+            database.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?;
+        if mode != "wal" {
+            return Err(LedgerError::Unusable(format!(
+                "SQLite stays with journal mode `{mode}`, and a commit must be in a write-ahead log"
+            )));
+        }
+        // A commit returns when it is on the disk: an intent must outlive a power cut.
+        database.pragma_update(None, "synchronous", "FULL")?;
         Ok(Self {
             database,
             path: path.to_owned(),
@@ -223,26 +136,19 @@ impl Ledger {
         let _state = self
             .database
             .unchecked_transaction()
-            .map_err(|error| self.fail(error))?;
+            .map_err(LedgerError::from)?;
         read()
     }
 
     /// Durable when it returns.
-    fn transact<T>(
-        &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, LedgerFault>,
-    ) -> Result<T> {
+    fn transact<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         self.settle()?;
-        let path = self.path.clone();
-        let run = || {
-            let transaction = self
-                .database
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run().map_err(|fault| LedgerError { path, fault })
+        let transaction = self
+            .database
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = work(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
     }
 
     /// Brings the names of its files to the disk. They are there since it was opened, and stay
@@ -253,21 +159,12 @@ impl Ledger {
         if !self.named {
             let folder =
                 files::Folder::open(files::parent(&self.path)).and_then(|folder| folder.sync());
-            folder.map_err(|error| self.with(LedgerFault::Unsettled(error)))?;
+            folder.map_err(|error| {
+                LedgerError::Unusable(format!("it may be gone after a power cut: {error}"))
+            })?;
             self.named = true;
         }
         Ok(())
-    }
-
-    fn fail(&self, error: rusqlite::Error) -> LedgerError {
-        self.with(error.into())
-    }
-
-    fn with(&self, fault: LedgerFault) -> LedgerError {
-        LedgerError {
-            path: self.path.clone(),
-            fault,
-        }
     }
 }
 
@@ -286,7 +183,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    use crate::domain::digest::Sha256;
+    use crate::domain::digest::{GrantId, Sha256};
 
     fn time() -> Timestamp {
         Timestamp::from_unix(0)
@@ -295,12 +192,10 @@ mod tests {
     /// A commit of such a database is undone by a power cut, or always.
     #[test]
     fn a_database_without_a_write_ahead_log_is_no_ledger() {
-        let fault = Ledger::connect(Path::new(":memory:"))
-            .expect_err("not on the disk")
-            .fault;
+        let error = Ledger::connect(Path::new(":memory:")).expect_err("not on the disk");
         assert!(
-            matches!(&fault, LedgerFault::Mode(mode) if mode == "memory"),
-            "{fault}"
+            error.to_string().contains("journal mode `memory`"),
+            "{error}"
         );
     }
 
@@ -397,10 +292,10 @@ mod tests {
                 .pragma_update(None, "user_version", other)
                 .expect("set");
             for opened in [Ledger::open(&path), Ledger::open_or_create(&path)] {
-                let said = opened.expect_err("refused").fault.to_string();
+                let said = opened.expect_err("refused").to_string();
                 assert_eq!(
                     said,
-                    format!("has schema {other}; this program knows schema {SCHEMA}")
+                    format!("the ledger has schema {other}; this program knows schema {SCHEMA}")
                 );
             }
         }

@@ -2,7 +2,8 @@
 //! whatever stands beside it.
 
 use super::BadLog;
-use crate::domain::event::{BadEntry, Entry, Event};
+use crate::domain::event::{Entry, Event};
+use crate::domain::malformed::Malformed;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tree::{Growing, Hash};
@@ -44,9 +45,9 @@ impl<'a> Pass<'a> {
     /// that were kept.
     pub(super) fn entry(&self, text: &[u8]) -> Result<Entry, BadLog> {
         let index = self.tree.size() - 1;
-        let unreadable = |fault: BadEntry| BadLog::Unreadable {
+        let unreadable = |error: Malformed| BadLog::Unreadable {
             index,
-            reason: fault.to_string(),
+            reason: error.to_string(),
         };
         let entry = Entry::parse(index, text).map_err(unreadable)?;
         begun(&entry, self.key)?;
@@ -58,18 +59,17 @@ impl<'a> Pass<'a> {
     pub(super) fn end(self) -> Result<Checkpoint, BadLog> {
         let here = self.tree.size();
         if here == 0 {
-            return Err(BadLog::NotBegun);
+            return Err(BadLog::not_begun());
         }
         match self
             .kept
             .iter()
             .find(|(_, checkpoint)| checkpoint.size > here)
         {
-            Some((name, checkpoint)) => Err(BadLog::Shorter {
-                name: name.clone(),
-                size: checkpoint.size,
-                here,
-            }),
+            Some((name, Checkpoint { size, .. })) => Err(BadLog::Changed(format!(
+                "checkpoint `{name}` is of {size} entries, but there are {here}: entry {here} \
+                 and those after it are gone"
+            ))),
             None => Ok(Checkpoint {
                 size: here,
                 root: self.tree.root(),
@@ -80,10 +80,11 @@ impl<'a> Pass<'a> {
     fn goes_on_from_kept(&self) -> Result<(), BadLog> {
         for (name, Checkpoint { size, root }) in self.kept {
             if *size == self.tree.size() && *root != self.tree.root() {
-                return Err(BadLog::Forked {
-                    name: name.clone(),
-                    size: *size,
-                });
+                return Err(BadLog::Changed(format!(
+                    "checkpoint `{name}` has a different root: something among entries 0 to {} \
+                     was changed after it was made",
+                    size.saturating_sub(1)
+                )));
             }
         }
         Ok(())
@@ -93,15 +94,14 @@ impl<'a> Pass<'a> {
 fn begun(entry: &Entry, expected: &VerifierKey) -> Result<(), BadLog> {
     match (&entry.event, entry.index) {
         (Event::LogCreated { key, .. }, 0) if *key == expected.to_string() => Ok(()),
-        (Event::LogCreated { key, .. }, 0) => Err(BadLog::OtherKey {
-            found: key.clone(),
-            expected: expected.to_string(),
-        }),
+        (Event::LogCreated { key, .. }, 0) => Err(BadLog::Changed(format!(
+            "entry 0 names `{key}` as the key of the log, not `{expected}`"
+        ))),
         (Event::LogCreated { .. }, index) => Err(BadLog::Unreadable {
             index,
             reason: "it begins a log that was begun before it".to_owned(),
         }),
-        (_, 0) => Err(BadLog::NotBegun),
+        (_, 0) => Err(BadLog::not_begun()),
         _ => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::{BadLog, Ledger, LedgerFault};
+use super::{BadLog, Ledger, LedgerError, Result};
 
 /// Counts the changes of what follows.
 pub(super) const SCHEMA: u32 = 5;
@@ -31,29 +31,30 @@ const TABLES: &str = "
 ";
 
 impl Ledger {
-    pub(super) fn schema(&self) -> Result<u32, LedgerFault> {
+    pub(super) fn schema(&self) -> Result<u32> {
         Ok(self
             .database
             .query_row("PRAGMA user_version", [], |row| row.get(0))?)
     }
 
-    pub(super) fn prepare(&self) -> Result<(), LedgerFault> {
+    pub(super) fn prepare(&self) -> Result<()> {
         match self.schema()? {
             SCHEMA => Ok(()),
             0 => Ok(self.database.execute_batch(&format!(
                 "BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;"
             ))?),
-            other => Err(LedgerFault::Schema(other)),
+            other => Err(LedgerError::Schema(other)),
         }
     }
 }
 
 /// Refuses a database of another structure, and one whose indices do not lead to their rows.
 pub(super) fn check(ledger: &Ledger) -> Result<(), BadLog> {
-    match find(&ledger.database) {
-        Ok(None) => Ok(()),
-        Ok(Some(what)) => Err(BadLog::Structure(what)),
-        Err(error) => Err(ledger.fail(error).into()),
+    match find(&ledger.database)? {
+        None => Ok(()),
+        Some(what) => Err(BadLog::Changed(format!(
+            "the structure of the database is not as countersign made it: {what}"
+        ))),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rusqlite::{OptionalExtension, params};
 
 use super::append::find_by;
-use super::{Ledger, LedgerError, LedgerFault, Result};
+use super::{Ledger, LedgerError, Result};
 use crate::domain::digest::Sha256;
 use crate::files;
 
@@ -25,9 +25,8 @@ impl Ledger {
         {
             return Ok(());
         }
-        files::replace(&path, &vec![0x55; RESERVE], 0o600).map_err(|error| LedgerError {
-            path: self.path.clone(),
-            fault: LedgerFault::Reserve(error),
+        files::replace(&path, &vec![0x55; RESERVE], 0o600).map_err(|error| {
+            LedgerError::Unusable(format!("there is no room for a signature: {error}"))
         })
     }
 
@@ -58,19 +57,16 @@ impl Ledger {
     /// The signature kept for a file of the run that `intent` began.
     pub fn signature(&self, intent: u64, file: &str) -> Result<Option<String>> {
         let query = "SELECT signature FROM signatures WHERE intent = ?1 AND file = ?2";
-        let found = self
-            .database
-            .query_row(query, params![intent, file], |row| row.get(0))
-            .optional();
-        found.map_err(|error| self.fail(error))
+        let mut query = self.database.prepare_cached(query)?;
+        Ok(query
+            .query_row(params![intent, file], |row| row.get(0))
+            .optional()?)
     }
 
     /// How many signatures are kept of the run that `intent` began.
     pub fn signatures(&self, intent: u64) -> Result<u64> {
         let query = "SELECT count(*) FROM signatures WHERE intent = ?1";
-        self.database
-            .query_row(query, [intent], |row| row.get(0))
-            .map_err(|error| self.fail(error))
+        Ok(self.database.query_row(query, [intent], |row| row.get(0))?)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Ledger, LedgerFault, Result};
+use super::{Ledger, LedgerError, Result};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::proof::Proof;
 use crate::tlog::tile::LARGEST_ENTRY;
@@ -15,14 +15,17 @@ const ENTRIES: &str = "(SELECT coalesce(max(idx) + 1, 0) FROM entries)";
 
 /// Writes the hashes that entry `index` adds. Costs as many reads as the tree has levels, and two
 /// writes on average.
-pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<(), LedgerFault> {
+pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<()> {
     if entry.len() > LARGEST_ENTRY {
-        return Err(LedgerFault::TooLarge { bytes: entry.len() });
+        return Err(LedgerError::Unusable(format!(
+            "an entry may have {LARGEST_ENTRY} bytes, not {}",
+            entry.len()
+        )));
     }
     let first = tree::first_hash(index);
     // Whoever adds to a log that somebody else has added to would vouch for that.
     if database.query_row(&format!("SELECT {HASHES}"), [], |row| row.get::<_, u64>(0))? != first {
-        return Err(LedgerFault::NotOurs);
+        return Err(not_ours());
     }
     let hashes = tree::new_hashes(index, entry, |number| read(database, number))?;
     let mut insert =
@@ -33,19 +36,28 @@ pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<
     Ok(())
 }
 
-fn read(database: &Connection, number: u64) -> Result<Hash, LedgerFault> {
+fn read(database: &Connection, number: u64) -> Result<Hash> {
     let mut query = database.prepare_cached("SELECT hash FROM hashes WHERE number = ?1")?;
     let hash = query.query_row([number], |row| row.get(0)).optional()?;
-    hash.map(Hash).ok_or(LedgerFault::NoHash(number))
+    hash.map(Hash).ok_or_else(|| {
+        LedgerError::Changed(format!("hash {number} of the ledger's tree is missing"))
+    })
+}
+
+fn not_ours() -> LedgerError {
+    LedgerError::Changed(
+        "the ledger has entries that countersign did not write: nothing is added to it, and no \
+         checkpoint of it is signed"
+            .to_owned(),
+    )
 }
 
 impl Ledger {
     /// How many entries it has.
     pub fn size(&self) -> Result<u64> {
-        let size = self
+        Ok(self
             .database
-            .query_row(&format!("SELECT {ENTRIES}"), [], |row| row.get(0));
-        size.map_err(|error| self.fail(error))
+            .query_row(&format!("SELECT {ENTRIES}"), [], |row| row.get(0))?)
     }
 
     /// The root hash of the tree of its first `size` entries.
@@ -61,13 +73,13 @@ impl Ledger {
             .query_row(&format!("SELECT {ENTRIES}, {HASHES}"), [], |row| {
                 Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
             });
-        let (size, hashes) = both.map_err(|error| self.fail(error))?;
+        let (size, hashes) = both?;
         match hashes == tree::first_hash(size) {
             true => Ok(Checkpoint {
                 size,
                 root: self.root(size)?,
             }),
-            false => Err(self.with(LedgerFault::NotOurs)),
+            false => Err(not_ours()),
         }
     }
 
@@ -83,7 +95,7 @@ impl Ledger {
             index,
             tree::leaf_hash(entry.as_bytes()),
         ) {
-            return Err(self.with(LedgerFault::NotOurs));
+            return Err(not_ours());
         }
         Ok(Proof {
             extra: Some(entry.into_bytes()),
@@ -94,6 +106,6 @@ impl Ledger {
     }
 
     pub(super) fn hash(&self, number: u64) -> Result<Hash> {
-        read(&self.database, number).map_err(|fault| self.with(fault))
+        read(&self.database, number)
     }
 }

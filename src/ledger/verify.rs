@@ -9,101 +9,12 @@ use rusqlite::{OptionalExtension, Row, ToSql};
 use super::append::digests_of;
 use super::grants::Column;
 use super::pass::Pass;
-use super::{Ledger, LedgerError, Result, schema};
+use super::{BadLog, Ledger, Result, schema};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event, Intent, RunResult};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tree::{Hash, first_hash};
-
-/// Why a ledger is not what it was.
-#[derive(Debug, thiserror::Error)]
-pub enum BadLog {
-    /// A gap, or an end too early.
-    #[error("entry {0} is missing")]
-    Missing(u64),
-    /// One that was there already, or comes before the first.
-    #[error("entry {0} was not written by countersign: it has no place in the log")]
-    Misplaced(i64),
-    /// Another text than the one that was logged.
-    #[error("entry {0} is not what was logged: its hash is another than the one in the tree")]
-    Altered(u64),
-    /// Added by somebody who did not know the tree.
-    #[error("entry {0} was not written by countersign: the tree has no hash of it")]
-    Appended(u64),
-    /// Hashes that do not follow from the entries.
-    #[error("hash {number} of the tree, kept with entry {index}, does not follow from the entries")]
-    Hash {
-        /// Its number.
-        number: u64,
-        /// The entry that completes it.
-        index: u64,
-    },
-    /// More hashes than entries.
-    #[error("entry {0} is missing: the tree has a hash of it")]
-    CutOff(u64),
-    /// The right hash, but not a text of ours.
-    #[error("entry {index} cannot be read: {reason}")]
-    Unreadable {
-        /// Its index.
-        index: u64,
-        /// Why not.
-        reason: String,
-    },
-    /// Without a beginning.
-    #[error("entry 0 does not say under which key the log was begun")]
-    NotBegun,
-    /// Begun under another key.
-    #[error("entry 0 says that the log was begun under key `{found}`, and not under `{expected}`")]
-    OtherKey {
-        /// What the entry says.
-        found: String,
-        /// The key that the log should be under.
-        expected: String,
-    },
-    /// A table that says something else than the entries.
-    #[error("entry {index} and the table `{table}` do not say the same")]
-    Table {
-        /// The entry.
-        index: u64,
-        /// The table.
-        table: &'static str,
-    },
-    /// A table that says more than the entries.
-    #[error("the table `{table}` has {rows} rows that no entry speaks for")]
-    Surplus {
-        /// The table.
-        table: &'static str,
-        /// How many.
-        rows: i64,
-    },
-    /// Tables, triggers or indices that are not those of a ledger.
-    #[error("the structure of the database is not as countersign made it: {0}")]
-    Structure(String),
-    /// A checkpoint of a log that was longer.
-    #[error(
-        "checkpoint `{name}` counts {size} entries, but there are {here}: entry {here} and what followed are gone"
-    )]
-    Shorter {
-        /// What the checkpoint is called.
-        name: String,
-        /// Its size.
-        size: u64,
-        /// The size of the log.
-        here: u64,
-    },
-    /// A checkpoint of another log.
-    #[error("checkpoint `{name}` has another root: among entries 0 to {} something was changed after it was made", size.saturating_sub(1))]
-    Forked {
-        /// What the checkpoint is called.
-        name: String,
-        /// Its size.
-        size: u64,
-    },
-    /// The database or its disk said no.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
 
 impl Ledger {
     /// Computes everything again from the entries: the tree's hashes, the tables beside them, and
@@ -146,38 +57,39 @@ impl Check<'_> {
         key: &VerifierKey,
         kept: &[(String, Checkpoint)],
     ) -> Result<Checkpoint, BadLog> {
-        let fail = |error| BadLog::Ledger(self.ledger.fail(error));
         let database = &self.ledger.database;
-        let mut entries = database
-            .prepare("SELECT idx, entry FROM entries ORDER BY idx")
-            .map_err(fail)?;
-        let mut entries = entries.query([]).map_err(fail)?;
-        let mut hashes = database
-            .prepare("SELECT number, hash FROM hashes ORDER BY number")
-            .map_err(fail)?;
-        let mut hashes = hashes.query([]).map_err(fail)?;
+        let mut entries = database.prepare("SELECT idx, entry FROM entries ORDER BY idx")?;
+        let mut entries = entries.query([])?;
+        let mut hashes = database.prepare("SELECT number, hash FROM hashes ORDER BY number")?;
+        let mut hashes = hashes.query([])?;
         let mut pass = Pass::begin(key, kept)?;
-        while let Some(row) = entries.next().map_err(fail)? {
+        while let Some(row) = entries.next()? {
             let index = pass.next();
             let text = text_at(row, index)?;
             for (number, hash) in (first_hash(index)..).zip(pass.push(&text)) {
-                let found = hashes
-                    .next()
-                    .map_err(fail)?
-                    .map(hash_of)
-                    .transpose()
-                    .map_err(fail)?;
+                let found = hashes.next()?.map(hash_of).transpose()?;
                 match found {
                     Some(found) if found == (number, Some(hash)) => {}
-                    None => return Err(BadLog::Appended(index)),
-                    Some(_) if number == first_hash(index) => return Err(BadLog::Altered(index)),
-                    Some(_) => return Err(BadLog::Hash { number, index }),
+                    None => {
+                        return Err(BadLog::Changed(format!(
+                            "entry {index} was not written by countersign: the tree has no hash of it"
+                        )));
+                    }
+                    Some(_) if number == first_hash(index) => return Err(BadLog::altered(index)),
+                    Some(_) => {
+                        return Err(BadLog::Changed(format!(
+                            "hash {number} of the tree, kept with entry {index}, does not match the entries"
+                        )));
+                    }
                 }
             }
             self.entry(&pass.entry(&text)?)?;
         }
-        if hashes.next().map_err(fail)?.is_some() {
-            return Err(BadLog::CutOff(pass.next()));
+        if hashes.next()?.is_some() {
+            return Err(BadLog::Changed(format!(
+                "entry {} is missing: the tree has a hash of it",
+                pass.next()
+            )));
         }
         let head = pass.end()?;
         self.signatures()?;
@@ -203,10 +115,7 @@ impl Check<'_> {
             self.counts.grant_entries += 1;
         }
         if let Some(column) = Column::told_by(event) {
-            let grant = grant.ok_or(BadLog::Table {
-                index,
-                table: "grants",
-            })?;
+            let grant = grant.ok_or(BadLog::table(index, "grants"))?;
             let row = format!("grant_id = ?1 AND {} = ?2", column.name());
             self.must(index, "grants", &row, &[&grant.hex(), &index])?;
             self.counts.columns[column as usize] += 1;
@@ -247,30 +156,21 @@ impl Check<'_> {
         let query = "SELECT count(*) FROM signatures WHERE intent = ?1";
         match self.count(query, &[&intent])? == i64::try_from(wanted).expect("few files") {
             true => Ok(()),
-            false => Err(BadLog::Table {
-                index,
-                table: "signatures",
-            }),
+            false => Err(BadLog::table(index, "signatures")),
         }
     }
 
     /// Each signature belongs to an intent that asked for it.
     fn signatures(&mut self) -> Result<(), BadLog> {
-        let fail = |error| BadLog::Ledger(self.ledger.fail(error));
         let query = "SELECT intent, file, signature FROM signatures ORDER BY intent";
-        let mut statement = self.ledger.database.prepare(query).map_err(fail)?;
-        let mut rows = statement.query([]).map_err(fail)?;
+        let mut statement = self.ledger.database.prepare(query)?;
+        let mut rows = statement.query([])?;
         let mut current: Option<(u64, BTreeSet<String>)> = None;
         let mut digests = BTreeSet::new();
-        while let Some(row) = rows.next().map_err(fail)? {
-            let read = || {
-                Ok((
-                    row.get(0)?,
-                    row.get::<_, String>(1)?,
-                    row.get::<_, String>(2)?,
-                ))
-            };
-            let (index, file, signature): (u64, _, _) = read().map_err(fail)?;
+        while let Some(row) = rows.next()? {
+            let index: u64 = row.get(0)?;
+            let file: String = row.get(1)?;
+            let signature: String = row.get(2)?;
             if current.as_ref().is_none_or(|(of, _)| *of != index) {
                 let files = self
                     .intent(index)?
@@ -283,10 +183,7 @@ impl Check<'_> {
                 .as_ref()
                 .is_some_and(|(_, files)| files.contains(&file))
             {
-                return Err(BadLog::Table {
-                    index,
-                    table: "signatures",
-                });
+                return Err(BadLog::table(index, "signatures"));
             }
             let digest = Sha256::of(signature.as_bytes()).to_string();
             self.must(
@@ -318,7 +215,9 @@ impl Check<'_> {
     fn no_more(&self, table: &'static str, column: &str, known: i64) -> Result<(), BadLog> {
         match self.count(&format!("SELECT count({column}) FROM {table}"), &[])? - known {
             0 => Ok(()),
-            rows => Err(BadLog::Surplus { table, rows }),
+            rows => Err(BadLog::Changed(format!(
+                "table `{table}` has {rows} rows that no entry accounts for"
+            ))),
         }
     }
 
@@ -341,24 +240,19 @@ impl Check<'_> {
         values: &[&dyn ToSql],
     ) -> Result<(), BadLog> {
         let query = format!("SELECT 1 FROM {table} WHERE {row}");
-        let found = || {
-            let mut statement = self.ledger.database.prepare_cached(&query)?;
-            statement.query_row(values, |_| Ok(())).optional()
-        };
-        match found().map_err(|error| self.ledger.fail(error))? {
+        let mut statement = self.ledger.database.prepare_cached(&query)?;
+        match statement.query_row(values, |_| Ok(())).optional()? {
             Some(()) => Ok(()),
-            None => Err(BadLog::Table { index, table }),
+            None => Err(BadLog::table(index, table)),
         }
     }
 
     fn count(&self, query: &str, values: &[&dyn ToSql]) -> Result<i64, BadLog> {
-        let count = || {
-            self.ledger
-                .database
-                .prepare_cached(query)?
-                .query_row(values, |row| row.get(0))
-        };
-        Ok(count().map_err(|error| self.ledger.fail(error))?)
+        Ok(self
+            .ledger
+            .database
+            .prepare_cached(query)?
+            .query_row(values, |row| row.get(0))?)
     }
 }
 
@@ -367,14 +261,18 @@ fn text_at(row: &Row<'_>, index: u64) -> Result<Vec<u8>, BadLog> {
     match row.get_ref_unwrap(0) {
         ValueRef::Integer(found) if u64::try_from(found) == Ok(index) => {}
         ValueRef::Integer(found) if u64::try_from(found).is_ok_and(|found| found > index) => {
-            return Err(BadLog::Missing(index));
+            return Err(BadLog::missing(index));
         }
-        ValueRef::Integer(found) => return Err(BadLog::Misplaced(found)),
-        _ => return Err(BadLog::Missing(index)),
+        ValueRef::Integer(found) => {
+            return Err(BadLog::Changed(format!(
+                "entry {found} was not written by countersign: it has no place in the log"
+            )));
+        }
+        _ => return Err(BadLog::missing(index)),
     }
     match row.get_ref_unwrap(1) {
         ValueRef::Text(text) => Ok(text.to_vec()),
-        _ => Err(BadLog::Altered(index)),
+        _ => Err(BadLog::altered(index)),
     }
 }
 
@@ -453,13 +351,11 @@ mod tests {
             let name = column.name();
             for other in [0, index + 1] {
                 change(&ledger, &format!("UPDATE grants SET {name} = {other}"));
-                match ledger.verify(&key, &[]) {
-                    Err(BadLog::Table {
-                        index: of,
-                        table: "grants",
-                    }) if of == index => {}
-                    found => panic!("{name}: {found:?}"),
-                }
+                let error = ledger.verify(&key, &[]).expect_err(name).to_string();
+                assert_eq!(
+                    error,
+                    format!("entry {index} and the table `grants` differ")
+                );
             }
             change(&ledger, &format!("UPDATE grants SET {name} = {index}"));
         }
@@ -483,12 +379,7 @@ mod tests {
             .execute("INSERT INTO entries VALUES (8, ?1)", [&text])
             .expect("inserted");
         tree::append(&ledger.database, 8, text.as_bytes()).expect("appended");
-        assert!(matches!(
-            ledger.verify(&key, &[]),
-            Err(BadLog::Table {
-                index: 8,
-                table: "grants"
-            })
-        ));
+        let error = ledger.verify(&key, &[]).expect_err("no intent").to_string();
+        assert_eq!(error, "entry 8 and the table `grants` differ");
     }
 }

@@ -36,25 +36,52 @@ pub struct SigningKey {
 }
 
 /// Bytes that are not one certificate that can be used here.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BadCertificate {
     /// Not OpenPGP, or not a certificate.
     #[error("is not an OpenPGP certificate: {0}")]
+    #[diagnostic(
+        code(usage::certificate_malformed),
+        help("export it with `countersign key export` or `gpg --export KEY`")
+    )]
     Malformed(String),
     /// Several, or none.
     #[error("holds {0} certificates where exactly one must be")]
+    #[diagnostic(
+        code(usage::certificate_not_one),
+        help("export one certificate: `gpg --export FINGERPRINT`")
+    )]
     NotOne(usize),
     /// Somebody gave their secret key away.
     #[error("holds a secret key; export the public half alone")]
+    #[diagnostic(
+        code(usage::certificate_secret),
+        help("export the public half: `gpg --export FINGERPRINT`")
+    )]
     Secret,
     /// v6, or something older.
     #[error("has a key that is not OpenPGP v4")]
+    #[diagnostic(
+        code(usage::certificate_version),
+        help("gpgv and apt of today read OpenPGP v4: make a v4 key")
+    )]
     Version,
     /// What nobody needs, and what costs time.
     #[error("has more than {MOST_PARTS} keys and user ids")]
+    #[diagnostic(
+        code(usage::certificate_too_large),
+        help(
+            "export it without what it does not need: `gpg --export-options export-minimal --export \
+             KEY`"
+        )
+    )]
     TooManyParts,
     /// A key that is everybody's.
     #[error("has a key that is a point of small order, for which anybody can make signatures")]
+    #[diagnostic(
+        code(usage::certificate_small_order),
+        help("make another key: this one was made so that anybody can sign with it")
+    )]
     SmallOrder,
 }
 

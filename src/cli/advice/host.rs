@@ -1,20 +1,13 @@
 //! What to do next on the signing host.
 
-mod home;
-mod log;
-
-use home::home;
-use log::{bad_log, export, kept, ledger};
-
 use super::code::Code::{Refused, Trouble, Usage};
 use super::code::{Advice, diagnosed, hint};
-use super::read::file;
+use super::read::{file, release};
 use crate::cli::error::HostError;
 use crate::domain::artifact::BadList;
 use crate::domain::grant::BadGrant;
 use crate::domain::release::Coverage;
 use crate::files::{FileError, FileFault};
-use crate::ledger::ExportError;
 use crate::openpgp::{BadSignature, KeyTrouble, MakeError};
 use crate::ssh::BadSshSignature;
 use crate::steps::evidence::error::EvidenceError;
@@ -22,11 +15,11 @@ use crate::steps::host::approval::BadApproval;
 use crate::steps::host::approve::ApproveError;
 use crate::steps::host::build::BuildError;
 use crate::steps::host::countersign::CountersignError;
-use crate::steps::host::export::NotExported;
 use crate::steps::host::grant::GrantError;
 use crate::steps::host::policy::PolicyError;
 use crate::steps::host::push::PushError;
 use crate::steps::host::reconcile::ReconcileError;
+use crate::steps::host::release_checkpoint::NoCheckpoint;
 use crate::steps::host::release_key::KeyError;
 use crate::steps::host::revoke::RevokeError;
 use crate::steps::release::verify::ReleaseError;
@@ -39,7 +32,10 @@ pub(super) fn host(error: &HostError) -> Advice {
             Refused,
             "it says nothing about this log: find out where it comes from",
         ),
-        HostError::KeptRelease { fault, .. } => kept(fault),
+        HostError::KeptRelease { fault, .. } => match &**fault {
+            NoCheckpoint::Release(error) => release(error),
+            error => diagnosed(error),
+        },
         HostError::NotLogged { .. } => hint(
             Refused,
             "if it is not a file of a release of this host, nothing is wrong",
@@ -48,8 +44,8 @@ pub(super) fn host(error: &HostError) -> Advice {
             Usage,
             "say which with `--entry INDEX`: each signature names its own, as `log@`",
         ),
-        HostError::BadLog(error) => bad_log(error),
-        HostError::Export(error) => export(error),
+        HostError::BadLog(error) => diagnosed(error),
+        HostError::Export(error) => diagnosed(error),
         HostError::Nowhere => hint(Usage, "name it with `--home DIR` or in $COUNTERSIGN_HOME"),
         HostError::NoGrant(_) => hint(
             Usage,
@@ -91,13 +87,13 @@ pub(super) fn host(error: &HostError) -> Advice {
         HostError::Build(error) => build(error),
         HostError::Countersign(error) => countersign(error),
         HostError::NotPushed { fault, .. } => push(fault),
-        HostError::NotExported(fault) => not_exported(fault),
+        HostError::NotExported(error) => diagnosed(error),
         HostError::Push(fault) => push(fault),
         HostError::Key(error) => key(error),
         HostError::Token(error) => diagnosed(error),
         HostError::Uri(error) => diagnosed(error),
-        HostError::Home(error) => home(error),
-        HostError::Ledger(error) => ledger(error),
+        HostError::Home(error) => diagnosed(error),
+        HostError::Ledger(error) => diagnosed(error),
     }
 }
 
@@ -136,8 +132,8 @@ fn grant(error: &GrantError) -> Advice {
             "if no other signing host issued it, a run that was cut off has left it: remove it and the keys beside it, then run the same command again",
         ),
         GrantError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
-        GrantError::Home(error) => home(error),
-        GrantError::Ledger(error) => ledger(error),
+        GrantError::Home(error) => diagnosed(error),
+        GrantError::Ledger(error) => diagnosed(error),
         GrantError::File(error) => file(error, Usage),
     }
 }
@@ -151,7 +147,7 @@ fn approve(error: &ApproveError) -> Advice {
         ApproveError::Over { .. } | ApproveError::Again { .. } => (Refused, None),
         ApproveError::Approval { fault, .. } => approval(fault),
         ApproveError::Policy(error) => policy(error),
-        ApproveError::Home(error) => home(error),
+        ApproveError::Home(error) => diagnosed(error),
     }
 }
 
@@ -192,7 +188,7 @@ fn policy(error: &PolicyError) -> Advice {
         ),
         PolicyError::Embargo { .. } => hint(Refused, "run the same command again after that time"),
         PolicyError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
-        PolicyError::Home(error) => home(error),
+        PolicyError::Home(error) => diagnosed(error),
     }
 }
 
@@ -203,7 +199,7 @@ fn revoke(error: &RevokeError) -> Advice {
             "`countersign grants list` shows which were issued here",
         ),
         RevokeError::Again { .. } => (Usage, None),
-        RevokeError::Home(error) => home(error),
+        RevokeError::Home(error) => diagnosed(error),
     }
 }
 
@@ -264,7 +260,7 @@ fn build(error: &BuildError) -> Advice {
         BuildError::File(error) => file(error, Refused),
         BuildError::Output(error) => file(error, Usage),
         BuildError::IntoItself(_) => hint(Usage, "name another place with `-o`"),
-        BuildError::Home(error) => home(error),
+        BuildError::Home(error) => diagnosed(error),
     }
 }
 
@@ -354,8 +350,8 @@ fn countersign(error: &CountersignError) -> Advice {
             hint(Usage, "move it away, or name another place with `-o`")
         }
         CountersignError::File(error) => file(error, Trouble),
-        CountersignError::Home(error) => home(error),
-        CountersignError::Ledger(error) => ledger(error),
+        CountersignError::Home(error) => diagnosed(error),
+        CountersignError::Ledger(error) => diagnosed(error),
     }
 }
 
@@ -425,24 +421,12 @@ fn push(error: &PushError) -> Advice {
             Refused,
             "it was changed after it was signed: make it again with the same `sign` and another `-o`, without the token",
         ),
-        PushError::Home(error) => home(error),
-        PushError::Ledger(error) => ledger(error),
+        PushError::Home(error) => diagnosed(error),
+        PushError::Ledger(error) => diagnosed(error),
     }
 }
 
 const PUSH_LATER: &str = "when this is mended, run `countersign push`: the token is not needed";
-
-/// `push` exports the log, too.
-fn not_exported(error: &NotExported) -> Advice {
-    match error {
-        NotExported::File(_)
-        | NotExported::Export(ExportError::File(_) | ExportError::Strange(_)) => {
-            hint(Trouble, PUSH_LATER)
-        }
-        NotExported::Export(error) => export(error),
-        NotExported::Home(error) => home(error),
-    }
-}
 
 fn key(error: &KeyError) -> Advice {
     match error {
@@ -467,8 +451,8 @@ fn key(error: &KeyError) -> Advice {
         ),
         KeyError::Make(error) => make(error),
         KeyError::Token(error) => diagnosed(error),
-        KeyError::Home(error) => home(error),
-        KeyError::Ledger(error) => ledger(error),
+        KeyError::Home(error) => diagnosed(error),
+        KeyError::Ledger(error) => diagnosed(error),
     }
 }
 
@@ -502,8 +486,8 @@ fn reconcile(error: &ReconcileError) -> Advice {
         ),
         ReconcileError::NothingToAcknowledge(_) => hint(Usage, "leave `--acknowledge` out"),
         ReconcileError::Token(error) => diagnosed(error),
-        ReconcileError::Home(error) => home(error),
-        ReconcileError::Export(error) => export(error),
+        ReconcileError::Home(error) => diagnosed(error),
+        ReconcileError::Export(error) => diagnosed(error),
     }
 }
 

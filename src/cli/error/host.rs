@@ -26,7 +26,7 @@ use crate::token::{TokenError, UriError};
 pub(in crate::cli) enum HostError {
     #[error("checkpoint `{}` {fault}", path.display())]
     Checkpoint { path: PathBuf, fault: BadCheckpoint },
-    #[error("release `{}` {fault}", path.display())]
+    #[error("release `{}`: {fault}", path.display())]
     KeptRelease {
         path: PathBuf,
         fault: Box<NoCheckpoint>,

@@ -113,9 +113,8 @@ fn checkpoint(home: &Home, output: &mut Output) -> Result<(), CliError> {
 
 fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliError> {
     let done = export::export(&folder, home, &home.ledger()?).map_err(|error| match error {
-        NotExported::File(error) => CliError::from(error),
-        NotExported::Home(error) => error.into(),
-        NotExported::Export(error) => error.into(),
+        NotExported::Home(error) => CliError::from(error),
+        NotExported::Folder(error) | NotExported::Export(error) => error.into(),
     })?;
     output.line(format!("{} entries in {}", done.size, folder.display()));
     match done.before {

@@ -225,20 +225,17 @@ fn each_change_to_an_entry_is_found_and_named() {
     let fault = log.fault_with_entries(|texts| texts[300] = revoked(301));
     assert_eq!(
         fault,
-        "entry 300 is not what was logged: what `tile/entries/001` has of it and its hash in `tile/0/001` differ"
+        "entry 300 was altered: its text in `tile/entries/001` and its hash in `tile/0/001` differ"
     );
     // A space, which means nothing in JSON.
     let fault = log.fault_with_entries(|texts| texts[599].push(b' '));
     assert!(
-        fault.starts_with("entry 599 is not what was logged: what `tile/entries/002.p/88` has"),
+        fault.starts_with("entry 599 was altered: its text in `tile/entries/002.p/88`"),
         "{fault}"
     );
     // Removed; the others move up.
     let fault = log.fault_with_entries(|texts| _ = texts.remove(300));
-    assert!(
-        fault.starts_with("entry 300 is not what was logged"),
-        "{fault}"
-    );
+    assert!(fault.starts_with("entry 300 was altered"), "{fault}");
     let fault = log.fault_with_entries(|texts| _ = texts.pop());
     assert_eq!(
         fault,
@@ -248,7 +245,7 @@ fn each_change_to_an_entry_is_found_and_named() {
     for (one, other) in [(300, 301), (10, 500)] {
         let fault = log.fault_with_entries(|texts| texts.swap(one, other));
         assert!(
-            fault.starts_with(&format!("entry {one} is not what was logged")),
+            fault.starts_with(&format!("entry {one} was altered")),
             "{fault}"
         );
     }
@@ -284,13 +281,13 @@ fn each_change_to_a_file_is_found_and_the_file_named() {
     // The hash of entry 256 + 7, and of the first 256 entries.
     let fault = log.fault_with("tile/0/001", |bytes| bytes[7 * 32 + 5] ^= 1);
     assert!(
-        fault.starts_with("entry 263 is not what was logged") && fault.contains("`tile/0/001`"),
+        fault.starts_with("entry 263 was altered") && fault.contains("`tile/0/001`"),
         "{fault}"
     );
     let fault = log.fault_with("tile/1/000.p/2", |bytes| bytes[0] ^= 1);
     assert_eq!(
         fault,
-        "`tile/1/000.p/2` has another hash than follows from the entries up to entry 255"
+        "`tile/1/000.p/2` has a hash that does not match the entries up to entry 255"
     );
     let names: Vec<String> = Tile::grown(0, 600).map(|tile| tile.path()).collect();
     for name in &names {
@@ -319,7 +316,7 @@ fn each_change_to_a_file_is_found_and_the_file_named() {
         log.put(name, &bytes);
     }
     let fault = log.fault_with(CHECKPOINT, |bytes| bytes[20] ^= 1);
-    assert!(fault.starts_with("`checkpoint` "), "{fault}");
+    assert!(fault.starts_with("`checkpoint`: "), "{fault}");
     fs::remove_file(log.at(CHECKPOINT)).expect("removed");
     assert_eq!(log.fault(), "`checkpoint` is missing");
     let nowhere = ExportedLog::open(&log.at("nowhere"), log.key.public()).map(|_| ());
@@ -351,12 +348,12 @@ fn who_computes_the_hashes_anew_is_found_further_up() {
     log.put(CHECKPOINT, &note);
     assert_eq!(
         log.fault(),
-        "`checkpoint` has another root than the 600 entries beside it: they, or it, were changed"
+        "`checkpoint` has a different root than the 600 entries beside it: they, or it, were changed"
     );
     log.put("tile/1/000.p/2", &upper);
     assert_eq!(
         log.fault(),
-        "`tile/1/000.p/2` has another hash than follows from the entries up to entry 511"
+        "`tile/1/000.p/2` has a hash that does not match the entries up to entry 511"
     );
     // In what no whole file has yet, the root alone tells.
     let mut log = Exported::of(600);
@@ -370,14 +367,14 @@ fn who_computes_the_hashes_anew_is_found_further_up() {
     );
     log.write();
     log.put(CHECKPOINT, &note);
-    assert!(log.fault().starts_with("`checkpoint` has another root"));
+    assert!(log.fault().starts_with("`checkpoint` has a different root"));
     // By another key.
     let stranger = Exported::of(600);
     let error = ExportedLog::open(stranger.temp.path(), log.key.public())
         .expect_err("another key")
         .to_string();
     assert!(
-        error.ends_with("checkpoint` is not signed by `example.org/log`"),
+        error.ends_with("not signed by `example.org/log`"),
         "{error}"
     );
 }
@@ -408,20 +405,17 @@ fn what_is_signed_and_yet_no_log_of_ours_is_refused() {
         let texts = texts(&key);
         Exported::with(key, texts).fault()
     };
-    let not_begun = "entry 0 does not say under which key the log was begun";
+    let not_begun = "entry 0 does not name the key of the log";
     assert_eq!(of(&|_| vec![]), not_begun);
     assert_eq!(of(&|_| vec![revoked(0)]), not_begun);
-    assert!(
-        of(&|_| vec![created(0, &key())])
-            .starts_with("entry 0 says that the log was begun under key")
-    );
+    assert!(of(&|_| vec![created(0, &key())]).starts_with("entry 0 names `"));
     assert_eq!(
         of(&|key| vec![created(0, key), created(1, key)]),
         "entry 1 cannot be read: it begins a log that was begun before it"
     );
     assert_eq!(
         of(&|key| vec![created(0, key), revoked(2)]),
-        "entry 1 cannot be read: it says that it is entry 2"
+        "entry 1 cannot be read: it has index 2"
     );
     assert!(
         of(&|key| vec![created(0, key), b"{}".to_vec()])
@@ -451,21 +445,21 @@ fn checkpoints_that_were_kept_are_compared() {
             .expect_err("another root")
             .to_string();
         assert!(
-            error.starts_with(&format!("checkpoint `of {size}` has another root")),
+            error.starts_with(&format!("checkpoint `of {size}` has a different root")),
             "{error}"
         );
     }
     let error = log.verify(&[wrong(601)]).expect_err("longer").to_string();
     assert_eq!(
         error,
-        "checkpoint `of 601` counts 601 entries, but there are 600: entry 600 and what followed are gone"
+        "checkpoint `of 601` is of 601 entries, but there are 600: entry 600 and those after it are gone"
     );
     // An older export, and one that was made anew.
     log.texts.truncate(500);
     log.write();
     let error = log.verify(&whole).expect_err("it was longer").to_string();
     assert!(
-        error.starts_with("checkpoint `of 600` counts 600 entries, but there are 500"),
+        error.starts_with("checkpoint `of 600` is of 600 entries, but there are 500"),
         "{error}"
     );
     log.texts[299] = text(
@@ -483,7 +477,7 @@ fn checkpoints_that_were_kept_are_compared() {
         .expect_err("another root")
         .to_string();
     assert!(
-        error.starts_with("checkpoint `of 300` has another root"),
+        error.starts_with("checkpoint `of 300` has a different root"),
         "{error}"
     );
 }
@@ -494,7 +488,7 @@ fn who_has_seen_enough_is_shown_no_more() {
     let mut seen = 0;
     let stopped = log.open().expect("a log").each(|_| {
         seen += 1;
-        Err(ExportError::Missing("enough".into()))
+        Err(ExportError::Damaged("enough".into()))
     });
     assert!(stopped.is_err());
     assert_eq!(seen, 1);

@@ -7,18 +7,37 @@ use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{ExportError, Exported, Ledger};
 use crate::tlog::checkpoint::Checkpoint;
 
-/// Why the log was not exported.
-#[derive(Debug, thiserror::Error)]
+/// Why the log was not exported. Its codes are those of an export that follows a release, which
+/// `push` makes up for; `log export` shows the error inside.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum NotExported {
-    /// The folder.
     #[error(transparent)]
-    File(#[from] FileError),
-    /// H's home.
+    #[diagnostic(
+        code(trouble::log_folder_unusable),
+        help("when this is mended, run `countersign push`: the token is not needed")
+    )]
+    Folder(ExportError),
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Home(#[from] HomeError),
-    /// What is in the folder, or what the ledger has for it.
     #[error(transparent)]
-    Export(#[from] ExportError),
+    #[diagnostic(transparent)]
+    Export(ExportError),
+}
+
+impl From<FileError> for NotExported {
+    fn from(error: FileError) -> Self {
+        Self::Folder(ExportError::File(error))
+    }
+}
+
+impl From<ExportError> for NotExported {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::File(_) | ExportError::Obstructed(_) => Self::Folder(error),
+            error => Self::Export(error),
+        }
+    }
 }
 
 /// What the log is now, and the note that says so with the signature of its key.

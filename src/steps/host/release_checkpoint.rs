@@ -20,25 +20,47 @@ pub struct ReleaseCheckpoint {
     sums: Sha256,
 }
 
-/// Why a release says nothing about a log, or something else than the log.
-#[derive(Debug, thiserror::Error)]
+/// Why a release is not a checkpoint of the log.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum NoCheckpoint {
-    /// It does not hold, or another key signed it.
-    #[error("does not hold: {0}")]
-    Release(#[from] ReleaseError),
-    /// Its list's signature names no state of the log, or the index alone.
-    #[error(
-        "does not say what the log was: the signature of its list has no index and root hash as `log@`"
+    #[error("the release is invalid: {0}")]
+    #[diagnostic(
+        code(refused::checkpoint_signature),
+        help(
+            "a release under another release key is not a checkpoint of this log; name an earlier \
+             key's certificate with `--cert`"
+        )
+    )]
+    Signature(ReleaseError),
+    #[error("the release is invalid: {0}")]
+    Release(ReleaseError),
+    #[error("the signature of the release's list has no index and root hash of the log (`log@`)")]
+    #[diagnostic(
+        code(refused::checkpoint_absent),
+        help("it is not a checkpoint of this log: compare it with another release")
     )]
     NoRoot,
-    /// The token signed it, but the log announces something else there.
     #[error(
-        "was not announced: entry {index}, which the signature of its list names, is not the intent to sign it"
+        "the release was not announced: entry {index}, which the signature of its list names, is \
+         not the intent to sign it"
     )]
-    NotAnnounced {
-        /// The entry.
-        index: u64,
-    },
+    #[diagnostic(
+        code(refused::release_not_announced),
+        help(
+            "the release key signed what the log does not have: sign nothing more, and find out \
+             who could use the token"
+        )
+    )]
+    NotAnnounced { index: u64 },
+}
+
+impl From<ReleaseError> for NoCheckpoint {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::Signature { .. } => Self::Signature(error),
+            error => Self::Release(error),
+        }
+    }
 }
 
 impl ReleaseCheckpoint {

@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use crate::domain::digest::Sha256;
-use crate::domain::event::{BadEntry, Entry, Event};
+use crate::domain::event::{Entry, Event};
 use crate::domain::key::HashAlgorithm;
+use crate::domain::malformed::Malformed;
 use crate::files::{FileError, InputFile};
 use crate::openpgp::{HashState, Signed};
 use crate::tlog::checkpoint::Checkpoint;
@@ -79,7 +80,7 @@ pub fn check_logged(
     let proof = Proof::parse(&InputFile::open_named(path)?.read_whole(LARGEST_PROOF)?)?;
     let (entry, checkpoint) = proof.check(key)?;
     let index = proof.index;
-    let unreadable = |fault: BadEntry| NotLogged::Entry {
+    let unreadable = |fault: Malformed| NotLogged::Entry {
         index,
         reason: fault.to_string(),
     };

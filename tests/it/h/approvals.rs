@@ -1149,30 +1149,27 @@ fn two_approvers_with_one_key() {
     ]);
     let renamed = bob.public().replace(" bob", " carol@laptop");
     assert_ne!(renamed, bob.public());
-    for people in [
-        [
-            approver("alice", &[], &[&bob.public()]),
-            approver("bob", &[], &[&renamed]),
-        ],
-        [
-            approver("alice", &[&alice.certificate], &[]),
-            approver("bob", &[&certificate], &[&bob.public()]),
-        ],
-        [
-            approver("alice", &[&alice.certificate], &[]),
-            approver("ALICE", &[], &[&bob.public()]),
-        ],
-    ] {
-        wants(&world, 2, &people);
-        approve(&world, &granted, &alice.sign(&world, &granted))
-            .stops(2, "twice, or gives the same key to another");
-        unusable(
-            &world,
-            &granted,
-            &build,
-            "twice, or gives the same key to another",
-        );
-    }
+    let shared = "a key of approver `alice` is also another approver's";
+    let with = |people: &[String], why: &str| {
+        wants(&world, 2, people);
+        approve(&world, &granted, &alice.sign(&world, &granted)).stops(2, why);
+        unusable(&world, &granted, &build, why);
+    };
+    let people = [
+        approver("alice", &[], &[&bob.public()]),
+        approver("bob", &[], &[&renamed]),
+    ];
+    with(&people, shared);
+    let people = [
+        approver("alice", &[&alice.certificate], &[]),
+        approver("bob", &[&certificate], &[&bob.public()]),
+    ];
+    with(&people, shared);
+    let people = [
+        approver("alice", &[&alice.certificate], &[]),
+        approver("ALICE", &[], &[&bob.public()]),
+    ];
+    with(&people, "approver `ALICE` is listed twice");
     wants(
         &world,
         3,
@@ -1185,15 +1182,10 @@ fn two_approvers_with_one_key() {
         &world,
         &granted,
         &build,
-        "asks for 3 approvals, but names 2 approvers",
+        "requires 3 approvals, but lists only 2 approvers",
     );
     wants(&world, 1, &[approver("alice", &[], &[])]);
-    unusable(
-        &world,
-        &granted,
-        &build,
-        "names approver `alice` without a key",
-    );
+    unusable(&world, &granted, &build, "approver `alice` has no key");
 }
 
 /// What is no detached signature over the grant, in one form, approves nothing.

@@ -921,7 +921,7 @@ fn an_unknown_key_of_the_configuration_is_refused_with_the_nearest_known_one() {
     write_private(&config, format!("{text}\nvalid_fro = \"1h\"\n").as_bytes());
     let said = world.host(&[&"log", &"list"]).run().0;
     assert_eq!(said.code, 2, "{said:?}");
-    said.says("has an unknown key `valid_fro`; did you mean `valid_for`?");
+    said.says("unknown key `valid_fro`; did you mean `valid_for`?");
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn each_change_to_an_entry_is_found_and_named() {
             )
             .expect("changed");
     })
-    .stops(1, &format!("entry {intent} is not what was logged"));
+    .stops(1, &format!("entry {intent} was altered"));
     // Altered: a space, which means nothing in JSON.
     with(&|database| {
         let altered = text(database, intent).replacen(',', ", ", 1);
@@ -241,7 +241,7 @@ fn each_change_to_an_entry_is_found_and_named() {
             )
             .expect("changed");
     })
-    .stops(1, &format!("entry {intent} is not what was logged"));
+    .stops(1, &format!("entry {intent} was altered"));
     // Removed from the middle, and from the end.
     with(&|database| {
         database
@@ -269,7 +269,7 @@ fn each_change_to_an_entry_is_found_and_named() {
                 .expect("moved");
         }
     })
-    .stops(1, &format!("entry {intent} is not what was logged"));
+    .stops(1, &format!("entry {intent} was altered"));
     // Reordered.
     with(&|database| {
         for (from, to) in [(intent, 1000), (intent - 1, intent), (1000, intent - 1)] {
@@ -278,7 +278,7 @@ fn each_change_to_an_entry_is_found_and_named() {
                 .expect("moved");
         }
     })
-    .stops(1, &format!("entry {} is not what was logged", intent - 1));
+    .stops(1, &format!("entry {} was altered", intent - 1));
     // Appended by somebody who does not know of the tree.
     let append = |database: &Connection| {
         let forged = text(database, last).replace(
@@ -326,10 +326,7 @@ fn each_change_to_an_entry_is_found_and_named() {
             .expect("changed");
         rehash(database);
     })
-    .stops(
-        1,
-        "entry 0 says that the log was begun under key `example.com/",
-    );
+    .stops(1, "entry 0 names `example.com/");
     // What stands beside the entries.
     for (change, table) in [
         ("UPDATE grants SET intent = NULL", "grants"),
@@ -378,7 +375,7 @@ fn each_change_to_an_entry_is_found_and_named() {
     assert!(
         granted
             .stderr
-            .contains("has other entries than countersign wrote"),
+            .contains("has entries that countersign did not write"),
         "{granted:?}"
     );
 }
@@ -609,18 +606,18 @@ fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
             "UPDATE entries SET entry = replace(entry, 'foo.txt', 'fox.txt') WHERE idx = {intent}"
         ),
         &["show", "export", "prove"],
-        &format!("has an entry {intent} that cannot be read: it is not what was logged"),
+        &format!("entry {intent} of the ledger was altered: its hash does not match the tree"),
     );
     world
         .sign(&granted, &build)
-        .refused("it is not what was logged");
+        .refused("was altered: its hash does not match the tree");
     restore();
     // A log that is shorter than its tree: a checkpoint of it would belie the ones before.
     let all = ["checkpoint", "export", "prove"];
     with(
         "DELETE FROM entries WHERE idx = (SELECT max(idx) FROM entries)",
         &all,
-        "has other entries than countersign wrote",
+        "has entries that countersign did not write",
     );
     restore();
     // The hash of the entry beside the intent, which the proof needs and the root does not.
@@ -628,7 +625,7 @@ fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
     with(
         &format!("UPDATE hashes SET hash = zeroblob(32) WHERE number = {beside}"),
         &["prove"],
-        "has other entries than countersign wrote",
+        "has entries that countersign did not write",
     );
     restore();
     refused
@@ -713,7 +710,7 @@ fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() 
     world.verify_log().with(&[&"--checkpoint", &early]).ok();
     world.verify_log().with(&kept).stops(
         1,
-        &format!("has another root: among entries 0 to {}", size - 1),
+        &format!("has a different root: among entries 0 to {}", size - 1),
     );
     change(&original);
     world.verify_log().with(&kept).ok();
@@ -723,13 +720,16 @@ fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() 
     let there = world.log().len();
     world.verify_log().with(&kept).stops(
         1,
-        &format!("counts {size} entries, but there are {there}: entry {there} and"),
+        &format!("is of {size} entries, but there are {there}: entry {there} and"),
     );
     // Other entries in the place of those that are gone do not make it whole.
     world.sign_another();
     world.grant_of("1.2.5", &[]);
     world.verify_log().with(&[&"--checkpoint", &early]).ok();
-    world.verify_log().with(&kept).stops(1, "has another root");
+    world
+        .verify_log()
+        .with(&kept)
+        .stops(1, "has a different root");
 }
 
 /// Whoever appends as countersign does is as good as the home. What others keep tells what was
@@ -768,7 +768,7 @@ fn an_entry_appended_with_its_hashes_is_found_by_what_stands_beside_it_or_elsewh
         let index = forge(kind);
         world.verify_log().stops(
             1,
-            &format!("entry {index} and the table `grant_entries` do not say the same"),
+            &format!("entry {index} and the table `grant_entries` differ"),
         );
     }
     forge("key-ready");
@@ -783,7 +783,7 @@ fn an_entry_appended_with_its_hashes_is_found_by_what_stands_beside_it_or_elsewh
     world
         .verify_log()
         .with(&[&"--checkpoint", &after])
-        .stops(1, "has another root");
+        .stops(1, "has a different root");
 }
 
 /// An entry is written in one way: what says the same in other words was not written by
@@ -870,7 +870,7 @@ fn a_rewritten_log_is_found_by_a_release_alone() {
     with(&[&first]).ok();
     let found = |release: &Path, intent: u64| {
         format!(
-            "checkpoint `{}` has another root: among entries 0 to {intent} something",
+            "checkpoint `{}` has a different root: among entries 0 to {intent} something",
             release.display()
         )
     };
@@ -908,7 +908,7 @@ fn an_older_copy_of_the_log_is_found_by_a_release_alone() {
     let there = world.log().len();
     world.verify_log().with(&[&"--release", &first]).ok();
     let gone = format!(
-        "counts {} entries, but there are {there}: entry {there} and what followed are gone",
+        "is of {} entries, but there are {there}: entry {there} and those after it are gone",
         intent + 1
     );
     world
@@ -942,7 +942,7 @@ fn an_older_copy_of_the_log_is_found_by_a_release_alone() {
     world
         .verify_log()
         .with(&[&"--release", &second])
-        .stops(1, "has another root");
+        .stops(1, "has a different root");
 }
 
 #[test]
@@ -953,11 +953,11 @@ fn a_release_that_says_nothing_of_this_log_is_refused() {
     with(&release).ok();
     // Of another release key; and with that key's certificate, of another log.
     with(&stranger)
-        .refused("does not hold: signature `SHA256SUMS.asc` is by key")
+        .refused("the release is invalid: signature `SHA256SUMS.asc` is by key")
         .says("another release key");
     with(&stranger)
         .with(&[&"--cert", &other.certificate()])
-        .stops(1, "has another root");
+        .stops(1, "has a different root");
     // Without a home nothing says which key it must be.
     let (folder, key) = (world.export_log(), world.log_key());
     let read = || {
@@ -966,20 +966,21 @@ fn a_release_that_says_nothing_of_this_log_is_refused() {
     };
     read().stops(2, "--release needs the release certificate: `--cert FILE`");
     read().with(&[&"--cert", &world.certificate()]).ok();
-    read()
-        .with(&[&"--cert", &other.certificate()])
-        .stops(1, "does not hold: signature `SHA256SUMS.asc` is by key");
+    read().with(&[&"--cert", &other.certificate()]).stops(
+        1,
+        "the release is invalid: signature `SHA256SUMS.asc` is by key",
+    );
     world
         .verify_log()
         .with(&[&"--cert", &world.certificate()])
         .stops(2, "--release <DIR>");
     // No release, or not as it was signed.
     with(&world.at("nothing")).usage("nothing` does not exist");
-    with(&world.inbox()).refused("does not hold: `SHA256SUMS` is missing");
+    with(&world.inbox()).refused("the release is invalid: `SHA256SUMS` is missing");
     let changed = world.at("changed");
     copy_tree(&release, &changed);
     fs::write(changed.join("foo.txt"), "other\n").expect("changed");
-    with(&changed).refused("does not hold: `foo.txt` has SHA-256");
+    with(&changed).refused("the release is invalid: `foo.txt` has SHA-256");
 }
 
 /// Somebody had the token sign a release behind this host's back, and let the signature name what
@@ -1010,7 +1011,7 @@ fn a_release_that_the_log_does_not_announce_is_refused() {
         (Some(named(0)), "was not announced: entry 0, which"),
         (
             Some(format!("{intent} {}", world.root_after(intent - 1))),
-            "has another root",
+            "has a different root",
         ),
     ];
     for (log, why) in cases {
@@ -1203,7 +1204,7 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
         altered[middle] ^= 1;
         for bytes in [altered, whole[1..].to_vec(), [&whole[..], b"x"].concat()] {
             fs::write(&path, bytes).expect("changed");
-            check().refused(&format!("{name}` is not what the log has there"));
+            check().refused(&format!("{name}` differs from the log"));
         }
         fs::remove_file(&path).expect("removed");
         check().refused(&format!("{name}` is missing"));
@@ -1226,7 +1227,7 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
         let mut altered = whole[..end].to_vec();
         altered[at + 8] ^= 1;
         fs::write(&entries, altered).expect("changed");
-        check().refused("tile/entries/000` is not what the log has there, from entry 7 on");
+        check().refused("tile/entries/000` differs from the log from entry 7 on");
     }
     fs::write(&entries, whole).expect("as it was");
     check().ok();
@@ -1250,7 +1251,7 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
     ));
     // As long as before, with another last entry.
     let forked = format!(
-        "is a checkpoint of {size} entries whose root is not that of the first {size} entries here"
+        "is a checkpoint of {size} entries whose root differs from that of the first {size} entries here"
     );
     world.tamper(|database| {
         let other = text(database, last - 1).replace(
@@ -1349,10 +1350,8 @@ fn an_exported_log_is_verified_and_read_without_the_home() {
     };
     named(&world.at("nothing"), &key).stops(2, "nothing` does not exist");
     named(&folder, "not a key").stops(2, "is not a note's key");
-    named(&folder, &World::ready().log_key()).stops(
-        1,
-        "checkpoint` is not signed by `example.org/countersign-log`",
-    );
+    named(&folder, &World::ready().log_key())
+        .stops(1, "is not signed by `example.org/countersign-log`");
 }
 
 /// What is wrong is named, and nothing is told of a log that does not hold.
@@ -1408,23 +1407,19 @@ fn each_change_to_an_exported_log_is_found_without_the_home() {
             .expect("the intent");
         bytes[at + 1] = b'K';
     };
-    with(
-        &entries,
-        &altered,
-        &format!("entry {intent} is not what was logged"),
-    );
+    with(&entries, &altered, &format!("entry {intent} was altered"));
     let taken_off = |bytes: &[u8]| 2 + usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
     with(
         &entries,
         &|bytes| drop(bytes.drain(..taken_off(bytes))),
-        "entry 0 is not what was logged",
+        "entry 0 was altered",
     );
     let swapped = |bytes: &mut Vec<u8>| {
         let first = taken_off(bytes);
         let second = taken_off(&bytes[first..]);
         bytes[..first + second].rotate_left(first);
     };
-    with(&entries, &swapped, "entry 0 is not what was logged");
+    with(&entries, &swapped, "entry 0 was altered");
     let appended = |bytes: &mut Vec<u8>| bytes.extend_from_within(..taken_off(bytes));
     with(
         &entries,
@@ -1436,11 +1431,7 @@ fn each_change_to_an_exported_log_is_found_without_the_home() {
         &|bytes| bytes.truncate(bytes.len() - 1),
         &format!("entry {} is missing", size - 1),
     );
-    with(
-        &hashes,
-        &|bytes| bytes[32 * 3] ^= 1,
-        "entry 3 is not what was logged",
-    );
+    with(&hashes, &|bytes| bytes[32 * 3] ^= 1, "entry 3 was altered");
     with(
         &hashes,
         &|bytes| bytes.truncate(40),
@@ -1472,7 +1463,7 @@ fn each_change_to_an_exported_log_is_found_without_the_home() {
         .with(&[&"--checkpoint", &known])
         .ok()
         .says("goes on from checkpoint");
-    let gone = format!("but there are {size}: entry {size} and what followed are gone");
+    let gone = format!("but there are {size}: entry {size} and those after it are gone");
     read("verify")
         .with(&[&"--checkpoint", &known, &"--checkpoint", &newer])
         .stops(1, &gone);

@@ -526,15 +526,15 @@ fn a_configuration_that_cannot_be_meant_is_refused() {
     for (text, reason) in [
         (
             "[repository]\ninbox = \"inbox\"\n",
-            "has a `repository.inbox` in the home itself",
+            "`repository.inbox` is in the home itself",
         ),
         (
             "[repository]\nlog = \"../home/../home/log\"\n",
-            "has a `repository.log` in the home itself",
+            "`repository.log` is in the home itself",
         ),
         (
             "[repository]\nlog = \".\"\n",
-            "has a `repository.log` in the home itself",
+            "`repository.log` is in the home itself",
         ),
         (
             "[repository]\ninbox = \"../l\"\nlog = \"../l\"\n",
