@@ -255,7 +255,9 @@ pages_run_with_a_card! {
 pages_run! {
     the_readme_runs: "README.md", ["softhsm2-util", "gpgv", "sqv"];
     the_tutorial_runs: "docs/tutorial.md", ["softhsm2-util", "gpgv", "sqv"];
-    a_token_is_set_up_as_told: "docs/how-to/pkcs11-token.md", ["softhsm2-util", "pkcs11-tool", "gpgsm", "openssl"];
+    a_token_is_set_up_as_told: "docs/how-to/pkcs11-token.md", ["softhsm2-util", "pkcs11-tool"];
+    a_primary_key_stays_offline_as_told: "docs/how-to/offline-primary-key.md",
+        ["softhsm2-util", "gpg", "gpgsm", "openssl"];
     a_home_is_restored_as_told: "docs/how-to/restore.md", ["softhsm2-util", "gpg"];
     a_build_is_attested_by_hand_as_told: "docs/how-to/build-without-countersign.md", ["softhsm2-util", "gpg", "openssl", "basenc"];
     releases_are_published_as_told: "docs/how-to/publish.md", ["softhsm2-util"];
