@@ -19,7 +19,7 @@ use crate::files::{
 };
 use crate::ledger::{Ledger, LedgerError};
 use crate::mac::MacKey;
-use crate::openpgp::{BadCertificate, Certificate, LARGEST_CERTIFICATE};
+use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 use crate::ssh;
 use crate::tlog::note::SignerKey;
 
@@ -146,11 +146,14 @@ pub enum HomeError {
     #[diagnostic(code(usage::grant_ambiguous), help("give more digits"))]
     AmbiguousGrant(String),
     #[error("{which} `{}`: {source}", path.display())]
-    #[diagnostic(forward(source))]
+    #[diagnostic(
+        code(usage::bad_certificate),
+        help("export one certificate with `countersign key export` or `gpg --export FINGERPRINT`")
+    )]
     Certificate {
         which: String,
         path: PathBuf,
-        source: BadCertificate,
+        source: Malformed,
     },
     #[error("nonce `{}`: {reason}", path.display())]
     #[diagnostic(

@@ -7,6 +7,7 @@ use hmac::{Hmac, Mac};
 use zeroize::Zeroizing;
 
 use crate::domain::digest::Sha256;
+use crate::domain::malformed::Malformed;
 
 /// The 32 bytes that one builder and the signing host know. Never shown; wiped when dropped.
 #[derive(Clone)]
@@ -17,20 +18,6 @@ pub struct MacKey(Zeroizing<[u8; 32]>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag([u8; 32]);
 
-/// A MAC that does not count, or a nonce that is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadMac {
-    /// Another form than that of a MAC file.
-    #[error("is not a MAC: 64 lower-case hexadecimal digits and a newline")]
-    Malformed,
-    /// Not made with this nonce, or over other bytes.
-    #[error("does not fit `{0}`")]
-    Mismatch(&'static str),
-    /// Another form than that of a nonce.
-    #[error("holds no nonce: 64 lower-case hexadecimal digits and a newline")]
-    Nonce,
-}
-
 impl MacKey {
     /// 32 bytes from the operating system.
     pub fn generate() -> Self {
@@ -40,12 +27,12 @@ impl MacKey {
     }
 
     /// Reads what [`MacKey::to_line`] wrote.
-    pub fn parse(line: &[u8]) -> Result<Self, BadMac> {
+    pub fn parse(line: &[u8]) -> Result<Self, Malformed> {
         let mut bytes = Zeroizing::new([0; 32]);
-        match decode(line, &mut bytes) {
-            Some(()) => Ok(Self(bytes)),
-            None => Err(BadMac::Nonce),
-        }
+        decode(line, &mut bytes).ok_or_else(|| {
+            Malformed::new("the nonce is not 64 lower-case hexadecimal digits and a newline")
+        })?;
+        Ok(Self(bytes))
     }
 
     /// 64 hexadecimal digits and a newline.
@@ -68,12 +55,11 @@ impl MacKey {
         )
     }
 
-    /// Whether `tag` is the MAC of `message`; compared in constant time. `what` is what the message
-    /// is called in errors.
-    pub fn check(&self, tag: &Tag, message: &[u8], what: &'static str) -> Result<(), BadMac> {
+    /// Checks that `tag` is the MAC of `message`, in constant time. Errors call the message `what`.
+    pub fn check(&self, tag: &Tag, message: &[u8], what: &str) -> Result<(), Malformed> {
         self.mac(message)
             .verify_slice(&tag.0)
-            .map_err(|_| BadMac::Mismatch(what))
+            .map_err(|_| Malformed::new(format!("the MAC does not match {what}")))
     }
 
     fn mac(&self, message: &[u8]) -> Hmac<sha2::Sha256> {
@@ -91,11 +77,12 @@ impl fmt::Debug for MacKey {
 
 impl Tag {
     /// Reads a MAC's file.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadMac> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut tag = [0; 32];
-        decode(bytes, &mut tag)
-            .map(|()| Self(tag))
-            .ok_or(BadMac::Malformed)
+        decode(bytes, &mut tag).ok_or_else(|| {
+            Malformed::new("the MAC is not 64 lower-case hexadecimal digits and a newline")
+        })?;
+        Ok(Self(tag))
     }
 }
 
@@ -123,20 +110,16 @@ mod tests {
 
     #[test]
     fn a_mac_fits_its_message_and_key_alone() {
-        let (key, other) = (MacKey::generate(), MacKey::generate());
+        let key = MacKey::generate();
+        let other = MacKey::generate();
         let tag = Tag::parse(key.tag(b"message").as_bytes()).expect("a MAC");
-        assert_eq!(key.check(&tag, b"message", "it"), Ok(()));
-        assert_eq!(
-            key.check(&tag, b"massage", "it"),
-            Err(BadMac::Mismatch("it"))
-        );
-        assert_eq!(
-            other.check(&tag, b"message", "it"),
-            Err(BadMac::Mismatch("it"))
-        );
+        let mismatch = Malformed::new("the MAC does not match `it`");
+        assert_eq!(key.check(&tag, b"message", "`it`"), Ok(()));
+        assert_eq!(key.check(&tag, b"massage", "`it`"), Err(mismatch.clone()));
+        assert_eq!(other.check(&tag, b"message", "`it`"), Err(mismatch));
         let again = MacKey::parse(&key.to_line()).expect("a nonce");
         assert_eq!(
-            (again.check(&tag, b"message", "it"), again.commitment()),
+            (again.check(&tag, b"message", "`it`"), again.commitment()),
             (Ok(()), key.commitment())
         );
         assert_eq!(format!("{key:?}"), "MacKey");
@@ -159,12 +142,10 @@ mod tests {
             "\n",
             "",
         ] {
-            assert_eq!(
-                Tag::parse(wrong.as_bytes()),
-                Err(BadMac::Malformed),
-                "{wrong:?}"
-            );
+            let refused = Tag::parse(wrong.as_bytes()).expect_err(wrong).to_string();
+            assert!(refused.starts_with("the MAC is not 64"), "{wrong:?}");
         }
-        assert_eq!(MacKey::parse(b"secret").map(|_| ()), Err(BadMac::Nonce));
+        let refused = MacKey::parse(b"secret").expect_err("refused").to_string();
+        assert!(refused.starts_with("the nonce is not 64"), "{refused}");
     }
 }

@@ -7,10 +7,9 @@ mod read;
 
 use code::Code::{Refused, Trouble, Usage};
 use code::{Advice, diagnosed, hint};
-use read::{certificate_hint, release};
+use read::{CERTIFICATE_HELP, release};
 
 use super::error::CliError;
-use crate::openpgp::BadBuildKey;
 use crate::steps::builder::attest::AttestError;
 use crate::steps::builder::build_key::KeyFault;
 use crate::steps::release::admit::AdmitError;
@@ -19,7 +18,7 @@ use crate::steps::release::logged::NotLogged;
 /// The advice for an error.
 pub(super) fn advice(error: &CliError) -> Advice {
     match error {
-        CliError::Certificate { fault, .. } => (Usage, certificate_hint(fault)),
+        CliError::Certificate { .. } => hint(Usage, CERTIFICATE_HELP),
         CliError::BuildKey { fault, .. } => build_key_hint(fault),
         CliError::NoBuildKey(_) => hint(
             Usage,
@@ -68,17 +67,10 @@ pub(super) fn advice(error: &CliError) -> Advice {
 
 fn build_key_hint(fault: &KeyFault) -> Advice {
     match fault {
-        KeyFault::OpenPgp(BadBuildKey::Malformed(_))
-        | KeyFault::Ed25519(_)
-        | KeyFault::Nonce(_)
-        | KeyFault::NotText => hint(
+        KeyFault::Malformed(_) => hint(
             Usage,
-            "give the file that `countersign grant` or `countersign build-key` wrote, unchanged",
-        ),
-        KeyFault::OpenPgp(BadBuildKey::Label(_) | BadBuildKey::NoSecret(_))
-        | KeyFault::Label(_) => hint(
-            Usage,
-            "give the `.key` file that `countersign grant` wrote: importing and exporting it loses its headers",
+            "give the `.key` file that `countersign grant` or `countersign build-key` wrote, \
+             unchanged: importing and exporting it loses its headers",
         ),
         KeyFault::Empty => hint(
             Usage,

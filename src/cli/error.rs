@@ -8,9 +8,8 @@ use std::path::PathBuf;
 #[cfg(feature = "host")]
 pub(super) use host::HostError;
 
-use crate::domain::grant::BadGrant;
+use crate::domain::malformed::Malformed;
 use crate::files::FileError;
-use crate::openpgp::BadCertificate;
 use crate::steps::builder::attest::AttestError;
 use crate::steps::builder::build_key::KeyFault;
 use crate::steps::release::admit::AdmitError;
@@ -25,11 +24,8 @@ pub(super) enum CliError {
     Usage(String),
     #[error("standard output cannot be written: {0}")]
     Unwritten(std::io::Error),
-    #[error("certificate `{}` {fault}", path.display())]
-    Certificate {
-        path: PathBuf,
-        fault: BadCertificate,
-    },
+    #[error("certificate `{}`: {fault}", path.display())]
+    Certificate { path: PathBuf, fault: Malformed },
     #[error("build key `{}` {fault}", path.display())]
     BuildKey { path: PathBuf, fault: KeyFault },
     #[error("build key `{}` does not exist", .0.display())]
@@ -54,8 +50,8 @@ pub(super) enum CliError {
     Proof { path: PathBuf, fault: NotLogged },
     #[error("log key `{key}` {fault}")]
     LogKey { key: String, fault: BadNoteKey },
-    #[error("grant `{}` {fault}", path.display())]
-    BadGrant { path: PathBuf, fault: BadGrant },
+    #[error("grant `{}`: {fault}", path.display())]
+    BadGrant { path: PathBuf, fault: Malformed },
     #[cfg(feature = "host")]
     #[error(transparent)]
     Host(HostError),

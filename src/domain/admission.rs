@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::digest::Sha256;
 use super::json;
 use super::key::Fingerprint;
+use super::malformed::Malformed;
 use super::name::ArtifactName;
+use super::text::cut;
 use super::time::Timestamp;
 
 /// The largest report that is read, in bytes.
@@ -32,17 +34,6 @@ pub struct AdmissionReport {
     pub at: Timestamp,
 }
 
-/// A file that is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum BadReport {
-    /// Its format is another.
-    #[error("is of format `{0}`, not `{FORMAT}`")]
-    Format(String),
-    /// Not the JSON that it must be.
-    #[error("cannot be read: {0}")]
-    Malformed(String),
-}
-
 impl AdmissionReport {
     /// A report of a release.
     pub fn new(release: ArtifactName, sums: Sha256, key: Fingerprint, at: Timestamp) -> Self {
@@ -56,12 +47,16 @@ impl AdmissionReport {
     }
 
     /// Reads a report.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadReport> {
-        let report: Self = json::parse(bytes).map_err(BadReport::Malformed)?;
-        match report.format == FORMAT {
-            true => Ok(report),
-            false => Err(BadReport::Format(report.format.chars().take(80).collect())),
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let report: Self = json::parse(bytes)
+            .map_err(|error: Malformed| error.within("the report cannot be read"))?;
+        if report.format == FORMAT {
+            return Ok(report);
         }
+        let format = cut(&report.format, 80);
+        Err(Malformed::new(format!(
+            "the report is of format `{format}`, not `{FORMAT}`"
+        )))
     }
 
     /// The text of its file.

@@ -1,6 +1,7 @@
 //! Artifacts, and lists of them as `sha256sum` writes them.
 
 use super::digest::Sha256;
+use super::malformed::Malformed;
 use super::name::{ArtifactName, case_clash};
 
 /// The most artifacts in one build or release.
@@ -20,61 +21,32 @@ pub struct Artifact {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactList(Vec<Artifact>);
 
-/// A list of artifacts that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadList {
-    /// Nothing in it.
-    #[error("lists no artifact")]
-    Empty,
-    /// More than [`MOST_ARTIFACTS`].
-    #[error("lists more than {MOST_ARTIFACTS} artifacts")]
-    TooMany,
-    /// Out of order.
-    #[error("lists `{name}` out of order; entries are sorted by name")]
-    Unsorted {
-        /// The first entry that is out of place.
-        name: ArtifactName,
-    },
-    /// Twice the same, or the same but for upper and lower case.
-    #[error("lists {}", match first == second {
-        true => format!("`{first}` twice"),
-        false => format!("both `{first}` and `{second}`, which some file systems cannot tell apart"),
-    })]
-    Clash {
-        /// The one that came first.
-        first: String,
-        /// The other.
-        second: String,
-    },
-}
-
 impl ArtifactList {
     /// The list of these artifacts, which may come in any order.
-    pub fn sort(mut artifacts: Vec<Artifact>) -> Result<Self, BadList> {
+    pub fn sort(mut artifacts: Vec<Artifact>) -> Result<Self, Malformed> {
         artifacts.sort();
         Self::sorted(artifacts)
     }
 
     /// The list of these artifacts, which must be sorted already.
-    pub fn sorted(artifacts: Vec<Artifact>) -> Result<Self, BadList> {
-        match artifacts.len() {
-            0 => return Err(BadList::Empty),
-            count if count > MOST_ARTIFACTS => return Err(BadList::TooMany),
-            _ => {}
+    pub fn sorted(artifacts: Vec<Artifact>) -> Result<Self, Malformed> {
+        if artifacts.is_empty() {
+            return Err(no_artifact());
+        }
+        if artifacts.len() > MOST_ARTIFACTS {
+            return Err(too_many_artifacts());
         }
         if let Some((first, second)) = case_clash(artifacts.iter().map(|a| a.name.as_str())) {
-            return Err(BadList::Clash {
-                first: first.to_owned(),
-                second: second.to_owned(),
-            });
+            return Err(clash(first, second));
         }
-        if let Some(pair) = artifacts
+        let unsorted = artifacts
             .windows(2)
-            .find(|pair| pair[0].name > pair[1].name)
-        {
-            return Err(BadList::Unsorted {
-                name: pair[1].name.clone(),
-            });
+            .find(|pair| pair[0].name > pair[1].name);
+        if let Some(pair) = unsorted {
+            let name = &pair[1].name;
+            return Err(Malformed::new(format!(
+                "`{name}` is listed out of order; entries are sorted by name"
+            )));
         }
         Ok(Self(artifacts))
     }
@@ -107,6 +79,26 @@ impl ArtifactList {
     }
 }
 
+/// A build without artifacts is refused.
+pub fn no_artifact() -> Malformed {
+    Malformed::new("no artifact is listed")
+}
+
+/// A build with more than [`MOST_ARTIFACTS`] is refused.
+pub fn too_many_artifacts() -> Malformed {
+    Malformed::new(format!("more than {MOST_ARTIFACTS} artifacts are listed"))
+}
+
+fn clash(first: &str, second: &str) -> Malformed {
+    Malformed::new(if first == second {
+        format!("`{first}` is listed twice")
+    } else {
+        format!(
+            "`{first}` and `{second}` are both listed, but some file systems take them for one name"
+        )
+    })
+}
+
 impl<'a> IntoIterator for &'a ArtifactList {
     type Item = &'a Artifact;
     type IntoIter = std::slice::Iter<'a, Artifact>;
@@ -128,28 +120,16 @@ pub(super) fn parse_sum_line(line: &str) -> Option<(Sha256, &str)> {
 }
 
 /// The lines of a text file that ends in a newline and has no carriage return.
-pub(super) fn strict_lines(bytes: &[u8]) -> Result<std::str::Split<'_, char>, BadText> {
-    let text = std::str::from_utf8(bytes).map_err(|_| BadText::NotUtf8)?;
+pub(super) fn strict_lines(bytes: &[u8]) -> Result<std::str::Split<'_, char>, Malformed> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("the text is not UTF-8"))?;
     if text.contains('\r') {
-        return Err(BadText::CarriageReturn);
+        return Err(Malformed::new(
+            "the text has a carriage return; lines end in LF alone",
+        ));
     }
     text.strip_suffix('\n')
         .map(|lines| lines.split('\n'))
-        .ok_or(BadText::NoFinalNewline)
-}
-
-/// A text file that is not in the one form that is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadText {
-    /// Not UTF-8.
-    #[error("is not UTF-8")]
-    NotUtf8,
-    /// `\r`
-    #[error("has a carriage return; lines end in LF alone")]
-    CarriageReturn,
-    /// The last line is not ended.
-    #[error("does not end in a newline")]
-    NoFinalNewline,
+        .ok_or_else(|| Malformed::new("the text does not end in a newline"))
 }
 
 #[cfg(test)]
@@ -168,19 +148,25 @@ mod tests {
 
     #[test]
     fn a_list_is_sorted_and_has_each_name_once() {
-        assert_eq!(ArtifactList::sorted(vec![]), Err(BadList::Empty));
-        assert!(matches!(
-            ArtifactList::sorted(artifacts(&["b", "a"])),
-            Err(BadList::Unsorted { .. })
-        ));
-        assert!(matches!(
-            ArtifactList::sorted(artifacts(&["a", "a"])),
-            Err(BadList::Clash { .. })
-        ));
-        assert!(matches!(
-            ArtifactList::sorted(artifacts(&["Tool", "tool"])),
-            Err(BadList::Clash { .. })
-        ));
+        for (names, message) in [
+            (&[][..], "no artifact is listed"),
+            (
+                &["b", "a"],
+                "`a` is listed out of order; entries are sorted by name",
+            ),
+            (&["a", "a"], "`a` is listed twice"),
+            (
+                &["Tool", "tool"],
+                "`Tool` and `tool` are both listed, but some file systems take them for one name",
+            ),
+        ] {
+            let refused = ArtifactList::sorted(artifacts(names)).expect_err(message);
+            assert_eq!(refused.to_string(), message);
+        }
+        let many: Vec<String> = (0..=MOST_ARTIFACTS).map(|n| n.to_string()).collect();
+        let many = artifacts(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        let refused = ArtifactList::sort(many).expect_err("one too many");
+        assert_eq!(refused.to_string(), "more than 10000 artifacts are listed");
         let list = ArtifactList::sort(artifacts(&["b", "a"])).expect("a list");
         assert!(list.contains("a") && list.contains("b") && !list.contains("c"));
     }

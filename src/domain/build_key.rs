@@ -2,11 +2,14 @@
 //! is enough.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::digest::GrantId;
 use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
 use super::grant::{Grant, NamePattern};
+use super::malformed::Malformed;
 use super::name::{BuilderName, ProjectName, Version, is_domain};
+use super::text::cut;
 
 /// What a build key was made for. M takes it over into its evidence; only H's check of the evidence
 /// against the grant gives it weight.
@@ -26,17 +29,6 @@ pub struct BuildKeyLabel {
     pub domain: Option<String>,
     /// Patterns of which the grant wants one to fit each artifact's name.
     pub names: Vec<NamePattern>,
-}
-
-/// A build key's file that does not say what it must.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadLabel {
-    /// A line that must be there once.
-    #[error("has no header line `{0} …`")]
-    Missing(&'static str),
-    /// A line that cannot be read.
-    #[error("has a header line that cannot be read: {0}")]
-    Unreadable(String),
 }
 
 impl BuildKeyLabel {
@@ -85,7 +77,7 @@ impl BuildKeyLabel {
     /// Reads what [`BuildKeyLabel::to_lines`] wrote; `None` if there is nothing of it at all.
     pub fn from_lines<'a>(
         lines: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Option<Self>, BadLabel> {
+    ) -> Result<Option<Self>, Malformed> {
         let lines: Vec<&str> = lines.into_iter().map(str::trim_end).collect();
         let values = |name: &'static str| {
             lines
@@ -95,39 +87,41 @@ impl BuildKeyLabel {
         let optional = |name: &'static str| {
             let mut values = values(name);
             match (values.next(), values.next()) {
-                (Some(_), Some(_)) => {
-                    Err(BadLabel::Unreadable(format!("there are two of `{name}`")))
-                }
+                (Some(_), Some(_)) => Err(Malformed::new(format!(
+                    "header line `{name} …` is there twice"
+                ))),
                 (first, _) => Ok(first),
             }
         };
-        let value = |name: &'static str| optional(name)?.ok_or(BadLabel::Missing(name));
+        let value = |name: &'static str| optional(name)?.ok_or_else(|| missing(name));
         if optional("grant")?.is_none() {
             return Ok(None);
         }
-        let names = values("name").map(parsed).collect::<Result<Vec<_>, _>>()?;
+        let names = values("name")
+            .map(|pattern| parsed("name", pattern))
+            .collect::<Result<Vec<_>, _>>()?;
         if names.is_empty() {
-            return Err(BadLabel::Missing("name"));
+            return Err(missing("name"));
         }
-        let scheme = one_of(value("scheme")?, &Scheme::ALL)?;
-        let form = one_of(value("evidence")?, &EvidenceForm::ALL)?;
+        let scheme = one_of("scheme", value("scheme")?, &Scheme::ALL)?;
+        let form = one_of("evidence", value("evidence")?, &EvidenceForm::ALL)?;
         let kind = EvidenceKind::of(scheme, form).ok_or_else(|| {
-            BadLabel::Unreadable(format!("scheme {scheme} has no evidence of form {form}"))
+            Malformed::new(format!("scheme {scheme} has no evidence of form {form}"))
         })?;
         let domain = optional("domain")?.map(str::to_owned);
         if domain.as_ref().is_some_and(|domain| !is_domain(domain)) {
-            return Err(BadLabel::Unreadable(
-                "`domain` is not a domain name".to_owned(),
+            return Err(Malformed::new(
+                "header line `domain …` is not a domain name",
             ));
         }
         if kind == EvidenceKind::Signatures && domain.is_none() {
-            return Err(BadLabel::Missing("domain"));
+            return Err(missing("domain"));
         }
         Ok(Some(Self {
-            grant: parsed(value("grant")?)?,
-            builder: parsed(value("builder")?)?,
-            project: parsed(value("project")?)?,
-            version: parsed(value("version")?)?,
+            grant: parsed("grant", value("grant")?)?,
+            builder: parsed("builder", value("builder")?)?,
+            project: parsed("project", value("project")?)?,
+            version: parsed("version", value("version")?)?,
             kind,
             domain,
             names,
@@ -135,17 +129,21 @@ impl BuildKeyLabel {
     }
 }
 
-fn parsed<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Result<T, BadLabel> {
+fn parsed<T: FromStr<Err = Malformed>>(header: &str, text: &str) -> Result<T, Malformed> {
     text.parse()
-        .map_err(|error: T::Err| BadLabel::Unreadable(error.to_string()))
+        .map_err(|error: Malformed| error.within(format_args!("header line `{header} …`")))
 }
 
-fn one_of<T: fmt::Display + Copy>(text: &str, all: &[T]) -> Result<T, BadLabel> {
+fn missing(header: &str) -> Malformed {
+    Malformed::new(format!("header line `{header} …` is missing"))
+}
+
+fn one_of<T: fmt::Display + Copy>(header: &str, text: &str, all: &[T]) -> Result<T, Malformed> {
     let found = all.iter().find(|value| value.to_string() == text).copied();
     found.ok_or_else(|| {
-        BadLabel::Unreadable(format!(
-            "`{}` is not known",
-            text.chars().take(40).collect::<String>()
+        let text = cut(text, 40);
+        Malformed::new(format!(
+            "header line `{header} {text}` has an unknown value"
         ))
     })
 }
@@ -173,6 +171,7 @@ mod tests {
     fn a_label_reads_back_as_it_was_written() {
         let (label, lines) = (label(), label().to_lines());
         let read = |lines: &[String]| BuildKeyLabel::from_lines(lines.iter().map(String::as_str));
+        let refused = |lines: &[String]| read(lines).expect_err("refused").to_string();
         assert_eq!(read(&lines), Ok(Some(label)));
         assert_eq!(read(&[]), Ok(None));
         for without in [
@@ -183,16 +182,35 @@ mod tests {
                 .filter(|line| !line.starts_with(without))
                 .cloned()
                 .collect();
-            assert_eq!(read(&fewer), Err(BadLabel::Missing(without)));
+            let missing = format!("header line `{without} …` is missing");
+            assert_eq!(refused(&fewer), missing);
         }
         let twice = [&lines[..], &lines[..1]].concat();
-        assert!(matches!(read(&twice), Err(BadLabel::Unreadable(_))));
-        for (from, to) in [("openpgp", "dsse"), ("example.org", "..")] {
+        assert_eq!(refused(&twice), "header line `grant …` is there twice");
+        for (from, to, message) in [
+            (
+                "openpgp",
+                "dsse",
+                "scheme dsse has no evidence of form per-artifact",
+            ),
+            (
+                "example.org",
+                "..",
+                "header line `domain …` is not a domain name",
+            ),
+            (
+                "scheme openpgp",
+                "scheme x",
+                "header line `scheme x` has an unknown value",
+            ),
+            (
+                "builder m1",
+                "builder -",
+                "header line `builder …`: builder name `-` begins with a dash",
+            ),
+        ] {
             let changed: Vec<_> = lines.iter().map(|line| line.replace(from, to)).collect();
-            assert!(
-                matches!(read(&changed), Err(BadLabel::Unreadable(_))),
-                "{to}"
-            );
+            assert_eq!(refused(&changed), message);
         }
     }
 }

@@ -5,14 +5,12 @@ use std::str::FromStr;
 
 use sha2::Digest as _;
 
+use super::malformed::Malformed;
+use super::text::cut;
+
 /// A SHA-256 digest (FIPS 180-4), written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256([u8; 32]);
-
-/// A text that is not a SHA-256 digest in lower-case hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a SHA-256 digest in 64 lower-case hexadecimal digits")]
-pub struct NotADigest(String);
 
 impl Sha256 {
     /// The digest of `bytes`.
@@ -39,16 +37,16 @@ impl fmt::Debug for Sha256 {
 }
 
 impl FromStr for Sha256 {
-    type Err = NotADigest;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let refuse = || NotADigest(text.chars().take(80).collect());
-        if text.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(refuse());
-        }
+    fn from_str(text: &str) -> Result<Self, Malformed> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| refuse())?;
-        Ok(Self(bytes))
+        let lower_case = !text.bytes().any(|b| b.is_ascii_uppercase());
+        if lower_case && hex::decode_to_slice(text, &mut bytes).is_ok() {
+            Ok(Self(bytes))
+        } else {
+            Err(not_a_digest(text, ""))
+        }
     }
 }
 
@@ -86,14 +84,22 @@ impl fmt::Debug for GrantId {
 }
 
 impl FromStr for GrantId {
-    type Err = NotADigest;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let hex = text
-            .strip_prefix("sha256:")
-            .ok_or_else(|| NotADigest(text.chars().take(80).collect()))?;
-        hex.parse().map(Self)
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let digest = text.strip_prefix("sha256:").map(str::parse);
+        digest
+            .and_then(Result::ok)
+            .map(Self)
+            .ok_or_else(|| not_a_digest(text, "`sha256:` and "))
     }
+}
+
+fn not_a_digest(text: &str, prefix: &str) -> Malformed {
+    let text = cut(text, 80);
+    Malformed::new(format!(
+        "`{text}` is not a SHA-256 digest in {prefix}64 lower-case hexadecimal digits"
+    ))
 }
 
 macro_rules! as_text {

@@ -13,7 +13,9 @@ use super::digest::{GrantId, as_text};
 use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
 use super::json;
 use super::key::Fingerprint;
+use super::malformed::Malformed;
 use super::name::{ArtifactName, BuilderName, ProjectName, Version, case_clash, is_domain};
+use super::text::cut;
 use super::time::Timestamp;
 
 /// The largest grant that is read, in bytes.
@@ -120,77 +122,9 @@ pub struct NamePattern {
     matcher: GlobMatcher,
 }
 
-/// A text that is not a pattern.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{pattern}` is not a pattern for artifact names: {reason}")]
-pub struct BadPattern {
-    pattern: String,
-    reason: String,
-}
-
 /// 32 random bytes, in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Nonce([u8; 32]);
-
-/// A text that is not a nonce.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("nonce is not 64 lower-case hexadecimal digits")]
-pub struct NotANonce;
-
-/// A grant that is refused as it stands, whatever is done under it.
-#[derive(Debug, thiserror::Error)]
-pub enum BadGrant {
-    /// Not JSON of the grant's form.
-    #[error("is not a grant: {0}")]
-    Json(String),
-    /// Nobody may build.
-    #[error("names no builder")]
-    NoBuilder,
-    /// More than is allowed.
-    #[error("names more than {MOST_BUILDERS} builders")]
-    TooManyBuilders,
-    /// Two builders with one name.
-    #[error("names builder `{0}` twice")]
-    BuilderTwice(String),
-    /// A scheme in a form that it does not have.
-    #[error("asks for {scheme} evidence in the form {form}, which there is not")]
-    NoSuchEvidence {
-        /// The scheme.
-        scheme: Scheme,
-        /// The form.
-        form: EvidenceForm,
-    },
-    /// Signatures of single artifacts carry notations, and nothing else does.
-    #[error("needs a `domain` if, and only if, each artifact has an OpenPGP signature")]
-    Domain,
-    /// Quorum out of reach.
-    #[error("asks for a quorum of {quorum} out of {builders} builders")]
-    Quorum {
-        /// What it asks for.
-        quorum: u32,
-        /// How many builders it names.
-        builders: usize,
-    },
-    /// No artifact could have an allowed name.
-    #[error("allows no artifact name")]
-    NoPattern,
-    /// A source that could pass for other lines of what an approver reads.
-    #[error(
-        "names a source that is not at most {LONGEST_SOURCE} printable characters without a space"
-    )]
-    Source,
-    /// Nothing could be built.
-    #[error("allows no artifact or no bytes")]
-    NothingAllowed,
-    /// It ends before it begins.
-    #[error("expires at {expires}, not after it begins at {not_before}")]
-    Window {
-        /// Begin.
-        not_before: Timestamp,
-        /// End.
-        expires: Timestamp,
-    },
-}
 
 /// What to put into a new grant; [`Grant::issue`] adds the rest.
 #[derive(Debug, Clone)]
@@ -223,7 +157,7 @@ pub struct NewGrant {
 
 impl Grant {
     /// Makes the grant that says `new`, with a nonce of its own.
-    pub fn issue(new: NewGrant) -> Result<Self, BadGrant> {
+    pub fn issue(new: NewGrant) -> Result<Self, Malformed> {
         let NewGrant {
             project,
             version,
@@ -266,8 +200,9 @@ impl Grant {
 
     /// Reads a grant: unknown and duplicate fields are refused, and so is a grant that nothing
     /// could satisfy.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadGrant> {
-        let terms: Terms = json::parse(bytes).map_err(BadGrant::Json)?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let terms: Terms = json::parse(bytes)
+            .map_err(|error: Malformed| error.within("the file is not a grant"))?;
         terms.check()?;
         Ok(Self {
             id: GrantId::of(bytes),
@@ -299,64 +234,99 @@ impl Terms {
             .expect("a grant with other evidence is not read")
     }
 
-    fn check(&self) -> Result<(), BadGrant> {
-        match self.builders.len() {
-            0 => return Err(BadGrant::NoBuilder),
-            count if count > MOST_BUILDERS => return Err(BadGrant::TooManyBuilders),
-            _ => {}
-        }
-        if let Some((_, twice)) = case_clash(self.builders.iter().map(|b| b.name.as_str())) {
-            return Err(BadGrant::BuilderTwice(twice.to_owned()));
-        }
-        let (scheme, form) = (self.scheme, self.evidence);
-        let kind =
-            EvidenceKind::of(scheme, form).ok_or(BadGrant::NoSuchEvidence { scheme, form })?;
-        if self.domain.is_some() != (kind == EvidenceKind::Signatures)
-            || self
-                .domain
-                .as_ref()
-                .is_some_and(|domain| !is_domain(domain))
-        {
-            return Err(BadGrant::Domain);
-        }
-        if self.quorum < 1
-            || usize::try_from(self.quorum).is_ok_and(|quorum| quorum > self.builders.len())
-        {
-            return Err(BadGrant::Quorum {
-                quorum: self.quorum,
-                builders: self.builders.len(),
-            });
-        }
-        let harmless = |text: &str| {
-            text.len() <= LONGEST_SOURCE && text.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        let source = self
-            .source
-            .iter()
-            .flat_map(|source| [Some(&source.uri), source.digest.as_ref()]);
-        if source
-            .flatten()
-            .any(|text| text.is_empty() || !harmless(text))
-        {
-            return Err(BadGrant::Source);
-        }
-        if self.artifacts.names.is_empty() {
-            return Err(BadGrant::NoPattern);
-        }
-        if self.artifacts.max_count == 0 || self.artifacts.max_bytes == 0 {
-            return Err(BadGrant::NothingAllowed);
-        }
-        if self.not_before >= self.expires {
-            return Err(BadGrant::Window {
-                not_before: self.not_before,
-                expires: self.expires,
-            });
+    fn check(&self) -> Result<(), Malformed> {
+        self.check_builders()?;
+        self.check_evidence()?;
+        self.check_source()?;
+        self.artifacts.check()?;
+        let Self {
+            not_before,
+            expires,
+            ..
+        } = self;
+        if not_before >= expires {
+            return Err(Malformed::new(format!(
+                "`expires` ({expires}) is not after `not_before` ({not_before})"
+            )));
         }
         Ok(())
+    }
+
+    fn check_builders(&self) -> Result<(), Malformed> {
+        let count = self.builders.len();
+        if count == 0 {
+            return Err(Malformed::new("`builders` is empty"));
+        }
+        if count > MOST_BUILDERS {
+            return Err(Malformed::new(format!(
+                "`builders` has {count} entries; the maximum is {MOST_BUILDERS}"
+            )));
+        }
+        if let Some((_, twice)) = case_clash(self.builders.iter().map(|b| b.name.as_str())) {
+            return Err(Malformed::new(format!("builder `{twice}` is listed twice")));
+        }
+        let quorum = usize::try_from(self.quorum).unwrap_or(usize::MAX);
+        if !(1..=count).contains(&quorum) {
+            return Err(Malformed::new(format!(
+                "`quorum` is {quorum}, but must be from 1 to {count}, the number of builders"
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_evidence(&self) -> Result<(), Malformed> {
+        let Self {
+            scheme, evidence, ..
+        } = self;
+        let kind = EvidenceKind::of(*scheme, *evidence).ok_or_else(|| {
+            Malformed::new(format!(
+                "scheme {scheme} has no evidence of form {evidence}: \
+                 one envelope covers all artifacts"
+            ))
+        })?;
+        let domain = self.domain.as_deref();
+        let has_domain = domain.is_some_and(is_domain);
+        if (kind == EvidenceKind::Signatures && has_domain)
+            || (kind != EvidenceKind::Signatures && domain.is_none())
+        {
+            return Ok(());
+        }
+        Err(Malformed::new(
+            "`domain` must be a domain name where each artifact has an OpenPGP signature, \
+             and left out otherwise",
+        ))
+    }
+
+    /// A source must not pass for other lines of what an approver reads.
+    fn check_source(&self) -> Result<(), Malformed> {
+        let harmless = |text: &String| {
+            (1..=LONGEST_SOURCE).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let source = self.source.as_ref();
+        if source.is_none_or(|it| harmless(&it.uri) && it.digest.as_ref().is_none_or(harmless)) {
+            return Ok(());
+        }
+        Err(Malformed::new(format!(
+            "`source` has a `uri` or `digest` that is not 1 to {LONGEST_SOURCE} printable \
+             characters without a space"
+        )))
     }
 }
 
 impl Limits {
+    fn check(&self) -> Result<(), Malformed> {
+        if self.names.is_empty() {
+            return Err(Malformed::new("`artifacts.names` is empty"));
+        }
+        if self.max_count == 0 || self.max_bytes == 0 {
+            return Err(Malformed::new(
+                "`artifacts` allows no artifact: `max_count` or `max_bytes` is 0",
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether an artifact may have this name.
     pub fn allow(&self, name: &ArtifactName) -> bool {
         self.names.iter().any(|pattern| pattern.fits(name))
@@ -412,17 +382,14 @@ fn few_patterns<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<NamePat
 }
 
 impl FromStr for Format {
-    type Err = String;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Malformed> {
         if text == FORMAT {
-            Ok(Self)
-        } else {
-            Err(format!(
-                "format `{}` is not `{FORMAT}`",
-                text.chars().take(60).collect::<String>()
-            ))
+            return Ok(Self);
         }
+        let text = cut(text, 60);
+        Err(Malformed::new(format!("format `{text}` is not `{FORMAT}`")))
     }
 }
 
@@ -433,12 +400,14 @@ impl fmt::Display for Format {
 }
 
 impl FromStr for NamePattern {
-    type Err = BadPattern;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<Self, BadPattern> {
-        let bad = |reason: &str| BadPattern {
-            pattern: text.chars().take(80).collect(),
-            reason: reason.to_owned(),
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let bad = |reason: &str| {
+            let pattern = cut(text, 80);
+            Malformed::new(format!(
+                "`{pattern}` is not a pattern for artifact names: {reason}"
+            ))
         };
         if text.is_empty() || text.len() > 200 || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             return Err(bad("it must be 1 to 200 printable ASCII characters"));
@@ -481,16 +450,18 @@ impl PartialEq for NamePattern {
 impl Eq for NamePattern {}
 
 impl FromStr for Nonce {
-    type Err = NotANonce;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<Self, NotANonce> {
+    fn from_str(text: &str) -> Result<Self, Malformed> {
         let mut bytes = [0; 32];
-        if text.bytes().any(|b| b.is_ascii_uppercase())
-            || hex::decode_to_slice(text, &mut bytes).is_err()
-        {
-            return Err(NotANonce);
+        let lower_case = !text.bytes().any(|b| b.is_ascii_uppercase());
+        if lower_case && hex::decode_to_slice(text, &mut bytes).is_ok() {
+            Ok(Self(bytes))
+        } else {
+            Err(Malformed::new(
+                "the nonce is not 64 lower-case hexadecimal digits",
+            ))
         }
-        Ok(Self(bytes))
     }
 }
 

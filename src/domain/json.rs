@@ -7,11 +7,14 @@ use serde::Deserializer;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// How much of what a reader says of bad JSON is kept, in characters: it repeats what stands there.
-const MOST_SAID: usize = 200;
+use super::malformed::Malformed;
+use super::text::cut;
 
-/// A value that stands there as an object. A derived reader takes an array of its fields as well,
-/// which no other tool reads so.
+/// The longest message of the JSON reader that is kept, in characters: it repeats the input.
+const LONGEST_REASON: usize = 200;
+
+/// A value that is written as an object. A derived reader also takes an array of the fields, which
+/// no other tool does.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 
@@ -34,20 +37,19 @@ pub fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Ok(items.into_iter().map(|Object(item)| item).collect())
 }
 
-/// Reads bytes that hold one object and nothing else. What stands there in the place of an object
-/// is not repeated: it may be a PIN, whose file was named by mistake.
-pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
+/// Reads one JSON object, with nothing after it. Anything else is not repeated in the message: it
+/// may be a PIN, whose file was named by mistake.
+pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Malformed> {
     if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err("there is no JSON object in it".to_owned());
+        return Err(Malformed::new("the text is not a JSON object"));
     }
     serde_json::from_slice(bytes)
         .map(|Object(value)| value)
-        .map_err(said)
+        .map_err(malformed)
 }
 
-/// What a reader says, cut short.
-pub fn said(error: serde_json::Error) -> String {
-    error.to_string().chars().take(MOST_SAID).collect()
+fn malformed(error: serde_json::Error) -> Malformed {
+    Malformed::new(cut(&error.to_string(), LONGEST_REASON))
 }
 
 struct ObjectVisitor<T>(PhantomData<T>);
@@ -65,14 +67,16 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 }
 
 /// Refuses JSON in which an object has a key twice.
-pub fn check_keys(json: &[u8]) -> Result<(), serde_json::Error> {
+pub fn check_keys(json: &[u8]) -> Result<(), Malformed> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    Unambiguous.deserialize(&mut reader)?;
-    reader.end()
+    Unambiguous
+        .deserialize(&mut reader)
+        .and_then(|()| reader.end())
+        .map_err(malformed)
 }
 
-/// Reads any JSON and keeps nothing, but refuses an object that has a key twice: which of two
-/// counts is anybody's guess.
+/// Reads any JSON and keeps nothing, but refuses an object that has a key twice: readers differ in
+/// which of the two they use.
 struct Unambiguous;
 
 impl<'de> DeserializeSeed<'de> for Unambiguous {
@@ -123,9 +127,9 @@ impl<'de> Visitor<'de> for Unambiguous {
         let mut seen = std::collections::HashSet::new();
         while let Some(key) = fields.next_key::<String>()? {
             if let Some(twice) = seen.replace(key) {
-                let twice: String = twice.chars().take(60).collect();
+                let twice = cut(&twice, 60);
                 return Err(A::Error::custom(format_args!(
-                    "key `{twice}` stands twice in one object"
+                    "key `{twice}` is twice in one object"
                 )));
             }
             fields.next_value_seed(Unambiguous)?;
@@ -147,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_is_no_object() {
+    fn an_array_is_not_an_object() {
         let pair: Pair = parse(br#"{"a":1,"more":[{"a":2}]}"#).expect("an object");
         assert_eq!((pair.a, pair.more[0].a, pair.more[0].more.len()), (1, 2, 0));
         for wrong in [
@@ -164,22 +168,25 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_place_of_an_object_is_not_repeated() {
+    fn text_that_is_not_an_object_is_not_repeated() {
         for pin in ["13572468", "\"13572468\"", " 13572468\n"] {
-            let said = parse::<Pair>(pin.as_bytes()).expect_err("no object");
-            assert!(!said.contains("1357"), "{said}");
+            let message = parse::<Pair>(pin.as_bytes())
+                .expect_err("not an object")
+                .to_string();
+            assert!(!message.contains("1357"), "{message}");
         }
     }
 
     #[test]
-    fn what_is_said_of_bad_json_is_short() {
+    fn a_message_about_bad_json_is_short() {
         let long = format!("{{\"{}\":1}}", "x".repeat(1_000_000));
         assert_eq!(
             parse::<Pair>(long.as_bytes())
                 .expect_err("refused")
+                .to_string()
                 .chars()
                 .count(),
-            MOST_SAID
+            LONGEST_REASON
         );
     }
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::digest::as_text;
+use super::malformed::Malformed;
+use super::text::cut;
 
 /// A hash function that a release signature may use (RFC 9580, section 9.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -235,11 +237,6 @@ impl fmt::Display for KeyKind {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 20]);
 
-/// A text that is not the fingerprint of an OpenPGP v4 key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not the fingerprint of an OpenPGP v4 key in 40 upper-case hexadecimal digits")]
-pub struct NotAFingerprint(String);
-
 impl Fingerprint {
     /// The fingerprint with these bytes.
     pub const fn from_bytes(bytes: [u8; 20]) -> Self {
@@ -265,16 +262,19 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl FromStr for Fingerprint {
-    type Err = NotAFingerprint;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<Self, NotAFingerprint> {
-        let refuse = || NotAFingerprint(text.chars().take(60).collect());
-        if text.bytes().any(|b| b.is_ascii_lowercase()) {
-            return Err(refuse());
-        }
+    fn from_str(text: &str) -> Result<Self, Malformed> {
         let mut bytes = [0; 20];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| refuse())?;
-        Ok(Self(bytes))
+        let upper_case = !text.bytes().any(|b| b.is_ascii_lowercase());
+        if upper_case && hex::decode_to_slice(text, &mut bytes).is_ok() {
+            return Ok(Self(bytes));
+        }
+        let text = cut(text, 60);
+        Err(Malformed::new(format!(
+            "`{text}` is not the fingerprint of an OpenPGP v4 key \
+             in 40 upper-case hexadecimal digits"
+        )))
     }
 }
 

@@ -1,11 +1,13 @@
 //! The manifest: what a builder says it built, in one strict text form that `sha256sum -c` reads
 //! too.
 
-use super::artifact::{
-    Artifact, ArtifactList, BadList, BadText, parse_sum_line, strict_lines, sum_line,
-};
-use super::digest::{GrantId, NotADigest};
-use super::name::{ArtifactName, BadName, BuilderName, ProjectName, Version};
+use std::str::FromStr;
+
+use super::artifact::{Artifact, ArtifactList, parse_sum_line, strict_lines, sum_line};
+use super::digest::GrantId;
+use super::malformed::Malformed;
+use super::name::{BuilderName, ProjectName, Version};
+use super::text::cut;
 
 const FORMAT: &str = "# countersign-manifest/1";
 
@@ -22,44 +24,6 @@ pub struct Manifest {
     pub version: Version,
     /// What was built.
     pub artifacts: ArtifactList,
-}
-
-/// A manifest that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadManifest {
-    /// Not text in the one form.
-    #[error(transparent)]
-    Text(#[from] BadText),
-    /// A header line is missing, unknown or out of order.
-    #[error("line {line} is `{found}` where `{expected}` must stand")]
-    Header {
-        /// Counted from 1.
-        line: usize,
-        /// What must stand there.
-        expected: &'static str,
-        /// What stands there, cut short.
-        found: String,
-    },
-    /// The grant id cannot be read.
-    #[error("line 2: {0}")]
-    Grant(#[from] NotADigest),
-    /// A line that is not an entry.
-    #[error("line {line} is not a SHA-256 digest, two spaces and a name")]
-    Entry {
-        /// Counted from 1.
-        line: usize,
-    },
-    /// A name that is refused.
-    #[error("line {line}: {source}")]
-    Name {
-        /// Counted from 1.
-        line: usize,
-        /// Why.
-        source: BadName,
-    },
-    /// The list as a whole.
-    #[error(transparent)]
-    List(#[from] BadList),
 }
 
 impl Manifest {
@@ -81,42 +45,30 @@ impl Manifest {
         text
     }
 
-    /// Reads a manifest. Only bytes that [`Manifest::to_text`] could have written are taken.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadManifest> {
+    /// Reads a manifest. Only bytes that [`Manifest::to_text`] could have written are accepted.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut lines = (1..).zip(strict_lines(bytes)?);
-        let mut header = |expected: &'static str| {
-            let (line, found) = lines.next().unwrap_or((0, "the end of the file"));
-            found
-                .strip_prefix(expected)
-                .map(|value| (line, value))
-                .ok_or_else(|| BadManifest::Header {
-                    line,
-                    expected,
-                    found: found.chars().take(80).collect(),
-                })
-        };
+        let mut header = |expected| header(lines.next(), expected);
 
         let (line, rest) = header(FORMAT)?;
         if !rest.is_empty() {
-            return Err(BadManifest::Header {
-                line,
-                expected: FORMAT,
-                found: format!("{FORMAT}{}", rest.chars().take(40).collect::<String>()),
-            });
+            return Err(unexpected(line, &format!("{FORMAT}{rest}"), FORMAT));
         }
-        let grant = header("# grant: ")?.1.parse()?;
-        let builder = named(header("# builder: ")?)?;
-        let project = named(header("# project: ")?)?;
-        let version = named(header("# version: ")?)?;
+        let grant = parsed(header("# grant: ")?)?;
+        let builder = parsed(header("# builder: ")?)?;
+        let project = parsed(header("# project: ")?)?;
+        let version = parsed(header("# version: ")?)?;
 
         let artifacts = lines.map(|(line, text)| {
-            let (digest, name) = parse_sum_line(text).ok_or(BadManifest::Entry { line })?;
-            Ok(Artifact {
-                name: named::<ArtifactName>((line, name))?,
-                digest,
-            })
+            let (digest, name) = parse_sum_line(text).ok_or_else(|| {
+                Malformed::new(format!(
+                    "line {line} is not a SHA-256 digest, two spaces and a name"
+                ))
+            })?;
+            let name = parsed((line, name))?;
+            Ok(Artifact { name, digest })
         });
-        let artifacts = ArtifactList::sorted(artifacts.collect::<Result<_, BadManifest>>()?)?;
+        let artifacts = ArtifactList::sorted(artifacts.collect::<Result<_, Malformed>>()?)?;
         Ok(Self {
             grant,
             builder,
@@ -127,11 +79,29 @@ impl Manifest {
     }
 }
 
-fn named<T: std::str::FromStr<Err = BadName>>(
-    (line, text): (usize, &str),
-) -> Result<T, BadManifest> {
+/// A line's number, counted from 1, and its text.
+type Line<'a> = (usize, &'a str);
+
+/// The value in a header line that begins with `expected`.
+fn header<'a>(line: Option<Line<'a>>, expected: &str) -> Result<Line<'a>, Malformed> {
+    let (number, text) = line
+        .ok_or_else(|| Malformed::new(format!("the file ends where `{expected}` is expected")))?;
+    let value = text.strip_prefix(expected);
+    value
+        .map(|value| (number, value))
+        .ok_or_else(|| unexpected(number, text, expected))
+}
+
+fn unexpected(line: usize, found: &str, expected: &str) -> Malformed {
+    let found = cut(found, 80);
+    Malformed::new(format!(
+        "line {line} is `{found}`, but `{expected}` is expected"
+    ))
+}
+
+fn parsed<T: FromStr<Err = Malformed>>((line, text): Line<'_>) -> Result<T, Malformed> {
     text.parse()
-        .map_err(|source| BadManifest::Name { line, source })
+        .map_err(|error: Malformed| error.within(format_args!("line {line}")))
 }
 
 #[cfg(test)]

@@ -8,102 +8,68 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::digest::as_text;
+use super::malformed::Malformed;
 use super::reserved::{
     ADMITTED, APPROVALS, BUILD, EVIDENCE, GRANT, MAC, REFUSED, RELEASE_SIGNATURE, SIGNATURE, SUMS,
 };
+use super::text::cut;
 
 /// The longest name, in bytes: with our endings it still fits every file system.
 const LONGEST: usize = 200;
 /// The longest name of a project, a version or a builder: two of them together still make a name.
 const LONGEST_PART: usize = 80;
 
-/// A name that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} `{name}` {fault}")]
-pub struct BadName {
-    what: &'static str,
-    name: String,
-    fault: NameFault,
-}
+/// Why a name is refused: what follows "artifact name `x`".
+type Refused = &'static str;
 
-/// What is wrong with a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NameFault {
-    /// Nothing there.
-    #[error("is empty")]
-    Empty,
-    /// Longer than a name may be.
-    #[error("is longer than {0} bytes")]
-    TooLong(usize),
-    /// `/` or `\`.
-    #[error("contains a path separator")]
-    Separator,
-    /// `..`
-    #[error("contains `..`")]
-    Parent,
-    /// Looks like an option.
-    #[error("begins with a dash")]
-    LeadingDash,
-    /// Hidden.
-    #[error("begins with a dot")]
-    LeadingDot,
-    /// A control character.
-    #[error("contains a control character")]
-    Control,
-    /// Anything outside printable ASCII, or a space at either end.
-    #[error("contains a character that is not printable ASCII, or begins or ends with a space")]
-    Unprintable,
-    /// A character outside the set for this kind of name.
-    #[error("may contain only letters, digits and `. _ + ~ -`")]
-    Restricted,
-    /// Could pass for a file of ours.
-    #[error("could pass for a file that countersign itself writes")]
-    Reserved,
-}
+const UNPRINTABLE: Refused =
+    "contains a character that is not printable ASCII, or begins or ends with a space";
+const RESTRICTED: Refused = "may contain only letters, digits and `. _ + ~ -`";
+const RESERVED: Refused = "could pass for a file that countersign itself writes";
 
-fn harmless(name: &str) -> Result<(), NameFault> {
+fn harmless(name: &str) -> Result<(), Refused> {
     match name {
-        "" => Err(NameFault::Empty),
-        _ if name.len() > LONGEST => Err(NameFault::TooLong(LONGEST)),
-        _ if name.contains(['/', '\\']) => Err(NameFault::Separator),
-        _ if name.contains("..") => Err(NameFault::Parent),
-        _ if name.starts_with('-') => Err(NameFault::LeadingDash),
-        _ if name.starts_with('.') => Err(NameFault::LeadingDot),
-        _ if name.chars().any(char::is_control) => Err(NameFault::Control),
+        "" => Err("is empty"),
+        _ if name.len() > LONGEST => Err("is longer than 200 bytes"),
+        _ if name.contains(['/', '\\']) => Err("contains a path separator"),
+        _ if name.contains("..") => Err("contains `..`"),
+        _ if name.starts_with('-') => Err("begins with a dash"),
+        _ if name.starts_with('.') => Err("begins with a dot"),
+        _ if name.chars().any(char::is_control) => Err("contains a control character"),
         _ if !name.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) || name.trim() != name => {
-            Err(NameFault::Unprintable)
+            Err(UNPRINTABLE)
         }
         _ => Ok(()),
     }
 }
 
-fn restricted(name: &str) -> Result<(), NameFault> {
+fn restricted(name: &str) -> Result<(), Refused> {
     harmless(name)?;
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._+~-".contains(&b);
     match name {
-        _ if name.len() > LONGEST_PART => Err(NameFault::TooLong(LONGEST_PART)),
-        _ if !name.bytes().all(allowed) => Err(NameFault::Restricted),
-        // What stands in the inbox of such a name is no submission.
-        _ if name.ends_with(REFUSED) || name.ends_with(ADMITTED) => Err(NameFault::Reserved),
+        _ if name.len() > LONGEST_PART => Err("is longer than 80 bytes"),
+        _ if !name.bytes().all(allowed) => Err(RESTRICTED),
+        // In the inbox a file of such a name is a note, not a submission.
+        _ if name.ends_with(REFUSED) || name.ends_with(ADMITTED) => Err(RESERVED),
         _ => Ok(()),
     }
 }
 
 /// A builder's evidence is in a folder of its name, beside the grant and the approvals.
-fn builder(name: &str) -> Result<(), NameFault> {
+fn builder(name: &str) -> Result<(), Refused> {
     restricted(name)?;
     if [GRANT, APPROVALS]
         .iter()
         .any(|ours| name.eq_ignore_ascii_case(ours))
     {
-        Err(NameFault::Reserved)
+        Err(RESERVED)
     } else {
         Ok(())
     }
 }
 
 /// Names that we write ourselves beside artifacts, or that other tools read beside them.
-fn unreserved(name: &str) -> Result<(), NameFault> {
+fn unreserved(name: &str) -> Result<(), Refused> {
     harmless(name)?;
     let folded = name.to_ascii_lowercase();
     let ours = folded.starts_with(&SUMS.to_ascii_lowercase())
@@ -112,11 +78,12 @@ fn unreserved(name: &str) -> Result<(), NameFault> {
         || [RELEASE_SIGNATURE, SIGNATURE, MAC, REFUSED, ADMITTED]
             .iter()
             .any(|ending| folded.ends_with(ending));
-    if ours {
-        Err(NameFault::Reserved)
-    } else {
-        Ok(())
-    }
+    if ours { Err(RESERVED) } else { Ok(()) }
+}
+
+fn refused(what: &str, name: &str, why: Refused) -> Malformed {
+    let name = cut(name, LONGEST);
+    Malformed::new(format!("{what} `{name}` {why}"))
 }
 
 macro_rules! names {
@@ -133,13 +100,12 @@ macro_rules! names {
         }
 
         impl FromStr for $name {
-            type Err = BadName;
+            type Err = Malformed;
 
-            fn from_str(name: &str) -> Result<Self, BadName> {
-                match $rule(name) {
-                    Ok(()) => Ok(Self(name.to_owned())),
-                    Err(fault) => Err(BadName { what: $what, name: name.chars().take(LONGEST).collect(), fault }),
-                }
+            fn from_str(name: &str) -> Result<Self, Malformed> {
+                $rule(name)
+                    .map(|()| Self(name.to_owned()))
+                    .map_err(|why| refused($what, name, why))
             }
         }
 
@@ -215,58 +181,63 @@ mod tests {
     #[test]
     fn each_dangerous_name_is_refused_for_its_own_reason() {
         let long = "x".repeat(201);
-        for (name, fault) in [
-            ("", NameFault::Empty),
-            (long.as_str(), NameFault::TooLong(200)),
-            ("a/b", NameFault::Separator),
-            ("a\\b", NameFault::Separator),
-            ("..", NameFault::Parent),
-            ("a..b", NameFault::Parent),
-            ("-rf", NameFault::LeadingDash),
-            (".bashrc", NameFault::LeadingDot),
-            ("a\nb", NameFault::Control),
-            ("a\u{1b}[2Jb", NameFault::Control),
-            ("a\0b", NameFault::Control),
-            ("ä", NameFault::Unprintable),
-            ("a\u{202e}b", NameFault::Unprintable),
-            (" a", NameFault::Unprintable),
-            ("a ", NameFault::Unprintable),
-            ("SHA256SUMS", NameFault::Reserved),
-            ("sha256sums.txt", NameFault::Reserved),
-            ("tool.tar.xz.asc", NameFault::Reserved),
-            ("tool.SIG", NameFault::Reserved),
-            ("tool.mac", NameFault::Reserved),
-            ("tool.refused", NameFault::Reserved),
-            ("tool.Admitted", NameFault::Reserved),
-            ("build.manifest", NameFault::Reserved),
-            ("Evidence", NameFault::Reserved),
+        for (name, why) in [
+            ("", "is empty"),
+            (long.as_str(), "is longer than 200 bytes"),
+            ("a/b", "contains a path separator"),
+            ("a\\b", "contains a path separator"),
+            ("..", "contains `..`"),
+            ("a..b", "contains `..`"),
+            ("-rf", "begins with a dash"),
+            (".bashrc", "begins with a dot"),
+            ("a\nb", "contains a control character"),
+            ("a\u{1b}[2Jb", "contains a control character"),
+            ("a\0b", "contains a control character"),
+            ("ä", UNPRINTABLE),
+            ("a\u{202e}b", UNPRINTABLE),
+            (" a", UNPRINTABLE),
+            ("a ", UNPRINTABLE),
+            ("SHA256SUMS", RESERVED),
+            ("sha256sums.txt", RESERVED),
+            ("tool.tar.xz.asc", RESERVED),
+            ("tool.SIG", RESERVED),
+            ("tool.mac", RESERVED),
+            ("tool.refused", RESERVED),
+            ("tool.Admitted", RESERVED),
+            ("build.manifest", RESERVED),
+            ("Evidence", RESERVED),
         ] {
+            assert_eq!(unreserved(name), Err(why), "{name:?}");
+            let refused = name.parse::<ArtifactName>().expect_err(why).to_string();
             assert_eq!(
-                name.parse::<ArtifactName>().map_err(|bad| bad.fault),
-                Err(fault),
-                "{name:?}"
+                refused,
+                format!("artifact name `{}` {why}", cut(name, LONGEST))
             );
         }
-        assert_eq!(
-            "x".repeat(81).parse::<Version>().map_err(|bad| bad.fault),
-            Err(NameFault::TooLong(80))
-        );
-        assert_eq!(
-            "1.refused".parse::<Version>().map_err(|bad| bad.fault),
-            Err(NameFault::Reserved)
-        );
-        assert_eq!(
-            "1.admitted".parse::<Version>().map_err(|bad| bad.fault),
-            Err(NameFault::Reserved)
-        );
-        assert_eq!(
-            "grant.json".parse::<BuilderName>().map_err(|bad| bad.fault),
-            Err(NameFault::Reserved)
-        );
-        assert_eq!(
-            "my project".parse::<ProjectName>().map_err(|bad| bad.fault),
-            Err(NameFault::Restricted)
-        );
+        for (refused, message) in [
+            (
+                "x".repeat(81).parse::<Version>().map(|_| ()),
+                format!("version `{}` is longer than 80 bytes", "x".repeat(81)),
+            ),
+            (
+                "1.refused".parse::<Version>().map(|_| ()),
+                format!("version `1.refused` {RESERVED}"),
+            ),
+            (
+                "1.admitted".parse::<Version>().map(|_| ()),
+                format!("version `1.admitted` {RESERVED}"),
+            ),
+            (
+                "grant.json".parse::<BuilderName>().map(|_| ()),
+                format!("builder name `grant.json` {RESERVED}"),
+            ),
+            (
+                "my project".parse::<ProjectName>().map(|_| ()),
+                format!("project name `my project` {RESTRICTED}"),
+            ),
+        ] {
+            assert_eq!(refused, Err(Malformed::new(message)));
+        }
     }
 
     #[test]

@@ -11,15 +11,15 @@
 
 use std::collections::BTreeMap;
 
-use super::artifact::{
-    Artifact, ArtifactList, BadList, BadText, parse_sum_line, strict_lines, sum_line,
-};
+use super::artifact::{Artifact, ArtifactList, parse_sum_line, strict_lines, sum_line};
 use super::digest::Sha256;
 use super::evidence::is_evidence_file;
-use super::name::{ApproverName, ArtifactName, BadName, BuilderName, ProjectName, Version};
+use super::malformed::Malformed;
+use super::name::{ApproverName, BuilderName, ProjectName, Version};
 use super::reserved::{
     APPROVALS, EVIDENCE, GRANT, RELEASE_SIGNATURE, SIGNATURE, SSH_SIGNATURE, SUMS,
 };
+use super::text::cut;
 
 /// The most approvals that a release carries.
 pub const MOST_APPROVALS: usize = 1000;
@@ -75,44 +75,6 @@ pub struct Sums {
 
 /// Files by name, with the SHA-256 of each.
 pub type FileDigests = BTreeMap<String, Sha256>;
-
-/// A list that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadSums {
-    /// Not text in the one form.
-    #[error(transparent)]
-    Text(#[from] BadText),
-    /// A line that is not an entry.
-    #[error("line {line} is not a SHA-256 digest, two spaces and a path")]
-    Entry {
-        /// Counted from 1.
-        line: usize,
-    },
-    /// A name that is refused.
-    #[error("line {line}: {source}")]
-    Name {
-        /// Counted from 1.
-        line: usize,
-        /// Why.
-        source: BadName,
-    },
-    /// A path that no file of a release has.
-    #[error("line {line} lists `{path}`, which no file of a release is called")]
-    Path {
-        /// Counted from 1.
-        line: usize,
-        /// The path, cut short.
-        path: String,
-    },
-    /// The evidence as a whole.
-    #[error(
-        "does not list the grant and a builder's evidence, each file once, sorted after the artifacts"
-    )]
-    Evidence,
-    /// The artifacts as a whole.
-    #[error(transparent)]
-    List(#[from] BadList),
-}
 
 impl Sums {
     /// The list for these artifacts and this evidence; at least one builder. Each artifact has a
@@ -213,73 +175,94 @@ impl Sums {
         text
     }
 
-    /// Reads a list. Only bytes that [`Sums::to_text`] could have written are taken.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadSums> {
-        let mut artifacts = Vec::new();
-        let mut builders = BTreeMap::<BuilderName, FileDigests>::new();
-        let mut approvals = FileDigests::new();
-        let mut grant = None;
-
+    /// Reads a list. Only bytes that [`Sums::to_text`] could have written are accepted.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut lines = (1..).zip(strict_lines(bytes)?);
         let coverage = if Self::claims_list_only(bytes) {
+            lines.next();
             Coverage::ListOnly
         } else {
             Coverage::Each
         };
-        let header = match coverage {
-            Coverage::Each => 0,
-            Coverage::ListOnly => 1,
-        };
-        for (line, text) in (1..).zip(strict_lines(bytes)?).skip(header) {
-            let (digest, path) = parse_sum_line(text).ok_or(BadSums::Entry { line })?;
-            let unknown = || BadSums::Path {
-                line,
-                path: path.chars().take(80).collect(),
-            };
-            match path.split('/').collect::<Vec<_>>()[..] {
-                [name] => artifacts.push(Artifact {
-                    name: name
-                        .parse::<ArtifactName>()
-                        .map_err(|source| BadSums::Name { line, source })?,
-                    digest,
-                }),
-                [EVIDENCE, GRANT] => grant = Some(digest),
-                [EVIDENCE, APPROVALS, file] if is_approval_file(file) => {
-                    approvals.insert(file.to_owned(), digest);
-                    if approvals.len() > MOST_APPROVALS {
-                        return Err(BadSums::Evidence);
-                    }
-                }
-                [EVIDENCE, builder, file] if is_evidence_file(file) => {
-                    let builder = builder
-                        .parse()
-                        .map_err(|source| BadSums::Name { line, source })?;
-                    builders
-                        .entry(builder)
-                        .or_default()
-                        .insert(file.to_owned(), digest);
-                }
-                _ => return Err(unknown()),
-            }
+        let mut listed = Listed::default();
+        for (line, text) in lines {
+            listed
+                .add(text)
+                .map_err(|error| error.within(format_args!("line {line}")))?;
         }
-
-        let sums = match grant {
-            Some(grant) if !builders.is_empty() => Self {
-                coverage,
-                artifacts: ArtifactList::sorted(artifacts)?,
-                grant,
-                builders,
-                approvals,
-            },
-            _ => return Err(BadSums::Evidence),
-        };
+        let sums = listed.sums(coverage)?;
         // One list has one spelling: this refuses a file of the evidence that is listed twice or
         // out of order.
         if sums.to_text().as_bytes() == bytes {
             Ok(sums)
         } else {
-            Err(BadSums::Evidence)
+            Err(misplaced())
         }
     }
+}
+
+/// What the lines of a list name, before the list as a whole is checked.
+#[derive(Default)]
+struct Listed {
+    artifacts: Vec<Artifact>,
+    grant: Option<Sha256>,
+    builders: BTreeMap<BuilderName, FileDigests>,
+    approvals: FileDigests,
+}
+
+impl Listed {
+    fn add(&mut self, line: &str) -> Result<(), Malformed> {
+        let (digest, path) = parse_sum_line(line).ok_or_else(|| {
+            Malformed::new("the line is not a SHA-256 digest, two spaces and a path")
+        })?;
+        match path.split('/').collect::<Vec<_>>()[..] {
+            [name] => {
+                let name = name.parse()?;
+                self.artifacts.push(Artifact { name, digest });
+            }
+            [EVIDENCE, GRANT] => self.grant = Some(digest),
+            [EVIDENCE, APPROVALS, file] if is_approval_file(file) => {
+                self.approvals.insert(file.to_owned(), digest);
+                if self.approvals.len() > MOST_APPROVALS {
+                    return Err(Malformed::new(format!(
+                        "more than {MOST_APPROVALS} approvals are listed"
+                    )));
+                }
+            }
+            [EVIDENCE, builder, file] if is_evidence_file(file) => {
+                let files = self.builders.entry(builder.parse()?).or_default();
+                files.insert(file.to_owned(), digest);
+            }
+            _ => {
+                let path = cut(path, 80);
+                return Err(Malformed::new(format!(
+                    "`{path}` is not a path in a release"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn sums(self, coverage: Coverage) -> Result<Sums, Malformed> {
+        let grant = self.grant.ok_or_else(misplaced)?;
+        if self.builders.is_empty() {
+            return Err(misplaced());
+        }
+        Ok(Sums {
+            coverage,
+            artifacts: ArtifactList::sorted(self.artifacts)?,
+            grant,
+            builders: self.builders,
+            approvals: self.approvals,
+        })
+    }
+}
+
+fn misplaced() -> Malformed {
+    Malformed::new(
+        "the grant and a builder's evidence are not listed as they must be: each file once, \
+         sorted, after the artifacts",
+    )
 }
 
 /// How an approver signed a grant.

@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::artifact::{Artifact, ArtifactList, BadList};
+use super::artifact::{Artifact, ArtifactList};
 use super::build_key::BuildKeyLabel;
-use super::digest::{GrantId, NotADigest};
+use super::digest::GrantId;
 use super::json;
-use super::name::{ArtifactName, BadName};
+use super::malformed::Malformed;
+use super::name::ArtifactName;
+use super::text::cut;
 use super::time::Timestamp;
 
 /// The predicate that is written where none is given.
@@ -26,6 +28,12 @@ const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 /// there is no document.
 const BUILD_TYPE: &str = "urn:x-countersign:attest:1";
 const BUILDER: &str = "urn:x-countersign:builder:";
+/// Where SLSA provenance has the grant and the times of the build, as JSON pointers.
+const PROVENANCE_GRANT: &str = "/buildDefinition/externalParameters/grant";
+const PROVENANCE_TIMES: [&str; 2] = [
+    "/runDetails/metadata/startedOn",
+    "/runDetails/metadata/finishedOn",
+];
 
 /// A statement that can be read, with what the signing host judges of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,32 +44,6 @@ pub struct Statement {
     pub grants: Vec<String>,
     /// When the build began and ended, as far as its provenance says.
     pub times: Vec<Timestamp>,
-}
-
-/// A statement that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadStatement {
-    /// Not JSON of the statement's form, or with a key twice.
-    #[error("is not an in-toto statement: {0}")]
-    Json(String),
-    /// Another version of the framework, or something else.
-    #[error("is of type `{0}`, not `{STATEMENT}`")]
-    Type(String),
-    /// A subject's name.
-    #[error("has a subject that no artifact can be: {0}")]
-    Name(#[from] BadName),
-    /// A subject without the digest that is compared.
-    #[error("has no SHA-256 of subject `{0}`")]
-    NoDigest(ArtifactName),
-    /// A subject's digest.
-    #[error("has a digest that cannot be read: {0}")]
-    Digest(#[from] NotADigest),
-    /// A time that cannot be read.
-    #[error("has a time that is not RFC 3339: `{0}`")]
-    Time(String),
-    /// The subjects as a whole.
-    #[error("{0}")]
-    List(#[from] BadList),
 }
 
 #[derive(Deserialize)]
@@ -108,45 +90,27 @@ struct Subject {
 impl Statement {
     /// Reads a statement. What could mean two things is refused: a key twice, at any depth, or an
     /// unknown field.
-    pub fn parse(payload: &[u8]) -> Result<Self, BadStatement> {
-        json::check_keys(payload).map_err(|error| BadStatement::Json(json::said(error)))?;
-        let raw: Raw = json::parse(payload).map_err(BadStatement::Json)?;
+    pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
+        let not_one = |error: Malformed| error.within("the text is not an in-toto statement");
+        json::check_keys(payload).map_err(not_one)?;
+        let raw: Raw = json::parse(payload).map_err(not_one)?;
         if raw.kind != STATEMENT {
-            return Err(BadStatement::Type(raw.kind.chars().take(80).collect()));
+            let kind = cut(&raw.kind, 80);
+            return Err(Malformed::new(format!(
+                "the statement is of type `{kind}`, not `{STATEMENT}`"
+            )));
         }
 
-        let mut grants = Vec::new();
         let mut artifacts = Vec::new();
+        let mut grants = Vec::new();
         for subject in &raw.subject {
-            let name: ArtifactName = subject.name.parse()?;
-            let digest = subject
-                .digest
-                .get("sha256")
-                .ok_or_else(|| BadStatement::NoDigest(name.clone()))?;
-            artifacts.push(Artifact {
-                digest: digest.parse()?,
-                name,
-            });
+            artifacts.push(subject.artifact()?);
             grants.extend(named(subject.annotations.get("grant")));
         }
         let mut times = Vec::new();
         if raw.predicate_type == SLSA_PROVENANCE {
-            grants.extend(named(
-                raw.predicate
-                    .pointer("/buildDefinition/externalParameters/grant"),
-            ));
-            for time in [
-                "/runDetails/metadata/startedOn",
-                "/runDetails/metadata/finishedOn",
-            ] {
-                let Some(found) = raw.predicate.pointer(time) else {
-                    continue;
-                };
-                let time = found.as_str().and_then(Timestamp::from_rfc3339);
-                times.push(time.ok_or_else(|| {
-                    BadStatement::Time(found.to_string().chars().take(60).collect())
-                })?);
-            }
+            grants.extend(named(raw.predicate.pointer(PROVENANCE_GRANT)));
+            times = provenance_times(&raw.predicate)?;
         }
         Ok(Self {
             artifacts: ArtifactList::sort(artifacts)?,
@@ -182,6 +146,36 @@ impl Statement {
     }
 }
 
+impl Subject {
+    fn artifact(&self) -> Result<Artifact, Malformed> {
+        let name: ArtifactName = self.name.parse()?;
+        let digest = self
+            .digest
+            .get("sha256")
+            .ok_or_else(|| Malformed::new(format!("subject `{name}` has no SHA-256")))?;
+        let digest = digest
+            .parse()
+            .map_err(|error: Malformed| error.within(format_args!("subject `{name}`")))?;
+        Ok(Artifact { name, digest })
+    }
+}
+
+/// When a build began and ended, as far as its SLSA provenance gives that.
+fn provenance_times(predicate: &Value) -> Result<Vec<Timestamp>, Malformed> {
+    let time = |found: &Value| {
+        let time = found.as_str().and_then(Timestamp::from_rfc3339);
+        time.ok_or_else(|| {
+            let found = cut(&found.to_string(), 60);
+            Malformed::new(format!("time `{found}` is not as RFC 3339 writes it"))
+        })
+    };
+    PROVENANCE_TIMES
+        .iter()
+        .filter_map(|pointer| predicate.pointer(pointer))
+        .map(time)
+        .collect()
+}
+
 /// The SLSA provenance (v1) of a build that `attest` knows nothing more of than what its key says.
 /// `system` is what it ran on.
 pub fn provenance(label: &BuildKeyLabel, system: &str, finished: Timestamp) -> Value {
@@ -212,7 +206,7 @@ fn named(found: Option<&Value>) -> Option<String> {
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned)
     })?;
-    Some(text.chars().take(80).collect())
+    Some(cut(&text, 80))
 }
 
 /// Whether every grant that is named is this one, and one is.
@@ -324,10 +318,8 @@ mod tests {
             "[]",
             1,
         );
-        assert_eq!(
-            Statement::parse(none.as_bytes()),
-            Err(BadStatement::List(BadList::Empty))
-        );
+        let refused = Statement::parse(none.as_bytes()).expect_err("no subject");
+        assert_eq!(refused.to_string(), "no artifact is listed");
     }
 
     #[test]

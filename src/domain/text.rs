@@ -5,12 +5,18 @@
 pub fn clean(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut clean, c| {
-            match is_harmful(c) {
-                true => clean.extend(c.escape_unicode()),
-                false => clean.push(c),
+            if is_harmful(c) {
+                clean.extend(c.escape_unicode());
+            } else {
+                clean.push(c);
             }
             clean
         })
+}
+
+/// At most the first `limit` characters of a text, for a message that quotes it.
+pub fn cut(text: &str, limit: usize) -> String {
+    text.chars().take(limit).collect()
 }
 
 /// Control characters, line breaks among them, and marks that change the direction or the place of

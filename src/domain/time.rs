@@ -7,15 +7,12 @@ use std::time::{Duration, SystemTime};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use super::digest::as_text;
+use super::malformed::Malformed;
+use super::text::cut;
 
 /// A point in time in whole seconds, written in RFC 3339 as `2026-11-22T16:00:00Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);
-
-/// A text that is not a point in time in the one form that is taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a time of the form `2026-11-22T16:00:00Z`")]
-pub struct NotATime(String);
 
 impl Timestamp {
     /// The time now. Asked once per command.
@@ -88,10 +85,15 @@ impl fmt::Debug for Timestamp {
 }
 
 impl FromStr for Timestamp {
-    type Err = NotATime;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<Self, NotATime> {
-        let refuse = || NotATime(text.chars().take(60).collect());
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let refuse = || {
+            let text = cut(text, 60);
+            Malformed::new(format!(
+                "`{text}` is not a time of the form `2026-11-22T16:00:00Z`"
+            ))
+        };
         let time: jiff::Timestamp = text.parse().map_err(|_| refuse())?;
         // One instant has one spelling: what would be written must be what was read.
         if time.to_string() != text
@@ -110,11 +112,6 @@ as_text!(Timestamp);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(SignedDuration);
 
-/// A text that is not a length of time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a length of time such as `90m`, `6h`, `14d` or `2y`")]
-pub struct NotAPeriod(String);
-
 impl Period {
     /// So many seconds.
     pub const fn seconds(seconds: i64) -> Self {
@@ -123,10 +120,15 @@ impl Period {
 }
 
 impl FromStr for Period {
-    type Err = NotAPeriod;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<Self, NotAPeriod> {
-        let refuse = || NotAPeriod(text.chars().take(60).collect());
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let refuse = || {
+            let text = cut(text, 60);
+            Malformed::new(format!(
+                "`{text}` is not a length of time such as `90m`, `6h`, `14d` or `2y`"
+            ))
+        };
         let span: Span = text.parse().map_err(|_| refuse())?;
         let days = i64::from(span.get_years()) * 365 + i64::from(span.get_months()) * 30;
         let rest = span

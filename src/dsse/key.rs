@@ -8,6 +8,8 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
+use crate::domain::malformed::Malformed;
+
 /// The public half of a builder's key: a point that is not of small order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey(VerifyingKey);
@@ -15,28 +17,24 @@ pub struct PublicKey(VerifyingKey);
 /// The secret half. Never shown; wiped when dropped.
 pub struct SecretKey(SigningKey);
 
-/// A text that is not an Ed25519 key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadEd25519Key {
-    /// Not PEM of an Ed25519 public key in the one form that OpenSSL writes.
-    #[error("is not an Ed25519 public key in PEM, as `openssl pkey -pubout` writes it")]
-    Public,
-    /// Not PEM of an Ed25519 secret key.
-    #[error("is not an Ed25519 secret key in PEM, as `openssl genpkey` writes it")]
-    Secret,
-    /// A point that anybody can make signatures for.
-    #[error("is a point of small order, for which anybody can make signatures")]
-    SmallOrder,
-}
-
 impl PublicKey {
     /// Reads a key. One key has one text.
-    pub fn parse(pem: &str) -> Result<Self, BadEd25519Key> {
-        let key = Self(VerifyingKey::from_public_key_pem(pem).map_err(|_| BadEd25519Key::Public)?);
-        match key.0.is_weak() {
-            true => Err(BadEd25519Key::SmallOrder),
-            false if key.to_pem() == pem => Ok(key),
-            false => Err(BadEd25519Key::Public),
+    pub fn parse(pem: &str) -> Result<Self, Malformed> {
+        let not_one = || {
+            Malformed::new(
+                "the key is not an Ed25519 public key in PEM, as `openssl pkey -pubout` writes it",
+            )
+        };
+        let key = Self(VerifyingKey::from_public_key_pem(pem).map_err(|_| not_one())?);
+        if key.0.is_weak() {
+            return Err(Malformed::new(
+                "the key is a point of small order, for which anybody can make signatures",
+            ));
+        }
+        if key.to_pem() == pem {
+            Ok(key)
+        } else {
+            Err(not_one())
         }
     }
 
@@ -65,10 +63,12 @@ impl SecretKey {
     }
 
     /// Reads a key.
-    pub fn parse(pem: &str) -> Result<Self, BadEd25519Key> {
-        SigningKey::from_pkcs8_pem(pem)
-            .map(Self)
-            .map_err(|_| BadEd25519Key::Secret)
+    pub fn parse(pem: &str) -> Result<Self, Malformed> {
+        SigningKey::from_pkcs8_pem(pem).map(Self).map_err(|_| {
+            Malformed::new(
+                "the key is not an Ed25519 secret key in PEM, as `openssl genpkey` writes it",
+            )
+        })
     }
 
     /// The key as PEM.

@@ -10,37 +10,16 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::json;
+use crate::domain::malformed::Malformed;
+use crate::domain::text::cut;
 
-pub use key::{BadEd25519Key, PublicKey, SecretKey};
+pub use key::{PublicKey, SecretKey};
 
 /// The type of an in-toto statement.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
 /// The longest hint at a key, in bytes. Nobody signed it, and it goes with the release.
 const LONGEST_KEY_ID: usize = 200;
-
-/// An envelope that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadEnvelope {
-    /// Not JSON of the envelope's form.
-    #[error("is not a DSSE envelope: {0}")]
-    Json(String),
-    /// Something else than an in-toto statement.
-    #[error("has payload type `{0}`, not `{PAYLOAD_TYPE}`")]
-    PayloadType(String),
-    /// None, or several.
-    #[error("has {0} signatures where exactly one must be")]
-    NotOne(usize),
-    /// A key id that is none.
-    #[error("has a key id of more than {LONGEST_KEY_ID} bytes")]
-    KeyId,
-    /// Payload or signature in another encoding.
-    #[error("has a {0} that is not canonical base64")]
-    Base64(&'static str),
-    /// Not a signature of this key over this payload.
-    #[error("has a signature that is not by the builder's key, or does not fit its payload")]
-    Signature,
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -61,32 +40,42 @@ struct Signature {
 }
 
 /// The payload of the envelope in `bytes`, if `key` signed it.
-pub fn open(bytes: &[u8], key: &PublicKey) -> Result<Vec<u8>, BadEnvelope> {
-    let envelope: Envelope = json::parse(bytes).map_err(BadEnvelope::Json)?;
+pub fn open(bytes: &[u8], key: &PublicKey) -> Result<Vec<u8>, Malformed> {
+    let envelope: Envelope = json::parse(bytes)
+        .map_err(|error: Malformed| error.within("the file is not a DSSE envelope"))?;
     let [signature] = &envelope.signatures[..] else {
-        return Err(BadEnvelope::NotOne(envelope.signatures.len()));
+        let count = envelope.signatures.len();
+        return Err(Malformed::new(format!(
+            "the envelope has {count} signatures; expected one"
+        )));
     };
     if signature.keyid.len() > LONGEST_KEY_ID {
-        return Err(BadEnvelope::KeyId);
+        return Err(Malformed::new(format!(
+            "the envelope has a key id of more than {LONGEST_KEY_ID} bytes"
+        )));
     }
     if envelope.payload_type != PAYLOAD_TYPE {
-        return Err(BadEnvelope::PayloadType(
-            envelope.payload_type.chars().take(80).collect(),
-        ));
+        let found = cut(&envelope.payload_type, 80);
+        return Err(Malformed::new(format!(
+            "the envelope has payload type `{found}`, not `{PAYLOAD_TYPE}`"
+        )));
     }
-    let payload = STANDARD
-        .decode(&envelope.payload)
-        .map_err(|_| BadEnvelope::Base64("payload"))?;
-    let signature = STANDARD
-        .decode(&signature.sig)
-        .map_err(|_| BadEnvelope::Base64("signature"))?;
-    match key.verifies(
-        &pre_authentication_encoding(PAYLOAD_TYPE, &payload),
-        &signature,
-    ) {
-        true => Ok(payload),
-        false => Err(BadEnvelope::Signature),
+    let payload = decode("payload", &envelope.payload)?;
+    let signature = decode("signature", &signature.sig)?;
+    let signed = pre_authentication_encoding(PAYLOAD_TYPE, &payload);
+    if key.verifies(&signed, &signature) {
+        Ok(payload)
+    } else {
+        Err(Malformed::new(
+            "the envelope's signature is not by the builder's key, or does not match the payload",
+        ))
     }
+}
+
+fn decode(what: &str, base64: &str) -> Result<Vec<u8>, Malformed> {
+    STANDARD
+        .decode(base64)
+        .map_err(|_| Malformed::new(format!("the envelope's {what} is not canonical base64")))
 }
 
 /// The envelope of a payload, signed.
@@ -161,10 +150,8 @@ mod tests {
         let (key, sealed) = sealed();
         let text = String::from_utf8(sealed.clone()).expect("JSON is text");
         let public = key.public();
-        assert_eq!(
-            open(&sealed, &SecretKey::generate().public()),
-            Err(BadEnvelope::Signature)
-        );
+        let by_other = open(&sealed, &SecretKey::generate().public()).expect_err("refused");
+        assert!(by_other.to_string().contains("not by the builder's key"));
         let signature = text
             [text.find("[{").expect("a list") + 1..text.find("}]").expect("its end") + 1]
             .to_owned();

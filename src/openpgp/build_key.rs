@@ -19,8 +19,9 @@ use zeroize::Zeroizing;
 
 use super::certificate::{Certificate, first_line};
 use super::hash::HashState;
-use crate::domain::build_key::{BadLabel, BuildKeyLabel};
+use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::key::HashAlgorithm;
+use crate::domain::malformed::Malformed;
 use crate::domain::time::Timestamp;
 
 /// The largest build-key file that is read, in bytes.
@@ -30,20 +31,6 @@ pub const LARGEST_BUILD_KEY: u64 = 64 << 10;
 pub struct BuildKey {
     secret: Cert,
     label: Option<BuildKeyLabel>,
-}
-
-/// A file that is not a build key.
-#[derive(Debug, thiserror::Error)]
-pub enum BadBuildKey {
-    /// Not an armoured secret key.
-    #[error("is not an armoured OpenPGP secret key: {0}")]
-    Malformed(String),
-    /// What its armour headers say of the grant.
-    #[error(transparent)]
-    Label(#[from] BadLabel),
-    /// Without a secret, or protected by a passphrase.
-    #[error("has no usable secret: {0}")]
-    NoSecret(String),
 }
 
 impl BuildKey {
@@ -67,8 +54,12 @@ impl BuildKey {
     }
 
     /// Reads the file that [`GeneratedKey::to_file`] made.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadBuildKey> {
-        let malformed = |error: String| BadBuildKey::Malformed(error);
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let malformed = |reason: String| {
+            Malformed::new(format!(
+                "the key is not an armoured OpenPGP secret key: {reason}"
+            ))
+        };
         let mut reader = armor::Reader::from_bytes(
             bytes,
             armor::ReaderMode::Tolerant(Some(armor::Kind::SecretKey)),
@@ -119,11 +110,10 @@ impl BuildKey {
         state: &HashState,
         notations: &[(String, String)],
         now: Timestamp,
-    ) -> Result<Vec<u8>, BadBuildKey> {
+    ) -> Result<Vec<u8>, Malformed> {
         let context = state
             .context(HashAlgorithm::Sha256)
             .expect("a state always has SHA-256");
-        let unusable = |error: openpgp::anyhow::Error| BadBuildKey::NoSecret(first_line(&error));
         let mut builder = SignatureBuilder::new(SignatureType::Binary)
             .set_signature_creation_time(now.system())
             .map_err(unusable)?;
@@ -139,8 +129,7 @@ impl BuildKey {
         Packet::from(signature).to_vec().map_err(unusable)
     }
 
-    fn signer(&self) -> Result<Box<dyn Signer>, BadBuildKey> {
-        let unusable = |error: openpgp::anyhow::Error| BadBuildKey::NoSecret(first_line(&error));
+    fn signer(&self) -> Result<Box<dyn Signer>, Malformed> {
         let key = self
             .secret
             .primary_key()
@@ -149,12 +138,15 @@ impl BuildKey {
             .parts_into_secret()
             .map_err(unusable)?;
         if key.secret().is_encrypted() {
-            return Err(BadBuildKey::NoSecret(
-                "it is protected by a passphrase".to_owned(),
-            ));
+            return Err(Malformed::new("the key is protected by a passphrase"));
         }
         Ok(Box::new(key.into_keypair().map_err(unusable)?))
     }
+}
+
+fn unusable(error: openpgp::anyhow::Error) -> Malformed {
+    let reason = first_line(&error);
+    Malformed::new(format!("the key cannot make a signature: {reason}"))
 }
 
 /// A build key whose grant is still to be written.
@@ -241,17 +233,16 @@ mod tests {
         assert_eq!(bare.label(), None);
 
         let public = generated.certificate().armored();
-        assert!(matches!(
-            BuildKey::parse(public.as_bytes()),
-            Err(BadBuildKey::Malformed(_))
-        ));
+        let refused = |file: &[u8]| BuildKey::parse(file).expect_err("refused").to_string();
+        assert!(
+            refused(public.as_bytes()).starts_with("the key is not an armoured OpenPGP secret key")
+        );
         let unlabelled: String =
             String::from_utf8_lossy(&file).replace("Comment: builder", "Comment: bilder");
-        let missing = BuildKey::parse(unlabelled.as_bytes());
-        assert!(matches!(
-            missing,
-            Err(BadBuildKey::Label(BadLabel::Missing("builder")))
-        ));
+        assert_eq!(
+            refused(unlabelled.as_bytes()),
+            "header line `builder …` is missing"
+        );
         assert!(!format!("{key:?}").contains("PRIVATE"));
     }
 }

@@ -15,6 +15,7 @@ use openpgp::types::RevocationStatus;
 
 use super::key::{self, PublicHalf};
 use crate::domain::key::{Fingerprint, PublicKey};
+use crate::domain::malformed::Malformed;
 use crate::domain::time::Timestamp;
 
 /// The largest certificate that is read, in bytes.
@@ -33,56 +34,6 @@ pub struct SigningKey {
     fingerprint: Fingerprint,
     public: PublicKey,
     expires: Option<Timestamp>,
-}
-
-/// Bytes that are not one certificate that can be used here.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum BadCertificate {
-    /// Not OpenPGP, or not a certificate.
-    #[error("is not an OpenPGP certificate: {0}")]
-    #[diagnostic(
-        code(usage::certificate_malformed),
-        help("export it with `countersign key export` or `gpg --export KEY`")
-    )]
-    Malformed(String),
-    /// Several, or none.
-    #[error("holds {0} certificates where exactly one must be")]
-    #[diagnostic(
-        code(usage::certificate_not_one),
-        help("export one certificate: `gpg --export FINGERPRINT`")
-    )]
-    NotOne(usize),
-    /// Somebody gave their secret key away.
-    #[error("holds a secret key; export the public half alone")]
-    #[diagnostic(
-        code(usage::certificate_secret),
-        help("export the public half: `gpg --export FINGERPRINT`")
-    )]
-    Secret,
-    /// v6, or something older.
-    #[error("has a key that is not OpenPGP v4")]
-    #[diagnostic(
-        code(usage::certificate_version),
-        help("gpgv and apt of today read OpenPGP v4: make a v4 key")
-    )]
-    Version,
-    /// What nobody needs, and what costs time.
-    #[error("has more than {MOST_PARTS} keys and user ids")]
-    #[diagnostic(
-        code(usage::certificate_too_large),
-        help(
-            "export it without what it does not need: `gpg --export-options export-minimal --export \
-             KEY`"
-        )
-    )]
-    TooManyParts,
-    /// A key that is everybody's.
-    #[error("has a key that is a point of small order, for which anybody can make signatures")]
-    #[diagnostic(
-        code(usage::certificate_small_order),
-        help("make another key: this one was made so that anybody can sign with it")
-    )]
-    SmallOrder,
 }
 
 /// Why a certificate or a key in it cannot make or vouch for a signature.
@@ -146,48 +97,59 @@ pub enum KeyTrouble {
 
 impl Certificate {
     /// Reads one certificate, armoured or binary.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadCertificate> {
-        let malformed =
-            |error: openpgp::anyhow::Error| BadCertificate::Malformed(first_line(&error));
-        let certs = CertParser::from_bytes(bytes).map_err(malformed)?.take(100);
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let not_one = |error: openpgp::anyhow::Error| {
+            let reason = first_line(&error);
+            Malformed::new(format!("the key is not an OpenPGP certificate: {reason}"))
+        };
+        let certs = CertParser::from_bytes(bytes).map_err(not_one)?.take(100);
         let mut certs = certs
             .collect::<openpgp::Result<Vec<_>>>()
-            .map_err(malformed)?;
+            .map_err(not_one)?;
         match (certs.pop(), certs.len()) {
             (Some(cert), 0) => Self::of(cert),
-            (None, _) => Err(BadCertificate::NotOne(0)),
-            (Some(_), others) => Err(BadCertificate::NotOne(others + 1)),
+            (last, others) => {
+                let found = others + usize::from(last.is_some());
+                Err(Malformed::new(format!(
+                    "expected one certificate, found {found}"
+                )))
+            }
         }
     }
 
-    pub(super) fn of(cert: Cert) -> Result<Self, BadCertificate> {
+    pub(super) fn of(cert: Cert) -> Result<Self, Malformed> {
         if cert.is_tsk() {
-            return Err(BadCertificate::Secret);
+            return Err(Malformed::new(
+                "the file has a secret key; export the public half alone",
+            ));
         }
         if cert
             .keys()
             .any(|ka| key::fingerprint(&ka.key().fingerprint()).is_none())
         {
-            return Err(BadCertificate::Version);
+            return Err(Malformed::new(
+                "the certificate has a key that is not OpenPGP v4, which gpgv and apt need",
+            ));
         }
-        // Each is looked at again for each of the others.
-        if cert.keys().count()
+        // Each is compared with each of the others.
+        let parts = cert.keys().count()
             + cert.userids().count()
             + cert.user_attributes().count()
-            + cert.unknowns().count()
-            > MOST_PARTS
-        {
-            return Err(BadCertificate::TooManyParts);
+            + cert.unknowns().count();
+        if parts > MOST_PARTS {
+            return Err(Malformed::new(format!(
+                "the certificate has more than {MOST_PARTS} keys and user ids; \
+                 `gpg --export-options export-minimal` leaves some out"
+            )));
         }
         let certificate = Self(cert);
-        let is_weak = certificate
-            .numbers()
-            .any(|numbers| numbers.is_of_small_order());
-        if is_weak {
-            Err(BadCertificate::SmallOrder)
-        } else {
-            Ok(certificate)
+        if certificate.numbers().any(|key| key.is_of_small_order()) {
+            return Err(Malformed::new(
+                "the certificate has a key that is a point of small order, \
+                 for which anybody can make signatures: it needs another key",
+            ));
         }
+        Ok(certificate)
     }
 
     /// The numbers of its keys, of those kinds that tokens have.

@@ -11,10 +11,8 @@ mod key;
 mod make;
 mod signature;
 
-pub use build_key::{BadBuildKey, BuildKey, GeneratedKey, LARGEST_BUILD_KEY};
-pub use certificate::{
-    BadCertificate, Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey, mail_domain,
-};
+pub use build_key::{BuildKey, GeneratedKey, LARGEST_BUILD_KEY};
+pub use certificate::{Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey, mail_domain};
 pub use hash::HashState;
 pub use make::{
     MakeError, NewCertificate, SignatureContent, extend_certificate, fingerprint_of,

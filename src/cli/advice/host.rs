@@ -4,8 +4,6 @@ use super::code::Code::{Refused, Trouble, Usage};
 use super::code::{Advice, diagnosed, hint};
 use super::read::{file, release};
 use crate::cli::error::HostError;
-use crate::domain::artifact::BadList;
-use crate::domain::grant::BadGrant;
 use crate::domain::release::Coverage;
 use crate::files::{FileError, FileFault};
 use crate::openpgp::{BadSignature, KeyTrouble, MakeError};
@@ -112,14 +110,6 @@ fn grant(error: &GrantError) -> Advice {
             "let the builder make a new key: `countersign build-key`",
         ),
         GrantError::Builders(_) => hint(Refused, "each builder needs a key of its own"),
-        GrantError::Grant(BadGrant::Quorum { .. }) => hint(
-            Usage,
-            "name each builder with a `--builder` of its own; the quorum is at least one, and at most all of them",
-        ),
-        GrantError::Grant(BadGrant::NoSuchEvidence { .. }) => hint(
-            Usage,
-            "leave `--evidence` out: an envelope speaks of all artifacts at once",
-        ),
         GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
         GrantError::There {
             issued: Some(_), ..
@@ -286,7 +276,7 @@ fn evidence(error: &EvidenceError) -> Advice {
             Refused,
             "put what each builder made into the folder of its own name",
         ),
-        EvidenceError::List(BadList::Empty) | EvidenceError::Name { .. } => hint(
+        EvidenceError::NoArtifact | EvidenceError::Name { .. } => hint(
             Refused,
             "name the folder with the artifacts, and with the evidence that the grant asks for: see `countersign grants show GRANT`",
         ),
@@ -294,11 +284,8 @@ fn evidence(error: &EvidenceError) -> Advice {
         | EvidenceError::SharedKey { .. }
         | EvidenceError::Missing(_)
         | EvidenceError::Signature { .. }
-        | EvidenceError::Mac { .. }
-        | EvidenceError::Envelope(_)
-        | EvidenceError::Statement(_)
+        | EvidenceError::Malformed { .. }
         | EvidenceError::NotABuilder { .. }
-        | EvidenceError::Manifest(_)
         | EvidenceError::OtherGrant { .. }
         | EvidenceError::OtherBuilder { .. }
         | EvidenceError::OtherBuild { .. }

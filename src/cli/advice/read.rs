@@ -3,7 +3,6 @@
 use super::code::Code::{Refused, Trouble};
 use super::code::{Advice, Code, diagnosed, hint};
 use crate::files::{FileError, FileFault};
-use crate::openpgp::BadCertificate;
 use crate::steps::release::verify::ReleaseError;
 
 /// `missing`: what a file that is not there, or is of the wrong kind, means where it was looked
@@ -22,23 +21,8 @@ pub(super) fn file(error: &FileError, missing: Code) -> Advice {
     }
 }
 
-pub(super) fn certificate_hint(fault: &BadCertificate) -> Option<String> {
-    let text = match fault {
-        BadCertificate::Malformed(_) => {
-            "export it with `countersign key export` or `gpg --export KEY`"
-        }
-        BadCertificate::NotOne(_) => "export one certificate: `gpg --export FINGERPRINT`",
-        BadCertificate::Secret => "export the public half: `gpg --export FINGERPRINT`",
-        BadCertificate::TooManyParts => {
-            "export it without what it does not need: `gpg --export-options export-minimal --export KEY`"
-        }
-        BadCertificate::SmallOrder => {
-            "make another key: whoever made this one made it for everybody"
-        }
-        BadCertificate::Version => "gpgv and apt of today read OpenPGP v4: make a v4 key",
-    };
-    Some(text.to_owned())
-}
+pub(super) const CERTIFICATE_HELP: &str =
+    "export one certificate with `countersign key export` or `gpg --export FINGERPRINT`";
 
 pub(super) fn release(error: &ReleaseError) -> Advice {
     match error {

@@ -13,7 +13,8 @@ use crate::cli::global::Global;
 use crate::cli::render::Output;
 use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{Limits, NamePattern, Source};
-use crate::domain::name::{BadName, BuilderName, ProjectName, Version};
+use crate::domain::malformed::Malformed;
+use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
 use crate::files::InputFile;
 use crate::openpgp::LARGEST_CERTIFICATE;
@@ -230,7 +231,7 @@ fn builder(text: &str) -> Result<(BuilderName, Option<EnrolledKey>), CliError> {
     });
     let name = name
         .parse()
-        .map_err(|fault: BadName| CliError::Usage(fault.to_string()))?;
+        .map_err(|fault: Malformed| CliError::Usage(fault.to_string()))?;
     let Some(path) = path else {
         return Ok((name, None));
     };

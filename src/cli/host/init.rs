@@ -69,7 +69,7 @@ pub(in crate::cli) struct Init {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Validity(pub(super) Option<Period>);
 
-pub(super) fn validity(text: &str) -> Result<Validity, crate::domain::time::NotAPeriod> {
+pub(super) fn validity(text: &str) -> Result<Validity, crate::domain::malformed::Malformed> {
     match text {
         "never" => Ok(Validity(None)),
         text => text.parse().map(|period| Validity(Some(period))),

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::build_key::{BuildKey, KeyFault, SECRET_KEYS, Secret};
-use crate::domain::artifact::{Artifact, ArtifactList, BadList, sum_line};
+use crate::domain::artifact::{Artifact, ArtifactList, no_artifact, sum_line};
 use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
 use crate::domain::key::HashAlgorithm;
+use crate::domain::malformed::Malformed;
 use crate::domain::manifest::Manifest;
-use crate::domain::name::BadName;
 use crate::domain::reserved::{
     ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE,
 };
@@ -76,7 +76,7 @@ pub enum AttestError {
         /// The artifact.
         path: PathBuf,
         /// What is wrong with its name.
-        fault: BadName,
+        fault: Malformed,
     },
     /// A file that an earlier attestation wrote.
     #[error("`{}` is no artifact: an earlier attestation wrote it", path.display())]
@@ -108,8 +108,8 @@ pub enum AttestError {
         second: PathBuf,
     },
     /// The list as a whole.
-    #[error("the build {0}")]
-    List(#[from] BadList),
+    #[error("the artifacts cannot be attested: {0}")]
+    List(#[from] Malformed),
     /// A file that cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -315,7 +315,7 @@ fn common_folder(artifacts: &[PathBuf]) -> Result<PathBuf, AttestError> {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    let first = artifacts.first().map(folder).ok_or(BadList::Empty)?;
+    let first = artifacts.first().map(folder).ok_or_else(no_artifact)?;
     match artifacts.iter().map(folder).find(|other| *other != first) {
         None => Ok(first),
         Some(second) => Err(AttestError::SeveralFolders { first, second }),

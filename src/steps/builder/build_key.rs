@@ -5,15 +5,16 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::domain::build_key::{BadLabel, BuildKeyLabel};
+use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::Grant;
 use crate::domain::key::HashAlgorithm;
+use crate::domain::malformed::Malformed;
 use crate::domain::name::BuilderName;
 use crate::domain::time::Timestamp;
-use crate::dsse::{BadEd25519Key, SecretKey};
-use crate::mac::{BadMac, MacKey};
-use crate::openpgp::{self, BadBuildKey, Certificate, GeneratedKey, HashState};
+use crate::dsse::SecretKey;
+use crate::mac::MacKey;
+use crate::openpgp::{self, Certificate, GeneratedKey, HashState};
 use crate::steps::evidence::builders::{BuilderKey, Builders};
 use crate::steps::evidence::error::EvidenceError;
 #[cfg(feature = "host")]
@@ -95,27 +96,15 @@ pub enum NewKey {
 /// A build key that cannot be used. The display says what is wrong with it, not which it is.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFault {
-    /// Of the OpenPGP scheme.
-    #[error(transparent)]
-    OpenPgp(#[from] BadBuildKey),
-    /// Of the DSSE scheme.
-    #[error(transparent)]
-    Ed25519(#[from] BadEd25519Key),
-    /// Of the MAC scheme, or no key at all.
-    #[error("is no build key: it is no OpenPGP and no PEM secret key, and {0}")]
-    Nonce(#[from] BadMac),
+    /// Text that is not that of a build key.
+    #[error("cannot be used: {0}")]
+    Malformed(#[from] Malformed),
     /// A secret that was not handed over.
     #[error("is empty")]
     Empty,
     /// What goes to the signing host, not what stays on the build machine.
     #[error("is the public half of a key")]
     Public,
-    /// What its header says.
-    #[error(transparent)]
-    Label(#[from] BadLabel),
-    /// Not text.
-    #[error("is not text")]
-    NotText,
     /// Its header says one thing, its secret is another.
     #[error("is a key of scheme {found}, but was made for a grant of scheme {expected}")]
     OtherScheme {
@@ -199,7 +188,7 @@ impl<'a> BuildKey<'a> {
     /// Reads the file that [`NewKey::to_file`] made, or a PEM key as `openssl genpkey -algorithm
     /// ed25519` makes it.
     pub fn parse(bytes: &[u8]) -> Result<Self, KeyFault> {
-        let text = std::str::from_utf8(bytes).map_err(|_| KeyFault::NotText)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("the key is not text"))?;
         if text.trim_ascii().is_empty() {
             return Err(KeyFault::Empty);
         }
@@ -228,7 +217,9 @@ impl<'a> BuildKey<'a> {
                     .trim_end_matches('\n')
                     .rfind('\n')
                     .map_or(0, |newline| newline + 1);
-                Secret::Nonce(MacKey::parse(&bytes[last..])?)
+                Secret::Nonce(MacKey::parse(&bytes[last..]).map_err(|error| {
+                    error.within("the file is not a secret key in OpenPGP or PEM")
+                })?)
             }
         };
         Self {

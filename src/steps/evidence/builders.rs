@@ -1,10 +1,11 @@
 //! The builders of a grant: each has a name, and a key that is nobody else's.
 
-use super::error::{BadBuilderKey, EvidenceError};
+use super::error::EvidenceError;
 use crate::domain::digest::Sha256;
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::Terms;
 use crate::domain::key::pairs;
+use crate::domain::malformed::Malformed;
 use crate::domain::name::BuilderName;
 use crate::dsse;
 use crate::openpgp::Certificate;
@@ -26,7 +27,7 @@ pub struct Builders(Vec<(BuilderName, BuilderKey)>);
 
 impl BuilderKey {
     /// Reads a key of this scheme, as a grant holds it.
-    pub fn parse(scheme: Scheme, text: &str) -> Result<Self, BadBuilderKey> {
+    pub fn parse(scheme: Scheme, text: &str) -> Result<Self, Malformed> {
         Ok(match scheme {
             Scheme::OpenPgp => Self::OpenPgp(Certificate::parse(text.as_bytes())?.into()),
             Scheme::Dsse => Self::Ed25519(dsse::PublicKey::parse(text)?),

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use super::builders::{BuilderKey, Builders};
 use super::error::EvidenceError;
-use crate::domain::artifact::{BadList, MOST_ARTIFACTS, sum_line};
+use crate::domain::artifact::{MOST_ARTIFACTS, sum_line, too_many_artifacts};
 use crate::domain::digest::Sha256;
 use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
 use crate::domain::grant::{Grant, Terms};
 use crate::domain::key::HashAlgorithm;
+use crate::domain::malformed::Malformed;
 use crate::domain::manifest::Manifest;
 use crate::domain::name::{ArtifactName, BuilderName, ProjectName, Version};
 use crate::domain::reserved::{
@@ -105,12 +106,7 @@ pub fn check(
             ))
         })?,
         (EvidenceKind::Macs, BuilderKey::Nonce(_)) => each(grant, files, |bytes, file| {
-            Ok(Claim::Mac(Tag::parse(bytes).map_err(|fault| {
-                EvidenceError::Mac {
-                    file: file.to_owned(),
-                    fault,
-                }
-            })?))
+            Ok(Claim::Mac(Tag::parse(bytes).map_err(malformed(file))?))
         })?,
         (_, _) => unreachable!("keys were read as the grant's scheme says"),
     };
@@ -140,8 +136,8 @@ pub fn check(
 pub(in crate::steps) fn check_count(terms: &Terms, count: usize) -> Result<(), EvidenceError> {
     let limit = terms.artifacts.max_count;
     match count {
-        0 => Err(BadList::Empty.into()),
-        _ if count > MOST_ARTIFACTS => Err(BadList::TooMany.into()),
+        0 => Err(EvidenceError::NoArtifact),
+        _ if count > MOST_ARTIFACTS => Err(EvidenceError::List(too_many_artifacts())),
         _ if count > usize::try_from(limit).unwrap_or(usize::MAX) => {
             Err(EvidenceError::TooMany { count, limit })
         }
@@ -154,6 +150,11 @@ fn file<'a>(files: &'a Files, name: &str) -> Result<&'a [u8], EvidenceError> {
         .get(name)
         .map(Vec::as_slice)
         .ok_or_else(|| EvidenceError::Missing(name.to_owned()))
+}
+
+fn malformed(file: &str) -> impl FnOnce(Malformed) -> EvidenceError {
+    let file = file.to_owned();
+    move |fault| EvidenceError::Malformed { file, fault }
 }
 
 fn digests<'a>(
@@ -191,7 +192,9 @@ fn stated_in(
     envelope: &[u8],
     key: &dsse::PublicKey,
 ) -> Result<BTreeMap<ArtifactName, Claim>, EvidenceError> {
-    let statement = Statement::parse(&dsse::open(envelope, key)?)?;
+    let statement = dsse::open(envelope, key)
+        .and_then(|payload| Statement::parse(&payload))
+        .map_err(malformed(ENVELOPE))?;
     if !names_only(&statement.grants, grant.id()) {
         let expected = grant.id().to_string();
         let found = statement
@@ -219,13 +222,11 @@ fn stated_in(
 /// Checks the MAC of a manifest, if there is something to check it with. Nothing of the manifest is
 /// parsed for it.
 fn check_mac(manifest: &[u8], mac: &[u8], macs: MacCheck<'_>) -> Result<(), EvidenceError> {
-    let fault = |fault| EvidenceError::Mac {
-        file: MANIFEST_MAC.to_owned(),
-        fault,
-    };
-    let tag = Tag::parse(mac).map_err(fault)?;
+    let tag = Tag::parse(mac).map_err(malformed(MANIFEST_MAC))?;
     match macs {
-        MacCheck::With(nonce) => nonce.check(&tag, manifest, MANIFEST).map_err(fault),
+        MacCheck::With(nonce) => nonce
+            .check(&tag, manifest, "`build.manifest`")
+            .map_err(malformed(MANIFEST_MAC)),
         MacCheck::Elsewhere => Ok(()),
     }
 }
@@ -237,7 +238,7 @@ fn listed_in(
     manifest: &[u8],
 ) -> Result<BTreeMap<ArtifactName, Claim>, EvidenceError> {
     let terms = grant.terms();
-    let manifest = Manifest::parse(manifest)?;
+    let manifest = Manifest::parse(manifest).map_err(malformed(MANIFEST))?;
     if manifest.grant != grant.id() {
         let found = Some(manifest.grant.to_string());
         return Err(EvidenceError::OtherGrant {
@@ -427,10 +428,7 @@ impl Attested {
                         sum_line(&found, name.as_str()).as_bytes(),
                         "its artifact under that name",
                     )
-                    .map_err(|fault| EvidenceError::Mac {
-                        file: format!("{name}{MAC}"),
-                        fault,
-                    }),
+                    .map_err(malformed(&format!("{name}{MAC}"))),
                 MacCheck::Elsewhere => Ok(()),
             },
             (Claim::Signature(_), BuilderKey::Ed25519(_) | BuilderKey::Nonce(_)) => {

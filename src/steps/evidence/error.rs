@@ -1,42 +1,24 @@
 //! What is wrong with evidence, or with builders together, and with the keys that a grant has for
 //! them.
 
-use crate::domain::artifact::BadList;
-use crate::domain::digest::{GrantId, NotADigest, Sha256};
+use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::evidence::Differences;
 use crate::domain::key::Fingerprint;
-use crate::domain::manifest::BadManifest;
-use crate::domain::name::{ArtifactName, BadName, BuilderName};
-use crate::domain::statement::BadStatement;
+use crate::domain::malformed::Malformed;
+use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::time::Timestamp;
-use crate::dsse::{BadEd25519Key, BadEnvelope};
-use crate::mac::BadMac;
-use crate::openpgp::{BadCertificate, BadSignature};
-
-/// A builder's key that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BadBuilderKey {
-    /// Of the OpenPGP scheme.
-    #[error(transparent)]
-    OpenPgp(#[from] BadCertificate),
-    /// Of the DSSE scheme.
-    #[error(transparent)]
-    Ed25519(#[from] BadEd25519Key),
-    /// Of the MAC scheme.
-    #[error("is not the SHA-256 of a nonce: {0}")]
-    Nonce(#[from] NotADigest),
-}
+use crate::openpgp::BadSignature;
 
 /// Why evidence is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
     /// The key that a grant holds for a builder cannot be read.
-    #[error("the key of builder `{builder}` in the grant {fault}")]
+    #[error("the key of builder `{builder}` in the grant cannot be used: {fault}")]
     BuildKey {
         /// The builder.
         builder: BuilderName,
         /// What is wrong with its key.
-        fault: BadBuilderKey,
+        fault: Malformed,
     },
     /// Two builders with one key would count twice and be one.
     #[error("builders `{first}` and `{second}` of the grant have the same key")]
@@ -57,20 +39,14 @@ pub enum EvidenceError {
         /// What is wrong with it.
         fault: BadSignature,
     },
-    /// A MAC.
-    #[error("`{file}` {fault}")]
-    Mac {
-        /// The MAC.
+    /// A file that does not have its form, or what authenticates it does not.
+    #[error("`{file}`: {fault}")]
+    Malformed {
+        /// The file of the evidence.
         file: String,
         /// What is wrong with it.
-        fault: BadMac,
+        fault: Malformed,
     },
-    /// An envelope.
-    #[error("`build.dsse.json` {0}")]
-    Envelope(#[from] BadEnvelope),
-    /// What is in an envelope.
-    #[error("the payload of `build.dsse.json` {0}")]
-    Statement(#[from] BadStatement),
     /// None of the grant's builders signed.
     #[error(
         "`{file}` is by key {issuer}, which is no build key of this grant ({})",
@@ -94,9 +70,6 @@ pub enum EvidenceError {
         /// Whose key signed.
         signer: BuilderName,
     },
-    /// The manifest's form.
-    #[error("`build.manifest` {0}")]
-    Manifest(#[from] BadManifest),
     /// Made for another grant, or for none.
     #[error("`{file}` is for {}, not for {expected}", found.as_ref().map_or_else(|| "no grant".to_owned(), |found| format!("grant {found}")))]
     OtherGrant {
@@ -142,11 +115,14 @@ pub enum EvidenceError {
         /// The file of the evidence.
         file: String,
         /// What is wrong.
-        fault: BadName,
+        fault: Malformed,
     },
     /// Evidence for a number of artifacts that no build has.
-    #[error("the evidence {0}")]
-    List(#[from] BadList),
+    #[error("the evidence is refused: {0}")]
+    List(Malformed),
+    /// The evidence of an empty build.
+    #[error("the evidence lists no artifact")]
+    NoArtifact,
     /// A name that the grant does not allow.
     #[error("artifact `{name}` is not among the names that the grant allows: {}", patterns.join(", "))]
     NameNotAllowed {

@@ -19,11 +19,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::policy::{self, Approval, PolicyError};
-use crate::domain::artifact::{Artifact, ArtifactList, BadList, MOST_ARTIFACTS};
+use crate::domain::artifact::{Artifact, ArtifactList, MOST_ARTIFACTS};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::evidence::{Differences, EvidenceFiles, digest_of_all};
 use crate::domain::grant::Grant;
 use crate::domain::key::{Fingerprint, HashAlgorithm};
+use crate::domain::malformed::Malformed;
 use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::release::{Coverage, LARGEST_SUMS, Sums};
 use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
@@ -202,8 +203,8 @@ impl BuildError {
         }
     }
 
-    fn list(fault: BadList) -> Self {
-        Self::evidence(None, fault.into())
+    fn list(fault: Malformed) -> Self {
+        Self::evidence(None, EvidenceError::List(fault))
     }
 
     /// What builders differ in, if that is why.

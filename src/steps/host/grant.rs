@@ -7,9 +7,8 @@ use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::evidence::{EvidenceForm, Scheme};
-use crate::domain::grant::{
-    BadGrant, Builder, Grant, LARGEST_GRANT, Limits, NewGrant, Source, Terms,
-};
+use crate::domain::grant::{Builder, Grant, LARGEST_GRANT, Limits, NewGrant, Source, Terms};
+use crate::domain::malformed::Malformed;
 use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::time::{Period, Timestamp};
 use crate::files::{FileError, FileFault, InputFile, discard, write_new};
@@ -19,7 +18,7 @@ use crate::openpgp::KeyTrouble;
 use crate::steps::builder::build_key::NewKey;
 use crate::steps::evidence::builders::{BuilderKey, Builders};
 use crate::steps::evidence::check::SLOW_CLOCK;
-use crate::steps::evidence::error::{BadBuilderKey, EvidenceError};
+use crate::steps::evidence::error::EvidenceError;
 
 /// What the operator asks for.
 #[derive(Debug)]
@@ -81,20 +80,20 @@ pub enum GrantError {
     #[error("no grant: {0}")]
     ReleaseKey(#[from] KeyTrouble),
     /// What was asked for cannot be granted.
-    #[error("the grant {0}")]
-    Grant(#[from] BadGrant),
+    #[error("the grant cannot be issued: {0}")]
+    Grant(#[from] Malformed),
     /// A nonce that somebody else made would have had to travel.
     #[error("builder `{0}` cannot bring a key: the nonce of scheme hmac is made here")]
     NoEnrolment(BuilderName),
     /// The key that a builder brought.
-    #[error("key `{}` of builder `{builder}` {fault}", path.display())]
+    #[error("key `{}` of builder `{builder}` cannot be used: {fault}", path.display())]
     EnrolledKey {
         /// The builder.
         builder: BuilderName,
         /// Where the key was read.
         path: PathBuf,
         /// What is wrong with it.
-        fault: BadBuilderKey,
+        fault: Malformed,
     },
     /// The key that a builder brought cannot sign.
     #[error("key `{}` of builder `{builder}` cannot sign: {fault}", path.display())]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::verify::{ReleaseError, ReleaseReport, verify_release};
 use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::Sha256;
-use crate::domain::name::{ArtifactName, BadName};
+use crate::domain::malformed::Malformed;
+use crate::domain::name::ArtifactName;
 use crate::domain::release::{LARGEST_SUMS, folder_name};
 use crate::domain::reserved::SUMS;
 use crate::domain::text::clean;
@@ -48,7 +49,7 @@ pub struct Admitted {
 pub enum AdmitError {
     /// A name that no release has.
     #[error("{0}")]
-    Name(#[from] BadName),
+    Name(#[from] Malformed),
     /// The folder claims to be another release.
     #[error("the folder is called `{found}`, but holds release `{expected}`")]
     OtherName {

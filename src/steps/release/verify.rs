@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::domain::artifact::{Artifact, MOST_ARTIFACTS};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::evidence::EvidenceFiles;
-use crate::domain::grant::{BadGrant, Grant, LARGEST_GRANT};
+use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
+use crate::domain::malformed::Malformed;
 use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::release::{
-    BadSums, Coverage, FileDigests, LARGEST_SIGNATURE, LARGEST_SUMS, Sums, signature_name,
+    Coverage, FileDigests, LARGEST_SIGNATURE, LARGEST_SUMS, Sums, signature_name,
 };
 use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
 use crate::domain::time::Timestamp;
@@ -101,8 +102,8 @@ pub enum ReleaseError {
         expected: Fingerprint,
     },
     /// The list's form.
-    #[error("SHA256SUMS {0}")]
-    Sums(#[from] BadSums),
+    #[error("SHA256SUMS: {0}")]
+    Sums(Malformed),
     /// Other bytes than the list says.
     #[error("`{file}` has SHA-256 {found}, but SHA256SUMS says {expected}")]
     Digest {
@@ -124,8 +125,8 @@ pub enum ReleaseError {
         limit: u64,
     },
     /// The grant in the evidence.
-    #[error("evidence/grant.json {0}")]
-    Grant(#[from] BadGrant),
+    #[error("evidence/grant.json: {0}")]
+    Grant(Malformed),
     /// The evidence of a builder.
     #[error("evidence of builder `{builder}`: {fault}")]
     Evidence {
@@ -206,7 +207,7 @@ pub fn examine_release(
             file: file.clone(),
             fault,
         })?;
-    let sums = Sums::parse(&sums_bytes)?;
+    let sums = Sums::parse(&sums_bytes).map_err(ReleaseError::Sums)?;
     check_form(&list, sums.coverage(), &file)?;
 
     let evidence = check_evidence(&reader, &sums, now)?;
@@ -486,7 +487,7 @@ fn check_evidence(
     now: Timestamp,
 ) -> Result<Evidence, ReleaseError> {
     let grant = reader.read_listed(&[EVIDENCE, GRANT], LARGEST_GRANT, sums.grant())?;
-    let grant = Grant::parse(&grant)?;
+    let grant = Grant::parse(&grant).map_err(ReleaseError::Grant)?;
     for (file, digest) in sums.approvals() {
         reader.read_listed(&[EVIDENCE, APPROVALS, file], LARGEST_SIGNATURE, *digest)?;
     }

@@ -442,7 +442,7 @@ fn what_is_no_build_key_is_called_what_it_is() {
     }
     world
         .attest_with(&granted.grant, &build)
-        .usage("is no build key");
+        .usage("is not a secret key in OpenPGP or PEM");
     world
         .countersign(&[&"attest", &"--key", &"-", &build.at("foo.txt")])
         .usage("`standard input` is empty");

@@ -960,7 +960,7 @@ fn key_that_gpg_made_is_enrolled() {
             &"-o",
             &world.at("."),
         ])
-        .usage("holds a secret key");
+        .usage("the file has a secret key");
     fs::remove_file(secret).expect("removed");
 
     let granted = world.grant_enrolled(&public, &[]);

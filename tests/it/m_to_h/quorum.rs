@@ -489,7 +489,7 @@ fn two_builders_with_one_key_are_refused_when_the_grant_is_made() {
         &world,
         &["m1".into(), "M1".into()],
         &[],
-        "names builder `M1` twice",
+        "builder `M1` is listed twice",
     );
 }
 
@@ -502,13 +502,13 @@ fn quorum_that_nobody_can_reach_or_nobody_needs() {
         &world,
         &builders,
         &["--quorum", "3"],
-        "asks for a quorum of 3 out of 2 builders",
+        "`quorum` is 3, but must be from 1 to 2",
     );
     grant_refused(
         &world,
         &builders,
         &["--quorum", "0"],
-        "asks for a quorum of 0 out of 2 builders",
+        "`quorum` is 0, but must be from 1 to 2",
     );
     grant_refused(&world, &builders, &["--quorum", "-1"], "-1 is not in 0..");
     grant_refused(

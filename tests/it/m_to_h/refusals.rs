@@ -302,7 +302,7 @@ fn form_refused(change: impl Fn(String) -> String, reason: &str) {
 fn manifest_with_an_unknown_header() {
     form_refused(
         |text| text.replace("# version", "# colour: red\n# version"),
-        "where `# version: ` must stand",
+        "but `# version: ` is expected",
     );
     form_refused(
         |text| text.replacen("  bar.txt\n", "  bar.txt\n# late: header\n", 1),
@@ -320,7 +320,7 @@ fn manifest_with_headers_out_of_order() {
     };
     form_refused(
         swapped,
-        "line 3 is `# project: foo` where `# builder: ` must stand",
+        "line 3 is `# project: foo`, but `# builder: ` is expected",
     );
 }
 
@@ -328,7 +328,7 @@ fn manifest_with_headers_out_of_order() {
 fn manifest_without_a_header() {
     form_refused(
         |text| text.replace("# version: 1.2.3\n", ""),
-        "where `# version: ` must stand",
+        "but `# version: ` is expected",
     );
 }
 
@@ -359,7 +359,7 @@ fn manifest_out_of_order_or_empty() {
                 .map(|line| format!("{line}\n"))
                 .collect()
         },
-        "lists no artifact",
+        "no artifact is listed",
     );
 }
 
@@ -429,12 +429,12 @@ fn name_with_a_leading_dot() {
 
 #[test]
 fn name_twice() {
-    name_refused("foo.txt", "lists `foo.txt` twice");
+    name_refused("foo.txt", "`foo.txt` is listed twice");
 }
 
 #[test]
 fn names_that_differ_in_case_alone() {
-    name_refused("FOO.txt", "lists both `FOO.txt` and `foo.txt`");
+    name_refused("FOO.txt", "`FOO.txt` and `foo.txt` are both listed");
 }
 
 #[test]

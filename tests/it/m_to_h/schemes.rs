@@ -191,8 +191,8 @@ fn evidence_of_another_grant_is_refused_in_every_scheme() {
         "is no build key of this grant",
         "is no build key of this grant",
         "is not by the builder's key",
-        "does not fit `build.manifest`",
-        "does not fit `its artifact under that name`",
+        "does not match `build.manifest`",
+        "does not match its artifact under that name",
     ]) {
         let world = World::ready();
         let (other, build) = attested(&world, scheme, form);
@@ -347,7 +347,7 @@ fn envelope_with_another_payload_type() {
         &build,
         "build.dsse.json",
         mixed.as_bytes(),
-        "does not fit its payload",
+        "does not match the payload",
     );
     // As the protocol wants it, another writer's bytes are as good.
     let right = sign(
@@ -382,7 +382,7 @@ fn envelope_with_a_key_twice_or_a_field_too_many() {
         (
             "\"signatures\":[",
             "\"signatures\":[{\"sig\":\"AA==\"},",
-            "has 2 signatures where exactly one must be",
+            "has 2 signatures; expected one",
         ),
         (
             "\"keyid\":\"\"",
@@ -498,12 +498,12 @@ fn statement_about_other_bytes_names_or_nothing() {
         (
             "\"name\":\"foo.txt\"",
             "\"name\":\"foo.tar\"",
-            "lists `foo.tar` twice",
+            "`foo.tar` is listed twice",
         ),
         (
             "\"sha256\":\"",
             "\"sha512\":\"",
-            "has no SHA-256 of subject",
+            "subject `foo.txt` has no SHA-256",
         ),
         (
             "in-toto.io/Statement/v1",
@@ -549,7 +549,7 @@ fn statement_made_before_the_grant_or_after_its_end() {
     );
     statement_refused(
         |text| text.replace(&time(&text), "yesterday"),
-        "has a time that is not RFC 3339",
+        "is not as RFC 3339 writes it",
     );
     let started = |text: String| {
         text.replace(
@@ -615,7 +615,7 @@ fn mac_of_another_artifact_or_under_another_name() {
     let world = World::ready();
     let (granted, build) = attested(&world, "hmac", "per-artifact");
     let other = text(&build.at("foo.tar.mac"));
-    let reason = "`foo.txt.mac` does not fit `its artifact under that name`";
+    let reason = "`foo.txt.mac`: the MAC does not match its artifact under that name";
     refused_with(
         &world,
         &granted,
@@ -677,7 +677,7 @@ fn mac_that_is_truncated_or_spelled_otherwise() {
                 &build,
                 file,
                 wrong.as_bytes(),
-                "is not a MAC",
+                "the MAC is not 64 lower-case hexadecimal digits",
             );
         }
         world.sign(&granted, &build).ok();
@@ -694,7 +694,7 @@ fn mac_by_somebody_without_the_nonce() {
         MacKey::parse(format!("{}\n", "0".repeat(64)).as_bytes()).expect("a nonce"),
     ] {
         let forged = key.tag(manifest.as_bytes());
-        let reason = "`build.manifest.mac` does not fit `build.manifest`";
+        let reason = "`build.manifest.mac`: the MAC does not match `build.manifest`";
         refused_with(
             &world,
             &granted,
@@ -718,7 +718,7 @@ fn mac_by_somebody_without_the_nonce() {
         &build,
         "build.manifest.mac",
         public.as_bytes(),
-        "does not fit",
+        "does not match",
     );
     world.sign(&granted, &build).ok();
 }
@@ -888,7 +888,9 @@ fn nonce_that_was_changed_in_the_home() {
         "is not the grant's",
     );
     write_private(&kept, b"no nonce\n");
-    world.sign(&granted, &build).usage("holds no nonce");
+    world
+        .sign(&granted, &build)
+        .usage("the nonce is not 64 lower-case hexadecimal digits");
     write_private(&kept, &right);
     world.sign(&granted, &build).ok();
 }

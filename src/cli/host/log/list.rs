@@ -66,11 +66,11 @@ fn since(text: &str) -> Result<Since, String> {
         Some(period) => period
             .parse()
             .map(Since::Ago)
-            .map_err(|error: crate::domain::time::NotAPeriod| error.to_string()),
+            .map_err(|error: crate::domain::malformed::Malformed| error.to_string()),
         None => text
             .parse()
             .map(Since::Time)
-            .map_err(|error: crate::domain::time::NotATime| format!("{error} or `14d-ago`")),
+            .map_err(|error: crate::domain::malformed::Malformed| format!("{error} or `14d-ago`")),
     }
 }
 
@@ -81,7 +81,7 @@ fn digest(text: &str) -> Result<Sha256, String> {
         .to_ascii_lowercase();
     digits
         .parse()
-        .map_err(|error: crate::domain::digest::NotADigest| error.to_string())
+        .map_err(|error: crate::domain::malformed::Malformed| error.to_string())
 }
 
 fn kinds() -> impl TypedValueParser<Value = &'static str> {
