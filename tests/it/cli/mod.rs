@@ -16,11 +16,14 @@ use insta::assert_snapshot;
 
 // ---- Help ----
 
-/// Every subcommand there is, as the words that call it; the program itself has none.
-fn commands() -> Vec<Vec<String>> {
+/// Every subcommand there is, as the words that call it, in the order of the help; the program
+/// itself has none.
+pub(crate) fn commands() -> Vec<Vec<String>> {
     fn below(command: &clap::Command, words: &[String], found: &mut Vec<Vec<String>>) {
         found.push(words.to_vec());
-        for inner in command.get_subcommands() {
+        let mut inside: Vec<_> = command.get_subcommands().collect();
+        inside.sort_by_key(|inner| inner.get_display_order());
+        for inner in inside {
             below(
                 inner,
                 &[words, &[inner.get_name().to_owned()]].concat(),

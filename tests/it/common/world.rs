@@ -456,7 +456,8 @@ impl Watch for World {
 }
 
 impl Granted {
-    fn from_json(said: &Value) -> Self {
+    /// What `grant --json` printed.
+    pub(crate) fn from_json(said: &Value) -> Self {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let keys = said["build_keys"].as_array().expect("a list");
         let keys: Vec<PathBuf> = keys.iter().map(|key| text(&key["file"]).into()).collect();

@@ -1,10 +1,14 @@
 //! The documentation holds: what it shows is what the program does, and what it points to is there.
 
+mod errors;
+mod json;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::cli::commands;
 use crate::common::cards::{Reader, Slot};
 use crate::common::tokens::missing;
 use crate::common::{Run, have, listing, tool};
@@ -23,8 +27,8 @@ fn the_reference_of_commands_is_what_the_program_says() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let reference = page("docs/reference/cli.md");
     let mut sections = reference.split("\n## countersign").skip(1);
-    let expected = commands(&countersign::cli::command());
-    for command in &expected {
+    for words in commands() {
+        let command = words.join(" ");
         let section = sections
             .next()
             .unwrap_or_else(|| panic!("cli.md ends before `countersign {command}`"));
@@ -35,8 +39,8 @@ fn the_reference_of_commands_is_what_the_program_says() {
             "cli.md: out of order; run docs/reference/update"
         );
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = Vec::new();
-        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         arguments.extend(words.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>));
+        arguments.push(&"--help");
         let said = Run::new(folder.path(), &arguments).ok();
         let shown = rest
             .strip_prefix("\n```text\n")
@@ -52,20 +56,6 @@ fn the_reference_of_commands_is_what_the_program_says() {
         None,
         "cli.md has a command that is not there"
     );
-}
-
-/// Every command by its words, in the order of the help; the first has none.
-fn commands(command: &clap::Command) -> Vec<String> {
-    let below = command
-        .get_subcommands()
-        .filter(|below| below.get_name() != "help" && !below.is_hide_set());
-    let below = below.flat_map(|below| {
-        let name = below.get_name().to_owned();
-        commands(below)
-            .into_iter()
-            .map(move |rest| format!("{name} {rest}").trim_end().to_owned())
-    });
-    [String::new()].into_iter().chain(below).collect()
 }
 
 #[test]
@@ -111,8 +101,11 @@ fn every_test_that_a_page_names_exists() {
     }
 }
 
-/// The text of the one file of tests that is called so.
+/// The text of the one file of tests that is called so, or of the file that has these unit tests.
 fn tests_of(file: &str) -> String {
+    if let Some(module) = file.strip_suffix("::tests") {
+        return page(&format!("src/{}.rs", module.replace("::", "/")));
+    }
     let folders = ["", "cli", "docs", "h", "h_to_l", "m", "m_to_h", "tools"];
     let path = |folder| {
         root()
@@ -132,12 +125,12 @@ fn tests_of(file: &str) -> String {
     fs::read_to_string(only).expect("its text")
 }
 
-/// What stands in a page as `file::name`.
+/// What is in a page as `file::name`, or as `module::tests::name`.
 fn tests_named_in(text: &str) -> Vec<(&str, &str)> {
     text.split('`')
         .skip(1)
         .step_by(2)
-        .filter_map(|code| code.split_once("::"))
+        .filter_map(|code| code.rsplit_once("::"))
         .collect()
 }
 
@@ -473,6 +466,7 @@ fn pages() -> Vec<String> {
     let mut pages = vec![
         "README.md".to_owned(),
         "SECURITY.md".to_owned(),
+        "CONTRIBUTING.md".to_owned(),
         "CHANGELOG.md".to_owned(),
     ];
     let mut folders = vec!["docs".to_owned()];
