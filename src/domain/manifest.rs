@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn every_change_to_the_form_is_refused() {
         type Change = fn(&str) -> String;
-        let changes: [(&str, Change); 14] = [
+        let changes: [(&str, Change); 16] = [
             ("CRLF", |v| v.replace('\n', "\r\n")),
             ("missing final newline", |v| v.trim_end().to_owned()),
             ("second final newline", |v| format!("{v}\n")),
@@ -135,6 +135,14 @@ mod tests {
                     "# builder: m1\n# project: foo\n",
                     "# project: foo\n# builder: m1\n",
                 )
+            }),
+            ("header among the entries", |v| {
+                v.replacen(".tar.xz\n", ".tar.xz\n# late: header\n", 1)
+            }),
+            ("entries out of order", |v| {
+                let mut lines: Vec<_> = v.split_inclusive('\n').collect();
+                lines[5..].reverse();
+                lines.concat()
             }),
             ("other format", |v| v.replace("manifest/1", "manifest/2")),
             ("format with a tail", |v| {
