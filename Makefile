@@ -8,7 +8,7 @@ binary  := $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/countersign
 show    := tests/demo/$(SCENARIO) $(binary) demo
 
 .DEFAULT_GOAL := help
-.PHONY: help build builder test faults bench lint demo clean cargo
+.PHONY: help build builder check test faults bench lint demo clean cargo
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -22,6 +22,13 @@ builder: cargo ## the build machine's binary, target/countersign-builder: small,
 	cargo build --locked --profile builder --no-default-features --target "$$triple" && \
 	install $(target)/"$$triple"/builder/countersign $(target)/countersign-builder
 	@ls -l $(target)/countersign-builder
+
+# With cargo alone: what needs SoftHSM2, cards, gpg and the like is skipped.
+check: export COUNTERSIGN_TEST_WITHOUT_EQUIPMENT := yes
+check: cargo ## before each commit: format, clippy, unit tests and the tests on the file token; no root, no equipment
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	env -u CI cargo test --locked --lib --test architecture --test it
 
 # With the equipment in place, a test that lacks some of it has found a fault: that is what CI=true says. Only readers for
 # virtual cards are not everybody's, so whoever is not root is told of what was skipped.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use super::tokens::{missing, write_secret};
+use super::tokens::{missing, without_equipment, write_secret};
 
 /// The PINs of a new card.
 pub(crate) const USER_PIN: &str = "123456";
@@ -64,7 +64,7 @@ impl Reader {
             ("/usr/sbin/pcscd", "pcscd"),
             ("/usr/bin/opensc-tool", "opensc-tool"),
         ] {
-            if !Path::new(path).exists() {
+            if !Path::new(path).exists() || without_equipment() {
                 return missing(name);
             }
         }

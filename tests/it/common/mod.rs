@@ -328,7 +328,8 @@ fn fed(command: &mut Command, input: &[u8]) -> Said {
 pub(crate) fn have(programs: &[&str]) -> bool {
     let folders = || std::env::var_os("PATH").unwrap_or_default();
     let there = |program: &&&str| {
-        std::env::split_paths(&folders()).any(|folder| folder.join(program).is_file())
+        !tokens::without_equipment()
+            && std::env::split_paths(&folders()).any(|folder| folder.join(program).is_file())
     };
     match programs.iter().find(|program| !there(program)) {
         None => true,
