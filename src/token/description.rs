@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::uri::TokenUri;
 use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::time::Timestamp;
 
@@ -12,7 +13,7 @@ use crate::domain::time::Timestamp;
 pub struct TokenDescription {
     /// The URI that names exactly this token and key, with the module and PIN source it was found
     /// by.
-    pub uri: String,
+    pub uri: TokenUri,
     /// The token's label.
     pub label: String,
     /// Who made it.
@@ -104,16 +105,21 @@ pub struct FoundKey {
 }
 
 /// Why there is no key that can sign a release.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoSuchKey {
     /// The place on the card is empty.
-    #[error("none yet")]
-    #[diagnostic(code(usage::no_such_key))]
     Absent,
     /// It is of another kind.
-    #[error("unsuitable: {0}")]
-    #[diagnostic(code(usage::no_such_key))]
     Unsuitable(String),
+}
+
+impl fmt::Display for NoSuchKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("none yet"),
+            Self::Unsuitable(reason) => write!(f, "unsuitable: {reason}"),
+        }
+    }
 }
 
 /// A card, and how many signatures its key has made.

@@ -69,6 +69,7 @@ pub(super) fn generate(path: &Path, kind: KeyKind) -> Result<Box<dyn Token>, Tok
             Err(TokenError::KeyExists {
                 token: "file".to_owned(),
                 key: format!("`{}`", path.display()),
+                alternative: "name another file in the token URI",
             })
         }
         Err(error) => Err(refused(path)(error.error.to_string())),
@@ -130,7 +131,7 @@ fn read(path: &Path) -> Result<FileToken, TokenError> {
         .map_err(|_| refused("no Ed25519 key in PKCS#8 PEM".to_owned()))?;
     let public = key.verifying_key().to_bytes();
     let description = TokenDescription {
-        uri: TokenUri::File(path.to_owned()).to_string(),
+        uri: TokenUri::File(path.to_owned()),
         label: path
             .file_name()
             .unwrap_or_default()

@@ -11,6 +11,7 @@ mod description;
 mod error;
 mod file;
 mod pin;
+mod pin_source;
 mod pkcs11;
 mod raw;
 mod uri;
@@ -21,7 +22,7 @@ pub use description::{
     TouchPolicy,
 };
 pub use error::{PinError, TokenError};
-pub use pin::PinSource;
+pub use pin_source::PinSource;
 pub use uri::{CardUri, Pkcs11Uri, TokenUri, UriError};
 
 /// Finds the one token and key that `uri` names, without a PIN.

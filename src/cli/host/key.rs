@@ -122,7 +122,7 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
                 .filter(|_| is_ours)
                 .map(SigningKey::fingerprint),
         };
-        output.line(&found.token.uri);
+        output.line(found.token.uri.to_string());
         output.line(format!("  key        {} ({algorithm})", found.label));
         if let Some(fingerprint) = fingerprint {
             output.line(format!("  OpenPGP    {fingerprint}"));

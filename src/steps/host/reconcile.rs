@@ -353,11 +353,12 @@ impl Replay {
                 };
                 self.begin(card.as_ref(), index, asked);
                 if *purpose == KeyPurpose::Generate {
+                    let on_card = matches!(token.parse(), Ok(TokenUri::Card(_)));
                     let named = |name: &String| card.as_ref().is_none_or(|card| card.card == *name);
                     let cards = self
                         .cards
                         .iter_mut()
-                        .filter(|(name, _)| token.starts_with("card:") && named(name));
+                        .filter(|(name, _)| on_card && named(name));
                     cards.for_each(|(_, card)| card.replacing = Some(index));
                 }
             }

@@ -177,7 +177,7 @@ pub fn init(
         }
         Origin::Existing(identity) => {
             let locked = token::find(token, interaction)?;
-            let uri = exact_uri(&*locked, token);
+            let uri = locked.description().uri.clone();
             let created = created(locked.description(), locked.public())
                 .filter(|made| *made <= now)
                 .unwrap_or(now);
@@ -425,16 +425,16 @@ fn find_certified(
     let is_ours = |public: &PublicKey| keys.iter().any(|key| key.public() == public);
     let found = token::list_keys(token, interaction)?.into_iter();
     let found = found.filter(|found| found.public.as_ref().is_ok_and(&is_ours));
-    let mut found: Vec<String> = found.map(|found| found.token.uri).collect();
+    let found: Vec<TokenUri> = found.map(|found| found.token.uri).collect();
     let (uri, certificate) = (token.to_string(), certificate.fingerprint());
-    match (found.pop(), found.is_empty()) {
-        (Some(one), true) => Ok(one.parse().expect("a token's own URI can be read")),
-        (Some(one), false) => Err(KeyError::Several {
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [_, ..] => Err(KeyError::Several {
             uri,
             certificate,
-            keys: [found, vec![one]].concat(),
+            keys: found.iter().map(ToString::to_string).collect(),
         }),
-        (None, _) => {
+        [] => {
             let keys = keys
                 .iter()
                 .map(|key| format!("{} ({})", key.fingerprint(), key.public().algorithm()))
@@ -446,14 +446,6 @@ fn find_certified(
             })
         }
     }
-}
-
-fn exact_uri(token: &dyn LockedToken, asked: &TokenUri) -> TokenUri {
-    token
-        .description()
-        .uri
-        .parse()
-        .unwrap_or_else(|_| asked.clone())
 }
 
 fn own_key(

@@ -106,7 +106,7 @@ impl Facts {
     pub(super) fn description(&self, uri: &CardUri) -> TokenDescription {
         let [major, minor] = self.version.to_be_bytes();
         TokenDescription {
-            uri: TokenUri::Card(uri.exactly(self.ident)).to_string(),
+            uri: TokenUri::Card(uri.exactly(self.ident)),
             label: self.name(),
             manufacturer: self.manufacturer.clone(),
             model: format!("OpenPGP card {major:x}.{minor:x}"),

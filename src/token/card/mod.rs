@@ -33,7 +33,7 @@ use super::pin::{Given, obtain};
 use super::uri::CardUri;
 use super::{
     CardCounter, FoundKey, Interaction, LockedToken, NewKey, NoSuchKey, Pin, PinError, PinState,
-    Token, TokenDescription, TokenError, TouchPolicy, raw,
+    Token, TokenDescription, TokenError, TokenUri, TouchPolicy, raw,
 };
 use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
 
@@ -156,9 +156,11 @@ pub(super) fn generate(
     let (reader, facts) = the_card(uri, interaction)?;
     if facts.key.is_some() {
         if !new.replace {
-            return Err(TokenError::SlotTaken {
+            return Err(TokenError::KeyExists {
                 token: facts.name(),
                 key: facts.key_name(),
+                alternative: "leave `--generate` out to use that key; `--replace-key` destroys it, \
+                              and what only it can sign",
             });
         }
         interaction.replaces(&facts.name(), &facts.key_name());
@@ -262,9 +264,11 @@ fn the_card(
             Some(trouble) => return Err(trouble),
             None if fitting == 0 => return Err(absent(uri, &cards)),
             None if fitting > 1 => {
-                return Err(TokenError::TokenAmbiguous {
+                return Err(TokenError::Ambiguous {
                     uri: plain(uri),
+                    what: "tokens".to_owned(),
                     candidates: named(&cards),
+                    by: "",
                 });
             }
             None => {
@@ -286,9 +290,8 @@ fn absent(uri: &CardUri, cards: &[(CString, Facts)]) -> TokenError {
     }
 }
 
-fn plain(uri: &CardUri) -> String {
-    uri.ident
-        .map_or_else(|| "card:".to_owned(), |ident| format!("card:{ident}"))
+fn plain(uri: &CardUri) -> Box<TokenUri> {
+    Box::new(TokenUri::Card(uri.without_pins()))
 }
 
 fn named(cards: &[(CString, Facts)]) -> Vec<String> {
@@ -339,10 +342,7 @@ fn ask(
     match &given {
         Given::Pin(text) if text.expose_secret().len() < shortest => {
             let reason = "it is shorter than any that an OpenPGP card takes, and was not tried";
-            let source = PinError::Malformed {
-                from: source.to_string(),
-                reason,
-            };
+            let source = PinError::malformed(&source.to_string(), reason);
             Err(TokenError::Pin {
                 token: facts.name(),
                 pin,

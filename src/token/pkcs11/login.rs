@@ -140,7 +140,7 @@ pub(super) fn refused(opened: &Opened, error: &Error) -> TokenError {
             TokenError::Pin {
                 token,
                 pin: Pin::User,
-                source: PinError::Declined,
+                source: PinError::declined(),
             }
         }
         _ if is_busy(answer) => TokenError::Busy {

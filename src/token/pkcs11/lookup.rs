@@ -16,7 +16,7 @@ use cryptoki::slot::Slot;
 use super::attributes::{self, Named, PUBLIC_ATTRIBUTES};
 use super::module::{Failure, Module, Session, described, name};
 use crate::domain::key::PublicKey;
-use crate::token::{PinState, Pkcs11Uri, TokenDescription, TokenError};
+use crate::token::{PinState, Pkcs11Uri, TokenDescription, TokenError, TokenUri};
 
 /// The most objects that are looked at, and the longest attribute that is read in bytes. What is
 /// beyond is not there.
@@ -119,7 +119,7 @@ impl TokenInfo {
 
     pub(super) fn description(&self, uri: &Pkcs11Uri) -> TokenDescription {
         TokenDescription {
-            uri: uri.to_string(),
+            uri: TokenUri::Pkcs11(uri.clone()),
             label: self.label.clone(),
             manufacturer: self.manufacturer.clone(),
             model: self.model.clone(),
@@ -173,7 +173,7 @@ impl Survey {
         let present = self.present.iter().map(ToString::to_string).collect();
         Failure {
             error: TokenError::TokenAbsent {
-                uri: uri.to_string(),
+                uri: uri.into(),
                 present,
             },
             passing: module.is_softhsm,
@@ -245,9 +245,11 @@ impl Opened {
                 .iter()
                 .map(|(token, _)| token.to_string())
                 .collect();
-            return Err(TokenError::TokenAmbiguous {
-                uri: uri.to_string(),
+            return Err(TokenError::Ambiguous {
+                uri: uri.into(),
+                what: "tokens".to_owned(),
                 candidates,
+                by: " by `serial=`",
             }
             .into());
         }
@@ -461,11 +463,11 @@ impl Opened {
     ) -> std::result::Result<Option<Object>, Failure> {
         if objects.len() > 1 {
             let candidates = objects.iter().map(Object::to_string).collect();
-            let (token, uri) = (self.info.name().to_owned(), self.uri.to_string());
-            return Err(TokenError::KeyAmbiguous {
-                token,
-                uri,
+            return Err(TokenError::Ambiguous {
+                uri: (&self.uri).into(),
+                what: format!("keys on token `{}`", self.info.name()),
                 candidates,
+                by: " by `id=`",
             }
             .into());
         }
@@ -486,7 +488,7 @@ impl Opened {
         present.dedup();
         Ok(TokenError::KeyAbsent {
             token: self.info.name().to_owned(),
-            uri: self.uri.to_string(),
+            uri: (&self.uri).into(),
             present,
         })
     }

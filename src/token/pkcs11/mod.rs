@@ -149,8 +149,10 @@ pub(super) fn generate(
     interaction: &mut dyn Interaction,
 ) -> Result<(Pkcs11Uri, Box<dyn Token>), TokenError> {
     let module = module(uri)?;
-    let label = uri.object().ok_or_else(|| TokenError::KeyUnnamed {
-        uri: uri.to_string(),
+    let label = uri.object().ok_or_else(|| TokenError::Incomplete {
+        uri: uri.into(),
+        missing: "the key to generate",
+        attribute: ";object=NAME",
     })?;
     let Generation {
         mechanism,
@@ -259,6 +261,8 @@ fn refuse_if_taken(opened: &Opened, label: &str) -> Result<(), TokenError> {
         Err(TokenError::KeyExists {
             token: opened.info.name().to_owned(),
             key: object.to_string(),
+            alternative: "choose another `object`, or with `init` leave `--generate` out to use \
+                          that key",
         })
     })
 }
@@ -310,8 +314,10 @@ fn remove(opened: &Opened, label: &str, id: &[u8]) {
 }
 
 fn module(uri: &Pkcs11Uri) -> Result<Arc<Module>, TokenError> {
-    let path = uri.module_path().ok_or_else(|| TokenError::NoModule {
-        uri: uri.to_string(),
+    let path = uri.module_path().ok_or_else(|| TokenError::Incomplete {
+        uri: uri.into(),
+        missing: "a PKCS#11 module",
+        attribute: "?module-path=/path/to/module.so",
     })?;
     Module::load(path)
 }

@@ -75,7 +75,7 @@ fn keeps_the_contract(uri: &dyn Fn(&str) -> String, kinds: &[KeyKind]) {
 
         let locked = said(find(&exact));
         assert_eq!(locked.public(), Some(made.public()), "{kind}");
-        assert_eq!(locked.description().uri, exact.to_string());
+        assert_eq!(locked.description().uri, exact);
         assert!(matches!(
             locked.description().pin,
             PinState::Untouched | PinState::NotNeeded
@@ -89,7 +89,7 @@ fn keeps_the_contract(uri: &dyn Fn(&str) -> String, kinds: &[KeyKind]) {
             .iter()
             .map(|key| (&key.token.uri, key.public.as_ref()))
             .collect();
-        assert_eq!(listed, [(&exact.to_string(), Ok(made.public()))]);
+        assert_eq!(listed, [(&exact, Ok(made.public()))]);
 
         let again = refused(generate(&wanted, kind, &mut Nobody));
         assert!(matches!(again, TokenError::KeyExists { .. }), "{again}");
@@ -158,7 +158,7 @@ fn a_card_keeps_its_contract(uri: &str, kinds: &[KeyKind]) {
 
         let locked = said(find(&exact));
         assert_eq!(locked.public(), Some(&public), "{kind}");
-        assert_eq!(locked.description().uri, exact.to_string());
+        assert_eq!(locked.description().uri, exact);
         assert_eq!(locked.description().pin, PinState::Left(3));
         let mut unlocked = said(locked.unlock(&mut Nobody));
         assert_eq!(unlocked.public(), &public);
@@ -170,7 +170,7 @@ fn a_card_keeps_its_contract(uri: &str, kinds: &[KeyKind]) {
         assert_eq!(listed, [Ok(&public)]);
 
         let again = refused(generate_on_card(&wanted, kind, false));
-        assert!(matches!(again, TokenError::SlotTaken { .. }), "{again}");
+        assert!(matches!(again, TokenError::KeyExists { .. }), "{again}");
     }
 }
 
@@ -425,7 +425,7 @@ fn one_token_must_fit() {
         };
 
         let error = refused(make("token=release"));
-        let TokenError::TokenAmbiguous { candidates, .. } = &error else {
+        let TokenError::Ambiguous { candidates, .. } = &error else {
             panic!("{error:?}")
         };
         assert_eq!(candidates.len(), 2);
@@ -493,7 +493,7 @@ fn one_key_must_fit(token: &SoftwareToken) {
         token.keypair("EC:prime256v1", "twin", id, &[]);
     }
     let error = refused(find(&parsed(&token.key_uri("twin"))));
-    let TokenError::KeyAmbiguous { candidates, .. } = &error else {
+    let TokenError::Ambiguous { candidates, .. } = &error else {
         panic!("{error:?}")
     };
     assert_eq!(candidates.iter().collect::<BTreeSet<_>>().len(), 2);
@@ -522,7 +522,9 @@ fn one_key_must_fit(token: &SoftwareToken) {
     assert!(matches!(taken, TokenError::KeyExists { .. }), "{taken}");
     let nameless = refused(generate(&parsed(&token.uri()), KeyKind::P256, &mut Nobody));
     assert!(
-        matches!(nameless, TokenError::KeyUnnamed { .. }),
+        nameless
+            .to_string()
+            .contains("does not name the key to generate"),
         "{nameless}"
     );
 }
@@ -644,7 +646,10 @@ fn new_keys_stay_on_the_token(token: &SoftwareToken) {
 fn what_cannot_be_used_is_named() {
     on!(SOFTHSM, |token| {
         let error = refused(find(&parsed("pkcs11:token=release")));
-        assert!(matches!(error, TokenError::NoModule { .. }), "{error}");
+        assert!(
+            error.to_string().contains("does not name a PKCS#11 module"),
+            "{error}"
+        );
         let error = refused(find(&parsed(
             "pkcs11:token=release?module-path=/etc/hostname",
         )));
