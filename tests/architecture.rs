@@ -31,7 +31,7 @@ const ARROWS: &str = "
     steps::host: steps steps::evidence steps::builder steps::release domain files mac openpgp \
         location tlog ssh token ledger config home
     cli: steps steps::evidence steps::builder steps::release steps::host domain files openpgp \
-        tlog ssh token ledger home
+        location tlog ssh token ledger home
     lib:
     main: cli";
 

@@ -11,7 +11,8 @@ use super::progress::Bar;
 use super::render::Output;
 use crate::domain::release::Coverage;
 use crate::domain::time::Timestamp;
-use crate::steps::release::admit;
+use crate::location::inbox_and_releases;
+use crate::steps::release::admit::{AdmitError, admit};
 
 /// Verify each release in an inbox and move those that hold among the public ones (at the location)
 ///
@@ -33,9 +34,10 @@ pub(super) struct Admit {
 impl Admit {
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let certificate = read_certificate(&self.cert)?;
-        let (inbox, releases) = admit::open(&self.inbox, &self.releases)?;
+        let (inbox, releases) =
+            inbox_and_releases(&self.inbox, &self.releases).map_err(AdmitError::from)?;
         let now = Timestamp::now();
-        let submissions = admit::admit(&inbox, &releases, &certificate, now, &mut Bar::new())?;
+        let submissions = admit(&*inbox, &*releases, &certificate, now, &mut Bar::new())?;
 
         let all = submissions.len();
         let mut refused = 0;

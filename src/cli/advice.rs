@@ -7,13 +7,11 @@ mod read;
 
 use code::Code::{Refused, Trouble, Usage};
 use code::{Advice, diagnosed, hint};
-use read::{CERTIFICATE_HELP, release};
+use read::CERTIFICATE_HELP;
 
 use super::error::CliError;
 use crate::steps::builder::attest::AttestError;
 use crate::steps::builder::build_key::KeyFault;
-use crate::steps::release::admit::AdmitError;
-use crate::steps::release::logged::NotLogged;
 
 /// The advice for an error.
 pub(super) fn advice(error: &CliError) -> Advice {
@@ -40,8 +38,8 @@ pub(super) fn advice(error: &CliError) -> Advice {
             "do not use these files; fetch the release again, or ask its maintainers",
         ),
         CliError::Attest(error) => attest(error),
-        CliError::Admit(error) => admit(error),
-        CliError::Release(error) => release(error),
+        CliError::Admit(error) => diagnosed(error),
+        CliError::Release(error) => diagnosed(error),
         CliError::File(error) => diagnosed(error),
         CliError::Usage(_) => (Usage, None),
         CliError::Unwritten(_) => (Trouble, None),
@@ -49,14 +47,7 @@ pub(super) fn advice(error: &CliError) -> Advice {
             Refused,
             "give the grant file that `countersign grant` wrote",
         ),
-        CliError::Proof {
-            fault: NotLogged::File(error),
-            ..
-        } => diagnosed(error),
-        CliError::Proof { .. } => hint(
-            Refused,
-            "ask for a proof of this very file, and compare the log's key with the published one",
-        ),
+        CliError::NotLogged(error) => diagnosed(error),
         CliError::LogKey { .. } => {
             hint(Usage, "give the key as `countersign log export` prints it")
         }
@@ -118,26 +109,5 @@ fn attest(error: &AttestError) -> Advice {
         }
         AttestError::List(_) => (Usage, None),
         AttestError::File(error) => diagnosed(error),
-    }
-}
-
-fn admit(error: &AdmitError) -> Advice {
-    match error {
-        AdmitError::Name(_) | AdmitError::OtherName { .. } => (Refused, None),
-        AdmitError::Release(error) => release(error),
-        AdmitError::NotAnInbox(_) | AdmitError::NotReleases(_) => hint(
-            Usage,
-            "first the folder that is pushed to, then the folder that is served: each holds releases, one folder each",
-        ),
-        AdmitError::SameFolder(_) => hint(
-            Usage,
-            "what is pushed and what is served must be two folders",
-        ),
-        AdmitError::Occupied(_) => hint(
-            Refused,
-            "a version is released once: give the build a new version",
-        ),
-        AdmitError::Certificate(_) => hint(Refused, "get the renewed certificate from its owner"),
-        AdmitError::File(error) => diagnosed(error),
     }
 }

@@ -13,8 +13,8 @@ use crate::files::FileError;
 use crate::steps::builder::attest::AttestError;
 use crate::steps::builder::build_key::KeyFault;
 use crate::steps::release::admit::AdmitError;
+use crate::steps::release::error::ReleaseError;
 use crate::steps::release::logged::NotLogged;
-use crate::steps::release::verify::ReleaseError;
 use crate::tlog::note::BadNoteKey;
 
 /// Everything that ends a command early.
@@ -46,8 +46,8 @@ pub(super) enum CliError {
     Release(#[from] ReleaseError),
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("proof `{}` {fault}", path.display())]
-    Proof { path: PathBuf, fault: NotLogged },
+    #[error(transparent)]
+    NotLogged(#[from] NotLogged),
     #[error("log key `{key}` {fault}")]
     LogKey { key: String, fault: BadNoteKey },
     #[error("grant `{}`: {fault}", path.display())]

@@ -12,10 +12,13 @@ use super::render::Output;
 use crate::domain::release::Coverage;
 use crate::domain::reserved::SUMS;
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, Folder, InputFile};
+use crate::files::{FileError, InputFile};
+use crate::location::source;
 use crate::openpgp::{Certificate, Signed};
+use crate::steps::release::error::ReleaseError;
 use crate::steps::release::logged::{Logged, check_logged};
-use crate::steps::release::verify::{ReleaseError, examine_release, verify_file};
+use crate::steps::release::single::verify_file;
+use crate::steps::release::verify::examine_release;
 use crate::tlog::note::VerifierKey;
 
 /// The largest file with a log's public key that is read, in bytes.
@@ -67,12 +70,7 @@ impl Verify {
                     let result = verify_file(&path, &certificate, now, &mut Bar::new());
                     let logged = match (&result, &proof) {
                         (Ok((signed, digest)), Some((proof, key))) => {
-                            Some(check_logged(proof, key, signed, *digest).map_err(|fault| {
-                                CliError::Proof {
-                                    path: proof.clone(),
-                                    fault,
-                                }
-                            })?)
+                            Some(check_logged(proof, key, signed, *digest)?)
                         }
                         _ => None,
                     };
@@ -194,13 +192,7 @@ fn folder(
     tally: &mut Tally,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let report = match examine_release(
-        &Folder::open(path)?,
-        certificate,
-        None,
-        now,
-        &mut Bar::new(),
-    ) {
+    let report = match examine_release(&*source(path)?, certificate, None, now, &mut Bar::new()) {
         Ok(report) => report,
         Err(error) => {
             tally.file(&path.to_string_lossy(), &Err(error), Coverage::Each, output);

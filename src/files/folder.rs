@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,30 +13,17 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use zeroize::Zeroizing;
+use super::{ASIDE, FileError, FileFault, InputFile};
 
-use super::{ASIDE, FileError, FileFault};
-
-/// 64 KiB: larger buffers made SHA-256 slower, by about 40 % at 256 KiB.
-const BUFFER: usize = 64 << 10;
-
-/// A folder, held open: renaming it or putting another in its place changes nothing for us.
+/// A folder, held open: renaming it or putting another in its place makes no difference.
 #[derive(Debug)]
 pub struct Folder {
     handle: OwnedFd,
     path: PathBuf,
 }
 
-/// A regular file, open for its one read.
-#[derive(Debug)]
-pub struct InputFile {
-    file: File,
-    path: PathBuf,
-    size: u64,
-}
-
 impl Folder {
-    /// Opens the folder at `path`. The path itself is the caller's word: links in it are followed.
+    /// Opens the folder at `path`. The path itself is trusted: links in it are followed.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let handle = openat(
             CWD,
@@ -105,23 +92,48 @@ impl Folder {
 
     /// The names of everything in it, sorted; refuses a folder with more than `limit` entries.
     pub fn names(&self, limit: usize) -> Result<Vec<OsString>, FileError> {
-        let fail = |error: rustix::io::Errno| FileError::io(&self.path)(error.into());
-        let mut names = Vec::new();
+        let entries = self.entries(limit)?;
+        Ok(entries.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The same, each with whether it is a folder.
+    pub fn entries(&self, limit: usize) -> Result<Vec<(OsString, bool)>, FileError> {
+        let fail = |error: Errno| FileError::io(&self.path)(error.into());
+        let mut entries = Vec::new();
         for entry in Dir::read_from(&self.handle).map_err(fail)? {
-            let name = OsStr::from_bytes(entry.map_err(fail)?.file_name().to_bytes()).to_owned();
+            let entry = entry.map_err(fail)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
             if name == "." || name == ".." {
                 continue;
             }
-            if names.len() == limit {
+            if entries.len() == limit {
                 return Err(FileError::new(&self.path, FileFault::TooMany { limit }));
             }
-            names.push(name);
+            let is_folder = match entry.file_type() {
+                FileType::Directory => true,
+                // Not every file system says so here.
+                FileType::Unknown => self.below(&name)?.is_some(),
+                _ => false,
+            };
+            entries.push((name, is_folder));
         }
-        names.sort();
-        Ok(names)
+        entries.sort();
+        Ok(entries)
     }
 
-    /// Whether this folder is `other` or stands in it, by whatever links it was reached.
+    /// The folder `name` in this one; `None` if that is something else.
+    pub(super) fn below(&self, name: &OsStr) -> Result<Option<Self>, FileError> {
+        match self.subfolder(name) {
+            Ok(below) => Ok(Some(below)),
+            Err(FileError {
+                fault: FileFault::Kind { .. },
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether this folder is `other` or is in it, by whatever links it was reached.
     pub fn is_within(&self, other: &Self) -> Result<bool, FileError> {
         let mut here = self.again()?;
         loop {
@@ -245,168 +257,24 @@ impl Folder {
         )
     }
 
-    /// Reads the regular file at `path` below this folder whole; refuses one with more than `limit`
-    /// bytes. No part of the path may be a link.
-    pub fn read_below(&self, path: &str, limit: u64) -> Result<Vec<u8>, FileError> {
+    /// Opens the regular file at `path` below this folder. No part of the path may be a link.
+    pub fn file_below(&self, path: &str) -> Result<InputFile, FileError> {
         match path.split_once('/') {
-            Some((folder, rest)) => self.subfolder(folder)?.read_below(rest, limit),
-            None => self.read(path, limit),
+            Some((folder, rest)) => self.subfolder(folder)?.file_below(rest),
+            None => self.file(path),
         }
+    }
+
+    /// Reads the regular file at `path` below this folder whole; refuses one with more than `limit`
+    /// bytes.
+    pub fn read_below(&self, path: &str, limit: u64) -> Result<Vec<u8>, FileError> {
+        self.file_below(path)?.read_whole(limit)
     }
 
     /// Reads the regular file `name` whole; refuses one with more than `limit` bytes.
     pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, FileError> {
         self.file(name)?.read_whole(limit)
     }
-}
-
-impl InputFile {
-    /// Opens the regular file at `path`. The folders before it are the caller's word; the file
-    /// itself must not be a link.
-    pub fn open(path: &Path) -> Result<Self, FileError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Self::opened(openat(CWD, path, flags, Mode::empty()), path.to_owned())
-    }
-
-    /// Opens what the caller at the terminal named: links are followed, as in any command.
-    pub fn open_named(path: &Path) -> Result<Self, FileError> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Self::opened(openat(CWD, path, flags, Mode::empty()), path.to_owned())
-    }
-
-    fn opened(handle: rustix::io::Result<OwnedFd>, path: PathBuf) -> Result<Self, FileError> {
-        let refuse = |found| FileFault::Kind {
-            found,
-            wanted: "a regular file",
-        };
-        let handle = match handle {
-            Ok(handle) => handle,
-            Err(Errno::LOOP) => return Err(FileError::new(path, refuse("a symbolic link"))),
-            Err(Errno::NXIO) => return Err(FileError::new(path, refuse("a socket"))),
-            Err(error) => return Err(FileError::io(&path)(error.into())),
-        };
-        let status = fstat(&handle).map_err(|error| FileError::io(&path)(error.into()))?;
-        match FileType::from_raw_mode(status.st_mode) {
-            FileType::RegularFile => {
-                let size = u64::try_from(status.st_size).unwrap_or(0);
-                Ok(Self {
-                    file: File::from(handle),
-                    path,
-                    size,
-                })
-            }
-            FileType::Directory => Err(FileError::new(path, refuse("a folder"))),
-            FileType::Fifo => Err(FileError::new(path, refuse("a FIFO"))),
-            FileType::Socket => Err(FileError::new(path, refuse("a socket"))),
-            _ => Err(FileError::new(path, refuse("a device or something else"))),
-        }
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its size when it was opened, in bytes. Only what is read counts.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Who may do what with it: the permission bits.
-    pub fn mode(&self) -> Result<u32, FileError> {
-        let status = fstat(&self.file).map_err(|error| FileError::io(&self.path)(error.into()))?;
-        Ok(status.st_mode & 0o7777)
-    }
-
-    /// Reads it once, from beginning to end, handing each piece to `sink`; returns its bytes'
-    /// number. Refuses more than `limit` bytes: at once where its size says so, else at the first
-    /// byte over it, before `sink` sees it.
-    pub fn read_once<E: From<FileError>>(
-        mut self,
-        limit: u64,
-        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<u64, E> {
-        if self.size > limit {
-            return Err(FileError::new(self.path, FileFault::TooLarge { limit }).into());
-        }
-        let mut buffer = vec![0; BUFFER];
-        let mut total = 0;
-        loop {
-            let count = match self.file.read(&mut buffer) {
-                Ok(0) => return Ok(total),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(FileError::io(&self.path)(error).into()),
-            };
-            total += count as u64;
-            if total > limit {
-                return Err(FileError::new(self.path, FileFault::TooLarge { limit }).into());
-            }
-            sink(&buffer[..count])?;
-        }
-    }
-
-    /// Whether it has the very bytes of another.
-    pub fn has_bytes_of(self, other: Self) -> Result<bool, FileError> {
-        let next = |bytes: &mut io::Bytes<BufReader<File>>, path| {
-            bytes.next().transpose().map_err(FileError::io(path))
-        };
-        let (mut ours, mut theirs) = (
-            BufReader::new(self.file).bytes(),
-            BufReader::new(other.file).bytes(),
-        );
-        loop {
-            match (
-                next(&mut ours, &self.path)?,
-                next(&mut theirs, &other.path)?,
-            ) {
-                (None, None) => return Ok(true),
-                (one, other) if one == other => {}
-                _ => return Ok(false),
-            }
-        }
-    }
-
-    /// Reads a secret whole; refuses one with more than `limit` bytes. No copy of it is left
-    /// behind.
-    pub fn read_secret(mut self, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
-        read_secret(&mut self.file, limit).map_err(|fault| FileError::new(self.path, fault))
-    }
-
-    /// Reads it whole; refuses one with more than `limit` bytes.
-    pub fn read_whole(self, limit: u64) -> Result<Vec<u8>, FileError> {
-        let mut bytes = Vec::new();
-        self.read_once::<FileError>(limit, |piece| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        })?;
-        Ok(bytes)
-    }
-}
-
-/// Reads a secret whole from `input`; refuses more than `limit` bytes. Memory for all of it is
-/// taken at once, since a vector that grows leaves copies behind.
-pub fn read_secret(input: &mut File, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileFault> {
-    let mut bytes = Zeroizing::new(vec![
-        0;
-        usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .saturating_add(1)
-    ]);
-    let mut filled = 0;
-    loop {
-        match input.read(&mut bytes[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if filled == bytes.len() {
-        return Err(FileFault::TooLarge { limit });
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -5,23 +5,26 @@
 //! [`write_new`] write what must appear complete or not at all. This module knows no formats.
 
 mod folder;
+mod input;
 mod lock;
 mod staging;
+mod whole;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use folder::{Folder, InputFile, read_secret};
+pub use folder::Folder;
+pub use input::{BUFFER, InputFile, read_secret};
 pub use lock::{FileLock, hold, hold_folder};
-pub use staging::{
-    StagedFile, StagedFolder, discard, make_private, make_public, nearest, parent, replace,
-    sweep_files, wipe, write_new,
+pub use staging::{StagedFile, StagedFolder};
+pub use whole::{
+    discard, make_private, make_public, nearest, parent, replace, sweep_files, wipe, write_new,
 };
 
-/// What the names of folders and files begin with that are still being written.
+/// Prefix of the names of folders and files that are still being written.
 const ASIDE: &str = ".countersign-";
 
-/// Where something that is there is, from the root on, without links.
+/// The path of something that exists, from the root on, without links.
 pub fn real_path(path: &Path) -> Result<PathBuf, FileError> {
     path.canonicalize().map_err(FileError::io(path))
 }
@@ -39,6 +42,7 @@ pub struct FileError {
 }
 
 /// What is wrong with a file or folder.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FileFault {
     #[error("does not exist")]

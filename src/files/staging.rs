@@ -1,28 +1,26 @@
-//! Output that appears complete or not at all: written aside, made durable, then renamed into
-//! place.
+//! Folders that appear complete or not at all: filled aside, made durable, then renamed into place.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::{ASIDE, FileError, FileFault, FileLock, Folder, hold_folder};
+use super::{ASIDE, FileError, FileFault, FileLock, Folder, hold_folder, parent};
 
 /// A folder that is filled aside and then appears under its name in one step. Dropped before that,
 /// it leaves nothing.
 ///
-/// Whoever may write beside it can put something else in its place: it is held open, and nothing is
-/// written by its path.
+/// Anyone who may write beside it can put something else in its place: it is held open, and nothing
+/// is written by its path.
 #[derive(Debug)]
 pub struct StagedFolder {
     aside: tempfile::TempDir,
     above: Folder,
     folder: Folder,
-    /// Locked while the folder is in use: what can be locked was left behind.
+    /// While the folder is in use; one that is not locked was left behind.
     _held: FileLock,
     target: PathBuf,
 }
@@ -73,7 +71,7 @@ impl StagedFolder {
         &self.target
     }
 
-    /// Whether something bears its name already.
+    /// Whether there is something of its name already.
     pub fn occupied(&self) -> bool {
         fs::symlink_metadata(&self.target).is_ok()
     }
@@ -99,7 +97,7 @@ impl StagedFolder {
     }
 
     /// Makes it appear. A folder that is there already is left alone: the same content is success
-    /// (`false`), another content an error.
+    /// (`false`), other content an error.
     pub fn publish(self) -> Result<bool, FileError> {
         self.folder.publish()?;
         sync_folders(&self.folder)?;
@@ -112,9 +110,9 @@ impl StagedFolder {
                 Ok(true)
             }
             Err(Errno::EXIST | Errno::NOTEMPTY) => {
-                let there = below(&self.above, name)?;
+                let there = self.above.below(name)?;
                 if there.map_or(Ok(false), |there| same_tree(&self.folder, &there))? {
-                    // It appeared in a run that may have been cut off before this.
+                    // It appeared in a run that may have been interrupted before this.
                     self.above.sync()?;
                     Ok(false)
                 } else {
@@ -136,140 +134,12 @@ impl StagedFile {
 
     /// Makes it durable.
     pub fn finish(self) -> Result<(), FileError> {
+        self.sync()
+    }
+
+    /// Makes durable what was written by now.
+    pub fn sync(&self) -> Result<(), FileError> {
         self.file.sync_all().map_err(FileError::io(&self.path))
-    }
-}
-
-/// Writes a file that must not be there yet, with these permission bits; complete or not at all.
-/// After an error it is not there.
-pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    aside(path, bytes, mode)?
-        .persist_noclobber(path)
-        .map_err(|error| FileError::io(path)(error.error))?;
-    sync_folder(parent(path)).inspect_err(|_| discard(path))
-}
-
-/// Writes a file in place of whatever is there, with these permission bits; the old or the new,
-/// never a mixture.
-pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    aside(path, bytes, mode)?
-        .persist(path)
-        .map_err(|error| FileError::io(path)(error.error))?;
-    sync_folder(parent(path))
-}
-
-/// Overwrites a file's bytes, on the disk too as far as its file system lets that be known, and
-/// removes it.
-pub fn wipe(path: &Path) -> Result<(), FileError> {
-    let overwrite = || {
-        // Not through a link that was put there since the file was read: what it leads to is not
-        // ours to wipe.
-        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).expect("a flag fits");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .custom_flags(no_link)
-            .open(path)?;
-        let size = file.metadata()?.len();
-        io::copy(&mut io::repeat(0).take(size), &mut file)?;
-        file.sync_all()?;
-        fs::remove_file(path)
-    };
-    overwrite().map_err(FileError::io(path))?;
-    sync_folder(parent(path))
-}
-
-/// Removes a file that counts for nothing after all, and may be a secret: overwritten as far as its
-/// disk lets it be, which may be failing, and gone in any case. What went wrong first matters more
-/// than what goes wrong here.
-pub fn discard(path: &Path) {
-    if wipe(path).is_err() {
-        let _already_failing = fs::remove_file(path);
-    }
-}
-
-/// Makes a folder that nobody but its owner can open, and those above it that are missing; leaves
-/// alone one that is there.
-pub fn make_private(folder: &Path) -> Result<(), FileError> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let above = parent(folder);
-    make_private(above)?;
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(FileError::io(folder)(error));
-        }
-        _ => {}
-    }
-    sync_folder(above)
-}
-
-/// Removes what runs that were killed left in `folder` of files that were to appear there. Nobody
-/// may be writing one now.
-pub fn sweep_files(folder: &Path) -> Result<(), FileError> {
-    for entry in fs::read_dir(folder).map_err(FileError::io(folder))? {
-        let entry = entry.map_err(FileError::io(folder))?;
-        if is_aside(&entry) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            fs::remove_file(entry.path()).map_err(FileError::io(&entry.path()))?;
-        }
-    }
-    Ok(())
-}
-
-/// The folder at a path, or the nearest above it that is there.
-pub fn nearest(path: &Path) -> Result<Folder, FileError> {
-    match Folder::open(path) {
-        Err(FileError {
-            fault: FileFault::Missing,
-            ..
-        }) => nearest(parent(path)),
-        there => there,
-    }
-}
-
-/// Makes a folder that everybody may read, and those above it that are missing; leaves alone one
-/// that is there.
-pub fn make_public(folder: &Path) -> Result<Folder, FileError> {
-    match Folder::open(folder) {
-        Err(FileError {
-            fault: FileFault::Missing,
-            ..
-        }) => {}
-        there => return there,
-    }
-    let above = make_public(parent(folder))?;
-    match folder.file_name() {
-        Some(name) => above.public_subfolder(name),
-        // It ends with `..`, and is there by now.
-        None => Folder::open(folder),
-    }
-}
-
-fn is_aside(entry: &fs::DirEntry) -> bool {
-    entry
-        .file_name()
-        .as_encoded_bytes()
-        .starts_with(ASIDE.as_bytes())
-}
-
-fn aside(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {
-    let parent = parent(path);
-    let mut file = tempfile::Builder::new()
-        .prefix(ASIDE)
-        .permissions(fs::Permissions::from_mode(mode))
-        .tempfile_in(parent)
-        .map_err(FileError::io(parent))?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(FileError::io(path))?;
-    Ok(file)
-}
-
-/// The folder above; `.` for a bare name.
-pub fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
     }
 }
 
@@ -290,15 +160,16 @@ fn sweep(parent: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-fn sync_folder(path: &Path) -> Result<(), FileError> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(FileError::io(path))
+pub(super) fn is_aside(entry: &fs::DirEntry) -> bool {
+    entry
+        .file_name()
+        .as_encoded_bytes()
+        .starts_with(ASIDE.as_bytes())
 }
 
 fn sync_folders(folder: &Folder) -> Result<(), FileError> {
     for name in folder.names(usize::MAX)? {
-        if let Some(below) = below(folder, &name)? {
+        if let Some(below) = folder.below(&name)? {
             sync_folders(&below)?;
         }
     }
@@ -318,7 +189,7 @@ fn same_tree(ours: &Folder, other: &Folder) -> Result<bool, FileError> {
         Err(error) => return Err(error),
     }
     for name in names {
-        let same = match (below(ours, &name)?, below(other, &name)?) {
+        let same = match (ours.below(&name)?, other.below(&name)?) {
             (Some(ours), Some(other)) => same_tree(&ours, &other)?,
             (None, None) => same_bytes(ours, other, &name)?,
             _ => false,
@@ -328,18 +199,6 @@ fn same_tree(ours: &Folder, other: &Folder) -> Result<bool, FileError> {
         }
     }
     Ok(true)
-}
-
-/// The folder `name` in another; nothing where that is no folder.
-fn below(folder: &Folder, name: &OsStr) -> Result<Option<Folder>, FileError> {
-    match folder.subfolder(name) {
-        Ok(below) => Ok(Some(below)),
-        Err(FileError {
-            fault: FileFault::Kind { .. },
-            ..
-        }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 fn same_bytes(ours: &Folder, other: &Folder, name: &OsStr) -> Result<bool, FileError> {
@@ -414,13 +273,13 @@ mod tests {
             temp.path().join("stolen"),
             temp.path().join("one"),
         );
-        make_private(&private).expect("made");
+        crate::files::make_private(&private).expect("made");
         let folder = staged(&target, b"1");
         fs::rename(folder.aside.path(), &stolen).expect("taken away");
         std::os::unix::fs::symlink(&private, folder.aside.path()).expect("linked");
         folder.write("after", b"2").expect("written");
         folder.write("deep/after", b"2").expect("written");
-        // Whoever can do that can give its name to what he likes.
+        // Anyone who can do that can give its name to anything.
         folder.publish().expect("renamed");
         assert_eq!(fs::read_link(&target).expect("the link"), private);
         assert_eq!(fs::read_dir(&private).expect("read").count(), 0);
@@ -461,34 +320,5 @@ mod tests {
         for change in changes {
             assert!(matches!(there(change), Err(FileFault::Exists)));
         }
-    }
-
-    #[test]
-    fn what_a_link_leads_to_is_not_wiped() {
-        let temp = tempfile::tempdir().expect("a folder");
-        let (link, file) = (temp.path().join("link"), temp.path().join("file"));
-        fs::write(&file, b"1").expect("written");
-        std::os::unix::fs::symlink(&file, &link).expect("linked");
-        assert!(wipe(&link).is_err());
-        assert_eq!(fs::read(&file).expect("read"), b"1");
-        wipe(&file).expect("wiped");
-        assert!(!file.exists());
-    }
-
-    #[test]
-    fn a_new_file_replaces_nothing_and_a_replacement_does() {
-        let temp = tempfile::tempdir().expect("a folder");
-        let path = temp.path().join("file");
-        write_new(&path, b"1", 0o600).expect("written");
-        assert!(matches!(
-            write_new(&path, b"2", 0o600).map_err(|e| e.fault),
-            Err(FileFault::Exists)
-        ));
-        replace(&path, b"3", 0o600).expect("replaced");
-        assert_eq!(fs::read(&path).expect("read"), b"3");
-        assert_eq!(
-            fs::metadata(&path).expect("there").permissions().mode() & 0o777,
-            0o600
-        );
     }
 }

@@ -1,3 +1,112 @@
-//! L, where releases are served from, as far as it can be reached from here.
+//! L, the location that releases are served from, as far as it can be reached from here.
+//!
+//! What a release is and what makes it good is not known here. Each kind of location is a file of
+//! its own, and is chosen in `open.rs`.
 
-pub mod folder;
+mod fault;
+mod folder;
+mod open;
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+pub use fault::Fault;
+pub use open::{inbox_and_releases, publish_to, source};
+
+use crate::domain::digest::Sha256;
+
+/// A release to be read, whose files have names such as `evidence/grant.json`.
+pub trait Source {
+    /// Opens a file: its size, and its bytes, to be read once. What goes wrong while it is read is
+    /// a [`Fault`] within the [`std::io::Error`]; more than `limit` bytes are never read, and a
+    /// connection that breaks is an error and not the end of the file.
+    fn open(&self, name: &str, limit: u64) -> Result<(u64, Box<dyn Read + '_>), Fault>;
+
+    /// The names of everything in it, sorted, with a `/` after that of a folder that was not looked
+    /// into; a fault if there are more than `most`, and `None` where there is no way to know them.
+    fn names(&self, most: usize) -> Result<Option<Vec<String>>, Fault>;
+
+    /// Reads a file whole.
+    fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, Fault> {
+        let mut bytes = Vec::new();
+        self.open(name, limit)?.1.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// What people call it.
+    fn shown(&self) -> String;
+}
+
+/// A release on its way to where it is published: it appears complete or not at all. Dropped before
+/// that, it leaves nothing.
+pub trait Stage {
+    /// Begins a file, which has no more to come once it was flushed. What goes wrong while it is
+    /// written is a [`Fault`] within the [`std::io::Error`].
+    fn file(&self, name: &str) -> Result<Box<dyn Write + '_>, Fault>;
+
+    /// Makes the release appear, durably. Replaces nothing: [`Fault::Occupied`] if there is another
+    /// of its name.
+    fn publish(self: Box<Self>) -> Result<Published, Fault>;
+}
+
+/// What publishing a release did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// It appeared.
+    New,
+    /// The same release was there.
+    Same,
+}
+
+/// A location as H sees it: a place for releases, and reports on them. Anyone with access can have
+/// written those.
+pub trait Publish {
+    /// Where a release of this name is or will be.
+    fn place(&self, name: &str) -> Result<PathBuf, Fault>;
+
+    /// Begins to publish a release with this list. `None` if it is there already, durably;
+    /// [`Fault::Occupied`] if something else is.
+    fn stage(&self, name: &str, list: Sha256) -> Result<Option<Box<dyn Stage + '_>>, Fault>;
+
+    /// What the location reports of a release with this list.
+    fn state(&self, name: &str, list: Sha256) -> Result<State, Fault>;
+}
+
+/// What a location reports of a release. Each report is a file: its name, and its content or why
+/// that cannot be read.
+#[derive(Debug, Default)]
+pub struct State {
+    /// That it was admitted.
+    pub admitted: Option<(String, Result<Vec<u8>, Fault>)>,
+    /// That a submission of its name was refused, and why.
+    pub refused: Option<(String, Result<Vec<u8>, Fault>)>,
+    /// Whether what was refused is this very release.
+    pub still_there: bool,
+}
+
+/// Where releases come in, as L sees it. Anyone may have written what is in it.
+pub trait Inbox {
+    /// The names of the submissions, sorted.
+    fn submissions(&self) -> Result<Vec<String>, Fault>;
+
+    /// Opens a submission.
+    fn submission(&self, name: &str) -> Result<Box<dyn Source>, Fault>;
+
+    /// Leaves a submission where it is, and the reason beside it.
+    fn refuse(&self, name: &str, reason: &str) -> Result<(), Fault>;
+
+    /// Leaves a report on a submission that was admitted.
+    fn report(&self, name: &str, report: &str) -> Result<(), Fault>;
+
+    /// Removes a submission that was admitted, and the reason why an earlier one was refused.
+    fn remove(&self, name: &str) -> Result<(), Fault>;
+}
+
+/// The releases that L serves.
+pub trait Releases {
+    /// Begins a release of this name.
+    fn stage(&self, name: &str) -> Result<Box<dyn Stage + '_>, Fault>;
+
+    /// Opens the release of this name.
+    fn release(&self, name: &str) -> Result<Box<dyn Source>, Fault>;
+}

@@ -2,11 +2,11 @@
 
 use super::code::Code::{Refused, Trouble, Usage};
 use super::code::{Advice, diagnosed, hint};
-use super::read::{file, release};
+use super::read::file;
 use crate::cli::error::HostError;
 use crate::domain::release::Coverage;
 use crate::files::{FileError, FileFault};
-use crate::openpgp::{BadSignature, KeyTrouble, MakeError};
+use crate::openpgp::{KeyTrouble, MakeError};
 use crate::ssh::BadSshSignature;
 use crate::steps::evidence::error::EvidenceError;
 use crate::steps::host::approval::BadApproval;
@@ -15,12 +15,9 @@ use crate::steps::host::build::BuildError;
 use crate::steps::host::countersign::CountersignError;
 use crate::steps::host::grant::GrantError;
 use crate::steps::host::policy::PolicyError;
-use crate::steps::host::push::PushError;
 use crate::steps::host::reconcile::ReconcileError;
-use crate::steps::host::release_checkpoint::NoCheckpoint;
 use crate::steps::host::release_key::KeyError;
 use crate::steps::host::revoke::RevokeError;
-use crate::steps::release::verify::ReleaseError;
 use crate::token::TokenError;
 
 /// The advice for an error of the signing host.
@@ -30,10 +27,7 @@ pub(super) fn host(error: &HostError) -> Advice {
             Refused,
             "it says nothing about this log: find out where it comes from",
         ),
-        HostError::KeptRelease { fault, .. } => match &**fault {
-            NoCheckpoint::Release(error) => release(error),
-            error => diagnosed(error),
-        },
+        HostError::KeptRelease { fault, .. } => diagnosed(&**fault),
         HostError::NotLogged { .. } => hint(
             Refused,
             "if it is not a file of a release of this host, nothing is wrong",
@@ -84,9 +78,9 @@ pub(super) fn host(error: &HostError) -> Advice {
         HostError::Grant(error) => grant(error),
         HostError::Build(error) => build(error),
         HostError::Countersign(error) => countersign(error),
-        HostError::NotPushed { fault, .. } => push(fault),
+        HostError::NotPushed { fault, .. } => diagnosed(&**fault),
         HostError::NotExported(error) => diagnosed(error),
-        HostError::Push(fault) => push(fault),
+        HostError::Push(fault) => diagnosed(fault),
         HostError::Key(error) => key(error),
         HostError::Token(error) => diagnosed(error),
         HostError::Uri(error) => diagnosed(error),
@@ -352,68 +346,6 @@ pub(super) fn make(error: &MakeError<TokenError>) -> Advice {
         MakeError::Invalid(_) => (Usage, None),
     }
 }
-
-fn push(error: &PushError) -> Advice {
-    match error {
-        PushError::NoInbox => hint(
-            Usage,
-            "name it in config.toml: `inbox`, below `[repository]`",
-        ),
-        PushError::NotAnInbox(_) => hint(
-            Usage,
-            "name in config.toml the folder that is pushed to, then run `countersign push`",
-        ),
-        PushError::NotOurs(_) => hint(
-            Refused,
-            "finish it, or make it again, with `sign`: what was signed is kept",
-        ),
-        PushError::Revoked(_) => hint(
-            Refused,
-            "issue a new grant if this build is right after all",
-        ),
-        PushError::Occupied(_) => hint(
-            Usage,
-            "remove it there if it is not wanted, then run `countersign push`: the token is not needed",
-        ),
-        PushError::Release(ReleaseError::File(FileError {
-            fault: FileFault::Missing,
-            ..
-        })) => hint(
-            Usage,
-            "if it was moved, name its folder: `countersign push FOLDER`; else make it again with `sign`",
-        ),
-        PushError::Release(
-            ReleaseError::Copy(_)
-            | ReleaseError::File(FileError {
-                fault: FileFault::Full(_) | FileFault::Denied(_) | FileFault::Io(_),
-                ..
-            }),
-        )
-        | PushError::File(_) => hint(Trouble, PUSH_LATER),
-        PushError::Release(ReleaseError::Signature {
-            fault: BadSignature::Future { .. },
-            ..
-        }) => hint(
-            Trouble,
-            "set the clock of this host, then run `countersign push`: the token is not needed",
-        ),
-        PushError::Release(ReleaseError::Signature {
-            fault: BadSignature::Key(_),
-            ..
-        }) => hint(
-            Refused,
-            "the location would not admit it either; `countersign key extend` helps if the key has expired and was not revoked",
-        ),
-        PushError::Release(_) | PushError::Exchanged(_) => hint(
-            Refused,
-            "it was changed after it was signed: make it again with the same `sign` and another `-o`, without the token",
-        ),
-        PushError::Home(error) => diagnosed(error),
-        PushError::Ledger(error) => diagnosed(error),
-    }
-}
-
-const PUSH_LATER: &str = "when this is mended, run `countersign push`: the token is not needed";
 
 fn key(error: &KeyError) -> Advice {
     match error {

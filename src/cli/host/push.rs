@@ -14,29 +14,27 @@ use crate::domain::event::Verdict;
 use crate::ledger::Ledger;
 use crate::steps::host::Host;
 use crate::steps::host::export::export_as_configured;
-use crate::steps::host::push::{self, Heard, PushError, Pushed, Release};
+use crate::steps::host::push::{self, PushError, Pushed, Release, Report};
 
-/// Bring signed releases to the location's inbox, and hear what became of those before
+/// Push signed releases to the location's inbox, and record its reports on earlier ones
 ///
-/// Each release that `sign` was to push and that did not get there, as `countersign status` shows,
-/// is verified and copied. What the location says of releases that were pushed is noted in the log,
-/// and the log is exported, each if the configuration says so. Needs no token. Again, it does only
-/// what is left to do.
+/// Verifies and copies each release that `sign` did not push, as `countersign status` shows.
+/// Exports the log if the configuration says so. Needs no token; repeat it as often as you like.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign push
   countersign push /srv/signed/foo-1.2.3")]
 pub(in crate::cli) struct Push {
-    /// The folder of a release to push in their place: one that was moved, was signed before there
-    /// was an inbox, or is to be pushed again
+    /// Folder of a release to push instead: one that was moved, was signed before there was an inbox,
+    /// or is to be pushed again
     #[arg(value_name = "RELEASE")]
     releases: Vec<PathBuf>,
 }
 
-/// What there is to tell of a run.
+/// What a run did.
 #[derive(Default)]
-struct Told {
+struct Run {
     pushed: Vec<Value>,
     not_pushed: Vec<Value>,
     reports: Vec<Value>,
@@ -51,25 +49,25 @@ impl Push {
         if !has_inbox && (host.home.log_folder().is_none() || !self.releases.is_empty()) {
             return Err(PushError::NoInbox.into());
         }
-        let mut told = Told::default();
+        let mut run = Run::default();
         if has_inbox {
             for release in self.releases(&host.ledger)? {
-                told.push(&release, &mut host, output);
+                run.push(&release, &mut host, output);
             }
-            if let Err(error) = told.hear(&mut host, output) {
-                told.failed.get_or_insert(error.into());
+            if let Err(error) = run.record(&mut host, output) {
+                run.failed.get_or_insert(error.into());
             }
         }
         let log = export(&host, output, "log: ").unwrap_or_else(|error| {
-            told.failed.get_or_insert(error);
+            run.failed.get_or_insert(error);
             Value::Null
         });
-        let Told {
+        let Run {
             pushed,
             not_pushed,
             reports,
             failed,
-        } = told;
+        } = run;
         output.value(
             json!({ "pushed": pushed, "not_pushed": not_pushed, "reports": reports, "log": log }),
         );
@@ -88,7 +86,7 @@ impl Push {
     }
 }
 
-impl Told {
+impl Run {
     fn push(&mut self, release: &Release, host: &mut Host, output: &mut Output) {
         let (name, folder) = (release.name(), &release.folder);
         match bring(release, host) {
@@ -116,26 +114,20 @@ impl Told {
         }
     }
 
-    fn hear(&mut self, host: &mut Host, output: &mut Output) -> Result<(), PushError> {
-        let Host {
-            home,
-            lock,
-            ledger,
-            clock,
-        } = host;
-        let waiting = push::unanswered(ledger)?;
+    fn record(&mut self, host: &mut Host, output: &mut Output) -> Result<(), PushError> {
+        let waiting = push::unanswered(&host.ledger)?;
         if waiting.is_empty() && self.pushed.is_empty() && self.not_pushed.is_empty() {
-            output.line("nothing waits to be pushed, and the location has told of each release");
+            output.line("no release waits to be pushed, and the location has reported on each");
         }
-        let inbox = push::open_inbox(home)?;
+        let location = host.location()?;
         let mut silent = Vec::new();
         for release in &waiting {
-            let said = match push::hear(release, &inbox, lock, ledger, clock.now()) {
+            let said = match host.record_reports(release, &*location) {
                 Ok(said) => said,
                 // What is wrong with one keeps none of the others waiting.
                 Err(error) => {
                     output.line(format!(
-                        "{}: what the location says is not known, {error}",
+                        "{}: the location's reports cannot be read: {error}",
                         release.name()
                     ));
                     self.failed.get_or_insert(error.into());
@@ -145,9 +137,9 @@ impl Told {
             if said.is_empty() {
                 silent.push(release.name());
             }
-            for heard in said {
-                output.line(format!("{}: {}", release.name(), told(&heard)));
-                self.reports.push(value(release, &heard));
+            for report in said {
+                output.line(format!("{}: {}", release.name(), shown(&report)));
+                self.reports.push(value(release, &report));
             }
         }
         match silent.as_slice() {
@@ -216,8 +208,8 @@ pub(super) fn hand_over(
     })
 }
 
-/// Brings the release to the inbox, and notes what the location says of it by now; unless that was
-/// done before.
+/// Pushes the release, and records what the location reports of it by now; unless that was done
+/// before.
 fn deliver(release: &Release, host: &mut Host, output: &mut Output) -> Result<PathBuf, PushError> {
     if let Some((index, folder)) = release.pushed(&host.ledger)? {
         output.line(format!(
@@ -228,35 +220,24 @@ fn deliver(release: &Release, host: &mut Host, output: &mut Output) -> Result<Pa
     }
     let pushed = bring(release, host)?;
     output.line(format!("  pushed     {}", pushed.folder.display()));
-    let Host {
-        home,
-        lock,
-        ledger,
-        clock,
-    } = host;
-    match push::open_inbox(home)
-        .and_then(|inbox| push::hear(release, &inbox, lock, ledger, clock.now()))
-    {
+    let reports = host
+        .location()
+        .and_then(|location| host.record_reports(release, &*location));
+    match reports {
         Ok(said) => said
             .iter()
-            .for_each(|heard| output.line(format!("  location   {}", told(heard)))),
+            .for_each(|report| output.line(format!("  location   {}", shown(report)))),
         // The next `push` asks again.
         Err(fault) => output.warn(&format!(
-            "what the location says of it was not noted: {fault}"
+            "the location's reports on it were not recorded: {fault}"
         )),
     }
     Ok(pushed.folder)
 }
 
 fn bring(release: &Release, host: &mut Host) -> Result<Pushed, PushError> {
-    push::push(
-        release,
-        &host.home,
-        &host.lock,
-        &mut host.ledger,
-        host.clock.now(),
-        &mut Bar::new(),
-    )
+    let location = host.location()?;
+    host.push(release, &*location, &mut Bar::new())
 }
 
 fn not_pushed(release: &Release, fault: PushError) -> CliError {
@@ -267,25 +248,25 @@ fn not_pushed(release: &Release, fault: PushError) -> CliError {
     .into()
 }
 
-/// What a location says of a release. It is no more than that.
-fn told(heard: &Heard) -> String {
-    match heard {
-        Heard::Logged(index, Verdict::Admitted { at }) => {
+/// A location's report on a release. It is no more than that.
+fn shown(report: &Report) -> String {
+    match report {
+        Report::Logged(index, Verdict::Admitted { at }) => {
             format!("admitted at {at}, says the location (entry {index})")
         }
-        Heard::Logged(index, Verdict::Refused { reason }) => {
+        Report::Logged(index, Verdict::Refused { reason }) => {
             format!("refused, says the location (entry {index}): {reason}")
         }
-        Heard::Dubious { file, fault } => format!("`{file}` {fault}; it was not logged"),
+        Report::Dubious { fault, .. } => format!("{fault}; it was not logged"),
     }
 }
 
-fn value(release: &Release, heard: &Heard) -> Value {
-    match heard {
-        Heard::Logged(index, verdict) => {
+fn value(release: &Release, report: &Report) -> Value {
+    match report {
+        Report::Logged(index, verdict) => {
             json!({ "grant": release.grant, "ledger_entry": index, "result": verdict })
         }
-        Heard::Dubious { file, fault } => {
+        Report::Dubious { file, fault } => {
             json!({ "grant": release.grant, "file": file, "fault": fault })
         }
     }

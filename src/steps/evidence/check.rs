@@ -365,7 +365,7 @@ impl Attested {
     }
 
     /// Whether it speaks of this artifact.
-    pub fn speaks_of(&self, name: &ArtifactName) -> bool {
+    pub fn covers(&self, name: &ArtifactName) -> bool {
         self.claims.contains_key(name)
     }
 

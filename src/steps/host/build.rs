@@ -643,7 +643,7 @@ impl Build<'_> {
                     return false;
                 };
                 delivery.files.contains_key(name)
-                    || name.parse().is_ok_and(|name| attested.speaks_of(&name))
+                    || name.parse().is_ok_and(|name| attested.covers(&name))
             };
             if let Some(extra) = delivery.names.iter().find(|name| !known(name)) {
                 return Err(extra_in(&delivery.folder, extra, Some(&delivery.builder)));
@@ -703,7 +703,7 @@ impl Build<'_> {
             for attested in self
                 .attested
                 .iter()
-                .filter(|attested| attested.speaks_of(artifact))
+                .filter(|attested| attested.covers(artifact))
             {
                 self.confirm(attested, artifact, &state)
                     .map_err(|fault| self.explain(fault, source, attested, artifact, &state))?;

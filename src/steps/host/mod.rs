@@ -9,6 +9,7 @@ pub mod grant;
 pub mod journal;
 pub mod policy;
 pub mod push;
+mod pushable;
 pub mod reconcile;
 pub mod release_checkpoint;
 pub mod release_key;

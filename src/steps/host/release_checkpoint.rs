@@ -7,8 +7,9 @@ use crate::domain::time::Timestamp;
 use crate::files::Folder;
 use crate::openpgp::{Certificate, Signed};
 use crate::steps::Progress;
-use crate::steps::release::logged::speaks_of;
-use crate::steps::release::verify::{ReleaseError, verify_release};
+use crate::steps::release::error::ReleaseError;
+use crate::steps::release::logged::check_announced;
+use crate::steps::release::verify::verify_release;
 use crate::tlog::checkpoint::Checkpoint;
 
 /// A release that holds, and whose list's signature says what the log was.
@@ -33,6 +34,7 @@ pub enum NoCheckpoint {
     )]
     Signature(ReleaseError),
     #[error("the release is invalid: {0}")]
+    #[diagnostic(forward(0))]
     Release(ReleaseError),
     #[error("the signature of the release's list has no index and root hash of the log (`log@`)")]
     #[diagnostic(
@@ -95,7 +97,7 @@ impl ReleaseCheckpoint {
     pub fn announced_by(&self, entry: &Entry) -> Result<(), NoCheckpoint> {
         let list_is_meant =
             matches!(&entry.event, Event::Intent(intent) if intent.sums == self.sums);
-        match speaks_of(entry, self.sums, &self.list, &self.checkpoint) {
+        match check_announced(entry, self.sums, &self.list, &self.checkpoint) {
             Ok(()) if list_is_meant => Ok(()),
             Ok(()) | Err(_) => Err(NoCheckpoint::NotAnnounced { index: entry.index }),
         }

@@ -1,9 +1,8 @@
 //! L's act: verify again, with the release certificate alone, and make the release public in one
 //! step.
 
-use std::path::{Path, PathBuf};
-
-use super::verify::{ReleaseError, ReleaseReport, verify_release};
+use super::error::ReleaseError;
+use super::verify::{ReleaseReport, verify_release};
 use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::Sha256;
 use crate::domain::malformed::Malformed;
@@ -12,8 +11,7 @@ use crate::domain::release::{LARGEST_SUMS, folder_name};
 use crate::domain::reserved::SUMS;
 use crate::domain::text::clean;
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault};
-use crate::location::folder::{Inbox, Releases};
+use crate::location::{Fault, Inbox, Published, Releases};
 use crate::openpgp::{Certificate, KeyTrouble};
 use crate::steps::Progress;
 
@@ -32,93 +30,67 @@ pub struct Submission {
 /// A submission that was admitted.
 #[derive(Debug)]
 pub struct Admitted {
-    /// What held.
+    /// What was checked.
     pub report: ReleaseReport,
     /// Whether it is new; otherwise the same release was there.
     pub new: bool,
     /// Whether a report of that could be left in the inbox: something of that name may be in the
     /// way.
     pub reported: bool,
-    /// Whether its submission is gone from the inbox; whoever pushed it may have made that
-    /// impossible.
+    /// Whether its submission was removed from the inbox; its owner may have made that impossible.
     pub removed: bool,
 }
 
 /// Why a submission stays in the inbox, or nothing could be admitted at all.
-#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what it means")]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AdmitError {
     /// A name that no release has.
     #[error("{0}")]
+    #[diagnostic(code(refused::submission_name))]
     Name(#[from] Malformed),
-    /// The folder claims to be another release.
-    #[error("the folder is called `{found}`, but holds release `{expected}`")]
-    OtherName {
-        /// What it is called.
-        found: String,
-        /// What it holds.
-        expected: String,
-    },
-    /// The release.
+    #[error("the folder is called `{found}`, but contains release `{expected}`")]
+    #[diagnostic(code(refused::submission_misnamed))]
+    OtherName { found: String, expected: String },
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Release(#[from] ReleaseError),
-    /// Inbox and releases are one folder.
-    #[error("`{}` cannot be inbox and releases at once", .0.display())]
-    SameFolder(PathBuf),
-    /// Releases, or one release, where an inbox should be.
-    #[error("`{}` is no inbox: it holds verified releases, or is a release itself", .0.display())]
-    NotAnInbox(PathBuf),
-    /// One release where there should be room for many.
-    #[error("`{}` is a release itself, and no place for releases", .0.display())]
-    NotReleases(PathBuf),
-    /// Another release of that name was admitted before.
     #[error("another release `{0}` was admitted before")]
+    #[diagnostic(
+        code(refused::version_released_before),
+        help("a version is released once: give the build a new version")
+    )]
     Occupied(String),
-    /// No key of the certificate may sign now.
     #[error("no release can be admitted: {0}")]
+    #[diagnostic(
+        code(refused::release_certificate),
+        help("get the renewed certificate from its owner")
+    )]
     Certificate(#[from] KeyTrouble),
-    /// A folder of ours.
     #[error(transparent)]
-    File(#[from] FileError),
+    #[diagnostic(transparent)]
+    Location(#[from] Fault),
 }
 
 impl AdmitError {
     /// Whether a disk of ours is at fault, and not the submission.
     pub fn is_trouble(&self) -> bool {
         match self {
-            Self::File(_) | Self::Release(ReleaseError::Copy(_)) => true,
+            Self::Location(_) | Self::Release(ReleaseError::Stage(_)) => true,
             Self::Name(_)
             | Self::OtherName { .. }
             | Self::Release(_)
-            | Self::SameFolder(_)
-            | Self::NotAnInbox(_)
-            | Self::NotReleases(_)
             | Self::Occupied(_)
             | Self::Certificate(_) => false,
         }
     }
 }
 
-/// Opens both folders, if they can be what they are called: a mistake here would move public
-/// releases away, or leave notes inside one. Nothing is written before that is sure.
-pub fn open(inbox: &Path, releases: &Path) -> Result<(Inbox, Releases), AdmitError> {
-    let opened = Inbox::open(inbox)?;
-    if opened.is_mistaken() {
-        return Err(AdmitError::NotAnInbox(inbox.to_owned()));
-    }
-    if Releases::is_mistaken(releases)? {
-        return Err(AdmitError::NotReleases(releases.to_owned()));
-    }
-    if opened.is_same_as(releases)? {
-        return Err(AdmitError::SameFolder(inbox.to_owned()));
-    }
-    Ok((opened, Releases::open(releases)?))
-}
-
-/// Takes each submission of the inbox, until a disk of ours fails: one that holds moves into the
-/// releases, any other stays with the reason beside it.
+/// Takes each submission of the inbox, until a disk of ours fails: one that passes is moved into
+/// the releases, any other stays with the reason beside it.
 pub fn admit(
-    inbox: &Inbox,
-    releases: &Releases,
+    inbox: &dyn Inbox,
+    releases: &dyn Releases,
     certificate: &Certificate,
     now: Timestamp,
     progress: &mut dyn Progress,
@@ -126,7 +98,6 @@ pub fn admit(
     certificate.signing_keys(now)?;
     let mut submissions = Vec::new();
     for name in inbox.submissions()? {
-        let name = name.to_string_lossy().into_owned();
         let result = admit_one(&name, inbox, releases, certificate, now, progress);
         let noted = match &result {
             // A name that no release has is not fit for a note's name either.
@@ -149,16 +120,16 @@ pub fn admit(
 
 fn admit_one(
     name: &str,
-    inbox: &Inbox,
-    releases: &Releases,
+    inbox: &dyn Inbox,
+    releases: &dyn Releases,
     certificate: &Certificate,
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<Admitted, AdmitError> {
     let release = name.parse::<ArtifactName>()?;
-    let staged = releases.stage(name)?;
-    let submission = inbox.submission(name).map_err(ReleaseError::File)?;
-    let report = verify_release(&submission, certificate, Some(&staged), now, progress)?;
+    let stage = releases.stage(name)?;
+    let submission = inbox.submission(name).map_err(ReleaseError::Source)?;
+    let report = verify_release(&*submission, certificate, Some(&*stage), now, progress)?;
     let terms = report.grant.terms();
     let expected = folder_name(&terms.project, &terms.version);
     if expected != name {
@@ -167,25 +138,22 @@ fn admit_one(
             expected,
         });
     }
-    let new = match staged.publish() {
-        Ok(new) => new,
-        // Signatures over the same bytes can differ (ECDSA has two for each): the signed list says
-        // which release it is.
-        Err(FileError {
-            fault: FileFault::Exists,
-            ..
-        }) if Sha256::of(&releases.release(name)?.read(SUMS, LARGEST_SUMS)?) == report.sums => {
+    let new = match stage.publish() {
+        Ok(published) => published == Published::New,
+        Err(Fault::Occupied(_)) => {
+            // Signatures over the same bytes can differ (ECDSA has two for each): the signed list
+            // says which release it is.
+            let there = releases.release(name)?.read(SUMS, LARGEST_SUMS)?;
+            if Sha256::of(&there) != report.sums {
+                return Err(AdmitError::Occupied(expected));
+            }
             false
         }
-        Err(FileError {
-            fault: FileFault::Exists,
-            ..
-        }) => return Err(AdmitError::Occupied(expected)),
-        Err(error) => return Err(error.into()),
+        Err(fault) => return Err(fault.into()),
     };
-    let told = AdmissionReport::new(release, report.sums, report.list.key, now);
-    // Before the submission goes: a run that is cut off in between finds it, and reports again.
-    let reported = inbox.report(name, &told.to_text()).is_ok();
+    let admission = AdmissionReport::new(release, report.sums, report.list.key, now);
+    // Before the submission goes: a run that is interrupted in between finds it, and reports again.
+    let reported = inbox.report(name, &admission.to_text()).is_ok();
     let removed = inbox.remove(name).is_ok();
     Ok(Admitted {
         report,

@@ -1,7 +1,7 @@
 //! The check that a signature was announced in the signing host's log before it was made, with the
 //! log's key alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event};
@@ -16,46 +16,26 @@ use crate::tlog::proof::{BadProof, LARGEST_PROOF, Proof};
 /// What a proof showed.
 #[derive(Debug)]
 pub struct Logged {
-    /// The entry that speaks of the file.
+    /// The entry that announces the file.
     pub entry: Entry,
     /// The state of the log that it was proved in.
     pub checkpoint: Checkpoint,
 }
 
 /// Why a proof shows nothing about a file.
-#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what it means")]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum NotLogged {
-    /// The proof itself.
-    #[error(transparent)]
-    Proof(#[from] BadProof),
-    /// It is about what is no entry of a ledger.
-    #[error("proves an entry {index} that cannot be read: {reason}")]
-    Entry {
-        /// Its index.
-        index: u64,
-        /// Why not.
-        reason: String,
-    },
-    /// About something else.
-    #[error(
-        "proves entry {index}, which does not say that a file with SHA-256 {digest} is to be signed"
+    #[error("proof `{}`: {fault}", path.display())]
+    #[diagnostic(
+        code(refused::signature_not_logged),
+        help(
+            "ask for a proof of this very file, and compare the log's key with the published one"
+        )
     )]
-    OtherFile {
-        /// The entry.
-        index: u64,
-        /// The digest of the file.
-        digest: Sha256,
-    },
-    /// About another signature of the same file.
-    #[error("proves entry {index}, which announces another signature of this file: another {what}")]
-    OtherSignature {
-        /// The entry.
-        index: u64,
-        /// What differs.
-        what: &'static str,
-    },
-    /// Its file, whose path whoever tells of it names.
-    #[error("{}", .0.fault)]
+    Proof { path: PathBuf, fault: Malformed },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     File(#[from] FileError),
 }
 
@@ -69,36 +49,51 @@ pub fn digest_of(path: &Path) -> Result<Sha256, FileError> {
     Ok(state.sha256())
 }
 
-/// Whether the proof at `path` shows, by the word of the log's `key`, that the signature `signed`
-/// of the file with this digest was announced in the log.
+/// Whether the proof at `path` shows, with the log's `key`, that the signature `signed` of the file
+/// with this digest was announced in the log.
 pub fn check_logged(
     path: &Path,
     key: &VerifierKey,
     signed: &Signed,
     digest: Sha256,
 ) -> Result<Logged, NotLogged> {
-    let proof = Proof::parse(&InputFile::open_named(path)?.read_whole(LARGEST_PROOF)?)?;
-    let (entry, checkpoint) = proof.check(key)?;
+    let bytes = InputFile::open_named(path)?.read_whole(LARGEST_PROOF)?;
+    check_proof(&bytes, key, signed, digest).map_err(|fault| NotLogged::Proof {
+        path: path.to_owned(),
+        fault,
+    })
+}
+
+fn check_proof(
+    bytes: &[u8],
+    key: &VerifierKey,
+    signed: &Signed,
+    digest: Sha256,
+) -> Result<Logged, Malformed> {
+    let bad = |error: BadProof| Malformed::new(error.to_string());
+    let proof = Proof::parse(bytes).map_err(bad)?;
+    let (entry, checkpoint) = proof.check(key).map_err(bad)?;
     let index = proof.index;
-    let unreadable = |fault: Malformed| NotLogged::Entry {
-        index,
-        reason: fault.to_string(),
-    };
-    let entry = Entry::parse(index, entry).map_err(unreadable)?;
-    speaks_of(&entry, digest, signed, &checkpoint)?;
+    let entry = Entry::parse(index, entry)
+        .map_err(|fault| fault.within(format!("entry {index} cannot be read")))?;
+    check_announced(&entry, digest, signed, &checkpoint)?;
     Ok(Logged { entry, checkpoint })
 }
 
 /// Whether the entry announces this signature of a file with this digest; `checkpoint` is of a log
 /// that has the entry.
-pub(in crate::steps) fn speaks_of(
+pub(in crate::steps) fn check_announced(
     entry: &Entry,
     digest: Sha256,
     signed: &Signed,
     checkpoint: &Checkpoint,
-) -> Result<(), NotLogged> {
+) -> Result<(), Malformed> {
     let index = entry.index;
-    let other = |what| Err(NotLogged::OtherSignature { index, what });
+    let other = |what: &str| {
+        Err(Malformed::new(format!(
+            "entry {index} announces a signature of this file that differs in its {what}"
+        )))
+    };
     let named = signed.noted("log@").unwrap_or_default();
     let (named_index, named_root) = named.split_once(' ').unwrap_or((named, ""));
     let grant = match &entry.event {
@@ -131,7 +126,11 @@ pub(in crate::steps) fn speaks_of(
                 return other("index in the log");
             }
         }
-        _ => return Err(NotLogged::OtherFile { index, digest }),
+        _ => {
+            return Err(Malformed::new(format!(
+                "entry {index} does not announce a file with SHA-256 {digest}"
+            )));
+        }
     };
     if signed.grant() == Some(&grant.to_string()) {
         Ok(())
@@ -173,11 +172,11 @@ mod tests {
             size: 8,
             root: leaf_hash(b"root"),
         };
-        speaks_of(&entry, digest, signed, &checkpoint).map_err(|error| error.to_string())
+        check_announced(&entry, digest, signed, &checkpoint).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn an_intent_speaks_of_its_own_signatures_alone() {
+    fn an_intent_announces_its_own_signatures_alone() {
         let root = leaf_hash(b"root");
         let (file, list) = (Sha256::of(b"a"), Sha256::of(b"s"));
         for log in ["7".to_owned(), format!("7 {root}")] {
@@ -197,7 +196,7 @@ mod tests {
             grant: GrantId::of(b"h"),
             ..Intent::example()
         };
-        assert!(of(stranger, "7").ends_with("another grant"));
+        assert!(of(stranger, "7").ends_with("in its grant"));
         let key = "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
             .parse()
             .expect("a fingerprint");
@@ -209,7 +208,7 @@ mod tests {
                 },
                 "7"
             )
-            .ends_with("another key")
+            .ends_with("in its key")
         );
         let created = "2026-11-22T10:00:01Z".parse().expect("a time");
         assert!(
@@ -220,7 +219,7 @@ mod tests {
                 },
                 "7"
             )
-            .ends_with("another time")
+            .ends_with("in its time")
         );
         assert!(
             of(
@@ -230,18 +229,18 @@ mod tests {
                 },
                 "7"
             )
-            .contains("does not say that a file")
+            .contains("does not announce")
         );
-        assert!(of(Intent::example(), "8").ends_with("another index in the log"));
-        assert!(of(Intent::example(), "").ends_with("another index in the log"));
+        assert!(of(Intent::example(), "8").ends_with("in its index in the log"));
+        assert!(of(Intent::example(), "").ends_with("in its index in the log"));
         assert!(
             of(Intent::example(), &format!("7 {}", leaf_hash(b"other")))
-                .ends_with("another root of the log")
+                .ends_with("in its root of the log")
         );
     }
 
     #[test]
-    fn artifacts_of_an_intent_that_has_many_are_spoken_of_before_it() {
+    fn artifacts_of_an_intent_that_has_many_are_announced_before_it() {
         let artifacts = Intent::example().artifacts;
         let event = |grant| Event::Artifacts {
             grant,
@@ -262,10 +261,7 @@ mod tests {
                 &signed(log),
             )
             .expect_err("refused");
-            assert!(
-                error.ends_with("another index in the log"),
-                "{log}: {error}"
-            );
+            assert!(error.ends_with("in its index in the log"), "{log}: {error}");
         }
         assert!(
             asked(

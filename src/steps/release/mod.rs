@@ -1,6 +1,9 @@
-//! A finished release, as the location and anybody else see it: verified, admitted, looked up in the
-//! log.
+//! A release, checked with the release certificate alone: at L, and by anybody.
 
 pub mod admit;
+pub mod error;
+mod evidence;
 pub mod logged;
+mod reader;
+pub mod single;
 pub mod verify;

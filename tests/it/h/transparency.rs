@@ -1552,7 +1552,7 @@ fn a_proof_shows_that_a_signature_was_announced() {
         ])
         .ok();
     verify(&release.join("foo.txt"), &of_second, &key)
-        .refused("does not say that a file with SHA-256");
+        .refused("does not announce a file with SHA-256");
     verify(&file, &of_second, &key).refused("another index in the log");
     // The same bytes in two releases: each signature names its own entry.
     let same = second.join("foo.tar");
@@ -1570,7 +1570,7 @@ fn a_proof_shows_that_a_signature_was_announced() {
             &intent.to_string(),
         ])
         .ok();
-    verify(&same, &of_second, &key).refused("announces another signature of this file");
+    verify(&same, &of_second, &key).refused("announces a signature of this file that differs");
     verify(&file, &of_second, &key).ok();
 
     let stranger = World::ready().log_key();

@@ -168,7 +168,7 @@ fn a_release_goes_to_its_location_and_the_report_comes_back() {
 
     // Nothing is left to do.
     let (log, made) = (world.log(), world.token_count());
-    push(&world).ok().says("nothing waits to be pushed");
+    push(&world).ok().says("no release waits to be pushed");
     sign(&world, &attested).ok().says("(before, entry");
     assert_eq!((world.log().len(), world.token_count()), (log.len(), made));
     assert_eq!(listing(&world.inbox()), [format!("{NAME}.admitted")]);
@@ -308,7 +308,7 @@ fn a_release_that_was_changed_is_not_pushed() {
         .refused("but was not pushed: `foo.tar` has SHA-256")
         .says("another `-o`");
     fs::write(signed(&world).join("too-many"), b"").expect("added");
-    push(&world).refused("`too-many` is in the folder");
+    push(&world).refused("`too-many` is in the release");
     // A good release in its place, by the same key.
     fs::remove_dir_all(signed(&world)).expect("removed");
     let other = world.build(&[("foo.txt", b"other\n")]);
@@ -318,7 +318,7 @@ fn a_release_that_was_changed_is_not_pushed() {
     sign(&world, &(granted, other)).trouble("was not pushed");
     fs::rename(world.at("away"), world.inbox()).expect("back again");
     push(&world)
-        .stops(1, "is another release now than the one that was signed")
+        .stops(1, "is not the release that was signed there")
         .says("foo-1.2.3: pushed to");
     assert_eq!(world.logged("pushed").len(), 1, "the other one is itself");
     fs::remove_dir_all(submission(&world)).expect("removed");
@@ -360,7 +360,7 @@ fn what_is_in_the_inbox_is_not_replaced() {
         )
         .expect("a note");
         let before = tree(&world.inbox());
-        let said = push(&world).usage("is there already and is not this release");
+        let said = push(&world).usage("exists already, and is not this release");
         said.says("the release is signed and in")
             .says("remove it there if it is not wanted");
         assert_eq!(tree(&world.inbox()), before, "{what}");
@@ -417,7 +417,7 @@ fn what_was_signed_before_there_was_an_inbox_is_pushed_by_name() {
     configure(&world, "[repository]\ninbox = \"../inbox\"\n");
     let status = world.host(&[&"status", &"--json"]).ok().json();
     assert_eq!(status["not_pushed"].as_array().map(Vec::len), Some(0));
-    push(&world).ok().says("nothing waits to be pushed");
+    push(&world).ok().says("no release waits to be pushed");
     assert_eq!(listing(&world.inbox()), [""; 0]);
 
     push(&world)
@@ -489,17 +489,17 @@ fn what_is_no_release_of_this_host_is_not_pushed() {
     let (world, other) = (with_a_location(), World::ready());
     push(&world)
         .with(&[&other.signed()])
-        .refused("is no release that this signing host has finished");
+        .refused("is not a release that this signing host has finished");
     push(&world)
         .with(&[&world.at("log")])
-        .refused("is no release that this signing host has finished");
+        .refused("is not a release that this signing host has finished");
     // An artifact's digest is in the log too.
     sign(&world, &world.attested()).ok();
     let folder = world.new_folder("no-release");
     fs::write(folder.join("SHA256SUMS"), b"text\n").expect("the bytes of `foo.txt`");
     push(&world)
         .with(&[&folder])
-        .refused("is no release that this signing host has finished");
+        .refused("is not a release that this signing host has finished");
     push(&world)
         .with(&[&world.at("nowhere")])
         .usage("does not exist");
@@ -513,7 +513,7 @@ fn what_was_taken_back_is_not_pushed() {
     world.host(&[&"grants", &"revoke", &granted.id]).ok();
     let status = world.host(&[&"status", &"--json"]).ok().json();
     assert_eq!(status["not_pushed"].as_array().map(Vec::len), Some(0));
-    push(&world).ok().says("nothing waits to be pushed");
+    push(&world).ok().says("no release waits to be pushed");
     push(&world)
         .with(&[&signed(&world)])
         .refused("was revoked after its release was signed");
@@ -562,7 +562,7 @@ fn a_configuration_that_cannot_be_meant_is_refused() {
     world.admit().ok();
     fs::rename(world.inbox(), world.at("away")).expect("moved away");
     symlink(world.releases(), world.inbox()).expect("linked");
-    sign(&world, &attested).stops(2, "is no inbox");
+    sign(&world, &attested).stops(2, "is not an inbox");
 }
 
 /// Whoever can write at the location can put links there, and this host follows them.
@@ -681,7 +681,7 @@ fn a_refusal_cannot_fill_the_log_or_steer_the_terminal() {
     fs::write(&note, vec![b'x'; 70_000]).expect("a note");
     push(&world)
         .ok()
-        .says("`foo-1.2.3.refused` is larger than")
+        .says("foo-1.2.3.refused` is larger than")
         .says("it was not logged");
     // Another reason each time.
     for number in 0..99 {
@@ -708,9 +708,9 @@ fn a_refusal_of_another_submission_is_not_noted() {
     world.admit().refused("signature `SHA256SUMS.asc`");
     push(&world)
         .ok()
-        .says("`foo-1.2.3.refused` is about another submission than the one that was pushed");
+        .says("`foo-1.2.3.refused` is not about the release that was pushed");
     fs::remove_dir_all(submission(&world)).expect("removed");
-    push(&world).ok().says("is about another submission");
+    push(&world).ok().says("is not about the release");
     assert_eq!(verdicts(&world), [Value::Null; 0]);
 }
 
@@ -741,9 +741,9 @@ fn a_report_that_is_none_is_told_and_not_logged() {
     let folder = |path: &Path| fs::create_dir(path).expect("a folder");
     let fifo = |path: &Path| drop(tool("mkfifo", &[&path], Path::new("/")));
     let texts = [
-        ("is about another release", with("sums", &"0".repeat(64))),
-        ("is about another release", with("release", "foo-1.2.4")),
-        ("is about another release", with("key", &"A".repeat(40))),
+        ("is not about the release", with("sums", &"0".repeat(64))),
+        ("is not about the release", with("release", "foo-1.2.4")),
+        ("is not about the release", with("key", &"A".repeat(40))),
         (
             "is of format `\\u{1b}[2J",
             with("format", &format!("\u{1b}[2J{}", "x".repeat(3000))),
@@ -782,7 +782,7 @@ fn a_report_that_is_none_is_told_and_not_logged() {
     assert_eq!(verdicts(&world).len(), 1);
     // Whatever it says later, it is not asked again.
     fs::write(&report, with("at", "2030-01-01T00:00:00Z")).expect("a report");
-    push(&world).ok().says("nothing waits to be pushed");
+    push(&world).ok().says("no release waits to be pushed");
     // The location took a good release while there was something in place of its report.
     fs::remove_file(&report).expect("removed");
     fs::create_dir_all(report.join("in the way")).expect("a folder");

@@ -49,8 +49,8 @@ fn folders_of_admit_mistaken() {
             .usage(reason);
         assert_eq!(crate::common::tree(&world.releases()), before);
     };
-    admit(&world.releases(), &world.inbox(), "is no inbox");
-    admit(&public, &world.inbox(), "is no inbox");
+    admit(&world.releases(), &world.inbox(), "is not an inbox");
+    admit(&public, &world.inbox(), "is not an inbox");
     admit(&world.inbox(), &public, "is a release itself");
     assert_eq!(listing(&world.inbox()), ["foo-1.2.3.admitted"]);
 }

@@ -1184,15 +1184,15 @@ fn extra_file_at_the_location() {
     };
     change_refused_at_the_location(
         extra("more.txt"),
-        "`more.txt` is in the folder, but SHA256SUMS does not list it",
+        "`more.txt` is in the release, but SHA256SUMS does not list it",
     );
     change_refused_at_the_location(
         extra(".hidden"),
-        "`.hidden` is in the folder, but SHA256SUMS does not list it",
+        "`.hidden` is in the release, but SHA256SUMS does not list it",
     );
     change_refused_at_the_location(
         extra("more.asc"),
-        "`more.asc` is in the folder, but SHA256SUMS does not list it",
+        "`more.asc` is in the release, but SHA256SUMS does not list it",
     );
     change_refused_at_the_location(extra("evidence/more"), "`evidence/more` is in the folder");
     change_refused_at_the_location(
@@ -1302,7 +1302,7 @@ fn folder_renamed_to_another_version_at_the_location() {
     fs::rename(&release, world.inbox().join("foo-1.2.4")).expect("renamed");
     world
         .admit()
-        .refused("the folder is called `foo-1.2.4`, but holds release `foo-1.2.3`");
+        .refused("the folder is called `foo-1.2.4`, but contains release `foo-1.2.3`");
     assert_eq!(listing(&world.inbox()), ["foo-1.2.4", "foo-1.2.4.refused"]);
     assert_eq!(world.public(), [""; 0]);
 }

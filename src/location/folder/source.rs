@@ -1,0 +1,123 @@
+//! A release in a folder. No link in it is followed, and nothing but regular files is read.
+
+use std::io::{self, Read};
+
+use crate::files::{FileError, FileFault, Folder, InputFile};
+use crate::location::{Fault, Source};
+
+/// How many folders deep a release is.
+const DEEPEST: usize = 2;
+
+impl Source for Folder {
+    fn open(&self, name: &str, limit: u64) -> Result<(u64, Box<dyn Read + '_>), Fault> {
+        let file = self.file_below(name)?;
+        let size = file.size();
+        Ok((size, Box::new(Bounded { file, limit })))
+    }
+
+    fn names(&self, most: usize) -> Result<Option<Vec<String>>, Fault> {
+        let mut names = Vec::new();
+        collect(self, "", DEEPEST, most, &mut names).map_err(|error| match error.fault {
+            FileFault::TooMany { .. } => {
+                FileError::new(self.path(), FileFault::TooMany { limit: most })
+            }
+            _ => error,
+        })?;
+        names.sort();
+        Ok(Some(names))
+    }
+
+    fn shown(&self) -> String {
+        self.path().display().to_string()
+    }
+}
+
+/// A name that is not UTF-8 appears as one that no file of a release has.
+fn collect(
+    folder: &Folder,
+    prefix: &str,
+    depth: usize,
+    most: usize,
+    names: &mut Vec<String>,
+) -> Result<(), FileError> {
+    for (name, is_folder) in folder.entries(most.saturating_sub(names.len()))? {
+        let path = format!("{prefix}{}", name.to_string_lossy());
+        if !is_folder {
+            names.push(path);
+            continue;
+        }
+        let below = format!("{path}/");
+        let before = names.len();
+        if depth > 0 {
+            collect(&folder.subfolder(&name)?, &below, depth - 1, most, names)?;
+        }
+        if names.len() == before {
+            names.push(below);
+        }
+    }
+    Ok(())
+}
+
+/// A file of which no more than so many bytes are read.
+struct Bounded {
+    file: InputFile,
+    limit: u64,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file
+            .next(buffer, self.limit)
+            .map_err(|error| Fault::from(error).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn names_are_those_of_files_and_of_folders_without_any() {
+        let temp = tempfile::tempdir().expect("a folder");
+        for folder in ["evidence/m1/deep", "empty"] {
+            fs::create_dir_all(temp.path().join(folder)).expect("made");
+        }
+        for file in ["b", "evidence/a", "evidence/m1/c", "evidence/m1/deep/d"] {
+            fs::write(temp.path().join(file), b"1").expect("written");
+        }
+        std::os::unix::fs::symlink("evidence", temp.path().join("link")).expect("linked");
+        let folder = Folder::open(temp.path()).expect("opened");
+        let expected = [
+            "b",
+            "empty/",
+            "evidence/a",
+            "evidence/m1/c",
+            "evidence/m1/deep/",
+            "link",
+        ];
+        assert_eq!(
+            Source::names(&folder, 6).expect("listed").expect("known"),
+            expected.map(str::to_owned)
+        );
+        let fault = Source::names(&folder, 5).expect_err("too many");
+        assert!(
+            fault.to_string().ends_with("has more than 5 entries"),
+            "{fault}"
+        );
+    }
+
+    #[test]
+    fn no_byte_over_the_limit_is_read_and_no_link_followed() {
+        let temp = tempfile::tempdir().expect("a folder");
+        fs::create_dir(temp.path().join("evidence")).expect("made");
+        fs::write(temp.path().join("evidence/file"), b"content").expect("written");
+        std::os::unix::fs::symlink("evidence", temp.path().join("link")).expect("linked");
+        let folder = Folder::open(temp.path()).expect("opened");
+        let read = |name, limit| Source::read(&folder, name, limit);
+        assert_eq!(read("evidence/file", 7).expect("read"), b"content");
+        assert!(matches!(read("evidence/file", 6), Err(Fault::TooLarge(_))));
+        assert!(matches!(read("evidence/none", 7), Err(Fault::Missing(_))));
+        assert!(matches!(read("link/file", 7), Err(Fault::Strange(_))));
+    }
+}

@@ -1,0 +1,112 @@
+//! H's view of an inbox: a release is copied into it, and reports are read from it.
+
+use std::path::PathBuf;
+
+use super::inbox::remove_note;
+use super::{check_inbox, if_there};
+use crate::domain::admission::LARGEST_REPORT;
+use crate::domain::digest::Sha256;
+use crate::domain::release::LARGEST_SUMS;
+use crate::domain::reserved::{ADMITTED, REFUSED, SUMS};
+use crate::files::{Folder, StagedFolder, real_path};
+use crate::location::{Fault, Publish, Published, Stage, State};
+
+/// Maximum size of the reason why a submission was refused, in bytes.
+const LARGEST_NOTE: u64 = 64 << 10;
+
+/// The folder that releases are pushed to.
+pub(in crate::location) struct Submissions {
+    folder: Folder,
+}
+
+impl Submissions {
+    pub(in crate::location) fn new(folder: Folder) -> Result<Self, Fault> {
+        check_inbox(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// SHA-256 of the list of the submission `name`; `None` if there is no such submission.
+    fn list(&self, name: &str) -> Result<Option<Sha256>, Fault> {
+        let list = self
+            .folder
+            .subfolder(name)
+            .and_then(|submission| submission.read(SUMS, LARGEST_SUMS));
+        Ok(if_there(list.map_err(Fault::from))?.map(|list| Sha256::of(&list)))
+    }
+
+    fn note(&self, name: &str, limit: u64) -> Result<Option<Result<Vec<u8>, Fault>>, Fault> {
+        match if_there(self.folder.read(name, limit).map_err(Fault::from)) {
+            Ok(bytes) => Ok(bytes.map(Ok)),
+            Err(fault @ (Fault::Strange(_) | Fault::TooLarge(_))) => Ok(Some(Err(fault))),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+impl Publish for Submissions {
+    fn place(&self, name: &str) -> Result<PathBuf, Fault> {
+        Ok(real_path(self.folder.path())?.join(name))
+    }
+
+    fn stage(&self, name: &str, list: Sha256) -> Result<Option<Box<dyn Stage + '_>>, Fault> {
+        let occupied = || {
+            let path = self.folder.path().join(name);
+            Fault::Occupied(format!("`{}` exists already", path.display()))
+        };
+        match self.list(name) {
+            Ok(Some(there)) if there == list => {
+                // The run that pushed it may have been interrupted just before this.
+                self.folder.sync()?;
+                return Ok(None);
+            }
+            Ok(Some(_)) | Err(Fault::Strange(_) | Fault::TooLarge(_)) => return Err(occupied()),
+            Ok(None) => {}
+            Err(fault) => return Err(fault),
+        }
+        let staged = StagedFolder::new_in(&self.folder, name)?;
+        if staged.occupied() {
+            return Err(occupied());
+        }
+        let note = self.folder.path().join(format!("{name}{REFUSED}"));
+        Ok(Some(Box::new(Submission { staged, note })))
+    }
+
+    fn state(&self, name: &str, list: Sha256) -> Result<State, Fault> {
+        let mut state = State::default();
+        let file = format!("{name}{ADMITTED}");
+        state.admitted = self
+            .note(&file, LARGEST_REPORT)?
+            .map(|content| (file, content));
+        let file = format!("{name}{REFUSED}");
+        state.refused = self
+            .note(&file, LARGEST_NOTE)?
+            .map(|content| (file, content));
+        if state.refused.is_some() {
+            state.still_there = match self.list(name) {
+                Ok(there) => there == Some(list),
+                Err(Fault::Strange(_) | Fault::TooLarge(_)) => false,
+                Err(fault) => return Err(fault),
+            };
+        }
+        Ok(state)
+    }
+}
+
+/// A release on its way into the inbox.
+struct Submission {
+    staged: StagedFolder,
+    note: PathBuf,
+}
+
+impl Stage for Submission {
+    fn file(&self, name: &str) -> Result<Box<dyn std::io::Write + '_>, Fault> {
+        Stage::file(&self.staged, name)
+    }
+
+    fn publish(self: Box<Self>) -> Result<Published, Fault> {
+        // The refusal of an earlier submission of this name would read as one of this.
+        let Self { staged, note } = *self;
+        remove_note(&note)?;
+        Stage::publish(Box::new(staged))
+    }
+}

@@ -1,0 +1,32 @@
+//! Which kind of location a name means. This is the one place that asks.
+
+use std::path::Path;
+
+use super::folder::{self, Submissions};
+use super::{Fault, Inbox, Publish, Releases, Source};
+use crate::files::{FileError, Folder};
+
+/// The release that a person named.
+pub fn source(place: &Path) -> Result<Box<dyn Source>, FileError> {
+    Ok(Box::new(Folder::open(place)?))
+}
+
+/// The location that releases are pushed to. If it is a folder, `check` sees it first.
+pub fn publish_to<E: From<Fault>>(
+    place: &Path,
+    check: impl FnOnce(&Folder) -> Result<(), E>,
+) -> Result<Box<dyn Publish>, E> {
+    let folder = Folder::open(place).map_err(Fault::from)?;
+    check(&folder)?;
+    Ok(Box::new(Submissions::new(folder)?))
+}
+
+/// An inbox and the releases that L serves. Refuses what cannot be what it is called, before
+/// anything is written: a mistake would move public releases away, or leave notes inside one.
+pub fn inbox_and_releases(
+    inbox: &Path,
+    releases: &Path,
+) -> Result<(Box<dyn Inbox>, Box<dyn Releases>), Fault> {
+    let (inbox, releases) = folder::inbox_and_releases(inbox, releases)?;
+    Ok((Box::new(inbox), Box::new(releases)))
+}

@@ -1,0 +1,72 @@
+//! Why a release, or one file of it, is refused.
+
+use crate::location::Fault;
+use crate::openpgp::BadSignature;
+
+/// Why a release, or one file of it, is refused.
+#[expect(missing_docs, reason = "each message says what it means")]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ReleaseError {
+    #[error("`{0}` is missing")]
+    #[diagnostic(
+        code(refused::release_incomplete),
+        help("fetch the release again, complete")
+    )]
+    Missing(String),
+    /// A signature that a release of which the list alone is signed does not have.
+    #[error("`{0}` is missing, and the SHA256SUMS beside it says that only the list is signed")]
+    #[diagnostic(
+        code(refused::only_list_signed),
+        help("verify the folder: its list covers each file")
+    )]
+    ListOnly(String),
+    #[error("signature `{file}`: {source}")]
+    #[diagnostic(code(refused::release_signature))]
+    Signature { file: String, source: BadSignature },
+    /// A good signature, but not of this file of this release.
+    #[error("signature `{file}` {made}")]
+    #[diagnostic(code(refused::signature_for_other_release))]
+    OtherRelease { file: String, made: String },
+    /// The list, and what it lists.
+    #[error("{0}")]
+    #[diagnostic(code(refused::release_content))]
+    Content(String),
+    /// The grant, and what the builders attested.
+    #[error("{0}")]
+    #[diagnostic(code(refused::release_evidence))]
+    Evidence(String),
+    /// Where it is read from.
+    #[error("{0}")]
+    #[diagnostic(forward(0))]
+    Source(Fault),
+    /// Where it is published.
+    #[error("the release cannot be copied: {0}")]
+    #[diagnostic(forward(0))]
+    Stage(Fault),
+}
+
+impl ReleaseError {
+    /// A good signature that was not made for what it is found with.
+    pub(super) fn other(file: &str, made: impl Into<String>) -> Self {
+        Self::OtherRelease {
+            file: file.to_owned(),
+            made: made.into(),
+        }
+    }
+
+    /// What is wrong with a signature's file.
+    pub(super) fn signature(file: &str) -> impl Fn(BadSignature) -> Self + '_ {
+        move |source| Self::Signature {
+            file: file.to_owned(),
+            source,
+        }
+    }
+
+    /// What is wrong with a file of a release that should be there.
+    pub(super) fn file(name: &str) -> impl Fn(Fault) -> Self + '_ {
+        move |fault| match fault {
+            Fault::Missing(_) => Self::Missing(name.to_owned()),
+            _ => Self::Source(fault),
+        }
+    }
+}
