@@ -17,6 +17,7 @@ use crate::steps::host::grant::GrantError;
 use crate::steps::host::policy::PolicyError;
 use crate::steps::host::reconcile::ReconcileError;
 use crate::steps::host::release_key::KeyError;
+use crate::steps::host::replay::Incomparable;
 use crate::steps::host::revoke::RevokeError;
 use crate::token::TokenError;
 
@@ -395,11 +396,11 @@ fn key_trouble(fault: &KeyTrouble) -> Advice {
 fn reconcile(error: &ReconcileError) -> Advice {
     match error {
         // Not "done": whoever asked must not take it for an answer.
-        ReconcileError::Uncounted(_) => hint(
+        ReconcileError::Incomparable(Incomparable::Uncounted(_)) => hint(
             Usage,
             "only OpenPGP cards count; what an HSM signs, its own audit log may tell",
         ),
-        ReconcileError::UnknownCard { .. } => hint(
+        ReconcileError::Incomparable(Incomparable::UnknownCard { .. }) => hint(
             Refused,
             "insert a card that the log knows; everything that this one has signed is outside the log",
         ),

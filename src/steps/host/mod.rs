@@ -13,6 +13,7 @@ mod pushable;
 pub mod reconcile;
 pub mod release_checkpoint;
 pub mod release_key;
+pub mod replay;
 pub mod revoke;
 pub mod status;
 

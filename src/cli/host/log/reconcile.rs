@@ -16,9 +16,8 @@ use crate::domain::event::Finding;
 use crate::domain::time::Timestamp;
 use crate::home::Home;
 use crate::ledger::ExportedLog;
-use crate::steps::host::reconcile::{
-    CardNow, Known, Lost, OtherCard, Report, Undecided, compare_exported, look, reconcile,
-};
+use crate::steps::host::reconcile::{compare_exported, look, reconcile};
+use crate::steps::host::replay::{CardNow, Known, Lost, OtherCard, Report, Undecided};
 use crate::token::TokenUri;
 
 /// Compare a card's own count of signatures with the log, without a PIN

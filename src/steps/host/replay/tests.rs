@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::digest::Sha256;
+use crate::domain::time::Timestamp;
 
 const CARD: &str = "FFFE:00000001";
 
@@ -815,7 +815,7 @@ fn a_card_that_never_told_its_count_cannot_be_compared() {
     host.entries.drain(..2);
     assert!(matches!(
         host.replay().compare(&host.now(), &host.journal()),
-        Err(ReconcileError::Uncounted(_))
+        Err(Incomparable::Uncounted(_))
     ));
 }
 
