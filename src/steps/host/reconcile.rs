@@ -18,7 +18,7 @@ pub enum ReconcileError {
     #[error(transparent)]
     Incomparable(#[from] Incomparable),
     /// There is nothing that could be acknowledged.
-    #[error("nothing of card `{0}` is to be acknowledged")]
+    #[error("card `{0}` has no finding to acknowledge")]
     NothingToAcknowledge(String),
     /// The token.
     #[error(transparent)]

@@ -1,23 +1,23 @@
-//! Whether every signature that a card has counted is in the log.
+//! Whether every signature that a card has counted is in the log. Pure: entries in, findings out.
 //!
-//! An OpenPGP card counts the signatures of its key, and nobody can turn that back but with a new
-//! key. Each entry that announces a use of the card, and each that tells how it ended, has the
-//! card's count. [`Replay`] takes entries from wherever they come, first to last, and holds of each
-//! card what it must have counted; [`Replay::compare`] ends with the card's count now.
+//! An OpenPGP card counts the signatures of its key, and only a new key resets the counter. Each
+//! entry that announces a use of the card, and each that records its end, has the counter.
+//! [`Replay`] takes the entries of a log, first to last, and computes what each card must have
+//! counted; [`Replay::compare`] compares that with the counter now.
 //!
-//! What an answer that was lost explains, and what it does not:
+//! Which signatures a lost answer explains:
 //!
-//! - A run that ended tells how many answers of the card it had. If it stopped, one more can have
-//!   been made, whose answer never came.
-//! - A run that was cut off left no outcome. What it kept is told by `resumed` of the same intent,
-//!   by its outcome, or by the journal; one more can have been made. An exported log has no
-//!   journal: where nobody tells what a run kept, it explains that one more, and the others are an
-//!   alarm until the run is finished and the log is exported again.
-//! - The signatures of a certificate and of a self-test are not kept. Cut off, they explain at most
-//!   what they announced.
-//! - A count that fell is explained by a key that the log says was to be made on that card, and by
-//!   nothing else.
+//! - The outcome of a run has the number of answers. If the run stopped, the card may have made one
+//!   more, whose answer never came.
+//! - A run that was cut off has no outcome. The number of signatures that it kept is in a later
+//!   entry of the same intent (`resumed` or `outcome`), or in the journal; the card may have made
+//!   one more. An exported log has no journal: there, an unfinished run explains one signature, and
+//!   others are an alarm until the run is finished and the log exported again.
+//! - The signatures of a certificate and of a self-test are not kept. If cut off, they explain at
+//!   most the number that was announced.
+//! - Only a new key that the log announced on that card explains a lower counter.
 
+mod card;
 mod report;
 mod span;
 #[cfg(test)]
@@ -25,23 +25,21 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use report::{CardNow, Known, Lost, OtherCard, Report, Undecided};
-use span::{Asked, Judgement, Kept, Last, Span};
+use card::{Card, Verdict};
+pub use report::{CardNow, Known, Lost, OtherCard, Reading, Report, Unfinished};
+use span::{Asked, Kept, Last};
 
 use crate::domain::digest::Sha256;
 use crate::domain::event::{CardUse, Entry, Event, Finding, Intent, KeyPurpose, RunResult};
-use crate::domain::key::Fingerprint;
 
 /// Why a card cannot be compared with a log.
 #[derive(Debug, thiserror::Error)]
 pub enum Incomparable {
-    /// The token counts nothing.
-    #[error(
-        "whether all signatures of token `{0}` are in the log cannot be told: it does not count them"
-    )]
+    /// The token has no counter.
+    #[error("token `{0}` has no signature counter and cannot be reconciled")]
     Uncounted(String),
     /// The card is not in the log.
-    #[error("card `{card}` is in no entry of the log, which tells of {}", if known.is_empty() { "no card".to_owned() } else { known.join(", ") })]
+    #[error("card `{card}` is in no entry of the log, which has {}", listed(known))]
     UnknownCard {
         /// The card.
         card: String,
@@ -50,33 +48,28 @@ pub enum Incomparable {
     },
 }
 
-/// What the entries so far say of cards.
+fn listed(cards: &[String]) -> String {
+    if cards.is_empty() {
+        "no card".to_owned()
+    } else {
+        cards.join(", ")
+    }
+}
+
+/// What the entries so far have of cards.
 #[derive(Debug, Default)]
 pub struct Replay {
     entries: u64,
     cards: BTreeMap<String, Card>,
-    /// How many artifacts of the intent that follows stand in entries of their own.
+    /// Artifacts of the next intent, from entries of their own.
     listed: BTreeSet<Sha256>,
     /// Intents whose release is not signed yet.
     runs: BTreeMap<u64, Run>,
-    /// Uses for other than releases that have not ended.
+    /// Uses for other than releases that have not ended, by their intents.
     key_uses: BTreeMap<u64, KeyUse>,
     kept: Kept,
     /// The card of the use that has just ended.
     ended: Option<String>,
-}
-
-#[derive(Debug, Default)]
-struct Card {
-    begins: Option<(u64, u32)>,
-    last: Option<Last>,
-    key: Option<Fingerprint>,
-    /// The entry of a key that was to be made, and may have taken the place of the one that
-    /// counted.
-    replacing: Option<u64>,
-    /// What is still to be judged, or was found.
-    spans: Vec<Span>,
-    acknowledged: Vec<(u64, String)>,
 }
 
 #[derive(Debug)]
@@ -106,33 +99,29 @@ impl Replay {
                 signatures,
                 card,
             } => {
-                self.key_uses.insert(
-                    index,
-                    KeyUse {
-                        purpose: *purpose,
-                        signatures: *signatures,
-                    },
-                );
+                let key_use = KeyUse {
+                    purpose: *purpose,
+                    signatures: *signatures,
+                };
                 let asked = Asked::Between {
                     entry: index,
                     least: 0,
                     most: *signatures,
                 };
+                self.key_uses.insert(index, key_use);
                 self.begin(card.as_ref(), index, asked);
-                if *purpose == KeyPurpose::Generate {
-                    let named = |name: &String| card.as_ref().is_none_or(|card| card.card == *name);
-                    let cards = self
-                        .cards
-                        .iter_mut()
-                        .filter(|(name, _)| token.starts_with("card:") && named(name));
-                    cards.for_each(|(_, card)| card.replacing = Some(index));
+                if *purpose == KeyPurpose::Generate && token.starts_with("card:") {
+                    self.replace(card.as_ref(), index);
                 }
             }
             Event::KeyOutcome {
                 intent,
                 failed,
                 card,
-            } => self.end_key_use(*intent, failed.is_some(), card, index),
+            } => {
+                self.ended = card.as_ref().map(|card| card.card.clone());
+                self.end_key_use(*intent, failed.is_some(), card.as_ref(), index);
+            }
             Event::KeyReady { key, .. } => {
                 if let Some(card) = self.ended.take().and_then(|name| self.cards.get_mut(&name)) {
                     card.key = Some(*key);
@@ -142,25 +131,12 @@ impl Replay {
             Event::Intent(intent) => self.intend(intent, index),
             Event::Resumed {
                 intent, kept, card, ..
-            } => {
-                let Some(run) = self.runs.get_mut(intent) else {
-                    return;
-                };
-                self.kept
-                    .insert((*intent, run.start), kept.saturating_sub(run.kept));
-                (run.start, run.kept) = (index, *kept);
-                let asked = Asked::CutOff {
-                    intent: *intent,
-                    start: index,
-                    missing: run.files.saturating_sub(*kept),
-                };
-                self.begin(card.as_ref(), index, asked);
-            }
+            } => self.resume(*intent, *kept, card.as_ref(), index),
             Event::Outcome {
                 intent,
                 result,
                 card,
-            } => self.end_run(*intent, result, card, index),
+            } => self.end_run(*intent, result, card.as_ref(), index),
             Event::Reconciled {
                 card,
                 counter,
@@ -186,6 +162,15 @@ impl Replay {
         }
     }
 
+    /// A new key may replace that of the card; of every card, where none was found.
+    fn replace(&mut self, card: Option<&CardUse>, index: u64) {
+        for (name, known) in &mut self.cards {
+            if card.is_none_or(|card| card.card == *name) {
+                known.replacing = Some(index);
+            }
+        }
+    }
+
     fn intend(&mut self, intent: &Intent, index: u64) {
         let mut artifacts = std::mem::take(&mut self.listed);
         artifacts.extend(intent.artifacts.values());
@@ -194,37 +179,44 @@ impl Replay {
         } else {
             artifacts.len() as u64 + 1
         };
-        self.runs.insert(
-            index,
-            Run {
-                files,
-                start: index,
-                kept: 0,
-            },
-        );
-        self.begin(
-            intent.card.as_ref(),
-            index,
-            Asked::CutOff {
-                intent: index,
-                start: index,
-                missing: files,
-            },
-        );
-        if let Some(card) = intent
-            .card
-            .as_ref()
-            .and_then(|card| self.cards.get_mut(&card.card))
-        {
-            card.key = Some(intent.key);
-        }
+        let run = Run {
+            files,
+            start: index,
+            kept: 0,
+        };
+        let asked = Asked::CutOff {
+            intent: index,
+            start: index,
+            missing: files,
+        };
+        self.runs.insert(index, run);
+        let Some(card) = &intent.card else { return };
+        self.begin(Some(card), index, asked);
+        self.card(&card.card).key = Some(intent.key);
     }
 
-    fn end_run(&mut self, intent: u64, result: &RunResult, card: &Option<CardUse>, index: u64) {
+    fn resume(&mut self, intent: u64, kept: u64, card: Option<&CardUse>, index: u64) {
+        let Some(run) = self.runs.get_mut(&intent) else {
+            return;
+        };
+        let before = kept.saturating_sub(run.kept);
+        self.kept.insert((intent, run.start), before);
+        run.start = index;
+        run.kept = kept;
+        let asked = Asked::CutOff {
+            intent,
+            start: index,
+            missing: run.files.saturating_sub(kept),
+        };
+        self.begin(card, index, asked);
+    }
+
+    fn end_run(&mut self, intent: u64, result: &RunResult, card: Option<&CardUse>, index: u64) {
         let Some(run) = self.runs.get(&intent) else {
             return;
         };
-        let (start, missing) = (run.start, run.files.saturating_sub(run.kept));
+        let start = run.start;
+        let missing = run.files.saturating_sub(run.kept);
         let signed = matches!(result, RunResult::Signed { .. });
         let (RunResult::Signed { token_signatures }
         | RunResult::Stopped {
@@ -234,18 +226,17 @@ impl Replay {
             self.runs.remove(&intent);
         }
         let Some(card) = card else {
-            // The release is whole, and no token was used now: the run before was cut off after its
-            // last signature.
+            // The release is complete without the token: the run before was cut off after its last
+            // signature.
             if signed && *token_signatures == 0 {
                 self.kept.insert((intent, start), missing);
             }
             return;
         };
-        let most = token_signatures.saturating_add(u64::from(!signed));
         let asked = Asked::Between {
             entry: index,
             least: *token_signatures,
-            most,
+            most: token_signatures.saturating_add(u64::from(!signed)),
         };
         self.end(
             card,
@@ -255,47 +246,18 @@ impl Replay {
         );
     }
 
-    fn end_key_use(&mut self, intent: u64, failed: bool, card: &Option<CardUse>, index: u64) {
-        self.ended = card.as_ref().map(|card| card.card.clone());
-        let Some(KeyUse {
-            purpose,
-            signatures,
-        }) = self.key_uses.remove(&intent)
-        else {
+    fn end_key_use(&mut self, intent: u64, failed: bool, card: Option<&CardUse>, index: u64) {
+        let Some(key_use) = self.key_uses.remove(&intent) else {
             return;
         };
-        let generated = purpose == KeyPurpose::Generate;
-        // Where no card was found there was none to make a key on; where one tells its count, that
-        // says all.
-        if generated && (card.is_none() || !failed) {
-            self.cards
-                .values_mut()
-                .filter(|card| card.replacing == Some(intent))
-                .for_each(|card| card.replacing = None);
+        if key_use.purpose == KeyPurpose::Generate {
+            return self.end_generation(intent, failed, card, index);
         }
         let Some(card) = card else { return };
-        if generated {
-            match (failed, card.after) {
-                (true, Some(after)) => self.count(&card.card, after, index),
-                (true, None) => {}
-                (false, after) => {
-                    let card = self.cards.entry(card.card.clone()).or_default();
-                    let counter = after.unwrap_or(0);
-                    card.begins = card.begins.or(Some((index, counter)));
-                    card.last = Some(Last {
-                        entry: index,
-                        counter,
-                        asked: Vec::new(),
-                    });
-                    card.key = None;
-                }
-            }
-            return;
-        }
         let asked = Asked::Between {
             entry: index,
-            least: if failed { 0 } else { signatures },
-            most: signatures,
+            least: if failed { 0 } else { key_use.signatures },
+            most: key_use.signatures,
         };
         self.end(
             card,
@@ -303,6 +265,24 @@ impl Replay {
             asked,
             |asked| matches!(asked, Asked::Between { entry, .. } if *entry == intent),
         );
+    }
+
+    fn end_generation(&mut self, intent: u64, failed: bool, card: Option<&CardUse>, index: u64) {
+        // Without a card, no key was made; with its counter, nothing else needs to be known.
+        if card.is_none() || !failed {
+            for known in self.cards.values_mut() {
+                if known.replacing == Some(intent) {
+                    known.replacing = None;
+                }
+            }
+        }
+        let Some(card) = card else { return };
+        if !failed {
+            let counter = card.after.unwrap_or(0);
+            self.card(&card.card).begin_again(counter, index);
+        } else if let Some(after) = card.after {
+            self.count(&card.card, after, index);
+        }
     }
 
     /// A card is about to be asked for signatures.
@@ -313,67 +293,42 @@ impl Replay {
         if let Some(before) = before {
             self.count(card, *before, index);
         }
-        self.ask(card, asked);
+        self.card(card).ask(asked);
     }
 
-    /// What was asked of a card has ended; `begun` recognises what stood for it until now.
+    /// A use of the card has ended; `begun` recognises the request that `asked` takes the place of.
     fn end(&mut self, card: &CardUse, index: u64, asked: Asked, begun: impl Fn(&Asked) -> bool) {
         let CardUse {
             card,
             before,
             after,
         } = card;
-        if let Some(last) = self.cards.get_mut(card).and_then(|card| card.last.as_mut()) {
-            last.asked.retain(|asked| !begun(asked));
-        }
+        self.card(card).forget(begun);
         if let Some(before) = before {
             self.count(card, *before, index);
         }
-        self.ask(card, asked);
+        self.card(card).ask(asked);
         if let Some(after) = after {
             self.count(card, *after, index);
         }
     }
 
-    fn ask(&mut self, card: &str, asked: Asked) {
-        let card = self.cards.entry(card.to_owned()).or_default();
-        if let Some(last) = &mut card.last {
-            last.asked.push(asked);
-        }
+    fn card(&mut self, name: &str) -> &mut Card {
+        self.cards.entry(name.to_owned()).or_default()
     }
 
-    /// An entry tells a card's count.
+    /// An entry has a card's counter.
     fn count(&mut self, card: &str, counter: u32, entry: u64) {
         let card = self.cards.entry(card.to_owned()).or_default();
-        card.begins = card.begins.or(Some((entry, counter)));
-        let last = card.last.replace(Last {
-            entry,
-            counter,
-            asked: Vec::new(),
-        });
-        let Some(last) = last else { return };
-        let span = Span {
-            last,
-            entry: Some(entry),
-            counter,
-            replacing: card.replacing.take(),
-        };
-        let settled = span
-            .last
-            .asked
-            .iter()
-            .all(|asked| matches!(asked, Asked::Between { .. }));
-        if !settled || span.judge(&self.kept) != Judgement::default() {
-            card.spans.push(span);
-        }
+        card.count(counter, entry, &self.kept);
     }
 
-    /// The intents of which the entries do not tell how many signatures are kept by now.
+    /// The intents of runs whose number of kept signatures is not in the log yet.
     pub fn open_runs(&self) -> impl Iterator<Item = u64> {
         self.runs.keys().copied()
     }
 
-    /// Ends with what a card tells now, and with how many signatures are kept of
+    /// Compares the card as it is now, given how many signatures are kept of
     /// [`Replay::open_runs`], as far as that is known.
     pub fn compare(
         mut self,
@@ -382,16 +337,16 @@ impl Replay {
     ) -> Result<Report, Incomparable> {
         for (intent, run) in &self.runs {
             if let Some(kept) = kept.get(intent) {
-                self.kept
-                    .insert((*intent, run.start), kept.saturating_sub(run.kept));
+                let kept = kept.saturating_sub(run.kept);
+                self.kept.insert((*intent, run.start), kept);
             }
         }
-        let known: Vec<String> = self.cards.keys().cloned().collect();
-        let unknown = || Incomparable::UnknownCard {
-            card: now.card.clone(),
-            known,
+        let Some(mut card) = self.cards.remove(&now.card) else {
+            return Err(Incomparable::UnknownCard {
+                card: now.card.clone(),
+                known: self.cards.into_keys().collect(),
+            });
         };
-        let mut card = self.cards.remove(&now.card).ok_or_else(unknown)?;
         let uncounted = || Incomparable::Uncounted(now.card.clone());
         let (begins, last) = card.begins.zip(card.last.take()).ok_or_else(uncounted)?;
         let other_key = match card.key {
@@ -399,16 +354,11 @@ impl Replay {
                 logged,
                 found: now.key,
             }),
-            _ => None,
+            Some(_) | None => None,
         };
-        // What another key has counted says nothing.
+        // The counter of another key cannot be compared.
         if other_key.is_none() {
-            card.spans.push(Span {
-                last,
-                entry: None,
-                counter: now.counter,
-                replacing: card.replacing,
-            });
+            card.end(last, now.counter);
         }
         let Verdict {
             mut findings,
@@ -418,12 +368,11 @@ impl Replay {
         } = card.judge(&self.kept);
         findings.extend(other_key);
         let others = self.cards.into_iter().filter_map(|(name, card)| {
-            let Verdict { findings, .. } = card.judge(&self.kept);
-            let Last { entry, counter, .. } = card.last?;
+            let findings = card.judge(&self.kept).findings;
+            let Last { reading, .. } = card.last?;
             Some(OtherCard {
                 card: name,
-                entry,
-                counter,
+                last: reading,
                 findings,
             })
         });
@@ -436,50 +385,5 @@ impl Replay {
             unfinished,
             others: others.collect(),
         })
-    }
-}
-
-/// What is to say of all the spans of a card.
-#[derive(Debug, Default)]
-struct Verdict {
-    findings: Vec<Finding>,
-    known: Vec<Known>,
-    lost: Vec<Lost>,
-    unfinished: Vec<Undecided>,
-}
-
-impl Card {
-    fn judge(&self, kept: &Kept) -> Verdict {
-        let mut verdict = Verdict::default();
-        for span in &self.spans {
-            let Judgement { finding, lost } = span.judge(kept);
-            verdict.lost.extend(lost);
-            let acknowledged = self
-                .acknowledged
-                .iter()
-                .find(|(entry, _)| span.entry.is_some_and(|it| it <= *entry));
-            match (finding, acknowledged) {
-                (Some(finding), Some((entry, reason))) => {
-                    verdict.known.push(Known {
-                        finding,
-                        entry: *entry,
-                        reason: reason.clone(),
-                    });
-                }
-                (Some(finding), None) => {
-                    if matches!(finding, Finding::Unlogged { .. }) {
-                        verdict.unfinished.extend(
-                            span.last
-                                .asked
-                                .iter()
-                                .filter_map(|asked| asked.unfinished(kept)),
-                        );
-                    }
-                    verdict.findings.push(finding);
-                }
-                (None, _) => {}
-            }
-        }
-        verdict
     }
 }

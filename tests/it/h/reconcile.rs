@@ -306,7 +306,7 @@ fn behind_our_back(world: &World, card: &VirtualCard) {
 
     // There is nothing to say any more, and what comes later is an alarm again.
     let more = world.host(&[&"log", &"reconcile", &"--acknowledge", &"again"]);
-    more.stops(2, "nothing of card `FFFE:00000001` is to be acknowledged");
+    more.stops(2, "card `FFFE:00000001` has no finding to acknowledge");
     let before = last(world);
     gpg_signs(world, 1);
     alarms(
@@ -494,7 +494,7 @@ fn what_a_comparison_from_elsewhere_needs_is_said() {
     world.set_up();
     let elsewhere = Elsewhere::of(&world);
     run(&[&"--export", &elsewhere.folder, &"--log-key", &elsewhere.key])
-        .stops(2, "--export needs --token URI");
+        .stops(2, "`--export` requires `--token URI`");
 }
 
 /// An export tells less than the journal: such a run explains one signature, until it tells itself
@@ -639,7 +639,7 @@ fn a_key_that_was_replaced_behind_our_back_is_an_alarm() {
     // Nothing of that can be acknowledged.
     world
         .host(&[&"log", &"reconcile", &"--acknowledge", &"why"])
-        .stops(2, "is to be acknowledged");
+        .stops(2, "has no finding to acknowledge");
     alarms(&world, &findings);
     drop(card);
 }
@@ -665,7 +665,7 @@ fn reset(world: &World, card: &VirtualCard) {
     let said = reconcile(world).stops(
         1,
         &format!(
-            "the card does not hold key {} any more",
+            "the card does not have key {} any more",
             logged.as_str().expect("a text")
         ),
     );
@@ -737,7 +737,7 @@ fn a_key_that_was_put_there_again_is_an_alarm() {
     world
         .host(&[&"log", &"reconcile"])
         .ok()
-        .says("the count fell from 4 to 0");
+        .says("the counter fell from 4 to 0");
 }
 
 // ---- Which card ----
@@ -756,7 +756,7 @@ fn another_card_is_not_taken_for_the_one_in_the_log() {
     let said = world.host(&[&"log", &"reconcile", &"--token", &"card:FFFE:0000000B"]);
     said.stops(
         1,
-        &format!("card `FFFE:0000000B` is in no entry of the log, which tells of {CARD}"),
+        &format!("card `FFFE:0000000B` is in no entry of the log, which has {CARD}"),
     );
     assert_eq!(world.logged("reconciled"), [] as [Value; 0]);
     reconcile(&world).stops(2, "2 tokens fit `card:`");
@@ -773,7 +773,7 @@ fn a_token_that_counts_nothing_gives_no_all_clear() {
     world.signed();
     world
         .host(&[&"log", &"reconcile"])
-        .usage("cannot be told: it does not count");
+        .usage("has no signature counter and cannot be reconciled");
     assert_eq!(world.logged("reconciled"), [] as [Value; 0]);
     let Some(world) = World::on_softhsm() else {
         return;
@@ -781,5 +781,5 @@ fn a_token_that_counts_nothing_gives_no_all_clear() {
     world.set_up();
     world
         .host(&[&"log", &"reconcile"])
-        .usage("cannot be told: it does not count");
+        .usage("has no signature counter and cannot be reconciled");
 }

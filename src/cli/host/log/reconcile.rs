@@ -17,37 +17,33 @@ use crate::domain::time::Timestamp;
 use crate::home::Home;
 use crate::ledger::ExportedLog;
 use crate::steps::host::reconcile::{compare_exported, look, reconcile};
-use crate::steps::host::replay::{CardNow, Known, Lost, OtherCard, Report, Undecided};
+use crate::steps::host::replay::{CardNow, Known, Lost, OtherCard, Reading, Report, Unfinished};
 use crate::token::TokenUri;
 
-/// Compare a card's own count of signatures with the log, without a PIN
+/// Compare a card's signature counter with the log, without a PIN
 ///
-/// Names each gap: between which entries, and how many signatures that are not in the log. The
-/// result is logged. A gap is an alarm, exit code 1, until it is acknowledged; then it is told
-/// every time as a known one.
+/// Lists the signatures that are not in the log, with the entries around them, and logs the result.
+/// They are an alarm, exit code 1, until they are acknowledged.
 ///
-/// With --export this is done on any machine, from a copy of the log, which is verified first.
-/// Nothing is logged there. What an unfinished run has signed is not known there either: it
-/// explains one signature, and more is an alarm until it is finished and the log exported again.
+/// With --export, any machine can compare, from a verified copy of the log; nothing is logged.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign log reconcile --token card:0006:12345678
   countersign log reconcile --export /srv/log --log-key log.vkey --token card:")]
 pub(super) struct Reconcile {
-    /// The card [default: the token that config.toml names; --export needs this]
+    /// The card; required with --export [default: the token in config.toml]
     #[arg(long, value_name = "URI")]
     token: Option<String>,
-    /// Note why what is found is no alarm any more
+    /// Acknowledge the findings, with this reason
     #[arg(long, value_name = "REASON", value_parser = reason, conflicts_with = "export")]
     acknowledge: Option<String>,
     #[command(flatten)]
     from: FromExport,
-    /// The release certificate, which names the key on the card [default: the home's; with
-    /// --export, the card names its key]
+    /// The release certificate, to identify the card's key [default: the card's own data]
     #[arg(long, value_name = "FILE", requires = "export")]
     cert: Option<PathBuf>,
-    /// Wait while another program holds the card
+    /// Wait while another program uses the card
     #[arg(long)]
     wait: bool,
 }
@@ -63,7 +59,7 @@ impl Reconcile {
     fn with_ledger(self, home: &Home, output: &mut Output) -> Result<(), CliError> {
         let uri = self.token.map(|uri| uri.parse::<TokenUri>()).transpose()?;
         let uri = uri.as_ref().unwrap_or(&home.config.token);
-        // Nothing may be signed between the card's answer and the log's.
+        // Nothing may be signed between reading the card and reading the log.
         let lock = home.lock()?;
         let card = look(Some(&home.certificate), uri, &mut Terminal::new(self.wait))?;
         let (report, entry) = reconcile(home, &lock, &card, self.acknowledge, Timestamp::now())?;
@@ -82,12 +78,12 @@ impl Reconcile {
     fn with_export(self, log: &ExportedLog, output: &mut Output) -> Result<(), CliError> {
         let unnamed = || {
             CliError::Usage(
-                "--export needs --token URI: no configuration says which card".to_owned(),
+                "`--export` requires `--token URI`: there is no configuration".to_owned(),
             )
         };
         let uri = self.token.ok_or_else(unnamed)?.parse::<TokenUri>()?;
         let certificate = self.cert.as_deref().map(read_certificate).transpose()?;
-        // The card first: reading a long log takes a while, in which more may be signed.
+        // The card first: more may be signed while a long log is read.
         let card = look(certificate.as_ref(), &uri, &mut Terminal::new(self.wait))?;
         let report = compare_exported(log, &card)?;
         show(
@@ -110,7 +106,7 @@ impl Reconcile {
     }
 }
 
-/// What is wrong, in words, if anything is; and whether that is that the card holds another key.
+/// The findings in words, if there are any, and whether one is that the card has another key.
 fn alarm(report: &Report) -> Option<(Vec<String>, bool)> {
     let other_key = report
         .findings
@@ -131,7 +127,7 @@ enum Logged<'a> {
 fn show(card: &CardNow, report: &Report, logged: &Logged<'_>, output: &mut Output) {
     let Report {
         entries,
-        begins: (begins, first),
+        begins,
         findings,
         known,
         lost,
@@ -144,24 +140,11 @@ fn show(card: &CardNow, report: &Report, logged: &Logged<'_>, output: &mut Outpu
         signatures(card.counter.into())
     ));
     output.line(format!(
-        "  log        {entries} entries; entry {begins} begins with {}",
-        signatures((*first).into())
+        "  log        {entries} entries; entry {} begins with {}",
+        begins.entry,
+        signatures(begins.counter.into())
     ));
-    for Lost {
-        runs,
-        signatures: made,
-    } in lost
-    {
-        let runs = runs
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" and ");
-        output.line(format!(
-            "  lost       {} whose answer did not come or was not kept, in the use of entry {runs}",
-            signatures(*made)
-        ));
-    }
+    lost.iter().for_each(|it| output.line(show_lost(it)));
     for Known {
         finding,
         entry,
@@ -176,7 +159,7 @@ fn show(card: &CardNow, report: &Report, logged: &Logged<'_>, output: &mut Outpu
     for finding in findings {
         output.line(format!("  ALARM      {}", described(finding)));
     }
-    for Undecided {
+    for Unfinished {
         intent,
         signatures: most,
     } in unfinished
@@ -188,40 +171,35 @@ fn show(card: &CardNow, report: &Report, logged: &Logged<'_>, output: &mut Outpu
     }
     for OtherCard {
         card,
-        entry,
-        counter,
+        last: Reading { entry, counter },
         findings,
     } in others
     {
         output.line(format!(
-            "  other card {card}, with {} in entry {entry}, was not looked at",
+            "  other card {card}, with {} in entry {entry}, was not read",
             signatures((*counter).into())
         ));
-        findings
-            .iter()
-            .for_each(|finding| output.line(format!("             {}", described(finding))));
+        for finding in findings {
+            output.line(format!("             {}", described(finding)));
+        }
     }
     output.line(match logged {
         Logged::As(entry) => format!("  ledger     entry {entry}"),
-        Logged::Nothing { folder } => {
-            format!(
-                "  ledger     nothing was logged: the log was read from {}",
-                folder.display()
-            )
-        }
+        Logged::Nothing { folder } => format!(
+            "  ledger     nothing was logged: the log was read from {}",
+            folder.display()
+        ),
     });
     if findings.is_empty() {
-        output.line(match known.is_empty() {
-            true => "every signature of this card is in the log",
-            false => "every other signature of this card is in the log",
-        });
+        let which = if known.is_empty() { "" } else { "other " };
+        output.line(format!("every {which}signature of this card is in the log"));
     }
     output.value(json!({
         "card": card.card,
         "counter": card.counter,
         "key": card.key,
         "entries": entries,
-        "begins": { "entry": begins, "counter": first },
+        "begins": begins,
         "findings": findings,
         "known": known,
         "lost": lost,
@@ -234,58 +212,62 @@ fn show(card: &CardNow, report: &Report, logged: &Logged<'_>, output: &mut Outpu
     }));
 }
 
-/// What is wrong, in words.
+fn show_lost(lost: &Lost) -> String {
+    let runs: Vec<_> = lost.runs.iter().map(u64::to_string).collect();
+    let entries = if runs.len() == 1 { "entry" } else { "entries" };
+    format!(
+        "  lost       {} whose answer did not arrive or was not kept, in the run of {entries} {}",
+        signatures(lost.signatures),
+        runs.join(", ")
+    )
+}
+
+/// A finding in words.
 pub(super) fn described(finding: &Finding) -> String {
-    let place = |after: &u64, before: &Option<u64>| match before {
-        Some(before) if before == after => {
-            format!("while that lasted of which entry {after} is the end")
-        }
-        Some(before) => format!("between entries {after} and {before}"),
-        None => format!("after entry {after}"),
-    };
     match finding {
         Finding::Unlogged {
             after,
             before,
             signatures: made,
-        } => {
-            format!(
-                "{} not in the log, {}",
-                signatures(*made),
-                place(after, before)
-            )
-        }
+        } => format!(
+            "{} not in the log, {}",
+            signatures(*made),
+            place(*after, *before)
+        ),
         Finding::Fell {
             after,
             before,
             from,
             to,
         } => format!(
-            "the count fell from {from} to {to}, {}: the key was put there anew, or the card was reset",
-            place(after, before)
+            "the counter fell from {from} to {to}, {}: the key was imported again, or the card was \
+             reset",
+            place(*after, *before)
         ),
         Finding::OtherKey {
             logged,
             found: Some(found),
-        } => {
-            format!("the card holds key {found} instead of {logged}, which the log tells of")
-        }
+        } => format!("the card has key {found} instead of {logged}, which is the log's"),
         Finding::OtherKey {
             logged,
             found: None,
-        } => {
-            format!("the card does not hold key {logged} any more, which the log tells of")
-        }
+        } => format!("the card does not have key {logged} any more, which is the log's"),
+    }
+}
+
+fn place(after: u64, before: Option<u64>) -> String {
+    match before {
+        Some(before) if before == after => format!("during the run that ended in entry {after}"),
+        Some(before) => format!("between entries {after} and {before}"),
+        None => format!("after entry {after}"),
     }
 }
 
 fn signatures(count: u64) -> String {
-    format!(
-        "{count} {}",
-        if count == 1 {
-            "signature"
-        } else {
-            "signatures"
-        }
-    )
+    let noun = if count == 1 {
+        "signature"
+    } else {
+        "signatures"
+    };
+    format!("{count} {noun}")
 }

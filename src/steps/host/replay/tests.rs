@@ -1,313 +1,11 @@
-//! Logs made by hand, and by a host, a card and a journal that are played.
+//! Logs of a host that is played, and logs changed by hand.
 
-use proptest::prelude::*;
+mod any_use;
+mod played;
+
+use played::{CARD, End, Host, key};
 
 use super::*;
-use crate::domain::time::Timestamp;
-
-const CARD: &str = "FFFE:00000001";
-
-fn key(number: u8) -> Fingerprint {
-    Fingerprint::from_bytes([number; 20])
-}
-
-fn used(card: &str, before: u32, after: Option<u32>) -> Option<CardUse> {
-    Some(CardUse {
-        card: card.to_owned(),
-        before: Some(before),
-        after,
-    })
-}
-
-/// A signing host with one card, as its log, its journal and the card have it.
-#[derive(Debug, Clone)]
-struct Host {
-    entries: Vec<Entry>,
-    card: &'static str,
-    counter: u32,
-    key: u8,
-    /// By intent: how many files, and how many of them are kept.
-    releases: Vec<(u64, u64, u64)>,
-    /// Signatures that somebody else makes between an announcement and its PIN.
-    at_the_pin: u32,
-}
-
-/// How a run ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Done,
-    /// After so many answers: whether one more was made, and whether the card tells its count.
-    Stopped(u64, bool, bool),
-    /// After so many answers, without an outcome: whether one more was made.
-    CutOff(u64, bool),
-    /// Before anything was asked of the card.
-    NoPin,
-}
-
-impl Host {
-    /// With a key that was made here.
-    fn new() -> Self {
-        let mut host = Self::empty();
-        host.generate(Some(Ok(())));
-        host.certify(End::Done);
-        host
-    }
-
-    fn empty() -> Self {
-        Self {
-            entries: Vec::new(),
-            card: CARD,
-            counter: 0,
-            key: 0,
-            releases: Vec::new(),
-            at_the_pin: 0,
-        }
-    }
-
-    fn log(&mut self, event: Event) -> u64 {
-        let index = self.entries.len() as u64;
-        self.entries.push(Entry {
-            index,
-            at: Timestamp::from_unix(0),
-            event,
-        });
-        index
-    }
-
-    /// The index of the last entry.
-    fn last(&self) -> u64 {
-        self.entries.len() as u64 - 1
-    }
-
-    fn signs(&mut self, signatures: u64) {
-        self.counter += u32::try_from(signatures).expect("few signatures");
-    }
-
-    fn unlock(&mut self) -> u32 {
-        self.counter += std::mem::take(&mut self.at_the_pin);
-        self.counter
-    }
-
-    fn generate(&mut self, end: Option<Result<(), bool>>) {
-        let (token, card) = ("card:".to_owned(), used(self.card, self.counter, None));
-        let purpose = KeyPurpose::Generate;
-        let intent = self.log(Event::KeyIntended {
-            token,
-            purpose,
-            signatures: 0,
-            card: card.clone(),
-        });
-        let made = !matches!(end, Some(Err(false)));
-        if made {
-            (self.counter, self.key) = (0, self.key + 1);
-        }
-        if let Some(result) = end {
-            let failed = result.err().map(|_| "why".to_owned());
-            let card = card.map(|card| CardUse {
-                after: Some(self.counter),
-                ..card
-            });
-            self.log(Event::KeyOutcome {
-                intent,
-                failed,
-                card,
-            });
-        }
-    }
-
-    /// The signatures of a certificate; the key is ready if they were made.
-    fn certify(&mut self, end: End) {
-        self.key_use(KeyPurpose::Certify, 4, end);
-        if end == End::Done {
-            let (token, key) = (format!("card:{}", self.card), key(self.key));
-            self.log(Event::KeyReady {
-                token,
-                key,
-                certificate: Sha256::of(b"c"),
-            });
-        }
-    }
-
-    fn key_use(&mut self, purpose: KeyPurpose, signatures: u64, end: End) {
-        let token = format!("card:{}", self.card);
-        let before = self.counter;
-        let intent = self.log(Event::KeyIntended {
-            token,
-            purpose,
-            signatures,
-            card: used(self.card, before, None),
-        });
-        let (failed, before, after) = match end {
-            End::NoPin => (true, before, Some(before)),
-            End::Done => {
-                let before = self.unlock();
-                self.signs(signatures);
-                (false, before, Some(self.counter))
-            }
-            End::Stopped(made, lost, told) => {
-                let before = self.unlock();
-                self.signs((made + u64::from(lost)).min(signatures));
-                (true, before, told.then_some(self.counter))
-            }
-            End::CutOff(made, lost) => {
-                self.unlock();
-                return self.signs((made + u64::from(lost)).min(signatures));
-            }
-        };
-        let (failed, card) = (
-            failed.then(|| "why".to_owned()),
-            used(self.card, before, after),
-        );
-        self.log(Event::KeyOutcome {
-            intent,
-            failed,
-            card,
-        });
-    }
-
-    /// The index of its intent.
-    fn release(&mut self, artifacts: u8, end: End) -> u64 {
-        let index = self.entries.len() as u64;
-        let names = (0..artifacts).map(|number| {
-            (
-                format!("a{number}").parse().expect("a name"),
-                Sha256::of(&[number]),
-            )
-        });
-        self.log(Event::Intent(Intent {
-            key: key(self.key),
-            artifacts: names.collect(),
-            card: used(self.card, self.counter, None),
-            ..Intent::example()
-        }));
-        self.releases.push((index, u64::from(artifacts) + 1, 0));
-        self.run(self.releases.len() - 1, end);
-        index
-    }
-
-    fn resume(&mut self, which: usize, end: End) {
-        let (intent, files, kept) = self.releases[which];
-        if files == kept {
-            self.log(Event::Outcome {
-                intent,
-                result: RunResult::Signed {
-                    token_signatures: 0,
-                },
-                card: None,
-            });
-            self.releases.remove(which);
-            return;
-        }
-        self.log(Event::Resumed {
-            intent,
-            kept,
-            unsettled: None,
-            card: used(self.card, self.counter, None),
-        });
-        self.run(which, end);
-    }
-
-    fn run(&mut self, which: usize, end: End) {
-        let (intent, files, kept) = self.releases[which];
-        let missing = files - kept;
-        let before = self.counter;
-        let stopped = |made| RunResult::Stopped {
-            token_signatures: made,
-            unsettled: None,
-            reason: "why".to_owned(),
-        };
-        let (result, before, after) = match end {
-            End::NoPin => (stopped(0), before, Some(before)),
-            End::Done => {
-                let before = self.unlock();
-                self.signs(missing);
-                self.releases.remove(which);
-                (
-                    RunResult::Signed {
-                        token_signatures: missing,
-                    },
-                    before,
-                    Some(self.counter),
-                )
-            }
-            End::Stopped(made, lost, told) => {
-                let before = self.unlock();
-                let made = made.min(missing - 1);
-                self.signs(made + u64::from(lost));
-                self.releases[which].2 += made;
-                (stopped(made), before, told.then_some(self.counter))
-            }
-            End::CutOff(made, lost) => {
-                self.unlock();
-                let made = made.min(missing);
-                self.signs((made + u64::from(lost)).min(missing));
-                self.releases[which].2 += made;
-                return;
-            }
-        };
-        self.log(Event::Outcome {
-            intent,
-            result,
-            card: used(self.card, before, after),
-        });
-    }
-
-    fn now(&self) -> CardNow {
-        CardNow {
-            card: self.card.to_owned(),
-            counter: self.counter,
-            key: Some(key(self.key)),
-        }
-    }
-
-    fn replay(&self) -> Replay {
-        let mut replay = Replay::default();
-        self.entries.iter().for_each(|entry| replay.see(entry));
-        replay
-    }
-
-    fn journal(&self) -> BTreeMap<u64, u64> {
-        self.releases
-            .iter()
-            .map(|(intent, _, kept)| (*intent, *kept))
-            .collect()
-    }
-
-    /// What somebody finds who has no more than the log.
-    fn exported(&self) -> Report {
-        self.replay()
-            .compare(&self.now(), &BTreeMap::new())
-            .expect("the card is in the log")
-    }
-
-    fn report(&self) -> Report {
-        self.replay()
-            .compare(&self.now(), &self.journal())
-            .expect("the card is in the log")
-    }
-
-    /// What is found, with nothing lost.
-    fn findings(&self) -> Vec<Finding> {
-        let report = self.report();
-        assert_eq!(report.lost, []);
-        report.findings
-    }
-
-    fn reconcile(&mut self, acknowledged: Option<&str>) -> u64 {
-        let (card, counter, findings) = (
-            self.card.to_owned(),
-            Some(self.counter),
-            self.report().findings,
-        );
-        let acknowledged = acknowledged.map(str::to_owned);
-        self.log(Event::Reconciled {
-            card,
-            counter,
-            findings,
-            acknowledged,
-        })
-    }
-}
 
 fn unlogged(after: u64, before: impl Into<Option<u64>>, signatures: u64) -> Finding {
     Finding::Unlogged {
@@ -327,14 +25,18 @@ fn fell(after: u64, before: impl Into<Option<u64>>, from: u64, to: u32) -> Findi
 }
 
 #[test]
-fn honest_use_leaves_nothing_to_say() {
+fn honest_use_has_no_findings() {
     let mut host = Host::new();
     host.release(2, End::Done);
     host.key_use(KeyPurpose::SelfTest, 1, End::Done);
     host.key_use(KeyPurpose::Certify, 2, End::Done);
     host.release(0, End::Done);
     let report = host.report();
-    assert_eq!((host.counter, report.begins), (11, (0, 0)));
+    let begins = Reading {
+        entry: 0,
+        counter: 0,
+    };
+    assert_eq!((host.counter, report.begins), (11, begins));
     assert_eq!(
         (report.entries, report.findings, report.lost, report.others),
         (13, vec![], vec![], vec![])
@@ -342,7 +44,7 @@ fn honest_use_leaves_nothing_to_say() {
 }
 
 #[test]
-fn what_nobody_logged_is_named_where_it_is() {
+fn an_unlogged_signature_is_found_between_its_entries() {
     let mut host = Host::new();
     host.release(2, End::Done);
     let first = host.last();
@@ -360,7 +62,7 @@ fn what_nobody_logged_is_named_where_it_is() {
 }
 
 #[test]
-fn between_an_announcement_and_its_pin_nobody_may_sign() {
+fn a_signature_between_an_announcement_and_its_pin_is_found() {
     let mut host = Host::new();
     host.at_the_pin = 1;
     let intent = host.release(2, End::Done);
@@ -370,9 +72,9 @@ fn between_an_announcement_and_its_pin_nobody_may_sign() {
     assert_eq!(host.findings()[1], unlogged(intent + 2, intent + 3, 3));
 }
 
-/// A card whose counter jumps is stopped at once, and the log tells of it.
+/// A card whose counter jumps is stopped at once, and its outcome has the counter.
 #[test]
-fn a_run_that_counted_more_than_it_was_answered_is_told() {
+fn a_counter_above_the_number_of_answers_is_found() {
     let mut host = Host::new();
     let intent = host.release(2, End::Stopped(1, false, true));
     let Event::Outcome {
@@ -390,7 +92,7 @@ fn a_run_that_counted_more_than_it_was_answered_is_told() {
 }
 
 #[test]
-fn a_run_that_was_cut_off_explains_one_answer_that_was_lost() {
+fn a_run_that_was_cut_off_explains_one_lost_answer() {
     for (resumed, lost, foreign) in [
         (true, false, 0),
         (true, true, 0),
@@ -427,7 +129,7 @@ fn a_run_that_was_cut_off_explains_one_answer_that_was_lost() {
 }
 
 #[test]
-fn what_was_kept_of_two_runs_that_were_cut_off_is_told_apart() {
+fn each_run_that_was_cut_off_has_its_own_number_of_kept_signatures() {
     let mut host = Host::new();
     let first = host.release(5, End::CutOff(2, false));
     host.key_use(KeyPurpose::SelfTest, 1, End::Done);
@@ -447,15 +149,14 @@ fn what_was_kept_of_two_runs_that_were_cut_off_is_told_apart() {
     );
 }
 
-/// With every file kept there is nothing that could have been lost: neither by the journal nor by
-/// the outcome.
+/// With every signature kept, by the journal or by the outcome, none can have been lost.
 #[test]
 fn a_run_that_was_cut_off_after_its_last_signature_explains_no_more() {
-    for told in [false, true] {
+    for resumed in [false, true] {
         let mut host = Host::new();
         let intent = host.release(2, End::CutOff(3, false));
         host.signs(1);
-        if told {
+        if resumed {
             host.resume(0, End::Done);
             assert_eq!(host.releases, []);
         }
@@ -463,14 +164,15 @@ fn a_run_that_was_cut_off_after_its_last_signature_explains_no_more() {
     }
 }
 
-/// An export has no journal: what a run has kept that nobody took up again is not known, and it
-/// explains one signature.
+/// An export has no journal: what an unfinished run has kept is not known, and it explains one
+/// signature.
 #[test]
 fn without_the_journal_a_run_that_was_cut_off_explains_one_signature() {
     let mut host = Host::new();
     host.release(4, End::Stopped(1, false, true));
     host.resume(0, End::CutOff(0, true));
-    let (intent, start) = (host.releases[0].0, host.last());
+    let intent = host.releases[0].0;
+    let start = host.last();
     let lost = || {
         vec![Lost {
             runs: vec![start],
@@ -482,11 +184,11 @@ fn without_the_journal_a_run_that_was_cut_off_explains_one_signature() {
         (report.findings, report.lost, report.unfinished),
         (vec![], lost(), vec![])
     );
-    // It has kept two that the log does not tell of yet; four files were missing.
+    // It has kept two that are not in the log yet; four files were missing.
     host.signs(2);
     host.releases[0].2 += 2;
     let report = host.exported();
-    let unfinished = vec![Undecided {
+    let unfinished = vec![Unfinished {
         intent,
         signatures: 3,
     }];
@@ -495,14 +197,14 @@ fn without_the_journal_a_run_that_was_cut_off_explains_one_signature() {
         (vec![unlogged(start, None, 2)], lost(), unfinished)
     );
     assert_eq!(host.report().findings, []);
-    // Finished, it tells.
+    // Finished, its number is in the log.
     host.resume(0, End::Done);
     let report = host.exported();
     assert_eq!(
         (report.findings, report.lost, report.unfinished),
         (vec![], lost(), vec![])
     );
-    // What comes then has nothing to do with it.
+    // What comes later has nothing to do with it.
     host.signs(1);
     assert_eq!(host.exported().unfinished, []);
     // A run that had one file to sign cannot explain more than that.
@@ -516,7 +218,7 @@ fn without_the_journal_a_run_that_was_cut_off_explains_one_signature() {
     );
 }
 
-/// What such an entry says the card has made, it has made; no more can have been lost.
+/// The card made what such an entry has; no more can have been lost.
 #[test]
 fn a_run_that_says_it_kept_more_than_there_was_explains_no_more_than_that() {
     let mut host = Host::new();
@@ -535,7 +237,8 @@ fn a_run_that_says_it_kept_more_than_there_was_explains_no_more_than_that() {
 fn equal_artifacts_explain_one_signature() {
     let mut host = Host::new();
     host.release(4, End::CutOff(0, false));
-    let (intent, last) = (host.last(), host.entries.last_mut().expect("an entry"));
+    let intent = host.last();
+    let last = host.entries.last_mut().expect("an entry");
     let Event::Intent(equal) = &mut last.event else {
         panic!("an intent")
     };
@@ -545,13 +248,11 @@ fn equal_artifacts_explain_one_signature() {
         .for_each(|digest| *digest = Sha256::of(b"same"));
     host.signs(4);
     let report = host.exported();
-    let (run, made) = (
-        Undecided {
-            intent,
-            signatures: 1,
-        },
-        unlogged(intent, None, 3),
-    );
+    let run = Unfinished {
+        intent,
+        signatures: 1,
+    };
+    let made = unlogged(intent, None, 3);
     assert_eq!(
         (report.findings, report.unfinished),
         (vec![made], vec![run])
@@ -560,7 +261,7 @@ fn equal_artifacts_explain_one_signature() {
 
 /// An intent of very many artifacts has them in entries before it.
 #[test]
-fn artifacts_that_stand_in_entries_of_their_own_are_counted() {
+fn artifacts_in_entries_of_their_own_are_counted() {
     let mut host = Host::new();
     host.release(4, End::CutOff(0, false));
     let intent = host.last();
@@ -580,13 +281,11 @@ fn artifacts_that_stand_in_entries_of_their_own_are_counted() {
     host.log(Event::Intent(whole));
     host.signs(6);
     let report = host.exported();
-    let (run, made) = (
-        Undecided {
-            intent: intent + 1,
-            signatures: 4,
-        },
-        unlogged(intent + 1, None, 5),
-    );
+    let run = Unfinished {
+        intent: intent + 1,
+        signatures: 4,
+    };
+    let made = unlogged(intent + 1, None, 5);
     assert_eq!(
         (report.findings, report.unfinished),
         (vec![made], vec![run.clone()])
@@ -595,7 +294,7 @@ fn artifacts_that_stand_in_entries_of_their_own_are_counted() {
     host.release(2, End::CutOff(0, false));
     host.signs(4);
     let report = host.exported();
-    let second = Undecided {
+    let second = Unfinished {
         intent: intent + 2,
         signatures: 2,
     };
@@ -606,22 +305,22 @@ fn artifacts_that_stand_in_entries_of_their_own_are_counted() {
 }
 
 #[test]
-fn a_run_that_stopped_explains_one_more_only_where_the_card_did_not_tell() {
-    for (lost, told, explained) in [
+fn a_run_that_stopped_explains_one_more_only_without_a_counter() {
+    for (lost, counted, explained) in [
         (false, true, 0),
         (true, true, 1),
         (true, false, 1),
         (false, false, 1),
     ] {
         let mut host = Host::new();
-        let intent = host.release(4, End::Stopped(2, lost, told));
-        let spare = u64::from(!told && !lost);
+        let intent = host.release(4, End::Stopped(2, lost, counted));
+        let spare = u64::from(!counted && !lost);
         host.signs(1 + spare);
         let report = host.report();
         assert_eq!(
             report.findings,
             [unlogged(intent + 1, None, 1)],
-            "{lost} {told}"
+            "{lost} {counted}"
         );
         let lost = (explained > 0).then(|| Lost {
             runs: vec![intent + 1],
@@ -662,7 +361,7 @@ fn the_signatures_of_a_certificate_explain_what_they_announced() {
 }
 
 #[test]
-fn a_count_that_falls_is_an_alarm() {
+fn a_counter_that_falls_is_an_alarm() {
     let mut host = Host::new();
     host.release(2, End::Done);
     let last = host.last();
@@ -680,8 +379,8 @@ fn a_count_that_falls_is_an_alarm() {
 }
 
 #[test]
-fn a_key_that_the_log_says_was_made_begins_anew() {
-    // The one before was counted, to the last.
+fn a_new_key_begins_again() {
+    // The counter of the key before it is still compared.
     let mut host = Host::empty();
     host.generate(Some(Ok(())));
     host.certify(End::Stopped(2, true, false));
@@ -715,7 +414,7 @@ fn a_key_that_was_not_made_explains_no_fall() {
 }
 
 #[test]
-fn a_key_that_may_have_been_made_explains_a_fall_to_nothing() {
+fn a_key_that_may_have_been_made_explains_a_fall_to_zero() {
     for outcome in [None, Some(Err(true))] {
         let mut host = Host::new();
         host.generate(outcome);
@@ -734,7 +433,7 @@ fn a_key_that_may_have_been_made_explains_a_fall_to_nothing() {
 }
 
 #[test]
-fn a_card_with_another_key_is_told_and_its_count_is_not_compared() {
+fn a_card_with_another_key_is_found_and_its_counter_not_compared() {
     let mut host = Host::new();
     host.release(2, End::Done);
     (host.key, host.counter) = (7, 900);
@@ -764,9 +463,10 @@ fn a_card_with_another_key_is_told_and_its_count_is_not_compared() {
 }
 
 #[test]
-fn each_card_of_a_log_has_its_own_count() {
+fn each_card_of_a_log_has_its_own_counter() {
     let mut host = Host::new();
-    let (first, counter) = (host.last() - 1, host.counter);
+    let first = host.last() - 1;
+    let counter = host.counter;
     host.signs(2);
     host.key_use(KeyPurpose::SelfTest, 1, End::Done);
     let unlogged_before = unlogged(first, first + 2, 2);
@@ -778,8 +478,10 @@ fn each_card_of_a_log_has_its_own_count() {
     assert_eq!((counter, report.findings), (4, vec![]));
     let other = OtherCard {
         card: CARD.into(),
-        entry: last_of_first,
-        counter: 7,
+        last: Reading {
+            entry: last_of_first,
+            counter: 7,
+        },
         findings: vec![unlogged_before.clone()],
     };
     assert_eq!(report.others, [other]);
@@ -794,12 +496,13 @@ fn each_card_of_a_log_has_its_own_count() {
         .replay()
         .compare(&now, &BTreeMap::new())
         .expect_err("not in the log");
-    let said = "card `FFFE:0000000C` is in no entry of the log, which tells of FFFE:00000001, FFFE:0000000B";
+    let said =
+        "card `FFFE:0000000C` is in no entry of the log, which has FFFE:00000001, FFFE:0000000B";
     assert_eq!(error.to_string(), said);
 }
 
 #[test]
-fn a_card_that_never_told_its_count_cannot_be_compared() {
+fn a_card_without_a_counter_in_the_log_cannot_be_compared() {
     let mut host = Host::new();
     for entry in &mut host.entries {
         if let Event::KeyIntended {
@@ -819,32 +522,31 @@ fn a_card_that_never_told_its_count_cannot_be_compared() {
     ));
 }
 
-/// A use before which the card did not tell is still counted.
+/// A use without a counter before it is still compared.
 #[test]
-fn a_count_that_is_missing_in_one_entry_hides_nothing() {
+fn a_counter_that_is_missing_in_one_entry_hides_nothing() {
     let mut host = Host::new();
     host.release(2, End::Done);
-    let mut told = host.clone();
     let last = host.last() as usize;
     if let Event::Intent(Intent {
         card: Some(card), ..
-    }) = &mut told.entries[last - 1].event
+    }) = &mut host.entries[last - 1].event
     {
         card.before = None;
     }
     if let Event::Outcome {
         card: Some(card), ..
-    } = &mut told.entries[last].event
+    } = &mut host.entries[last].event
     {
         (card.before, card.after) = (None, None);
     }
-    assert_eq!(told.findings(), []);
-    told.signs(1);
-    assert_eq!(told.findings(), [unlogged(last as u64 - 3, None, 1)]);
+    assert_eq!(host.findings(), []);
+    host.signs(1);
+    assert_eq!(host.findings(), [unlogged(last as u64 - 3, None, 1)]);
 }
 
 #[test]
-fn a_gap_stays_an_alarm_until_it_is_acknowledged_and_is_known_from_then_on() {
+fn a_gap_is_an_alarm_until_it_is_acknowledged_and_known_from_then_on() {
     let mut host = Host::new();
     host.signs(1);
     let last = host.last() - 1;
@@ -867,7 +569,7 @@ fn a_gap_stays_an_alarm_until_it_is_acknowledged_and_is_known_from_then_on() {
     );
     let noted = host.reconcile(None);
     assert_eq!(host.findings(), [unlogged(second, noted, 1)]);
-    // Of a count that fell, the same.
+    // The same with a counter that fell.
     host.counter = 2;
     assert_eq!(
         host.findings(),
@@ -877,196 +579,4 @@ fn a_gap_stays_an_alarm_until_it_is_acknowledged_and_is_known_from_then_on() {
     assert_eq!(host.findings(), []);
     host.signs(1);
     assert_eq!(host.findings(), [unlogged(third, None, 1)]);
-}
-
-// ---- Any use of a card ----
-
-#[derive(Debug, Clone, Copy)]
-enum Act {
-    Release(u8, End),
-    Resume(usize, End),
-    KeyUse(KeyPurpose, u64, End),
-    Reconcile,
-}
-
-fn act(end: impl Strategy<Value = End> + Clone) -> impl Strategy<Value = Act> {
-    prop_oneof![
-        (0..5u8, end.clone()).prop_map(|(artifacts, end)| Act::Release(artifacts, end)),
-        (any::<usize>(), end.clone()).prop_map(|(which, end)| Act::Resume(which, end)),
-        (any::<usize>(), end.clone()).prop_map(|(which, end)| Act::Resume(which, end)),
-        end.clone()
-            .prop_map(|end| Act::KeyUse(KeyPurpose::SelfTest, 1, end)),
-        (1..5u64, end).prop_map(|(signatures, end)| Act::KeyUse(
-            KeyPurpose::Certify,
-            signatures,
-            end
-        )),
-        Just(Act::Reconcile),
-    ]
-}
-
-/// Where each answer is known.
-fn told() -> impl Strategy<Value = End> + Clone {
-    prop_oneof![
-        Just(End::Done),
-        (0..5u64, any::<bool>()).prop_map(|(made, lost)| End::Stopped(made, lost, true)),
-        Just(End::NoPin)
-    ]
-}
-
-fn any_end() -> impl Strategy<Value = End> + Clone {
-    prop_oneof![
-        told(),
-        (0..6u64, any::<bool>(), any::<bool>())
-            .prop_map(|(made, lost, told)| End::Stopped(made, lost, told)),
-        (0..6u64, any::<bool>()).prop_map(|(made, lost)| End::CutOff(made, lost)),
-    ]
-}
-
-/// A first attempt at setting up the key, which may end anyhow; the next one succeeds.
-fn beginning() -> impl Strategy<Value = Host> {
-    let generated = prop_oneof![
-        Just(None),
-        any::<bool>().prop_map(|made| Some(Err(made))),
-        Just(Some(Ok(())))
-    ];
-    proptest::collection::vec((generated, any_end()), 0..3).prop_map(|attempts| {
-        let mut host = Host::empty();
-        for (generated, end) in attempts {
-            host.generate(generated);
-            if generated == Some(Ok(())) && end != End::Done {
-                host.certify(end);
-            }
-        }
-        host.generate(Some(Ok(())));
-        host.certify(End::Done);
-        host
-    })
-}
-
-impl Host {
-    fn does(&mut self, act: Act) {
-        match act {
-            Act::Release(artifacts, end) => _ = self.release(artifacts, end),
-            Act::Resume(_, end) if self.releases.is_empty() => _ = self.release(1, end),
-            Act::Resume(which, end) => self.resume(which % self.releases.len(), end),
-            Act::KeyUse(purpose, signatures, end) => self.key_use(purpose, signatures, end),
-            Act::Reconcile => _ = self.reconcile(None),
-        }
-    }
-}
-
-/// The signatures that are not in the log.
-fn missing(report: &Report) -> u64 {
-    let count = |finding: &Finding| match finding {
-        Finding::Unlogged { signatures, .. } => *signatures,
-        Finding::Fell { .. } | Finding::OtherKey { .. } => panic!("{finding:?}"),
-    };
-    report.findings.iter().map(count).sum()
-}
-
-proptest! {
-    #[test]
-    fn honest_use_never_alarms(
-        mut host in beginning(),
-        acts in proptest::collection::vec(act(any_end()), 0..20),
-    ) {
-        for act in acts {
-            host.does(act);
-            prop_assert_eq!(host.report().findings, []);
-        }
-        // Without the journal less is known: what may be wrong can be explained by a run that is
-        // unfinished.
-        let report = host.exported();
-        let explained: u64 = report.unfinished.iter().map(|run| run.signatures).sum();
-        prop_assert!(missing(&report) <= explained, "{report:?}");
-        // When every run is finished, the log alone tells as much as the journal.
-        while !host.releases.is_empty() {
-            host.resume(0, End::Done);
-        }
-        prop_assert_eq!(host.exported().findings, []);
-    }
-
-    #[test]
-    fn where_every_answer_is_known_one_signature_more_is_found_where_it_was_made(
-        acts in proptest::collection::vec(act(told()), 1..20),
-        at in any::<prop::sample::Index>(),
-        at_the_pin in any::<bool>(),
-    ) {
-        let mut host = Host::new();
-        let at = at.index(acts.len());
-        let mut place = 0;
-        for (number, act) in acts.into_iter().enumerate() {
-            if number == at {
-                place = host.last();
-                if at_the_pin { host.at_the_pin = 1 } else { host.signs(1) }
-            }
-            host.does(act);
-        }
-        // If nobody gave a PIN any more, nobody else has come between.
-        host.unlock();
-        let report = host.report();
-        prop_assert_eq!(missing(&report), 1);
-        let Finding::Unlogged { after, before, .. } = &report.findings[0] else { unreachable!("it was counted") };
-        prop_assert!(before.is_none_or(|before| before > place), "{after}, {before:?}, and not at {place}");
-        prop_assert!(at_the_pin || *after <= place, "{after}, {before:?}, and not at {place}");
-    }
-
-    #[test]
-    fn more_signatures_than_lost_answers_explain_always_alarm(
-        mut host in beginning(),
-        acts in proptest::collection::vec(act(any_end()), 1..20),
-        at in any::<prop::sample::Index>(),
-        at_the_pin in any::<bool>(),
-    ) {
-        // No announcement of these explains more than four signatures that are not kept.
-        const MANY: u32 = 5;
-        let at = at.index(acts.len());
-        for (number, act) in acts.into_iter().enumerate() {
-            if number == at {
-                if at_the_pin { host.at_the_pin = MANY } else { host.signs(u64::from(MANY)) }
-            }
-            host.does(act);
-        }
-        host.unlock();
-        prop_assert!(missing(&host.report()) >= 1);
-    }
-    /// A log that was exported may say anything that its key signed.
-    #[test]
-    fn no_number_in_a_log_is_too_strange(
-        mut host in beginning(),
-        acts in proptest::collection::vec(act(any_end()), 0..10),
-        numbers in proptest::collection::vec(prop_oneof![0..4u64, Just(u64::MAX), any::<u64>()], 8),
-        counter: u32,
-    ) {
-        acts.into_iter().for_each(|act| host.does(act));
-        let mut numbers = numbers.into_iter().cycle();
-        let mut number = || numbers.next().expect("there is always one more");
-        for entry in &mut host.entries {
-            let used = match &mut entry.event {
-                Event::KeyIntended { signatures, card, .. } => {
-                    *signatures = number();
-                    card
-                }
-                Event::KeyOutcome { card, .. } => card,
-                Event::Intent(intent) => &mut intent.card,
-                Event::Resumed { kept, card, .. } => {
-                    *kept = number();
-                    card
-                }
-                Event::Outcome { result, card, .. } => {
-                    let (RunResult::Signed { token_signatures } | RunResult::Stopped { token_signatures, .. }) = result;
-                    *token_signatures = number();
-                    card
-                }
-                _ => continue,
-            };
-            if let Some(used) = used {
-                used.after = used.after.map(|after| after.wrapping_add(number() as u32));
-            }
-        }
-        host.counter = counter;
-        _ = host.exported();
-        _ = host.report();
-    }
 }
