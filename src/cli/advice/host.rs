@@ -6,19 +6,10 @@ use super::read::file;
 use crate::cli::error::HostError;
 use crate::domain::release::Coverage;
 use crate::files::{FileError, FileFault};
-use crate::openpgp::{KeyTrouble, MakeError};
-use crate::ssh::BadSshSignature;
+use crate::openpgp::MakeError;
 use crate::steps::evidence::error::EvidenceError;
-use crate::steps::host::approval::BadApproval;
-use crate::steps::host::approve::ApproveError;
 use crate::steps::host::build::BuildError;
 use crate::steps::host::countersign::CountersignError;
-use crate::steps::host::grant::GrantError;
-use crate::steps::host::policy::PolicyError;
-use crate::steps::host::reconcile::ReconcileError;
-use crate::steps::host::release_key::KeyError;
-use crate::steps::host::replay::Incomparable;
-use crate::steps::host::revoke::RevokeError;
 use crate::token::TokenError;
 
 /// The advice for an error of the signing host.
@@ -62,7 +53,7 @@ pub(super) fn host(error: &HostError) -> Advice {
             unfinished,
             ..
         } => (Refused, Some(exported(*other_key, unfinished))),
-        HostError::Reconcile(error) => reconcile(error),
+        HostError::Reconcile(error) => diagnosed(error),
         HostError::Signer { .. } => hint(
             Trouble,
             "see what it said above; then run the same command again",
@@ -72,119 +63,21 @@ pub(super) fn host(error: &HostError) -> Advice {
             Usage,
             "give the builders' folders with `--from DIR` to compare what is in them",
         ),
-        HostError::Approve(error) => approve(error),
-        HostError::Revoke(error) => revoke(error),
-        HostError::Policy(error) => policy(error),
+        HostError::Approve(error) => diagnosed(error),
+        HostError::Revoke(error) => diagnosed(error),
+        HostError::Policy(error) => diagnosed(error),
         HostError::Make(error) => make(error),
-        HostError::Grant(error) => grant(error),
+        HostError::Grant(error) => diagnosed(error),
         HostError::Build(error) => build(error),
         HostError::Countersign(error) => countersign(error),
         HostError::NotPushed { fault, .. } => diagnosed(&**fault),
         HostError::NotExported(error) => diagnosed(error),
         HostError::Push(fault) => diagnosed(fault),
-        HostError::Key(error) => key(error),
+        HostError::Key(error) => diagnosed(error),
         HostError::Token(error) => diagnosed(error),
         HostError::Uri(error) => diagnosed(error),
         HostError::Home(error) => diagnosed(error),
         HostError::Ledger(error) => diagnosed(error),
-    }
-}
-
-fn grant(error: &GrantError) -> Advice {
-    match error {
-        GrantError::ReleaseKey(_) => hint(Refused, "see `countersign key check`"),
-        GrantError::NoEnrolment(_) => {
-            hint(Usage, "leave `=FILE` out, or choose scheme openpgp or dsse")
-        }
-        GrantError::EnrolledKey { .. } => hint(
-            Usage,
-            "give the `.pub` file that `countersign build-key` wrote, of the same scheme: `--scheme dsse` has PEM keys, openpgp has certificates",
-        ),
-        GrantError::EnrolledTrouble { .. } => hint(
-            Refused,
-            "let the builder make a new key: `countersign build-key`",
-        ),
-        GrantError::Builders(_) => hint(Refused, "each builder needs a key of its own"),
-        GrantError::Grant(_) | GrantError::TooLong(_) => (Usage, None),
-        GrantError::There {
-            issued: Some(_), ..
-        } => hint(
-            Usage,
-            "use that one if it still counts, or name another place for a new one with `-o`",
-        ),
-        GrantError::There { issued: None, .. } => hint(
-            Usage,
-            "if no other signing host issued it, a run that was cut off has left it: remove it and the keys beside it, then run the same command again",
-        ),
-        GrantError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
-        GrantError::Home(error) => diagnosed(error),
-        GrantError::Ledger(error) => diagnosed(error),
-        GrantError::File(error) => file(error, Usage),
-    }
-}
-
-fn approve(error: &ApproveError) -> Advice {
-    match error {
-        ApproveError::NotIssued(_) => hint(
-            Refused,
-            "use the file as `countersign grant` wrote it, on the host that issued it",
-        ),
-        ApproveError::Over { .. } | ApproveError::Again { .. } => (Refused, None),
-        ApproveError::Approval { fault, .. } => approval(fault),
-        ApproveError::Policy(error) => policy(error),
-        ApproveError::Home(error) => diagnosed(error),
-    }
-}
-
-fn approval(fault: &BadApproval) -> Advice {
-    match fault {
-        BadApproval::Stranger(_) => hint(
-            Refused,
-            "approvers and their keys stand in config.toml, `[[approver]]`",
-        ),
-        BadApproval::Key(_) => hint(
-            Refused,
-            "sign with a key that is valid now, or bring the certificate among the approvers up to date",
-        ),
-        BadApproval::Ssh(BadSshSignature::Untouched) => hint(
-            Refused,
-            "sign again and touch the key; one made with `-O no-touch-required` cannot approve",
-        ),
-        BadApproval::Other(_) | BadApproval::OpenPgp(_) | BadApproval::Ssh(_) => hint(
-            Refused,
-            "sign the grant's file itself: `gpg --detach-sign GRANT`, or `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`",
-        ),
-    }
-}
-
-fn policy(error: &PolicyError) -> Advice {
-    match error {
-        PolicyError::Revoked { .. } => hint(
-            Refused,
-            "issue a new grant if this build is right after all",
-        ),
-        PolicyError::Approvals { .. } => hint(
-            Refused,
-            "let approvers sign the grant's file, and record that with `countersign approve GRANT --signature FILE`",
-        ),
-        PolicyError::Changed { .. } => hint(
-            Refused,
-            "bring the file back from a backup of the home, or issue a new grant",
-        ),
-        PolicyError::Embargo { .. } => hint(Refused, "run the same command again after that time"),
-        PolicyError::Older { .. } => hint(Refused, "if that is right, add `--allow-older`"),
-        PolicyError::Home(error) => diagnosed(error),
-    }
-}
-
-fn revoke(error: &RevokeError) -> Advice {
-    match error {
-        RevokeError::NotIssued(_) => hint(
-            Usage,
-            "`countersign grants list` shows which were issued here",
-        ),
-        RevokeError::Again { .. } => (Usage, None),
-        RevokeError::Home(error) => diagnosed(error),
     }
 }
 
@@ -206,7 +99,7 @@ fn build(error: &BuildError) -> Advice {
             Refused,
             "issue a new grant under the key that this host has now",
         ),
-        BuildError::Policy(error) => policy(error),
+        BuildError::Policy(error) => diagnosed(error),
         BuildError::Evidence { fault, .. } => evidence(fault),
         BuildError::NonceGone { .. } => hint(
             Refused,
@@ -345,69 +238,6 @@ pub(super) fn make(error: &MakeError<TokenError>) -> Advice {
             "nothing was released; do not trust this token before you know why",
         ),
         MakeError::Invalid(_) => (Usage, None),
-    }
-}
-
-fn key(error: &KeyError) -> Advice {
-    match error {
-        KeyError::UserId(_) | KeyError::Domain(_) | KeyError::TooLong(_) => (Usage, None),
-        KeyError::NoDomain => hint(Usage, "give one with `--notation-domain`"),
-        KeyError::Trouble(fault) => key_trouble(fault),
-        KeyError::PrimaryElsewhere(_) => hint(
-            Usage,
-            "extend the certificate where its primary key is, and put it in place of release.asc in the home",
-        ),
-        KeyError::NotOnToken { .. } => hint(
-            Usage,
-            "`countersign key list --token URI` shows what the token holds",
-        ),
-        KeyError::Several { .. } => hint(
-            Usage,
-            "name one of them with `object=` or `id=` in the token URI",
-        ),
-        KeyError::OtherKey(_) => hint(
-            Refused,
-            "insert the token with the release key; see `countersign key list`",
-        ),
-        KeyError::Make(error) => make(error),
-        KeyError::Token(error) => diagnosed(error),
-        KeyError::Home(error) => diagnosed(error),
-        KeyError::Ledger(error) => diagnosed(error),
-    }
-}
-
-fn key_trouble(fault: &KeyTrouble) -> Advice {
-    match fault {
-        KeyTrouble::CertificateExpired { .. } | KeyTrouble::KeyExpired { .. } => hint(
-            Refused,
-            "run `countersign key extend`, and publish the certificate anew",
-        ),
-        KeyTrouble::Certificate { .. }
-        | KeyTrouble::CertificateRevoked { .. }
-        | KeyTrouble::KeyRevoked { .. }
-        | KeyTrouble::NotForSigning { .. }
-        | KeyTrouble::NoSuchKey { .. } => hint(
-            Refused,
-            "this key signs no more releases: set up another one with `countersign init`",
-        ),
-    }
-}
-
-fn reconcile(error: &ReconcileError) -> Advice {
-    match error {
-        // Not "done": whoever asked must not take it for an answer.
-        ReconcileError::Incomparable(Incomparable::Uncounted(_)) => hint(
-            Usage,
-            "only OpenPGP cards count; what an HSM signs, its own audit log may tell",
-        ),
-        ReconcileError::Incomparable(Incomparable::UnknownCard { .. }) => hint(
-            Refused,
-            "insert a card that the log knows; everything that this one has signed is outside the log",
-        ),
-        ReconcileError::NothingToAcknowledge(_) => hint(Usage, "leave `--acknowledge` out"),
-        ReconcileError::Token(error) => diagnosed(error),
-        ReconcileError::Home(error) => diagnosed(error),
-        ReconcileError::Export(error) => diagnosed(error),
     }
 }
 

@@ -15,66 +15,56 @@ use crate::cli::error::{CliError, HostError};
 use crate::cli::global::Global;
 use crate::cli::render::Output;
 use crate::domain::grant::Grant;
-use crate::domain::release::LARGEST_SIGNATURE;
-use crate::files::{FileError, InputFile};
-use crate::steps::host::Host;
+use crate::files::FileError;
 use crate::steps::host::approval::NAMESPACE;
-use crate::steps::host::approve::record;
+use crate::steps::host::approve::Recorded;
 
 /// Approve a grant with your own key, or record approvals on the signing host
 ///
-/// An approver, on any machine: shows the grant, asks, and lets gpg or ssh-keygen sign its bytes.
-/// The same is done by `gpg --detach-sign GRANT` or `ssh-keygen -Y sign -n countersign-grant -f KEY
-/// GRANT`. The signing host, with --signature: checks each signature against the approvers in
-/// config.toml, keeps it and logs it.
+/// For an approver, on any machine: shows the grant, asks, and signs it like `gpg --detach-sign
+/// GRANT` or `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`.
+///
+/// On the signing host, with --signature: checks each signature, and records it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign approve foo-1.2.3.grant.json --ssh-key ~/.ssh/id_ed25519
   countersign approve foo-1.2.3.grant.json --signature foo-1.2.3.grant.json.sig")]
 pub(in crate::cli) struct Approve {
-    /// The grant: its file, or on the signing host at least eight digits of its id
+    /// File of the grant, or on the signing host at least eight digits of its id
     grant: String,
-    /// On the signing host: record this approval; may be repeated
+    /// Record this approval; may be repeated
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ssh_key", "gpg_key", "output", "yes"])]
     signature: Vec<PathBuf>,
-    /// Sign with this SSH key, which may be on a FIDO token
+    /// Sign with this SSH key
     #[arg(long, value_name = "FILE", conflicts_with = "gpg_key")]
     ssh_key: Option<PathBuf>,
     /// Sign with this OpenPGP key [default: gpg's default key]
     #[arg(long, value_name = "USER-ID")]
     gpg_key: Option<String>,
-    /// Where to write the signature [default: GRANT.sig]
+    /// File for the signature [default: GRANT.sig]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
 
 impl Approve {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        match self.signature.is_empty() {
-            true => self.sign(output),
-            false => self.record(global, output),
+        if self.signature.is_empty() {
+            self.sign(output)
+        } else {
+            self.record(global, output)
         }
     }
 
     fn record(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        let Host {
-            home,
-            lock,
-            mut ledger,
-            clock,
-        } = global.host()?;
-        let now = clock.now();
-        home.forget_unneeded_nonces(&lock, now)?;
-        let grant = read_grant(&self.grant, &home)?;
+        let mut host = global.host()?;
+        let grant = read_grant(&self.grant, &host.home)?;
         let mut values = Vec::new();
         for path in &self.signature {
-            let bytes = InputFile::open_named(path)?.read_whole(LARGEST_SIGNATURE)?;
-            let shown = path.display().to_string();
-            let (approved, entry) = record(&grant, &bytes, &shown, &home, &lock, &mut ledger, now)?;
+            let Recorded { approved, entry } = host.approve(&grant, path)?;
             output.line(format!(
                 "{} approved grant {} with {}",
                 approved.approver,
@@ -82,18 +72,24 @@ impl Approve {
                 approved.key
             ));
             output.line(format!("  ledger     entry {entry}"));
-            values.push(json!({ "approver": approved.approver, "key": approved.key, "ledger_entry": entry }));
+            values.push(json!({
+                "approver": approved.approver,
+                "key": approved.key,
+                "ledger_entry": entry,
+            }));
         }
-        output.value(
-            json!({ "grant": grant.id(), "approvals": values, "needed": home.config.approvals }),
-        );
+        output.value(json!({
+            "grant": grant.id(),
+            "approvals": values,
+            "needed": host.home.config.approvals,
+        }));
         Ok(())
     }
 
     fn sign(self, output: &mut Output) -> Result<(), CliError> {
         if is_grant_id(&self.grant) {
-            let text = "an approver signs the grant's file: give its path";
-            return Err(CliError::Usage(text.to_owned()));
+            let text = "an approver signs the grant's file: give its path".to_owned();
+            return Err(CliError::Usage(text));
         }
         let grant = read_grant_file(Path::new(&self.grant))?;
         let path = self
@@ -111,21 +107,7 @@ impl Approve {
             show_terms(&grant, &mut shown);
             consent(&grant, &shown)?;
         }
-        let mut command = match &self.ssh_key {
-            Some(key) => {
-                let mut command = Command::new("ssh-keygen");
-                command
-                    .args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"])
-                    .arg(key);
-                command
-            }
-            None => {
-                let mut command = Command::new("gpg");
-                command.args(["--quiet", "--detach-sign", "--output", "-"]);
-                command.args(self.gpg_key.iter().flat_map(|key| ["--local-user", key]));
-                command
-            }
-        };
+        let mut command = self.signer();
         let signature = signed_by(&mut command, grant.bytes())?;
         crate::files::write_new(&path, &signature, 0o644)?;
         output.line(format!(
@@ -144,9 +126,25 @@ impl Approve {
         output.value(json!({ "grant": grant.id(), "approval": path.to_string_lossy() }));
         Ok(())
     }
+
+    /// The program that signs what it reads.
+    fn signer(&self) -> Command {
+        if let Some(key) = &self.ssh_key {
+            let mut command = Command::new("ssh-keygen");
+            command.args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"]);
+            command.arg(key);
+            return command;
+        }
+        let mut command = Command::new("gpg");
+        command.args(["--quiet", "--detach-sign", "--output", "-"]);
+        if let Some(key) = &self.gpg_key {
+            command.args(["--local-user", key]);
+        }
+        command
+    }
 }
 
-/// What the program makes of the grant's bytes. They reach it through a pipe: what was shown is
+/// Lets a program sign the grant's bytes. It gets them through a pipe, so that what was shown is
 /// what is signed.
 fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
     let program = PathBuf::from(command.get_program());
@@ -160,13 +158,14 @@ fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
     let written = pipe.write_all(bytes);
     drop(pipe);
     let ended = child.wait_with_output().map_err(FileError::io(&program))?;
-    match ended.status.success() && written.is_ok() && !ended.stdout.is_empty() {
-        true => Ok(ended.stdout),
-        false => Err(failed(format!("it ended with {}", ended.status)).into()),
+    if ended.status.success() && written.is_ok() && !ended.stdout.is_empty() {
+        Ok(ended.stdout)
+    } else {
+        Err(failed(format!("it ended with {}", ended.status)).into())
     }
 }
 
-/// Asks at the terminal for the version, which nobody types by accident.
+/// Asks for the version at the terminal: it is not typed by accident.
 fn consent(grant: &Grant, shown: &Output) -> Result<(), CliError> {
     let no_terminal = || {
         CliError::Usage(
@@ -178,7 +177,9 @@ fn consent(grant: &Grant, shown: &Output) -> Result<(), CliError> {
         .write(true)
         .open("/dev/tty")
         .map_err(|_| no_terminal())?;
-    let (project, version) = (&grant.terms().project, &grant.terms().version);
+    let terms = grant.terms();
+    let project = &terms.project;
+    let version = &terms.version;
     let mut to = &terminal;
     let asked = write!(
         to,
@@ -189,8 +190,9 @@ fn consent(grant: &Grant, shown: &Output) -> Result<(), CliError> {
     asked
         .and_then(|()| BufReader::new(&terminal).read_line(&mut line))
         .map_err(|_| no_terminal())?;
-    match line.trim() == version.as_str() {
-        true => Ok(()),
-        false => Err(HostError::NotApproved.into()),
+    if line.trim() == version.as_str() {
+        Ok(())
+    } else {
+        Err(HostError::NotApproved.into())
     }
 }

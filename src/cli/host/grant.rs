@@ -1,6 +1,6 @@
 //! `countersign grant`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -12,34 +12,32 @@ use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::render::Output;
 use crate::domain::evidence::{EvidenceForm, Scheme};
-use crate::domain::grant::{Limits, NamePattern, Source};
+use crate::domain::grant::{NamePattern, Source};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{BuilderName, ProjectName, Version};
-use crate::domain::time::{Period, Timestamp};
-use crate::files::InputFile;
-use crate::openpgp::LARGEST_CERTIFICATE;
+use crate::domain::time::Period;
 use crate::steps::host::approval::NAMESPACE;
-use crate::steps::host::grant::{EnrolledKey, GrantRequest, issue};
+use crate::steps::host::grant::{GrantRequest, Issued};
 
-/// Approve one build: write the grant, and a build key for each builder that brings none
+/// Approve one build: write the grant, and a build key for each builder
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign grant foo 1.2.3 --artifact 'foo*1.2.3*' --valid-for 2h
   countersign grant foo 1.2.3 --builder m1 --builder m2 --builder m3 --quorum 2")]
 pub(in crate::cli) struct Grant {
-    /// What is built
+    /// Name of the project
     project: ProjectName,
     /// Its version
     version: Version,
-    /// A pattern for artifact names (`*`, `?`, `[a-z]`, `{a,b}`); may be repeated [default: *]
+    /// Pattern for artifact names (`*`, `?`, `[a-z]`, `{a,b}`); may be repeated [default: *]
     #[arg(long = "artifact", value_name = "GLOB")]
     artifacts: Vec<NamePattern>,
-    /// A builder. By its name alone it gets a key that is made here; FILE is the public half of a
-    /// key that it made itself (`countersign build-key`); may be repeated [default: builder]
+    /// Builder, with the public key that it made itself in FILE (`countersign build-key`); may be
+    /// repeated [default: builder]
     #[arg(long = "builder", value_name = "NAME[=FILE]")]
     builders: Vec<String>,
-    /// How many builders must have attested the same digest for every artifact
+    /// How many builders must attest the same digest for every artifact
     #[arg(
         long,
         value_name = "N",
@@ -47,55 +45,84 @@ pub(in crate::cli) struct Grant {
         allow_negative_numbers = true
     )]
     quorum: u32,
-    /// How builders authenticate their evidence; hmac convinces this signing host alone
+    /// How builders authenticate evidence; only this host can verify hmac
     #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
     scheme: Scheme,
-    /// The form of the evidence: one list of all artifacts, or a signature or MAC for each (not
-    /// with dsse)
+    /// Form of the evidence: one list, or a signature or MAC for each artifact (not with dsse)
     #[arg(long, value_name = "FORM", default_value = "manifest", value_parser = form())]
     evidence: EvidenceForm,
-    /// Grant this version although a newer one was granted before
+    /// Allow a version older than one that was granted before
     #[arg(long)]
     allow_older: bool,
-    /// How long the grant counts from now on: 90m, 6h, 14d [default: valid_for in config.toml]
+    /// How long the grant is valid: 90m, 6h, 14d [default: valid_for in config.toml]
     #[arg(long, value_name = "TIME")]
     valid_for: Option<Period>,
-    /// The most artifacts [default: max_count in config.toml]
+    /// Maximum number of artifacts [default: max_count in config.toml]
     #[arg(long, value_name = "N")]
     max_count: Option<u32>,
-    /// The most bytes of all artifacts together [default: max_bytes in config.toml]
+    /// Maximum size of all artifacts, in bytes [default: max_bytes in config.toml]
     #[arg(long, value_name = "N")]
     max_bytes: Option<u64>,
     /// Where the source is, noted in the grant
     #[arg(long, value_name = "URI")]
     source_uri: Option<String>,
-    /// Which source it is, noted in the grant: a commit or a digest
+    /// Commit or digest of the source, noted in the grant
     #[arg(long, value_name = "DIGEST", requires = "source_uri")]
     source_digest: Option<String>,
-    /// Write the grant and the keys into this folder
+    /// Folder for the grant and the keys
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
 }
 
 impl Grant {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        let now = Timestamp::now();
-        let home = global.home()?;
-        let lock = home.lock()?;
-        let config = &home.config;
-        let or = |given: Vec<_>, default: &str| match given.is_empty() {
-            true => vec![default.parse().expect("the default is a pattern")],
-            false => given,
-        };
-        let builders = match self.builders.is_empty() {
-            true => vec![("builder".parse().expect("the default is a name"), None)],
-            false => self
-                .builders
-                .iter()
-                .map(|text| builder(text))
-                .collect::<Result<_, _>>()?,
-        };
-        let request = GrantRequest {
+        let request = self.request()?;
+        let mut host = global.host()?;
+        let issued = host.grant(request)?;
+        let approvals = host.home.config.approvals;
+        warn(&issued, output);
+        show(&issued, output);
+        if approvals > 0 {
+            ask_for_approvals(approvals, &issued.grant_path, output);
+        }
+        show_builders_next(&issued, output);
+        let mut keys = Vec::new();
+        for (builder, path) in &issued.keys {
+            keys.push(json!({ "builder": builder, "file": path.to_string_lossy() }));
+        }
+        let terms = issued.grant.terms();
+        output.value(json!({
+            "grant": issued.grant.id(),
+            "grant_file": issued.grant_path.to_string_lossy(),
+            "project": terms.project,
+            "version": terms.version,
+            "scheme": terms.scheme,
+            "evidence": terms.evidence,
+            "quorum": terms.quorum,
+            "approvals_needed": approvals,
+            "not_before": terms.not_before,
+            "expires": terms.expires,
+            "build_keys": keys,
+            "ledger_entry": issued.entry,
+            "earlier_entries": issued.earlier,
+        }));
+        Ok(())
+    }
+
+    fn request(self) -> Result<GrantRequest, CliError> {
+        let mut names = self.artifacts;
+        if names.is_empty() {
+            names.push("*".parse().expect("the default is a pattern"));
+        }
+        let mut builders = self
+            .builders
+            .iter()
+            .map(|text| builder(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        if builders.is_empty() {
+            builders.push(("builder".parse().expect("the default is a name"), None));
+        }
+        Ok(GrantRequest {
             project: self.project,
             version: self.version,
             source: self.source_uri.map(|uri| Source {
@@ -106,143 +133,129 @@ impl Grant {
             evidence: self.evidence,
             builders,
             quorum: self.quorum,
+            names,
+            max_count: self.max_count,
+            max_bytes: self.max_bytes,
+            valid_for: self.valid_for,
             allow_older: self.allow_older,
-            artifacts: Limits {
-                names: or(self.artifacts, "*"),
-                max_count: self.max_count.unwrap_or(config.max_count),
-                max_bytes: self.max_bytes.unwrap_or(config.max_bytes),
-            },
-            valid_for: self.valid_for.unwrap_or(config.valid_for),
-        };
-        home.forget_unneeded_nonces(&lock, now)?;
-        let issued = issue(request, &home, &lock, &self.output, now)?;
+            output: self.output,
+        })
+    }
+}
 
-        let terms = issued.grant.terms();
-        if !issued.earlier.is_empty() {
-            let entries = issued
-                .earlier
-                .iter()
-                .map(u64::to_string)
-                .collect::<Vec<_>>()
-                .join(", ");
-            let (project, version) = (&terms.project, &terms.version);
-            output.warn(&format!("{project} {version} was granted before, in ledger entries {entries}: two builds can now be signed as it"));
-        }
-        if issued.outlives_key {
-            output.warn("the release key's certificate expires before this grant; see `countersign key extend`");
-        }
-        for builder in &issued.outlives_builders {
-            output.warn(&format!(
-                "the key of builder {builder} expires before this grant"
-            ));
-        }
-        if terms.scheme.convinces_host_alone() {
-            output.warn("what scheme hmac proves, it proves to this signing host alone: it could make the MACs itself");
-        }
-        output.line(format!(
-            "granted {} {} until {}",
-            terms.project, terms.version, terms.expires
+fn warn(issued: &Issued, output: &mut Output) {
+    let terms = issued.grant.terms();
+    if !issued.earlier.is_empty() {
+        let entries: Vec<_> = issued.earlier.iter().map(u64::to_string).collect();
+        output.warn(&format!(
+            "{} {} was granted before, in ledger entries {}: builds of each grant can be signed",
+            terms.project,
+            terms.version,
+            entries.join(", ")
         ));
-        output.line(format!("  id         {}", issued.grant.id()));
-        output.line(format!("  grant      {}", issued.grant_path.display()));
-        for (builder, path) in &issued.keys {
-            output.line(format!(
-                "  build key  {} (for builder {builder}, secret)",
-                path.display()
-            ));
+    }
+    if issued.outlives_key {
+        output.warn("the release key expires before this grant; see `countersign key extend`");
+    }
+    for builder in &issued.outlives_builders {
+        output.warn(&format!(
+            "the key of builder {builder} expires before this grant"
+        ));
+    }
+    if terms.scheme.convinces_host_alone() {
+        output.warn(
+            "evidence of scheme hmac proves nothing to others: this signing host could make the \
+             MACs itself",
+        );
+    }
+}
+
+fn show(issued: &Issued, output: &mut Output) {
+    let terms = issued.grant.terms();
+    output.line(format!(
+        "granted {} {} until {}",
+        terms.project, terms.version, terms.expires
+    ));
+    output.line(format!("  id         {}", issued.grant.id()));
+    output.line(format!("  grant      {}", issued.grant_path.display()));
+    for (builder, path) in &issued.keys {
+        let path = path.display();
+        output.line(format!(
+            "  build key  {path} (for builder {builder}, secret)"
+        ));
+    }
+    if issued.keys.len() < terms.builders.len() {
+        for line in builder_keys(&issued.grant) {
+            output.line(format!("  builder    {line}"));
         }
-        if issued.keys.len() < terms.builders.len() {
-            builder_keys(&issued.grant)
-                .iter()
-                .for_each(|line| output.line(format!("  builder    {line}")));
-        }
-        if terms.builders.len() > 1 {
-            output.line(format!(
-                "  quorum     {} of {} builders",
-                terms.quorum,
-                terms.builders.len()
-            ));
-        }
-        if home.config.approvals > 0 {
-            let needed = home.config.approvals;
-            let people = if needed == 1 {
-                "one person".to_owned()
-            } else {
-                format!("{needed} people")
-            };
-            output.line(format!("next: let {people} approve it, each by one of"));
-            output.line(format!(
-                "  countersign approve {}",
-                issued.grant_path.display()
-            ));
-            output.line(format!(
-                "  gpg --detach-sign {}",
-                issued.grant_path.display()
-            ));
-            output.line(format!(
-                "  ssh-keygen -Y sign -n {NAMESPACE} -f KEY {}",
-                issued.grant_path.display()
-            ));
-        }
-        let enrolled = terms.builders.len() - issued.keys.len();
-        if !issued.keys.is_empty() {
-            output
-                .line("next: hand each build key to its builder as a secret, remove it here, and let the builder run");
-        }
-        for (_, path) in &issued.keys {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            output.line(format!("  countersign attest --key {name} ARTIFACT..."));
-        }
-        if enrolled > 0 {
-            let name = issued
-                .grant_path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy();
-            output
-                .line("next: hand the grant to each builder that has its own key, and let it run");
-            output.line(format!(
-                "  countersign attest --key FILE --grant {name} ARTIFACT..."
-            ));
-        }
-        output.value(json!({
-            "grant": issued.grant.id(),
-            "grant_file": issued.grant_path.to_string_lossy(),
-            "project": terms.project,
-            "version": terms.version,
-            "scheme": terms.scheme,
-            "evidence": terms.evidence,
-            "quorum": terms.quorum,
-            "approvals_needed": home.config.approvals,
-            "not_before": terms.not_before,
-            "expires": terms.expires,
-            "build_keys": issued.keys.iter().map(|(builder, path)| json!({ "builder": builder, "file": path.to_string_lossy() })).collect::<Vec<_>>(),
-            "ledger_entry": issued.entry,
-            "earlier_entries": issued.earlier,
-        }));
-        Ok(())
+    }
+    if terms.builders.len() > 1 {
+        let builders = terms.builders.len();
+        output.line(format!(
+            "  quorum     {} of {builders} builders",
+            terms.quorum
+        ));
+    }
+}
+
+fn ask_for_approvals(approvals: u32, grant: &Path, output: &mut Output) {
+    let people = match approvals {
+        1 => "1 person".to_owned(),
+        count => format!("{count} people"),
+    };
+    let grant = grant.display();
+    output.line(format!("next: let {people} approve it, each by one of"));
+    output.line(format!("  countersign approve {grant}"));
+    output.line(format!("  gpg --detach-sign {grant}"));
+    output.line(format!(
+        "  ssh-keygen -Y sign -n {NAMESPACE} -f KEY {grant}"
+    ));
+}
+
+fn show_builders_next(issued: &Issued, output: &mut Output) {
+    let file_name = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    if !issued.keys.is_empty() {
+        output.line(
+            "next: hand each build key to its builder as a secret, remove it here, and let the \
+             builder run",
+        );
+    }
+    for (_, path) in &issued.keys {
+        output.line(format!(
+            "  countersign attest --key {} ARTIFACT...",
+            file_name(path)
+        ));
+    }
+    if issued.keys.len() < issued.grant.terms().builders.len() {
+        output.line("next: hand the grant to each builder that has its own key, and let it run");
+        output.line(format!(
+            "  countersign attest --key FILE --grant {} ARTIFACT...",
+            file_name(&issued.grant_path)
+        ));
     }
 }
 
 /// `m1`, or `m1=m1.pub`.
-fn builder(text: &str) -> Result<(BuilderName, Option<EnrolledKey>), CliError> {
-    let (name, path) = text.split_once('=').map_or((text, None), |(name, path)| {
-        (name, Some(PathBuf::from(path)))
-    });
-    let name = name
+fn builder(text: &str) -> Result<(BuilderName, Option<PathBuf>), CliError> {
+    let (name, file) = match text.split_once('=') {
+        Some((name, file)) => (name, Some(PathBuf::from(file))),
+        None => (text, None),
+    };
+    let name: BuilderName = name
         .parse()
         .map_err(|fault: Malformed| CliError::Usage(fault.to_string()))?;
-    let Some(path) = path else {
-        return Ok((name, None));
-    };
-    if path.as_os_str().is_empty() {
+    if file
+        .as_ref()
+        .is_some_and(|file| file.as_os_str().is_empty())
+    {
         return Err(CliError::Usage(format!(
             "builder `{name}` has no file after the `=`"
         )));
     }
-    let bytes = InputFile::open_named(&path)?.read_whole(LARGEST_CERTIFICATE)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok((name, Some(EnrolledKey { path, text })))
+    Ok((name, file))
 }
 
 fn form() -> impl TypedValueParser<Value = EvidenceForm> {

@@ -15,15 +15,14 @@ use crate::cli::render::Output;
 use crate::domain::key::KeyKind;
 use crate::domain::time::{Period, Timestamp};
 use crate::files::FileError;
-use crate::steps::host::release_key::{self, Identity, Origin};
+use crate::steps::host::release_key::{self, Identity, Origin, Ready, Setup};
 use crate::token::TokenUri;
 
 /// Set up the signing host: its home, and the release key on a token
 ///
-/// With --generate, a key pair is made on the token, private half sensitive and not extractable.
-/// With --user-id alone, the key that the URI names gets a certificate. With --cert, the token's
-/// key is found in a certificate that there is: as its primary key or as a signing subkey, so that
-/// the primary key can stay offline.
+/// With --generate, makes a key pair on the token, not extractable. With --user-id alone, makes a
+/// certificate for the key that the URI names. With --cert, uses the token's key in an existing
+/// certificate: its primary key, or a signing subkey.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,17 +32,23 @@ Examples:
   countersign init --cert release.asc \\
       --token 'pkcs11:token=release?module-path=/PATH/TO/module.so'")]
 pub(in crate::cli) struct Init {
-    /// The token: `card:`, `card:MANUFACTURER:SERIAL`, or a PKCS#11 URI (RFC 7512); `pin-source=`
-    /// in it says where the PIN comes from; without it, the terminal is asked
+    /// Token: `card:`, `card:MANUFACTURER:SERIAL`, or a PKCS#11 URI (RFC 7512); without
+    /// `pin-source=` in it, the PIN is asked at the terminal
     #[arg(long, value_name = "URI")]
     token: String,
-    /// Make a key pair of this kind on the token
-    #[arg(long, value_name = "KIND", requires = "user_id", conflicts_with = "cert", value_parser = kinds())]
+    /// Make a key pair of this kind
+    #[arg(
+        long,
+        value_name = "KIND",
+        requires = "user_id",
+        conflicts_with = "cert",
+        value_parser = kinds()
+    )]
     generate: Option<KeyKind>,
-    /// Let the new key take the place of the signing key on the card, which is lost for ever
+    /// Destroy the signing key on the card, and replace it with the new one
     #[arg(long, requires = "generate")]
     replace_key: bool,
-    /// Whom the new certificate names
+    /// User ID of the new certificate
     #[arg(
         long,
         value_name = "UID",
@@ -51,16 +56,22 @@ pub(in crate::cli) struct Init {
         conflicts_with = "cert"
     )]
     user_id: Option<String>,
-    /// How long the new certificate is valid: 2y, 18mo, or never
-    #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity, conflicts_with = "cert")]
+    /// How long the new certificate is valid: 2y, 18mo, never
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "2y",
+        value_parser = validity,
+        conflicts_with = "cert"
+    )]
     expires: Validity,
-    /// The certificate of the key that is on the token
+    /// Existing certificate
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
-    /// Domain of the notations in release signatures [default: that of the user id's mail address]
+    /// Domain of the notations in release signatures [default: the user ID's email domain]
     #[arg(long, value_name = "DOMAIN")]
     notation_domain: Option<String>,
-    /// Wait while another program holds the token
+    /// Wait while another program uses the token
     #[arg(long)]
     wait: bool,
 }
@@ -95,7 +106,7 @@ impl Init {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let home = global.home_path()?;
         let token = match self.token.parse()? {
-            // The configuration must mean the same wherever a command is run.
+            // The configuration must mean the same in every working directory.
             TokenUri::File(path) => {
                 TokenUri::File(std::path::absolute(&path).map_err(FileError::io(&path))?)
             }
@@ -114,47 +125,55 @@ impl Init {
                 identity,
             },
             (None, None, Some(identity)) => Origin::Existing(identity),
-            (None, _, None) => unreachable!("the command line demands one of them"),
+            (None, _, None) => unreachable!("the command line requires one of them"),
         };
-        let now = Timestamp::now();
-        let ready = release_key::init(
-            &home,
-            &token,
+        let setup = Setup {
+            token,
             origin,
-            self.notation_domain,
-            &mut Terminal::new(self.wait),
-            now,
-        )?;
-
-        let (certificate, config) = (&ready.home.certificate, &ready.home.config);
-        output.line(format!("release key {} is ready", ready.key.fingerprint()));
-        output.line(format!(
-            "  certificate {} ({})",
-            certificate.fingerprint(),
-            certificate.user_ids().join(", ")
-        ));
-        output.line(format!("  expires     {}", expiry(ready.key.expires())));
-        output.line(format!("  token       {}", config.token));
-        output.line(format!("  home        {}", ready.home.path().display()));
-        if let Some(revocation) = &ready.revocation {
-            output.line(format!("  revocation  {}", revocation.display()));
-            output.line(
-                "move the revocation certificate to a safe place away from this host: who has it can end the key",
-            );
-        }
-        output.line("next: publish the certificate, then approve a build");
-        output.line("  countersign key export --binary -o release.pgp");
-        output.line("  countersign grant PROJECT VERSION");
-        output.value(json!({
-            "key": ready.key.fingerprint(),
-            "certificate": certificate.fingerprint(),
-            "user_ids": certificate.user_ids(),
-            "expires": ready.key.expires(),
-            "algorithm": ready.key.public().algorithm(),
-            "token": config.token,
-            "home": ready.home.path().to_string_lossy(),
-            "revocation": ready.revocation.as_ref().map(|path| path.to_string_lossy()),
-        }));
+            notation_domain: self.notation_domain,
+        };
+        let mut terminal = Terminal::new(self.wait);
+        let ready = release_key::init(&home, setup, &mut terminal, Timestamp::now())?;
+        show(&ready, output);
         Ok(())
     }
+}
+
+fn show(ready: &Ready, output: &mut Output) {
+    let Ready {
+        home,
+        key,
+        revocation,
+    } = ready;
+    let certificate = &home.certificate;
+    let token = &home.config.token;
+    output.line(format!("release key {} is ready", key.fingerprint()));
+    output.line(format!(
+        "  certificate {} ({})",
+        certificate.fingerprint(),
+        certificate.user_ids().join(", ")
+    ));
+    output.line(format!("  expires     {}", expiry(key.expires())));
+    output.line(format!("  token       {token}"));
+    output.line(format!("  home        {}", home.path().display()));
+    if let Some(revocation) = revocation {
+        output.line(format!("  revocation  {}", revocation.display()));
+        output.line(
+            "move the revocation certificate to a safe place away from this host: anyone with it \
+             can revoke the key",
+        );
+    }
+    output.line("next: publish the certificate, then approve a build");
+    output.line("  countersign key export --binary -o release.pgp");
+    output.line("  countersign grant PROJECT VERSION");
+    output.value(json!({
+        "key": key.fingerprint(),
+        "certificate": certificate.fingerprint(),
+        "user_ids": certificate.user_ids(),
+        "expires": key.expires(),
+        "algorithm": key.public().algorithm(),
+        "token": token,
+        "home": home.path().to_string_lossy(),
+        "revocation": revocation.as_ref().map(|path| path.to_string_lossy()),
+    }));
 }

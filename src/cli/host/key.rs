@@ -17,7 +17,8 @@ use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, replace};
 use crate::home::{Home, HomeError};
 use crate::openpgp::SigningKey;
-use crate::steps::host::release_key;
+use crate::steps::host::Host;
+use crate::steps::host::release_key::{self, Checked};
 use crate::token::{self, FoundKey, TokenError, TokenUri};
 
 /// Look at the release key and its token
@@ -29,45 +30,42 @@ pub(in crate::cli) struct Key {
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// List the keys on all tokens in reach, without a PIN
-    ///
-    /// These are the OpenPGP cards in the readers, and the tokens of the module that config.toml
-    /// names.
-    #[command(
-        after_help = "Example:\n  countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'"
-    )]
+    /// List the keys on cards and on the tokens of the configured module, without a PIN
+    #[command(after_help = "\
+Example:
+  countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'")]
     List {
-        /// These tokens alone: `card:`, or a PKCS#11 URI (RFC 7512)
+        /// Only these tokens: `card:`, or a PKCS#11 URI (RFC 7512)
         #[arg(long, value_name = "URI")]
         token: Option<String>,
     },
-    /// Check that token, certificate and configuration fit together, without a PIN
+    /// Check that token, certificate and configuration match, without a PIN
     #[command(after_help = "Example:\n  countersign key check")]
     Check {
-        /// Let the key sign a test text too: takes the PIN, and is logged
+        /// Sign a test text too: requires the PIN, and is logged
         #[arg(long)]
         sign: bool,
-        /// Wait while another program holds the token
+        /// Wait while another program uses the token
         #[arg(long)]
         wait: bool,
     },
-    /// Give the release certificate another expiry: takes the PIN, and is logged
+    /// Change the expiry of the release certificate: requires the PIN, and is logged
     #[command(after_help = "Example:\n  countersign key extend --expires 2y")]
     Extend {
-        /// How long it is valid from now on: 2y, 18mo, or never
+        /// How long it is valid from now: 2y, 18mo, never
         #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity)]
         expires: Validity,
-        /// Wait while another program holds the token
+        /// Wait while another program uses the token
         #[arg(long)]
         wait: bool,
     },
-    /// Write the release certificate: publish it, and verify with it
+    /// Write the release certificate
     #[command(after_help = "Example:\n  countersign key export --binary -o release.pgp")]
     Export {
-        /// In binary form, the keyring that gpgv and sqv read, instead of armour
+        /// Without armour, as a keyring for gpgv and sqv
         #[arg(long)]
         binary: bool,
-        /// Write it to this file [default: standard output]
+        /// File to write [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -77,9 +75,9 @@ impl Key {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         match self.command {
             KeyCommand::List { token } => list(token, &global.home_path()?, output),
-            KeyCommand::Check { sign, wait } => check(sign, wait, &global.home()?, output),
+            KeyCommand::Check { sign, wait } => check(sign, wait, global, output),
             KeyCommand::Extend { expires, wait } => {
-                extend(expires, wait, &mut global.home()?, output)
+                extend(expires, wait, &mut global.host()?, output)
             }
             KeyCommand::Export {
                 binary,
@@ -93,7 +91,7 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
     let uri = token.map(|uri| uri.parse::<TokenUri>()).transpose()?;
     let home = match Home::open(home) {
         Ok(home) => Some(home),
-        // Before `init`, there is nothing but the tokens.
+        // Before `init`, there are only tokens.
         Err(HomeError::Missing(_)) => None,
         Err(error) => return Err(error.into()),
     };
@@ -175,7 +173,7 @@ fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundK
                 .iter()
                 .for_each(|trouble| output.warn(&trouble.to_string()));
         }
-        // Whoever has no card needs no service for cards.
+        // Other tokens need no service for cards.
         Err(TokenError::NoCardService { .. })
             if matches!(configured, Some(TokenUri::Pkcs11(_) | TokenUri::File(_))) => {}
         Err(error) => return Err(error.into()),
@@ -183,92 +181,87 @@ fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundK
     Ok(found)
 }
 
-fn check(sign: bool, wait: bool, home: &Home, output: &mut Output) -> Result<(), CliError> {
-    let now = Timestamp::now();
-    warn_of_file_token(&home.config.token, output);
+fn check(sign: bool, wait: bool, global: &Global, output: &mut Output) -> Result<(), CliError> {
     let mut terminal = Terminal::new(wait);
-    let token = token::find(&home.config.token, &mut terminal)?;
-    let key = release_key::check(home, &*token, now)?;
-    let mut description = token.description().clone();
-    let seen = token.public().is_some();
     if sign {
-        release_key::try_out(home, &home.lock()?, token, &mut terminal, now)?;
-        // A right PIN and a signature change what it tells.
-        description = token::find(&home.config.token, &mut terminal)?
-            .description()
-            .clone();
+        let mut host = global.host()?;
+        warn_of_file_token(&host.home.config.token, output);
+        let checked = host.try_key(&mut terminal)?;
+        let what = "the token signed a test text, and the signature is valid";
+        show(&checked, true, what, &host.home, output);
+    } else {
+        let home = global.home()?;
+        warn_of_file_token(&home.config.token, output);
+        let checked = release_key::check(&home, &mut terminal, Timestamp::now())?;
+        let what = if checked.seen {
+            "the token shows the public half of this key; `key check --sign` tests the private half"
+        } else {
+            "the token shows its key only after the PIN: `key check --sign` asks for it"
+        };
+        show(&checked, false, what, &home, output);
     }
+    Ok(())
+}
 
+fn show(checked: &Checked, signed: bool, what: &str, home: &Home, output: &mut Output) {
+    let Checked { key, token, seen } = checked;
+    let certificate = &home.certificate;
     output.line(format!("release key {}", key.fingerprint()));
     output.line(format!(
         "  certificate {} ({})",
-        home.certificate.fingerprint(),
-        home.certificate.user_ids().join(", ")
+        certificate.fingerprint(),
+        certificate.user_ids().join(", ")
     ));
     output.line(format!("  expires     {}", expiry(key.expires())));
     output.line(format!("  algorithm   {}", key.public().algorithm()));
     output.line(format!(
         "  token       {} (serial {})",
-        description.label, description.serial
+        token.label, token.serial
     ));
-    output.line(format!("  PIN         {}", pin_state(description.pin)));
-    for (name, value) in card_lines(&description) {
+    output.line(format!("  PIN         {}", pin_state(token.pin)));
+    for (name, value) in card_lines(token) {
         output.line(format!("  {name:11} {value}"));
     }
-    output.line(match (seen, sign) {
-        (_, true) => "the token signed a test text, and the signature holds with the certificate",
-        (true, false) => "the token shows the public half of this key; `key check --sign` proves the private half",
-        (false, false) => "the token shows its key only after the PIN: `key check --sign` asks for it",
-    });
+    output.line(what);
     output.value(json!({
         "key": key.fingerprint(),
-        "certificate": home.certificate.fingerprint(),
-        "user_ids": home.certificate.user_ids(),
+        "certificate": certificate.fingerprint(),
+        "user_ids": certificate.user_ids(),
         "expires": key.expires(),
         "algorithm": key.public().algorithm(),
-        "token": description.uri,
-        "pin": description.pin,
-        "card": description.card,
-        "on_token": seen || sign,
-        "signed": sign,
+        "token": token.uri,
+        "pin": token.pin,
+        "card": token.card,
+        "on_token": *seen || signed,
+        "signed": signed,
     }));
-    Ok(())
 }
 
 fn extend(
     expires: Validity,
     wait: bool,
-    home: &mut Home,
+    host: &mut Host,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    warn_of_file_token(&home.config.token, output);
-    let lock = home.lock()?;
-    let mut terminal = Terminal::new(wait);
-    let token = token::find(&home.config.token, &mut terminal)?;
-    let key = release_key::extend(
-        home,
-        &lock,
-        token,
-        expires.0,
-        &mut terminal,
-        Timestamp::now(),
-    )?;
+    warn_of_file_token(&host.home.config.token, output);
+    let key = host.extend(expires.0, &mut Terminal::new(wait))?;
     output.line(format!("release key {}", key.fingerprint()));
     output.line(format!("  expires     {}", expiry(key.expires())));
-    output.line("next: publish the certificate anew");
+    output.line("next: publish the certificate again");
     output.line("  countersign key export --binary -o release.pgp");
     output.value(json!({ "key": key.fingerprint(), "expires": key.expires() }));
     Ok(())
 }
 
 fn export(binary: bool, file: Option<PathBuf>, home: &Home) -> Result<(), CliError> {
-    let bytes = match binary {
-        true => home.certificate.binary(),
-        false => home.certificate.armored().into_bytes(),
+    let bytes = if binary {
+        home.certificate.binary()
+    } else {
+        home.certificate.armored().into_bytes()
     };
     match file {
         Some(path) => {
-            // It may be exported anew when it was extended; nothing else is written over.
+            // A certificate that was extended replaces an earlier one; nothing else is overwritten.
             match read_certificate(&path) {
                 Ok(_)
                 | Err(CliError::File(FileError {
@@ -286,7 +279,7 @@ fn export(binary: bool, file: Option<PathBuf>, home: &Home) -> Result<(), CliErr
             Ok(replace(&path, &bytes, 0o644)?)
         }
         None if binary && std::io::stdout().is_terminal() => Err(CliError::Usage(
-            "binary data is not for a terminal: name a file with `-o`".to_owned(),
+            "binary data is not written to a terminal: name a file with `-o`".to_owned(),
         )),
         None => Ok(std::io::stdout()
             .write_all(&bytes)

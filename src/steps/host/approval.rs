@@ -1,5 +1,4 @@
-//! What counts as an approval: a signature over a grant's bytes, by somebody whom the configuration
-//! names.
+//! What a valid approval is: a signature over a grant's bytes, by an approver in the configuration.
 
 use crate::domain::grant::Grant;
 use crate::domain::name::ApproverName;
@@ -12,40 +11,69 @@ use crate::ssh::{self, BadSshSignature};
 /// The namespace of SSH signatures over grants.
 pub const NAMESPACE: &str = "countersign-grant";
 
-/// An approval that holds.
+/// A valid approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approved {
-    /// Who.
+    /// Who approved.
     pub approver: ApproverName,
-    /// With which key: an OpenPGP fingerprint, or that of an SSH key.
+    /// Their key: an OpenPGP fingerprint, or that of an SSH key.
     pub key: String,
-    /// How.
+    /// The form of the signature.
     pub form: ApprovalForm,
 }
 
-/// Why a signature does not count as an approval. The display says what is wrong with it, not which
-/// it is.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a signature is not a valid approval.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum BadApproval {
-    /// By nobody whom the configuration names.
-    #[error("is by key {0}, which is no approver's")]
+    #[error("key {0} is not an approver's")]
+    #[diagnostic(
+        code(refused::not_an_approver),
+        help("list approvers and their keys in config.toml, `[[approver]]`")
+    )]
     Stranger(String),
-    /// By somebody else than was recorded: the configuration changed.
-    #[error("is by a key that is now that of {0}")]
-    Other(ApproverName),
-    /// An OpenPGP signature.
-    #[error(transparent)]
-    OpenPgp(BadSignature),
-    /// The key cannot speak for its owner any more.
-    #[error("does not count: {0}")]
+
+    #[error("the approver's key cannot be used: {0}")]
+    #[diagnostic(
+        code(refused::approver_key_unusable),
+        help("sign with a key that is valid now, or update the approver's certificate")
+    )]
     Key(KeyTrouble),
-    /// An SSH signature.
-    #[error(transparent)]
-    Ssh(#[from] BadSshSignature),
+
+    #[error("nobody touched the FIDO key that made the signature")]
+    #[diagnostic(
+        code(refused::untouched_approval),
+        help("sign again and touch the key; one made with `-O no-touch-required` cannot approve")
+    )]
+    Untouched,
+
+    #[error("{0}")]
+    #[diagnostic(
+        code(refused::bad_approval),
+        help(
+            "sign the grant's file itself: `gpg --detach-sign GRANT`, or \
+             `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`"
+        )
+    )]
+    Signature(String),
 }
 
-/// Whose approval of the grant these bytes are, at `at`. A key that has expired or is revoked by
-/// then speaks for nobody, whenever the signature says that it was made.
+impl From<BadSignature> for BadApproval {
+    fn from(error: BadSignature) -> Self {
+        Self::Signature(format!("the signature {error}"))
+    }
+}
+
+impl From<BadSshSignature> for BadApproval {
+    fn from(error: BadSshSignature) -> Self {
+        match error {
+            BadSshSignature::Untouched => Self::Untouched,
+            error => Self::Signature(format!("the signature {error}")),
+        }
+    }
+}
+
+/// Checks a signature over the grant with the approvers' keys. The key must be valid at `at`: the
+/// time in the signature could be false.
 pub fn check(
     grant: &Grant,
     signature: &[u8],
@@ -55,7 +83,7 @@ pub fn check(
     if ssh::Signature::is_likely(signature) {
         return check_ssh(grant, signature, approvers);
     }
-    let signature = DetachedSignature::parse_approval(signature).map_err(BadApproval::OpenPgp)?;
+    let signature = DetachedSignature::parse_approval(signature)?;
     let state = HashState::of(grant.bytes(), signature.hash());
     let mut fault = BadApproval::Stranger("unknown".to_owned());
     let certificates = approvers
@@ -65,10 +93,9 @@ pub fn check(
         match signature.check(certificate, &state, "the grant", at) {
             Ok(signed) => match certificate.signing_key(signed.key, at) {
                 Ok(_) => {
-                    let (approver, key) = (approver.name.clone(), signed.key.to_string());
                     return Ok(Approved {
-                        approver,
-                        key,
+                        approver: approver.name.clone(),
+                        key: signed.key.to_string(),
                         form: ApprovalForm::OpenPgp,
                     });
                 }
@@ -76,11 +103,11 @@ pub fn check(
                 Err(trouble) => fault = BadApproval::Key(trouble),
             },
             Err(BadSignature::OtherKey { issuer, .. }) => {
-                if let BadApproval::Stranger(by) = &mut fault {
-                    *by = issuer;
+                if let BadApproval::Stranger(key) = &mut fault {
+                    *key = issuer;
                 }
             }
-            Err(error) => fault = BadApproval::OpenPgp(error),
+            Err(error) => fault = error.into(),
         }
     }
     Err(fault)
@@ -92,10 +119,10 @@ fn check_ssh(
     approvers: &[Approver],
 ) -> Result<Approved, BadApproval> {
     let signature = ssh::Signature::parse(signature)?;
-    let keys = approvers
+    let mut keys = approvers
         .iter()
         .flat_map(|approver| approver.ssh_keys.iter().map(move |key| (approver, key)));
-    let Some((approver, key)) = keys.into_iter().find(|(_, key)| signature.is_by(key)) else {
+    let Some((approver, key)) = keys.find(|(_, key)| signature.is_by(key)) else {
         return Err(BadApproval::Stranger(signature.issuer()));
     };
     signature.check(key, NAMESPACE, grant.bytes())?;

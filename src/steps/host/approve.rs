@@ -1,119 +1,103 @@
-//! An approver's step: a detached signature over the grant's bytes, made with whatever tool they
-//! have, recorded on H.
+//! Recording an approval: a detached signature over the grant's bytes, from any tool.
 
+use std::path::{Path, PathBuf};
+
+use super::Host;
 use super::approval::{Approved, BadApproval, check};
 use super::policy::{self, PolicyError};
-use crate::domain::digest::Sha256;
+use super::trouble::Trouble;
+use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::Event;
 use crate::domain::grant::Grant;
-use crate::domain::name::ApproverName;
 use crate::domain::release::{LARGEST_SIGNATURE, approval_name};
-use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault};
-use crate::home::{Home, HomeError, HomeLock};
-use crate::ledger::{Ledger, LedgerError};
+use crate::files::InputFile;
 
 /// Why an approval was not recorded.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ApproveError {
-    /// Not one of ours.
-    #[error("grant {0} was not issued by this signing host")]
-    NotIssued(String),
-    /// Too late.
-    #[error("grant {grant} {reason}: an approval changes nothing any more")]
-    Over {
-        /// The grant.
-        grant: String,
-        /// Why.
-        reason: String,
-    },
-    /// The signature.
-    #[error("approval `{file}` {fault}")]
-    Approval {
-        /// Its file.
-        file: String,
-        /// What is wrong.
-        fault: BadApproval,
-    },
-    /// One person is one approval, with however many keys.
-    #[error("{approver} has approved grant {grant} already")]
-    Again {
-        /// Who.
-        approver: ApproverName,
-        /// The grant.
-        grant: String,
-    },
-    /// The approvals that were recorded before.
+    #[error("grant {} was not issued by this signing host", .0.short())]
+    #[diagnostic(
+        code(refused::grant_not_issued),
+        help("use the file as `countersign grant` wrote it, on the host that issued it")
+    )]
+    NotIssued(GrantId),
+
+    #[error("an approval of grant {} has no effect: {reason}", grant.short())]
+    #[diagnostic(code(refused::approval_without_effect))]
+    NoEffect { grant: GrantId, reason: String },
+
+    #[error("approval `{}` is not valid: {source}", path.display())]
+    #[diagnostic(forward(source))]
+    Approval { path: PathBuf, source: BadApproval },
+
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Policy(#[from] PolicyError),
-    /// H's home.
+
     #[error(transparent)]
-    Home(#[from] HomeError),
+    #[diagnostic(transparent)]
+    Trouble(Trouble),
 }
 
-impl From<LedgerError> for ApproveError {
-    fn from(error: LedgerError) -> Self {
-        Self::Home(error.into())
+impl<E: Into<Trouble>> From<E> for ApproveError {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
     }
 }
 
-/// Records an approval, whose file is called `file` in errors. Returns whose it is, and its entry
-/// in the ledger.
-pub fn record(
-    grant: &Grant,
-    signature: &[u8],
-    file: &str,
-    home: &Home,
-    _lock: &HomeLock,
-    ledger: &mut Ledger,
-    now: Timestamp,
-) -> Result<(Approved, u64), ApproveError> {
-    let short = grant.id().short();
-    let record = ledger
-        .grant(grant.id())?
-        .ok_or_else(|| ApproveError::NotIssued(short.clone()))?;
-    let over = |reason: String| ApproveError::Over {
-        grant: short.clone(),
-        reason,
-    };
-    if record.revoked.is_some() {
-        return Err(over("was revoked".to_owned()));
-    }
-    if record.accepted.is_some() {
-        return Err(over("was closed by a build".to_owned()));
-    }
-    if now >= grant.terms().expires {
-        return Err(over(format!("expired at {}", grant.terms().expires)));
-    }
-    // It becomes a file of the release, where nobody would read more.
-    if signature.len() as u64 > LARGEST_SIGNATURE {
-        let fault = FileFault::TooLarge {
-            limit: LARGEST_SIGNATURE,
-        };
-        return Err(HomeError::from(FileError::new(file, fault)).into());
-    }
-    let approved =
-        check(grant, signature, home.approvers(), now).map_err(|fault| ApproveError::Approval {
-            file: file.to_owned(),
-            fault,
+/// An approval that was recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// What was checked.
+    pub approved: Approved,
+    /// Its entry in the ledger.
+    pub entry: u64,
+}
+
+impl Host {
+    /// Checks the signature in the file `path` as an approval of the grant, and records it.
+    pub fn approve(&mut self, grant: &Grant, path: &Path) -> Result<Recorded, ApproveError> {
+        let now = self.clock.now();
+        self.home.forget_unneeded_nonces(&self.lock, now)?;
+        let id = grant.id();
+        let no_effect = |reason: String| ApproveError::NoEffect { grant: id, reason };
+        let record = self.ledger.grant(id)?;
+        let record = record.ok_or(ApproveError::NotIssued(id))?;
+        if record.revoked.is_some() {
+            return Err(no_effect("it was revoked".to_owned()));
+        }
+        if record.accepted.is_some() {
+            return Err(no_effect("it was closed by a build".to_owned()));
+        }
+        if now >= grant.terms().expires {
+            return Err(no_effect(format!(
+                "it expired at {}",
+                grant.terms().expires
+            )));
+        }
+        // It becomes a file of the release, where no more than this is read.
+        let signature = InputFile::open_named(path)?.read_whole(LARGEST_SIGNATURE)?;
+        let checked = check(grant, &signature, self.home.approvers(), now);
+        let approved = checked.map_err(|source| ApproveError::Approval {
+            path: path.to_owned(),
+            source,
         })?;
-    // One that does not count any more is replaced.
-    let approvals = policy::approvals(grant, home, ledger, now)?;
-    if policy::in_favour(&approvals).contains_key(&approved.approver) {
-        return Err(ApproveError::Again {
-            approver: approved.approver,
-            grant: short,
-        });
+        // An approval that is not valid any more is replaced.
+        let approvals = policy::approvals(grant, &self.home, &self.ledger, now)?;
+        if policy::in_favour(&approvals).contains_key(&approved.approver) {
+            let reason = format!("{} has approved it already", approved.approver);
+            return Err(no_effect(reason));
+        }
+        let name = approval_name(&approved.approver, approved.form);
+        self.home.keep_approval(id, &name, &signature)?;
+        let event = Event::GrantApproved {
+            grant: id,
+            approver: approved.approver.clone(),
+            key: approved.key.clone(),
+            file: name,
+            signature: Sha256::of(&signature),
+        };
+        let entry = self.ledger.append(now, event)?;
+        Ok(Recorded { approved, entry })
     }
-    let name = approval_name(&approved.approver, approved.form);
-    home.keep_approval(grant.id(), &name, signature)?;
-    let event = Event::GrantApproved {
-        grant: grant.id(),
-        approver: approved.approver.clone(),
-        key: approved.key.clone(),
-        file: name,
-        signature: Sha256::of(signature),
-    };
-    let entry = ledger.append(now, event)?;
-    Ok((approved, entry))
 }

@@ -223,7 +223,7 @@ impl BuildError {
         match self {
             Self::File(error) => !error.is_io(),
             Self::Output(_) | Self::IntoItself(_) | Self::Home(_) => false,
-            Self::Policy(error) => !matches!(error, PolicyError::Home(_)),
+            Self::Policy(error) => !matches!(error, PolicyError::Trouble(_)),
             Self::NotIssued(_)
             | Self::NotYetValid { .. }
             | Self::Expired { .. }

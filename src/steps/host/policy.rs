@@ -1,21 +1,22 @@
-//! Whether this signing host may sign under a grant at all: its approvals, an embargo, and what was
-//! signed before.
+//! Whether this signing host may sign under a grant: its approvals, its embargo, and the versions
+//! that were signed before.
 
 use std::collections::BTreeMap;
 
 use super::approval::{self, BadApproval};
+use super::trouble::Trouble;
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event};
 use crate::domain::grant::Grant;
 use crate::domain::name::{ApproverName, Version};
 use crate::domain::time::Timestamp;
-use crate::home::{Home, HomeError};
+use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
 
 /// An approval as this host keeps it.
 #[derive(Debug, Clone)]
 pub struct Approval {
-    /// Whose it is.
+    /// Who approved.
     pub approver: ApproverName,
     /// When it was recorded here.
     pub at: Timestamp,
@@ -23,107 +24,108 @@ pub struct Approval {
     pub file: String,
     /// The signature.
     pub bytes: Vec<u8>,
-    /// Why it does not count, if it does not.
+    /// Why it is not valid, if it is not.
     pub fault: Option<BadApproval>,
 }
 
 /// Why nothing is signed under a grant.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PolicyError {
-    /// Taken back.
-    #[error("grant {grant} was revoked at {at}")]
-    Revoked {
-        /// The grant.
-        grant: String,
-        /// When.
-        at: Timestamp,
-    },
-    /// Not enough people said yes.
-    #[error("grant {grant} needs {}, and has {}{}", approvals_of(*needed), counted(have), without(not_counted))]
-    Approvals {
-        /// The grant.
-        grant: String,
-        /// How many people must.
-        needed: u32,
-        /// Who did.
-        have: Vec<ApproverName>,
-        /// Whose signature does not count, and why.
-        not_counted: Vec<(ApproverName, BadApproval)>,
-    },
-    /// An approval that was kept here is not what it was.
-    #[error("approval `{file}` of grant {grant} is missing, or not as it was recorded")]
-    Changed {
-        /// The grant.
-        grant: String,
-        /// The approval.
-        file: String,
-    },
-    /// Too soon.
+    #[error("grant {} was revoked at {at}", grant.short())]
+    #[diagnostic(
+        code(refused::grant_revoked),
+        help("if the build is right after all, issue a new grant")
+    )]
+    Revoked { grant: GrantId, at: Timestamp },
+
     #[error(
-        "grant {grant} was approved at {approved}, and nothing is signed under it before {until}"
+        "grant {} requires {}, and has {}{}",
+        grant.short(), count(*required), listed(valid), without(invalid)
+    )]
+    #[diagnostic(
+        code(refused::approvals_missing),
+        help(
+            "let approvers sign the grant's file, and record that with \
+             `countersign approve GRANT --signature FILE`"
+        )
+    )]
+    Approvals {
+        grant: GrantId,
+        required: u32,
+        valid: Vec<ApproverName>,
+        invalid: Vec<(ApproverName, BadApproval)>,
+    },
+
+    #[error("approval `{file}` of grant {} is missing, or not as it was recorded", grant.short())]
+    #[diagnostic(
+        code(refused::approval_changed),
+        help("restore the file from a backup of the home, or issue a new grant")
+    )]
+    Changed { grant: GrantId, file: String },
+
+    #[error(
+        "grant {} was approved at {approved}, and nothing is signed under it before {until}",
+        grant.short()
+    )]
+    #[diagnostic(
+        code(refused::embargo),
+        help("run the same command again after that time")
     )]
     Embargo {
-        /// The grant.
-        grant: String,
-        /// Since when it is approved.
+        grant: GrantId,
         approved: Timestamp,
-        /// When it may be signed.
         until: Timestamp,
     },
-    /// Not after what was signed before.
+
     #[error(
-        "version {version} is older than {newer}, which was signed before, under grant {grant}"
+        "version {version} is older than {newer}, which was signed before, under grant {}",
+        grant.short()
+    )]
+    #[diagnostic(
+        code(refused::older_than_signed),
+        help("if that is intended, add `--allow-older`")
     )]
     Older {
-        /// What is granted.
         version: Version,
-        /// The newest that was signed.
         newer: Version,
-        /// Under which grant.
-        grant: String,
+        grant: GrantId,
     },
-    /// H's home.
+
     #[error(transparent)]
-    Home(#[from] HomeError),
+    #[diagnostic(transparent)]
+    Trouble(Trouble),
 }
 
-impl From<LedgerError> for PolicyError {
-    fn from(error: LedgerError) -> Self {
-        Self::Home(error.into())
+impl<E: Into<Trouble>> From<E> for PolicyError {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
     }
 }
 
-fn approvals_of(needed: u32) -> String {
-    if needed == 1 {
-        "one approval".to_owned()
-    } else {
-        format!("{needed} approvals")
+fn count(approvals: u32) -> String {
+    match approvals {
+        1 => "1 approval".to_owned(),
+        count => format!("{count} approvals"),
     }
 }
 
-fn counted(have: &[ApproverName]) -> String {
-    match have {
-        [] => "none".to_owned(),
-        have => format!(
-            "{} ({})",
-            have.len(),
-            have.iter()
-                .map(|it| it.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
+fn listed(valid: &[ApproverName]) -> String {
+    if valid.is_empty() {
+        return "none".to_owned();
     }
+    let names: Vec<_> = valid.iter().map(ApproverName::as_str).collect();
+    format!("{} ({})", valid.len(), names.join(", "))
 }
 
-fn without(not_counted: &[(ApproverName, BadApproval)]) -> String {
-    not_counted
+fn without(invalid: &[(ApproverName, BadApproval)]) -> String {
+    invalid
         .iter()
-        .map(|(approver, fault)| format!("; that of {approver} {fault}"))
+        .map(|(approver, fault)| format!("; the approval of {approver} is not valid: {fault}"))
         .collect()
 }
 
-/// Checks everything that must hold of a grant beside its own terms, as it was at `at`. Returns the
-/// approvals that count, which the release will carry.
+/// Checks what the configuration and the ledger require of a grant, beside its own terms, as of
+/// `at`. Returns the valid approvals, which become part of the release.
 pub fn check(
     grant: &Grant,
     home: &Home,
@@ -131,39 +133,40 @@ pub fn check(
     at: Timestamp,
     allow_older: bool,
 ) -> Result<Vec<Approval>, PolicyError> {
-    let short = || grant.id().short();
-    let record = ledger.grant(grant.id())?;
+    let id = grant.id();
+    let record = ledger.grant(id)?;
     if let Some(index) = record.as_ref().and_then(|record| record.revoked) {
         let at = ledger.entry(index)?.map_or(at, |entry| entry.at);
-        return Err(PolicyError::Revoked { grant: short(), at });
+        return Err(PolicyError::Revoked { grant: id, at });
     }
 
     let approvals = approvals(grant, home, ledger, at)?;
-    let needed = home.config.approvals;
+    let required = home.config.approvals;
     let since = in_favour(&approvals);
-    let enough = usize::try_from(needed).expect("no more than there are approvers");
+    let enough = usize::try_from(required).expect("no more than there are approvers");
     if since.len() < enough {
-        let not_counted = approvals
+        let valid = since.into_keys().cloned().collect();
+        let invalid = approvals
             .iter()
-            .filter_map(|it| Some((it.approver.clone(), it.fault.clone()?)))
-            .collect();
-        let have = since.into_keys().cloned().collect();
+            .filter_map(|it| Some((it.approver.clone(), it.fault.clone()?)));
         return Err(PolicyError::Approvals {
-            grant: short(),
-            needed,
-            have,
-            not_counted,
+            grant: id,
+            required,
+            valid,
+            invalid: invalid.collect(),
         });
     }
-    // It was over when the build was accepted, whatever the configuration says since.
+    // It had ended when the build was accepted, even if the configuration changed since.
     let was_accepted = record
         .as_ref()
         .is_some_and(|record| record.accepted.is_some());
-    if let Some(embargo) = home.config.embargo.filter(|_| !was_accepted) {
+    if let Some(embargo) = home.config.embargo
+        && !was_accepted
+    {
         let mut times: Vec<_> = since.into_values().collect();
         times.sort();
         let approved = match enough {
-            0 => issued(ledger, grant.id())?.unwrap_or(at),
+            0 => issued(ledger, id)?.unwrap_or(at),
             enough => times[enough - 1],
         };
         let until = approved
@@ -171,15 +174,15 @@ pub fn check(
             .unwrap_or(Timestamp::from_unix(i64::MAX));
         if at < until {
             return Err(PolicyError::Embargo {
-                grant: short(),
+                grant: id,
                 approved,
                 until,
             });
         }
     }
-    // A release that is signed already only comes out again.
+    // A release that is signed already is only written again.
     let is_signed = record.is_some_and(|record| record.signed.is_some());
-    if !is_signed && !allow_older && !was_allowed_older(ledger, grant.id())? {
+    if !is_signed && !allow_older && !was_allowed_older(ledger, id)? {
         check_version(grant, ledger)?;
     }
     Ok(approvals
@@ -188,7 +191,7 @@ pub fn check(
         .collect())
 }
 
-/// Everybody whose approval counts, once each, and since when it does.
+/// The approvers whose approval is valid, and when it was recorded.
 pub fn in_favour(approvals: &[Approval]) -> BTreeMap<&ApproverName, Timestamp> {
     let mut since = BTreeMap::new();
     for approval in approvals.iter().filter(|approval| approval.fault.is_none()) {
@@ -197,8 +200,8 @@ pub fn in_favour(approvals: &[Approval]) -> BTreeMap<&ApproverName, Timestamp> {
     since
 }
 
-/// The approvals that were recorded here, each judged anew by who may approve now. Of a person
-/// whose approval was replaced the last one.
+/// The last recorded approval of each person, checked again with the approvers of the
+/// configuration.
 pub fn approvals(
     grant: &Grant,
     home: &Home,
@@ -223,12 +226,15 @@ pub fn approvals(
             .approval(grant.id(), &file)?
             .filter(|bytes| Sha256::of(bytes) == signature);
         let bytes = bytes.ok_or_else(|| PolicyError::Changed {
-            grant: grant.id().short(),
+            grant: grant.id(),
             file: file.clone(),
         })?;
         let fault = match approval::check(grant, &bytes, home.approvers(), at) {
             Ok(found) if found.approver == approver => None,
-            Ok(found) => Some(BadApproval::Other(found.approver)),
+            Ok(found) => Some(BadApproval::Signature(format!(
+                "the key is now that of {}",
+                found.approver
+            ))),
             Err(fault) => Some(fault),
         };
         approvals.push(Approval {
@@ -276,20 +282,16 @@ fn check_version(grant: &Grant, ledger: &Ledger) -> Result<(), PolicyError> {
         let Some(other) = version_of(ledger, record.issued)? else {
             continue;
         };
-        if newest
-            .as_ref()
-            .map_or(version, |(newest, _)| newest)
-            .order(&other)
-            .is_lt()
-        {
+        let known = newest.as_ref().map_or(version, |(newest, _)| newest);
+        if known.order(&other).is_lt() {
             newest = Some((other, record.grant));
         }
     }
     match newest {
-        Some((newer, of)) => Err(PolicyError::Older {
+        Some((newer, grant)) => Err(PolicyError::Older {
             version: version.clone(),
             newer,
-            grant: of.short(),
+            grant,
         }),
         None => Ok(()),
     }

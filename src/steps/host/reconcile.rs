@@ -1,57 +1,144 @@
-//! Compares a card's own count of signatures with the log, and logs the result.
+//! Comparing a card's signature counter with the log, and logging the result.
 
 use std::collections::BTreeMap;
 
+use super::Host;
 use super::replay::{CardNow, Incomparable, Known, Replay, Report};
+use super::trouble::Trouble;
 use crate::domain::event::{Event, Finding};
 use crate::domain::key::{Fingerprint, PublicKey};
-use crate::domain::time::Timestamp;
-use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::{ExportError, ExportedLog, LedgerError};
 use crate::openpgp::{Certificate, fingerprint_of};
 use crate::token::{self, Interaction, TokenDescription, TokenError, TokenUri};
 
 /// Why a card was not compared with the log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ReconcileError {
-    /// The card, or the log.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Incomparable(#[from] Incomparable),
-    /// There is nothing that could be acknowledged.
+
     #[error("card `{0}` has no finding to acknowledge")]
+    #[diagnostic(code(usage::nothing_to_acknowledge), help("leave `--acknowledge` out"))]
     NothingToAcknowledge(String),
-    /// The token.
+
     #[error(transparent)]
-    Token(#[from] TokenError),
-    /// H's home.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    /// The exported log.
-    #[error(transparent)]
+    #[diagnostic(transparent)]
     Export(#[from] ExportError),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Trouble(Trouble),
 }
 
-impl From<LedgerError> for ReconcileError {
-    fn from(error: LedgerError) -> Self {
-        Self::Home(error.into())
+impl<E: Into<Trouble>> From<E> for ReconcileError {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
     }
 }
 
-/// The most findings that an entry lists, so that it is never too large.
+/// A card that was compared with the log.
+#[derive(Debug)]
+pub struct Reconciled {
+    /// The card.
+    pub card: CardNow,
+    /// The comparison. What was acknowledged now is known in it.
+    pub report: Report,
+    /// The entry of the result.
+    pub entry: u64,
+}
+
+/// Maximum number of findings in an entry, which has a maximum size.
 const MOST_FINDINGS: usize = 100;
 
-/// What a card tells now. Costs no PIN. Its key is named by the release certificate, or else by the
-/// card itself.
-pub fn look(
+impl Host {
+    /// Compares a card with the ledger, without a PIN, and logs the result. Without `card`, it is
+    /// the one in the configuration.
+    pub fn reconcile(
+        &mut self,
+        card: Option<&TokenUri>,
+        acknowledge: Option<String>,
+        people: &mut dyn Interaction,
+    ) -> Result<Reconciled, ReconcileError> {
+        let uri = card.unwrap_or(&self.home.config.token);
+        // The home is locked: nothing is signed between reading the card and reading the log.
+        let card = look(Some(&self.home.certificate), uri, people)?;
+        let mut report = self.replayed(&card)?;
+        let is_other_key = |finding: &Finding| matches!(finding, Finding::OtherKey { .. });
+        let (other_key, acknowledgeable): (Vec<_>, Vec<_>) =
+            report.findings.iter().cloned().partition(is_other_key);
+        if acknowledge.is_some() && acknowledgeable.is_empty() {
+            return Err(ReconcileError::NothingToAcknowledge(card.card));
+        }
+        let findings = report.findings.iter().take(MOST_FINDINGS);
+        let event = Event::Reconciled {
+            card: card.card.clone(),
+            counter: other_key.is_empty().then_some(card.counter),
+            findings: findings.cloned().collect(),
+            acknowledged: acknowledge.clone(),
+        };
+        let entry = self.ledger.append(self.clock.now(), event)?;
+        if let Some(reason) = acknowledge {
+            report.findings = other_key;
+            let known = acknowledgeable.into_iter().map(|finding| Known {
+                finding,
+                entry,
+                reason: reason.clone(),
+            });
+            report.known.extend(known);
+        }
+        Ok(Reconciled {
+            card,
+            report,
+            entry,
+        })
+    }
+
+    fn replayed(&self, card: &CardNow) -> Result<Report, ReconcileError> {
+        let mut replay = Replay::default();
+        self.ledger.each::<LedgerError>(|entry| {
+            replay.see(&entry);
+            Ok(())
+        })?;
+        let mut kept = BTreeMap::new();
+        for intent in replay.open_runs() {
+            kept.insert(intent, self.ledger.signatures(intent)?);
+        }
+        Ok(replay.compare(card, &kept)?)
+    }
+}
+
+/// Compares a card with an exported log, without a PIN. Nothing is logged, and it is not known how
+/// many signatures an unfinished run has kept.
+pub fn compare_exported(
+    log: &ExportedLog,
+    certificate: Option<&Certificate>,
+    card: &TokenUri,
+    people: &mut dyn Interaction,
+) -> Result<(CardNow, Report), ReconcileError> {
+    // The card first: more may be signed while a long log is read.
+    let card = look(certificate, card, people)?;
+    let mut replay = Replay::default();
+    log.each::<ExportError>(|entry| {
+        replay.see(&entry);
+        Ok(())
+    })?;
+    let report = replay.compare(&card, &BTreeMap::new())?;
+    Ok((card, report))
+}
+
+/// Reads a card's counter, without a PIN. The fingerprint of its key is that of the release
+/// certificate, or else from the card's own data.
+fn look(
     certificate: Option<&Certificate>,
     uri: &TokenUri,
-    interaction: &mut dyn Interaction,
+    people: &mut dyn Interaction,
 ) -> Result<CardNow, ReconcileError> {
-    let (description, public) = match token::find(uri, interaction) {
+    let (description, public) = match token::find(uri, people) {
         Ok(found) => (found.description().clone(), found.public().cloned()),
-        // A card without its key counts all the same.
+        // A card without its key has a counter all the same.
         Err(error @ (TokenError::SlotEmpty { .. } | TokenError::KeyUnsuitable { .. })) => {
-            let mut found = token::list_keys(uri, interaction)?.into_iter();
+            let mut found = token::list_keys(uri, people)?.into_iter();
             match (found.next(), found.next()) {
                 (Some(one), None) => (one.token, None),
                 _ => return Err(error.into()),
@@ -72,74 +159,7 @@ pub fn look(
     })
 }
 
-/// The fingerprint of the OpenPGP key that this key is with the creation time that is written on
-/// the card.
+/// The OpenPGP fingerprint of the key, with the creation time that is on the card.
 fn named(description: &TokenDescription, public: &PublicKey) -> Option<Fingerprint> {
     fingerprint_of(public, description.card.as_ref()?.created?)
-}
-
-/// Compares a card with H's ledger, and logs the result. The entry; and the report, in which
-/// everything is known that was acknowledged now.
-pub fn reconcile(
-    home: &Home,
-    _lock: &HomeLock,
-    card: &CardNow,
-    acknowledge: Option<String>,
-    now: Timestamp,
-) -> Result<(Report, u64), ReconcileError> {
-    let mut ledger = home.ledger()?;
-    let mut replay = Replay::default();
-    ledger.each::<LedgerError>(|entry| {
-        replay.see(&entry);
-        Ok(())
-    })?;
-    let mut kept = BTreeMap::new();
-    for intent in replay.open_runs() {
-        kept.insert(intent, ledger.signatures(intent)?);
-    }
-    let mut report = replay.compare(card, &kept)?;
-    let (other_key, acknowledgeable): (Vec<_>, Vec<_>) = report
-        .findings
-        .iter()
-        .cloned()
-        .partition(|finding| matches!(finding, Finding::OtherKey { .. }));
-    if acknowledge.is_some() && acknowledgeable.is_empty() {
-        return Err(ReconcileError::NothingToAcknowledge(card.card.clone()));
-    }
-    let entry = ledger.append(
-        now,
-        Event::Reconciled {
-            card: card.card.clone(),
-            counter: other_key.is_empty().then_some(card.counter),
-            findings: report
-                .findings
-                .iter()
-                .take(MOST_FINDINGS)
-                .cloned()
-                .collect(),
-            acknowledged: acknowledge.clone(),
-        },
-    )?;
-    if let Some(reason) = acknowledge {
-        report.findings = other_key;
-        report
-            .known
-            .extend(acknowledgeable.into_iter().map(|finding| Known {
-                finding,
-                entry,
-                reason: reason.clone(),
-            }));
-    }
-    Ok((report, entry))
-}
-
-/// Compares a card with a log that was exported. Nothing is logged, and what a run that is
-/// unfinished has kept is not known.
-pub fn compare_exported(log: &ExportedLog, card: &CardNow) -> Result<Report, ReconcileError> {
-    let mut replay = Replay::default();
-    log.each::<ExportError>(|entry| {
-        replay.see(&entry);
-        Ok(())
-    })?;
-    Ok(replay.compare(card, &BTreeMap::new())?)
 }

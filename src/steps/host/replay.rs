@@ -31,21 +31,28 @@ use span::{Asked, Kept, Last};
 
 use crate::domain::digest::Sha256;
 use crate::domain::event::{CardUse, Entry, Event, Finding, Intent, KeyPurpose, RunResult};
+use crate::token::TokenUri;
 
 /// Why a card cannot be compared with a log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Incomparable {
-    /// The token has no counter.
+    // Not success, which could be mistaken for an answer.
     #[error("token `{0}` has no signature counter and cannot be reconciled")]
+    #[diagnostic(
+        code(usage::no_signature_counter),
+        help("only OpenPGP cards have one; see the audit log of an HSM for what it signed")
+    )]
     Uncounted(String),
-    /// The card is not in the log.
+
     #[error("card `{card}` is in no entry of the log, which has {}", listed(known))]
-    UnknownCard {
-        /// The card.
-        card: String,
-        /// Those in the log.
-        known: Vec<String>,
-    },
+    #[diagnostic(
+        code(refused::unknown_card),
+        help(
+            "insert a card that is in the log; everything that this one has signed is outside the \
+             log"
+        )
+    )]
+    UnknownCard { card: String, known: Vec<String> },
 }
 
 fn listed(cards: &[String]) -> String {
@@ -110,7 +117,8 @@ impl Replay {
                 };
                 self.key_uses.insert(index, key_use);
                 self.begin(card.as_ref(), index, asked);
-                if *purpose == KeyPurpose::Generate && token.starts_with("card:") {
+                let on_card = matches!(token.parse(), Ok(TokenUri::Card(_)));
+                if *purpose == KeyPurpose::Generate && on_card {
                     self.replace(card.as_ref(), index);
                 }
             }

@@ -1,39 +1,39 @@
-//! The operator's second thought: a grant is taken back.
+//! Revoking a grant.
 
+use super::trouble::Trouble;
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
 use crate::home::{Home, HomeError};
-use crate::ledger::LedgerError;
 
-/// Why a grant was not taken back.
-#[derive(Debug, thiserror::Error)]
+/// Why a grant was not revoked.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RevokeError {
-    /// Not one of ours.
-    #[error("grant {0} was not issued by this signing host")]
-    NotIssued(String),
-    /// It was before.
-    #[error("grant {grant} was revoked before, in ledger entry {entry}")]
-    Again {
-        /// The grant.
-        grant: String,
-        /// Where that was logged.
-        entry: u64,
-    },
-    /// H's home.
+    #[error("grant {} was not issued by this signing host", .0.short())]
+    #[diagnostic(
+        code(usage::grant_to_revoke_not_issued),
+        help("`countersign grants list` shows the grants of this host")
+    )]
+    NotIssued(GrantId),
+
+    #[error("grant {} was revoked before, in ledger entry {entry}", grant.short())]
+    #[diagnostic(code(usage::grant_revoked_already))]
+    Again { grant: GrantId, entry: u64 },
+
     #[error(transparent)]
-    Home(#[from] HomeError),
+    #[diagnostic(transparent)]
+    Trouble(Trouble),
 }
 
-impl From<LedgerError> for RevokeError {
-    fn from(error: LedgerError) -> Self {
-        Self::Home(error.into())
+impl<E: Into<Trouble>> From<E> for RevokeError {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
     }
 }
 
-/// Takes the grant back, at once: without the home's lock, which a run may hold for as long as its
-/// token waits for a touch. The nonces that were kept for it are wiped, by this process or by the
-/// next one that has the lock. Returns the entry in the ledger.
+/// Revokes the grant at once, and returns the entry in the ledger. This does not wait for the
+/// home's lock, which a run may have for as long as its token waits for a touch: the next process
+/// with the lock wipes the grant's nonces if this one cannot.
 pub fn revoke(
     grant: GrantId,
     reason: Option<String>,
@@ -41,17 +41,12 @@ pub fn revoke(
     now: Timestamp,
 ) -> Result<u64, RevokeError> {
     let mut ledger = home.ledger()?;
-    let short = grant.short();
-    let record = ledger
-        .grant(grant)?
-        .ok_or_else(|| RevokeError::NotIssued(short.clone()))?;
+    let record = ledger.grant(grant)?;
+    let record = record.ok_or(RevokeError::NotIssued(grant))?;
     if let Some(entry) = record.revoked {
-        // The process that revoked it may have been killed before it came to that.
+        // The process that revoked it may have been killed before this.
         home.forget_nonces(grant)?;
-        return Err(RevokeError::Again {
-            grant: short,
-            entry,
-        });
+        return Err(RevokeError::Again { grant, entry });
     }
     let entry = ledger.append(now, Event::GrantRevoked { grant, reason })?;
     match home.lock() {

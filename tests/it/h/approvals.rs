@@ -277,13 +277,13 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
         ];
         wants(&world, 2, &approvers);
         let (granted, build) = attested(&world);
-        world.refuses(&granted, &build, "needs 2 approvals, and has none");
+        world.refuses(&granted, &build, "requires 2 approvals, and has none");
         let by_alice = alice.sign_with(&world, &granted.grant, options);
         approve(&world, &granted, &by_alice)
             .ok()
             .says("alice approved grant")
             .says(&alice.key);
-        world.refuses(&granted, &build, "needs 2 approvals, and has 1 (alice)");
+        world.refuses(&granted, &build, "requires 2 approvals, and has 1 (alice)");
         let by_bob = bob.sign(&world, &granted);
         let fingerprint = tool("ssh-keygen", &[&"-l", &"-f", &bob.key], &world.at(".")).stdout;
         let fingerprint = fingerprint
@@ -714,7 +714,7 @@ fn fido_keys_approve_when_they_were_touched() {
                 &world,
                 &granted,
                 &untouched,
-                "was made by a FIDO key that nobody touched",
+                "nobody touched the FIDO key that made the signature",
             );
         }
         // What it calls itself nobody signed: as a signature of another algorithm, which has no
@@ -738,7 +738,7 @@ fn fido_keys_approve_when_they_were_touched() {
                 not_recorded(&world, &granted, &relabelled, reason);
             }
         }
-        world.refuses(&granted, &build, "needs one approval, and has none");
+        world.refuses(&granted, &build, "requires 1 approval, and has none");
 
         for flags in [fido::TOUCHED, fido::TOUCHED | 4] {
             let touched = sign(flags, key.algorithm());
@@ -768,9 +768,9 @@ fn approval_missing() {
         return;
     }
     let (world, alice, bob, granted, build) = alice_and_bob();
-    world.refuses(&granted, &build, "needs 2 approvals, and has none");
+    world.refuses(&granted, &build, "requires 2 approvals, and has none");
     approve(&world, &granted, &bob.sign(&world, &granted)).ok();
-    world.refuses(&granted, &build, "needs 2 approvals, and has 1 (bob)");
+    world.refuses(&granted, &build, "requires 2 approvals, and has 1 (bob)");
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
     world.sign(&granted, &build).ok();
 }
@@ -816,11 +816,10 @@ fn same_person_twice() {
                 &world,
                 &granted,
                 &other(&granted),
-                "alice has approved grant",
-            )
-            .says("already");
+                "has no effect: alice has approved it already",
+            );
         }
-        world.refuses(&granted, &build, "needs 2 approvals, and has 1 (alice)");
+        world.refuses(&granted, &build, "requires 2 approvals, and has 1 (alice)");
         if number == 0 {
             approve(&world, &granted, &bob.sign(&world, &granted)).ok();
             world.sign(&granted, &build).ok();
@@ -852,7 +851,7 @@ fn approval_for_another_grant() {
     approve(&world, &other, &alice.sign(&world, &other))
         .with(&[&"--signature", &bob.sign(&world, &other)])
         .ok();
-    world.refuses(&granted, &build, "needs 2 approvals, and has none");
+    world.refuses(&granted, &build, "requires 2 approvals, and has none");
     // Nor when it is put in its place by hand.
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
     approve(&world, &granted, &bob.sign(&world, &granted)).ok();
@@ -876,7 +875,7 @@ fn approval_in_another_namespace() {
         not_recorded(&world, &granted, &signature, &reason);
     }
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
-    world.refuses(&granted, &build, "needs 2 approvals, and has 1 (alice)");
+    world.refuses(&granted, &build, "requires 2 approvals, and has 1 (alice)");
     approve(&world, &granted, &bob.sign(&world, &granted)).ok();
     world.sign(&granted, &build).ok();
 }
@@ -892,14 +891,14 @@ fn approval_by_a_stranger() {
         &world,
         &granted,
         &mallory.sign(&world, &granted),
-        "which is no approver's",
+        "is not an approver's",
     )
     .says(&mallory.key);
     not_recorded(
         &world,
         &granted,
         &eve.sign(&world, &granted),
-        "which is no approver's",
+        "is not an approver's",
     )
     .says("SHA256:");
     // Neither the builder's key nor the release key is an approver.
@@ -910,8 +909,8 @@ fn approval_by_a_stranger() {
         &fs::read(&another.grant).expect("the grant"),
     );
     fs::write(&by_builder, signature).expect("written");
-    not_recorded(&world, &another, &by_builder, "which is no approver's");
-    world.refuses(&granted, &build, "needs 2 approvals, and has none");
+    not_recorded(&world, &another, &by_builder, "is not an approver's");
+    world.refuses(&granted, &build, "requires 2 approvals, and has none");
 }
 
 /// A key that expired speaks for nobody: neither in an approval that comes late, nor in one that
@@ -946,10 +945,17 @@ fn approval_by_an_expired_key() {
         &granted,
         &by_alice,
         "+2h",
-        "does not count: certificate",
+        "the approver's key cannot be used: certificate",
     )
     .says("expired at");
-    not_recorded_at(&world, &granted, &by_subkey, "+2h", "does not count: key").says("expired at");
+    not_recorded_at(
+        &world,
+        &granted,
+        &by_subkey,
+        "+2h",
+        "the approver's key cannot be used: key",
+    )
+    .says("expired at");
 
     approve(&world, &granted, &by_alice)
         .with(&[&"--signature", &by_subkey])
@@ -958,9 +964,9 @@ fn approval_by_an_expired_key() {
         &granted,
         &build,
         "+2h",
-        "needs 2 approvals, and has none; that of alice does not count",
+        "requires 2 approvals, and has none; the approval of alice is not valid: ",
     );
-    said.says("that of dave does not count: key")
+    said.says("the approval of dave is not valid: the approver's key cannot be used: key")
         .says("expired at");
     world.sign(&granted, &build).ok();
 }
@@ -988,7 +994,7 @@ fn approval_by_a_revoked_key() {
         .refuses(
             &granted,
             &build,
-            "needs 2 approvals, and has 1 (bob); that of alice",
+            "requires 2 approvals, and has 1 (bob); the approval of alice is not valid: ",
         )
         .says("was revoked");
 }
@@ -1014,8 +1020,12 @@ fn approver_removed_after_the_approval() {
         &[alices.clone(), approver("carol", &[], &[&carol.public()])],
     );
     world
-        .refuses(&granted, &build, "has 1 (alice); that of bob is by key")
-        .says("which is no approver's");
+        .refuses(
+            &granted,
+            &build,
+            "has 1 (alice); the approval of bob is not valid: key",
+        )
+        .says("is not an approver's");
     // His key is another's now.
     wants(
         &world,
@@ -1025,7 +1035,7 @@ fn approver_removed_after_the_approval() {
     world.refuses(
         &granted,
         &build,
-        "has 1 (alice); that of bob is by a key that is now that of carol",
+        "has 1 (alice); the approval of bob is not valid: the key is now that of carol",
     );
     // He has another key now.
     wants(
@@ -1033,7 +1043,11 @@ fn approver_removed_after_the_approval() {
         2,
         &[alices.clone(), approver("bob", &[], &[&new.public()])],
     );
-    world.refuses(&granted, &build, "has 1 (alice); that of bob is by key");
+    world.refuses(
+        &granted,
+        &build,
+        "has 1 (alice); the approval of bob is not valid: key",
+    );
     wants(&world, 2, &[alices, approver("bob", &[], &[&bob.public()])]);
     world.sign(&granted, &build).ok();
 }
@@ -1094,14 +1108,14 @@ fn approval_after_the_grant_is_over() {
     let (granted, build) = attested(&world);
     let late = bob.sign(&world, &granted);
     not_recorded_at(&world, &granted, &late, "+7h", "expired at")
-        .says("an approval changes nothing any more");
+        .says("has no effect: it expired at");
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
     world.sign(&granted, &build).ok();
     not_recorded(
         &world,
         &granted,
         &late,
-        "was closed by a build: an approval changes nothing any more",
+        "has no effect: it was closed by a build",
     );
 
     let revoked = world.grant();
@@ -1110,7 +1124,7 @@ fn approval_after_the_grant_is_over() {
         &world,
         &revoked,
         &bob.sign(&world, &revoked),
-        "was revoked: an approval changes nothing any more",
+        "has no effect: it was revoked",
     );
 
     let other = World::ready();
@@ -1233,7 +1247,7 @@ fn approval_in_another_form() {
         fs::write(&file, bytes).expect("written");
         not_recorded(&world, &granted, &file, "");
     }
-    world.refuses(&granted, &build, "needs 2 approvals, and has none");
+    world.refuses(&granted, &build, "requires 2 approvals, and has none");
     approve(&world, &granted, &by_alice)
         .with(&[&"--signature", &by_bob])
         .ok();
@@ -1353,7 +1367,7 @@ fn embargo_counts_from_the_last_approval_that_was_needed() {
         &granted,
         &build,
         "+2h",
-        "needs 2 approvals, and has 1 (alice)",
+        "requires 2 approvals, and has 1 (alice)",
     );
     approve(&world, &granted, &bob.sign(&world, &granted))
         .at("+2h")

@@ -1097,7 +1097,7 @@ fn init_can_be_repeated_after_it_was_interrupted_with_the_key_made() {
     let world = World::new();
     let counter = format!("{}.count", world.token_file().display());
     fs::write(&counter, b"spoilt").expect("a token that makes a key and cannot sign");
-    world.init().trouble("the release key does not work");
+    world.init().trouble("token file");
     assert!(!world.home().join("config.toml").exists() && world.token_file().exists());
     fs::remove_file(counter).expect("the token is well again");
     let (said, _) = world.init().run();
@@ -1135,7 +1135,7 @@ fn a_user_id_or_domain_that_cannot_be_is_refused_before_the_token_is_used() {
     };
     init("Foo \u{1b}[2J <release@example.org>", &[]).usage("has control characters");
     init("Foo Releases", &[])
-        .usage("no mail address")
+        .usage("no email address")
         .says("--notation-domain");
     init(USER_ID, &[&"--notation-domain", &"no domain"]).usage("is not a domain name");
     init(USER_ID, &[&"--expires", &"100y"]).usage("cannot be valid for");
@@ -1257,7 +1257,7 @@ fn a_certificate_of_another_key_is_refused_with_what_was_looked_for() {
     let init = world.countersign(&[&"--home", &home, &"init", &"--token", &world.token_uri()]);
     let (said, _) = init.with(&[&"--cert", &other.certificate()]).run();
     assert_eq!(said.code, 2, "{said:?}");
-    said.says("holds a signing key of certificate")
+    said.says("has a signing key of certificate")
         .says("countersign key list");
     assert!(!home.join("config.toml").exists());
 }

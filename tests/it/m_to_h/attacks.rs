@@ -85,7 +85,7 @@ fn version_granted_twice() {
     assert!(!said.stderr.contains("granted before"), "{said:?}");
     assert!(
         said.stderr
-            .contains("certificate expires before this grant"),
+            .contains("the release key expires before this grant"),
         "{said:?}"
     );
 }

@@ -672,10 +672,10 @@ fn release_certificate_of_another_key_than_the_tokens() {
         .refused("the token holds another key than the release certificate's");
     world
         .host(&[&"key", &"check"])
-        .refused("the token holds another key than the release certificate's");
+        .refused("the key on the token is not the release key");
     world
         .host(&[&"key", &"check", &"--sign"])
-        .refused("the token holds another key than the release certificate's");
+        .refused("the key on the token is not the release key");
 }
 
 #[test]

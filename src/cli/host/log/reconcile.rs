@@ -13,10 +13,9 @@ use crate::cli::host::prompt::Terminal;
 use crate::cli::host::reason::reason;
 use crate::cli::render::Output;
 use crate::domain::event::Finding;
-use crate::domain::time::Timestamp;
-use crate::home::Home;
 use crate::ledger::ExportedLog;
-use crate::steps::host::reconcile::{compare_exported, look, reconcile};
+use crate::steps::host::Host;
+use crate::steps::host::reconcile::{Reconciled, compare_exported};
 use crate::steps::host::replay::{CardNow, Known, Lost, OtherCard, Reading, Report, Unfinished};
 use crate::token::TokenUri;
 
@@ -52,17 +51,18 @@ impl Reconcile {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         match self.from.open()? {
             Some(log) => self.with_export(&log, output),
-            None => self.with_ledger(&global.home()?, output),
+            None => self.with_ledger(&mut global.host()?, output),
         }
     }
 
-    fn with_ledger(self, home: &Home, output: &mut Output) -> Result<(), CliError> {
+    fn with_ledger(self, host: &mut Host, output: &mut Output) -> Result<(), CliError> {
         let uri = self.token.map(|uri| uri.parse::<TokenUri>()).transpose()?;
-        let uri = uri.as_ref().unwrap_or(&home.config.token);
-        // Nothing may be signed between reading the card and reading the log.
-        let lock = home.lock()?;
-        let card = look(Some(&home.certificate), uri, &mut Terminal::new(self.wait))?;
-        let (report, entry) = reconcile(home, &lock, &card, self.acknowledge, Timestamp::now())?;
+        let mut terminal = Terminal::new(self.wait);
+        let Reconciled {
+            card,
+            report,
+            entry,
+        } = host.reconcile(uri.as_ref(), self.acknowledge, &mut terminal)?;
         show(&card, &report, &Logged::As(entry), output);
         let Some((findings, other_key)) = alarm(&report) else {
             return Ok(());
@@ -83,15 +83,10 @@ impl Reconcile {
         };
         let uri = self.token.ok_or_else(unnamed)?.parse::<TokenUri>()?;
         let certificate = self.cert.as_deref().map(read_certificate).transpose()?;
-        // The card first: more may be signed while a long log is read.
-        let card = look(certificate.as_ref(), &uri, &mut Terminal::new(self.wait))?;
-        let report = compare_exported(log, &card)?;
-        show(
-            &card,
-            &report,
-            &Logged::Nothing { folder: log.path() },
-            output,
-        );
+        let mut terminal = Terminal::new(self.wait);
+        let (card, report) = compare_exported(log, certificate.as_ref(), &uri, &mut terminal)?;
+        let logged = Logged::Nothing { folder: log.path() };
+        show(&card, &report, &logged, output);
         let Some((findings, other_key)) = alarm(&report) else {
             return Ok(());
         };

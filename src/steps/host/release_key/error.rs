@@ -1,0 +1,96 @@
+//! Why a release key could not be set up or does not work.
+
+use crate::domain::key::Fingerprint;
+use crate::openpgp::{KeyTrouble, MakeError};
+use crate::steps::host::trouble::Trouble;
+use crate::token::TokenError;
+
+/// Why a release key could not be set up or does not work.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum KeyError {
+    #[error("{0}")]
+    #[diagnostic(code(usage::key_parameters))]
+    Parameters(String),
+
+    #[error("the user ID has no email address to take the domain of notations from")]
+    #[diagnostic(
+        code(usage::no_notation_domain),
+        help("give one with `--notation-domain`")
+    )]
+    NoDomain,
+
+    #[error("{0}")]
+    #[diagnostic(code(refused::release_key_unusable), help("{}", after_trouble(.0)))]
+    Unusable(#[from] KeyTrouble),
+
+    #[error("{0}")]
+    #[diagnostic(
+        code(usage::no_unique_release_key),
+        help(
+            "`countersign key list --token URI` shows the keys of the token; name one with \
+             `object=` or `id=` in the URI"
+        )
+    )]
+    NotUnique(String),
+
+    #[error("the primary key {0} of the release certificate is not the key on this token")]
+    #[diagnostic(
+        code(usage::primary_key_elsewhere),
+        help(
+            "extend the certificate where its primary key is, and replace release.asc in the home \
+             with it"
+        )
+    )]
+    PrimaryElsewhere(Fingerprint),
+
+    #[error("the key on the token is not the release key {0}")]
+    #[diagnostic(
+        code(refused::other_key_on_token),
+        help("insert the token with the release key; see `countersign key list`")
+    )]
+    OtherKey(Fingerprint),
+
+    #[error("the release key does not work: the token's signature is not valid")]
+    #[diagnostic(
+        code(refused::invalid_signature_from_token),
+        help("nothing was released; do not trust this token before the cause is known")
+    )]
+    WrongAnswer,
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Trouble(Trouble),
+}
+
+impl<E: Into<Trouble>> From<E> for KeyError {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<MakeError<TokenError>> for KeyError {
+    fn from(error: MakeError<TokenError>) -> Self {
+        match error {
+            MakeError::Token(error) => error.into(),
+            MakeError::WrongAnswer => Self::WrongAnswer,
+            MakeError::Invalid(reason) => {
+                Self::Parameters(format!("the signature cannot be made: {reason}"))
+            }
+        }
+    }
+}
+
+fn after_trouble(trouble: &KeyTrouble) -> &'static str {
+    match trouble {
+        KeyTrouble::CertificateExpired { .. } | KeyTrouble::KeyExpired { .. } => {
+            "run `countersign key extend`, and publish the certificate again"
+        }
+        KeyTrouble::Certificate { .. }
+        | KeyTrouble::CertificateRevoked { .. }
+        | KeyTrouble::KeyRevoked { .. }
+        | KeyTrouble::NotForSigning { .. }
+        | KeyTrouble::NoSuchKey { .. } => {
+            "this key cannot sign releases any more: set up another one with `countersign init`"
+        }
+    }
+}

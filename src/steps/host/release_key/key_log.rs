@@ -1,0 +1,164 @@
+//! The uses of the token for something other than a release: each is logged before it begins and
+//! when it ends.
+
+use super::error::KeyError;
+use crate::domain::event::{CardUse, Event, KeyPurpose};
+use crate::domain::time::Timestamp;
+use crate::ledger::{Ledger, LedgerError};
+use crate::steps::host::card_use;
+use crate::token::{
+    self, Batch, CardCounter, Interaction, LockedToken, Token, TokenError, TokenUri,
+};
+
+/// What a token is used for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Use {
+    purpose: KeyPurpose,
+    signatures: usize,
+}
+
+impl Use {
+    /// A new key pair.
+    pub(super) const GENERATE: Self = Self {
+        purpose: KeyPurpose::Generate,
+        signatures: 0,
+    };
+    /// A signature that proves that the key works.
+    pub(super) const SELF_TEST: Self = Self {
+        purpose: KeyPurpose::SelfTest,
+        signatures: 1,
+    };
+
+    /// So many signatures of a certificate.
+    pub(super) const fn certify(signatures: usize) -> Self {
+        Self {
+            purpose: KeyPurpose::Certify,
+            signatures,
+        }
+    }
+}
+
+/// The log of such uses.
+pub(super) struct KeyLog<'a> {
+    ledger: &'a mut Ledger,
+    now: Timestamp,
+}
+
+/// A use that is logged and has not ended.
+pub(super) struct Begun {
+    intent: u64,
+    card: Option<CardUse>,
+}
+
+impl Begun {
+    /// Whether the use is of a card.
+    pub(super) fn is_of_card(&self) -> bool {
+        self.card.is_some()
+    }
+}
+
+impl<'a> KeyLog<'a> {
+    pub(super) fn new(ledger: &'a mut Ledger, now: Timestamp) -> Self {
+        Self { ledger, now }
+    }
+
+    /// Logs a use before it begins.
+    pub(super) fn begin(
+        &mut self,
+        what: Use,
+        token: &TokenUri,
+        counter: Option<CardCounter>,
+    ) -> Result<Begun, LedgerError> {
+        let card = counter.map(card_use);
+        let event = Event::KeyIntended {
+            token: token.to_string(),
+            purpose: what.purpose,
+            signatures: what.signatures as u64,
+            card: card.clone(),
+        };
+        let intent = self.ledger.append(self.now, event)?;
+        Ok(Begun { intent, card })
+    }
+
+    /// Logs a use, and unlocks the token for it.
+    pub(super) fn unlock(
+        &mut self,
+        what: Use,
+        uri: &TokenUri,
+        locked: Box<dyn LockedToken>,
+        people: &mut dyn Interaction,
+    ) -> Result<(Begun, Box<dyn Token>), KeyError> {
+        let token = locked.description().clone();
+        let begun = self.begin(what, uri, token.counter())?;
+        people.begins(&Batch {
+            signatures: what.signatures,
+            token,
+        });
+        match locked.unlock(people) {
+            Ok(token) => {
+                // No other program reaches the card any more.
+                let card = token.counter().map(card_use);
+                Ok((Begun { card, ..begun }, token))
+            }
+            Err(error) => Err(self.not_unlocked(begun, error)),
+        }
+    }
+
+    /// Nothing was asked of the card.
+    fn not_unlocked(&mut self, begun: Begun, error: TokenError) -> KeyError {
+        let error = KeyError::from(error);
+        let card = begun.card.map(CardUse::unchanged);
+        let _the_error_matters_more = self.log(begun.intent, Some(&error), card);
+        error
+    }
+
+    /// Logs how a use ended, and the card's counter by then.
+    pub(super) fn end<T>(
+        &mut self,
+        begun: Begun,
+        result: Result<T, KeyError>,
+        counter: Option<CardCounter>,
+    ) -> Result<T, KeyError> {
+        let card = match begun.card {
+            Some(card) => Some(CardUse {
+                after: counter.and_then(|counter| counter.signatures),
+                ..card
+            }),
+            None => counter.map(|counter| CardUse {
+                card: counter.card,
+                before: None,
+                after: counter.signatures,
+            }),
+        };
+        let logged = self.log(begun.intent, result.as_ref().err(), card);
+        // The error of the use matters more than that of logging it.
+        let value = result?;
+        logged?;
+        Ok(value)
+    }
+
+    fn log(
+        &mut self,
+        intent: u64,
+        failed: Option<&KeyError>,
+        card: Option<CardUse>,
+    ) -> Result<(), LedgerError> {
+        let event = Event::KeyOutcome {
+            intent,
+            failed: failed.map(ToString::to_string),
+            card,
+        };
+        self.ledger.append(self.now, event).map(drop)
+    }
+}
+
+/// The counter of the one card that `uri` names, whether it has a key or not.
+pub(super) fn counter_of(uri: &TokenUri, people: &mut dyn Interaction) -> Option<CardCounter> {
+    match uri {
+        TokenUri::Card(_) => match token::list_keys(uri, people).ok()?.as_slice() {
+            [one] => one.token.counter(),
+            _ => None,
+        },
+        TokenUri::Pkcs11(_) | TokenUri::File(_) => None,
+    }
+}
