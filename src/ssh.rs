@@ -9,6 +9,8 @@ use ssh_key::public::{EcdsaPublicKey, KeyData};
 use ssh_key::{Algorithm, HashAlg, SshSig};
 
 use crate::domain::key::{Curve, PublicKey as Numbers};
+use crate::domain::malformed::Malformed;
+use crate::domain::text::cut;
 
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----";
@@ -27,87 +29,58 @@ pub struct PublicKey(ssh_key::PublicKey);
 #[derive(Debug, Clone)]
 pub struct Signature(SshSig);
 
-/// A text that is not such a public key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadSshKey {
-    /// Not one line as in `id_ed25519.pub`.
-    #[error("is not an SSH public key, as ssh-keygen writes it: {0}")]
-    Malformed(String),
-    /// A kind of key that is not taken.
-    #[error(
-        "is an SSH key of kind `{0}`; Ed25519, ECDSA (P-256, P-384), RSA from 2048 bits and their FIDO kinds are taken"
-    )]
-    Kind(String),
-    /// A key that is everybody's.
-    #[error("is a point of small order, for which anybody can make signatures")]
-    SmallOrder,
-}
-
-/// Why a signature does not count.
+/// Why a signature is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSshSignature {
-    /// Not armour of one signature and nothing else.
-    #[error("is not a signature as `ssh-keygen -Y sign` writes it: {0}")]
-    Malformed(String),
-    /// Its key makes no such signatures.
-    #[error("is by a key of kind `{key}`, but says that it is of kind `{found}`")]
-    Algorithm {
-        /// The key's kind.
-        key: String,
-        /// What it says.
-        found: String,
-    },
-    /// Made for something else: a mail, a commit, a login.
-    #[error("is in the namespace `{found}`, not `{expected}`")]
-    Namespace {
-        /// The one it has.
-        found: String,
-        /// The one it should have.
-        expected: &'static str,
-    },
-    /// Not by this key, or over other bytes.
-    #[error("does not fit these bytes")]
-    Mismatch,
-    /// A FIDO key signed that nobody touched.
-    #[error("was made by a FIDO key that nobody touched")]
+    /// Not a signature of this key, namespace and message.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Nobody touched the FIDO key.
+    #[error("the signature was made by a FIDO key that nobody touched")]
     Untouched,
 }
 
 impl PublicKey {
-    /// Reads one line of `id_ed25519.pub`. What its comment says counts for nothing.
-    pub fn parse(line: &str) -> Result<Self, BadSshKey> {
-        let mut key: ssh_key::PublicKey = line
-            .trim()
-            .parse()
-            .map_err(|error: ssh_key::Error| BadSshKey::Malformed(error.to_string()))?;
+    /// Reads one line of `id_ed25519.pub`, and drops its comment.
+    pub fn parse(line: &str) -> Result<Self, Malformed> {
+        let mut key: ssh_key::PublicKey =
+            line.trim().parse().map_err(|error: ssh_key::Error| {
+                Malformed::new(format!(
+                    "the key is not an SSH public key, as ssh-keygen writes it: {error}"
+                ))
+            })?;
         key.set_comment("");
         if numbers(&key).is_some_and(|numbers| numbers.is_of_small_order()) {
-            return Err(BadSshKey::SmallOrder);
+            return Err(Malformed::new(
+                "the SSH key is a point of small order, for which anybody can make signatures",
+            ));
         }
-        let taken = match key.algorithm() {
-            Algorithm::Ed25519 | Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => true,
-            Algorithm::Ecdsa { curve } => curve != ssh_key::EcdsaCurve::NistP521,
-            Algorithm::Rsa { .. } => {
-                let modulus = key
-                    .key_data()
-                    .rsa()
-                    .and_then(|rsa| rsa.n.as_positive_bytes());
-                modulus.is_some_and(|modulus| modulus.len() >= 256)
-            }
-            _ => false,
-        };
-        if taken {
-            Ok(Self(key))
-        } else {
-            Err(BadSshKey::Kind(key.algorithm().to_string()))
+        if is_supported(&key) {
+            return Ok(Self(key));
         }
+        let kind = key.algorithm();
+        Err(Malformed::new(format!(
+            "the key is an SSH key of kind `{kind}`; expected Ed25519, ECDSA (P-256, P-384), RSA \
+             from 2048 bits, or a FIDO kind of the first two"
+        )))
     }
-}
 
-impl PublicKey {
     /// The numbers of the key; none for a FIDO key, whose secret nothing else can have.
     pub fn numbers(&self) -> Option<Numbers> {
         numbers(&self.0)
+    }
+}
+
+fn is_supported(key: &ssh_key::PublicKey) -> bool {
+    match key.algorithm() {
+        Algorithm::Ed25519 | Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => true,
+        Algorithm::Ecdsa { curve } => curve != ssh_key::EcdsaCurve::NistP521,
+        Algorithm::Rsa { .. } => {
+            let rsa = key.key_data().rsa();
+            rsa.and_then(|rsa| rsa.n.as_positive_bytes())
+                .is_some_and(|modulus| modulus.len() >= 256)
+        }
+        _ => false,
     }
 }
 
@@ -133,6 +106,15 @@ fn numbers(key: &ssh_key::PublicKey) -> Option<Numbers> {
     }
 }
 
+impl PublicKey {
+    fn is_fido(&self) -> bool {
+        matches!(
+            self.0.algorithm(),
+            Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256
+        )
+    }
+}
+
 impl fmt::Display for PublicKey {
     /// Its fingerprint, as `ssh-keygen -l` shows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,17 +123,21 @@ impl fmt::Display for PublicKey {
 }
 
 impl Signature {
-    /// Whether bytes could be one, for whoever has to choose.
+    /// Whether a file could be an SSH signature rather than an OpenPGP one.
     pub fn is_likely(bytes: &[u8]) -> bool {
         bytes.starts_with(BEGIN.as_bytes())
     }
 
-    /// Reads one. Nothing may stand around it.
+    /// Reads one signature, with nothing around it.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadSshSignature> {
-        let malformed = |reason: &str| BadSshSignature::Malformed(reason.to_owned());
+        let malformed = |reason: &str| {
+            BadSshSignature::Malformed(Malformed::new(format!(
+                "the file is not a signature as `ssh-keygen -Y sign` writes it: {reason}"
+            )))
+        };
         let signature = SshSig::from_pem(bytes).map_err(|error| malformed(&error.to_string()))?;
         if signature.version() != VERSION {
-            return Err(malformed("it is of another version"));
+            return Err(malformed("its version differs"));
         }
         if !signature.reserved().is_empty() {
             return Err(malformed("its reserved field is not empty"));
@@ -162,9 +148,10 @@ impl Signature {
         let base64 = text
             .strip_prefix(BEGIN)
             .and_then(|rest| rest.strip_suffix(END));
-        match base64.is_some_and(|base64| STANDARD.decode(base64).is_ok()) {
-            true => Ok(Self(signature)),
-            false => Err(malformed("it is not written as ssh-keygen writes it")),
+        if base64.is_some_and(|base64| STANDARD.decode(base64).is_ok()) {
+            Ok(Self(signature))
+        } else {
+            Err(malformed("its lines or its base64 differ"))
         }
     }
 
@@ -182,48 +169,49 @@ impl Signature {
     pub fn check(
         &self,
         key: &PublicKey,
-        namespace: &'static str,
+        namespace: &str,
         message: &[u8],
     ) -> Result<(), BadSshSignature> {
-        if self.0.namespace() != namespace {
-            let found = self.0.namespace().chars().take(60).collect();
-            return Err(BadSshSignature::Namespace {
-                found,
-                expected: namespace,
-            });
+        let found = self.0.namespace();
+        if found != namespace {
+            let found = cut(found, 60);
+            return Err(BadSshSignature::Malformed(Malformed::new(format!(
+                "the signature is in the namespace `{found}`, not `{namespace}`"
+            ))));
         }
-        // What a signature says of its own algorithm nobody signed, and the library checks it with
-        // the key under any name: what a FIDO key made could pass for a signature without flags.
-        let (by, found) = (key.0.algorithm(), self.0.algorithm());
-        let fits = match (&by, &found) {
-            // A key of RSA makes signatures with more than one hash function.
+        self.check_algorithm(key)?;
+        key.0.verify(namespace, message, &self.0).map_err(|_| {
+            Malformed::new("the signature does not match the signed text or its key")
+        })?;
+        if key.is_fido() && self.flags() & USER_PRESENT == 0 {
+            return Err(BadSshSignature::Untouched);
+        }
+        Ok(())
+    }
+
+    /// Nothing signs the name of the algorithm, and the library accepts the key under any name: a
+    /// FIDO key's signature could pass for one without flags.
+    fn check_algorithm(&self, key: &PublicKey) -> Result<(), Malformed> {
+        let expected = key.0.algorithm();
+        let found = self.0.algorithm();
+        let matches = match (&expected, &found) {
+            // An RSA key makes signatures with more than one hash function.
             (Algorithm::Rsa { .. }, Algorithm::Rsa { hash: Some(_) }) => true,
-            (by, found) => by == found,
+            (expected, found) => expected == found,
         };
-        if !fits {
-            let found = found.to_string().chars().take(60).collect();
-            return Err(BadSshSignature::Algorithm {
-                key: by.to_string(),
-                found,
-            });
+        if matches {
+            return Ok(());
         }
-        key.0
-            .verify(namespace, message, &self.0)
-            .map_err(|_| BadSshSignature::Mismatch)?;
-        let by_fido = matches!(by, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256);
-        // Behind the signature's own bytes stand the flags and a counter of four bytes.
-        let flags = self
-            .0
-            .signature_bytes()
-            .iter()
-            .rev()
-            .nth(4)
-            .copied()
-            .unwrap_or(0);
-        match by_fido && flags & USER_PRESENT == 0 {
-            true => Err(BadSshSignature::Untouched),
-            false => Ok(()),
-        }
+        let found = cut(found.as_str(), 60);
+        Err(Malformed::new(format!(
+            "the signature is of kind `{found}`, but its key is of kind `{expected}`"
+        )))
+    }
+
+    /// The flags of a FIDO signature: the byte before the counter, which is the last four.
+    fn flags(&self) -> u8 {
+        let bytes = self.0.signature_bytes();
+        bytes.iter().rev().nth(4).copied().unwrap_or(0)
     }
 }
 
@@ -268,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fido_key_counts_when_it_was_touched() {
+    fn a_fido_key_must_be_touched() {
         let check =
             |(key, signature): (PublicKey, Signature)| signature.check(&key, NAMESPACE, b"grant");
         assert_eq!(check(fido(USER_PRESENT, Algorithm::SkEd25519)), Ok(()));
@@ -285,9 +273,10 @@ mod tests {
                     hash: Some(HashAlg::Sha512),
                 },
             ));
+            let refused = refused.expect_err("of another kind").to_string();
             assert!(
-                matches!(refused, Err(BadSshSignature::Algorithm { .. })),
-                "{refused:?}"
+                refused.starts_with("the signature is of kind `rsa-sha2-512`"),
+                "{refused}"
             );
         }
     }

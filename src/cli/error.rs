@@ -15,7 +15,6 @@ use crate::steps::builder::build_key::KeyFault;
 use crate::steps::release::admit::AdmitError;
 use crate::steps::release::error::ReleaseError;
 use crate::steps::release::logged::NotLogged;
-use crate::tlog::note::BadNoteKey;
 
 /// Everything that ends a command early.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +47,8 @@ pub(super) enum CliError {
     File(#[from] FileError),
     #[error(transparent)]
     NotLogged(#[from] NotLogged),
-    #[error("log key `{key}` {fault}")]
-    LogKey { key: String, fault: BadNoteKey },
+    #[error("log key `{key}`: {fault}")]
+    LogKey { key: String, fault: Malformed },
     #[error("grant `{}`: {fault}", path.display())]
     BadGrant { path: PathBuf, fault: Malformed },
     #[cfg(feature = "host")]

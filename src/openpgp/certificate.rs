@@ -1,5 +1,7 @@
 //! OpenPGP certificates: the release key's, and those of build keys.
 
+use std::time::SystemTime;
+
 use sequoia_openpgp as openpgp;
 
 use openpgp::Cert;
@@ -37,56 +39,33 @@ pub struct SigningKey {
 }
 
 /// Why a certificate or a key in it cannot make or vouch for a signature.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum KeyTrouble {
-    /// The certificate as a whole is refused.
-    #[error("certificate {certificate} cannot be used: {reason}")]
-    Certificate {
-        /// Fingerprint of its primary key.
-        certificate: Fingerprint,
-        /// What its policy check said.
-        reason: String,
-    },
-    /// It expired.
-    #[error("certificate {certificate} expired at {at}")]
-    CertificateExpired {
-        /// Fingerprint of its primary key.
-        certificate: Fingerprint,
-        /// When.
+    /// The key or its certificate expired.
+    #[error("{what} expired at {at}")]
+    #[diagnostic(
+        code(refused::key_expired),
+        help("run `countersign key extend`, and publish the certificate again")
+    )]
+    Expired {
+        /// "key" or "certificate", and its fingerprint.
+        what: String,
+        /// When it expired.
         at: Timestamp,
     },
-    /// It was revoked.
-    #[error("certificate {certificate} was revoked: {reason}")]
-    CertificateRevoked {
-        /// Fingerprint of its primary key.
-        certificate: Fingerprint,
-        /// The reason that its owner gave.
-        reason: String,
-    },
-    /// The key expired.
-    #[error("key {key} expired at {at}")]
-    KeyExpired {
-        /// Its fingerprint.
-        key: Fingerprint,
-        /// When.
-        at: Timestamp,
-    },
-    /// The key was revoked.
-    #[error("key {key} was revoked: {reason}")]
-    KeyRevoked {
-        /// Its fingerprint.
-        key: Fingerprint,
-        /// The reason that its owner gave.
-        reason: String,
-    },
-    /// The key is not made for signatures over data, or of an algorithm that is not supported.
-    #[error("key {key} is not a signing key of a supported algorithm")]
-    NotForSigning {
-        /// Its fingerprint.
-        key: Fingerprint,
-    },
-    /// The certificate has no such key.
+    /// The key or its certificate is revoked, or not made for this.
+    #[error("{0}")]
+    #[diagnostic(
+        code(refused::key_unusable),
+        help("this key cannot sign releases any more: set up another one with `countersign init`")
+    )]
+    Unusable(Malformed),
+    /// The certificate does not have the key.
     #[error("certificate {certificate} has no key {key}")]
+    #[diagnostic(
+        code(refused::key_not_in_certificate),
+        help("this key cannot sign releases any more: set up another one with `countersign init`")
+    )]
     NoSuchKey {
         /// Fingerprint of its primary key.
         certificate: Fingerprint,
@@ -270,14 +249,15 @@ impl Certificate {
 
         let policy = StandardPolicy::new();
         let valid = found.with_policy(&policy, at.system());
-        let valid = valid.map_err(|error| KeyTrouble::Certificate {
-            certificate,
-            reason: first_line(&error),
-        })?;
-        self.usable(&valid, at, key)?;
+        let valid = valid.map_err(|error| self.refused_by_policy(&error))?;
+        self.check_usable(&valid, at, key)?;
 
-        let public = key::numbers(valid.key()).filter(|_| valid.for_signing());
-        let public = public.ok_or(KeyTrouble::NotForSigning { key })?;
+        let numbers = key::numbers(valid.key());
+        let Some(public) = numbers.filter(|_| valid.for_signing()) else {
+            return Err(KeyTrouble::Unusable(Malformed::new(format!(
+                "key {key} is not a signing key of a supported algorithm"
+            ))));
+        };
         let ends = [
             valid.valid_cert().primary_key().key_expiration_time(),
             valid.key_expiration_time(),
@@ -291,52 +271,56 @@ impl Certificate {
         })
     }
 
-    fn usable(
+    fn check_usable(
         &self,
         valid: &ValidErasedKeyAmalgamation<PublicParts>,
         at: Timestamp,
         key: Fingerprint,
     ) -> Result<(), KeyTrouble> {
-        let certificate = self.fingerprint();
         let cert = valid.valid_cert();
-        if let RevocationStatus::Revoked(revocations) = cert.revocation_status() {
-            return Err(KeyTrouble::CertificateRevoked {
-                certificate,
-                reason: reason(&revocations),
-            });
-        }
-        if let Some(end) = cert
-            .primary_key()
-            .key_expiration_time()
-            .map(Timestamp::from)
-            .filter(|end| *end <= at)
-        {
-            return Err(KeyTrouble::CertificateExpired {
-                certificate,
-                at: end,
-            });
-        }
-        cert.alive().map_err(|error| KeyTrouble::Certificate {
-            certificate,
-            reason: first_line(&error),
-        })?;
-        if let RevocationStatus::Revoked(revocations) = valid.revocation_status() {
-            return Err(KeyTrouble::KeyRevoked {
-                key,
-                reason: reason(&revocations),
-            });
-        }
-        if let Some(end) = valid
-            .key_expiration_time()
-            .map(Timestamp::from)
-            .filter(|end| *end <= at)
-        {
-            return Err(KeyTrouble::KeyExpired { key, at: end });
-        }
-        valid.alive().map_err(|error| KeyTrouble::Certificate {
-            certificate,
-            reason: first_line(&error),
-        })
+        let certificate = format!("certificate {}", self.fingerprint());
+        check_not_revoked(&certificate, cert.revocation_status())?;
+        check_not_expired(&certificate, cert.primary_key().key_expiration_time(), at)?;
+        cert.alive()
+            .map_err(|error| self.refused_by_policy(&error))?;
+        let key = format!("key {key}");
+        check_not_revoked(&key, valid.revocation_status())?;
+        check_not_expired(&key, valid.key_expiration_time(), at)?;
+        valid
+            .alive()
+            .map_err(|error| self.refused_by_policy(&error))
+    }
+
+    fn refused_by_policy(&self, error: &openpgp::anyhow::Error) -> KeyTrouble {
+        let certificate = self.fingerprint();
+        let reason = first_line(error);
+        KeyTrouble::Unusable(Malformed::new(format!(
+            "certificate {certificate} cannot be used: {reason}"
+        )))
+    }
+}
+
+fn check_not_revoked(what: &str, status: RevocationStatus<'_>) -> Result<(), KeyTrouble> {
+    if let RevocationStatus::Revoked(revocations) = status {
+        let reason = reason(&revocations);
+        return Err(KeyTrouble::Unusable(Malformed::new(format!(
+            "{what} was revoked: {reason}"
+        ))));
+    }
+    Ok(())
+}
+
+fn check_not_expired(
+    what: &str,
+    end: Option<SystemTime>,
+    now: Timestamp,
+) -> Result<(), KeyTrouble> {
+    match end.map(Timestamp::from) {
+        Some(at) if at <= now => Err(KeyTrouble::Expired {
+            what: what.to_owned(),
+            at,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -321,7 +321,8 @@ fn invalid<E: std::error::Error>(error: openpgp::anyhow::Error) -> MakeError<E> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openpgp::{BadSignature, DetachedSignature};
+    use crate::domain::malformed::Malformed;
+    use crate::openpgp::DetachedSignature;
     use openpgp::crypto::{KeyPair, Signer};
     use openpgp::packet::Key;
     use openpgp::packet::key::{Key4, PrimaryRole, SecretParts};
@@ -434,8 +435,9 @@ mod tests {
                     "{around}"
                 );
                 let rewritten = DetachedSignature::parse_release(around.as_bytes());
+                let refused = rewritten.expect_err("rewritten").to_string();
                 assert!(
-                    matches!(rewritten, Err(BadSignature::Rewritten)),
+                    refused.starts_with("the signature was rewritten"),
                     "{around}"
                 );
             }
@@ -447,10 +449,11 @@ mod tests {
                 (key.fingerprint(), now, what.notations.clone())
             );
             let other = HashState::of(b"other", hash);
-            assert!(matches!(
+            let mismatch = Malformed::new("the signature does not match `other`");
+            assert_eq!(
                 signature.check(&certificate, &other, "other", now),
-                Err(BadSignature::Mismatch(_))
-            ));
+                Err(mismatch.into())
+            );
         }
     }
 

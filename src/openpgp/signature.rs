@@ -1,5 +1,6 @@
 //! Detached signatures, and what it takes for one to count.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sequoia_openpgp as openpgp;
@@ -14,6 +15,7 @@ use openpgp::{Packet, armor};
 use super::certificate::{Certificate, KeyTrouble, first_line};
 use super::hash::{self, HashState};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
+use crate::domain::malformed::Malformed;
 use crate::domain::time::Timestamp;
 
 /// How far the clock of whoever signed may run ahead of ours.
@@ -57,115 +59,97 @@ impl Signed {
     }
 }
 
-/// Why a signature does not count.
+/// Why a signature is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
-    /// Not OpenPGP.
-    #[error("is not an OpenPGP signature: {0}")]
-    Malformed(String),
-    /// Something beside it, or nothing at all.
-    #[error("holds {0} where exactly one detached signature must be")]
-    NotOne(String),
-    /// Evidence in armour, around which anything could stand.
-    #[error("is not in binary form, as `gpg --detach-sign` makes it")]
-    Armoured,
-    /// Evidence with much that is not signed.
-    #[error("has more than {MOST_UNHASHED} bytes in its unhashed area")]
-    Unhashed,
-    /// A release signature with something around or in it that is not signed.
-    #[error(
-        "was rewritten since the signing host made it: it is not in the one form that it has there"
-    )]
-    Rewritten,
-    /// Another version than 4.
-    #[error("is an OpenPGP v{0} signature; v4 is expected")]
-    Version(u8),
-    /// A signature over text, a certification and so on.
-    #[error("is a signature of type `{0}`; a signature over a binary document is expected")]
-    WrongType(String),
-    /// A hash function that is not, or no longer, good enough.
-    #[error("uses the hash function {0}; SHA-256, SHA-384 or SHA-512 is expected")]
-    Hash(String),
-    /// It does not say when or by whom it was made, or demands what we do not know.
-    #[error("is not acceptable: {0}")]
-    Policy(String),
+    /// It does not have its form, or does not match what it should be over.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// No key of the certificate made it.
-    #[error("is by key {issuer}, which certificate {certificate} does not have")]
+    #[error("the signature is by key {issuer}, which certificate {certificate} does not have")]
     OtherKey {
-        /// Who made it, by its own word.
+        /// Who made it, according to the signature.
         issuer: String,
         /// The certificate it was checked with.
         certificate: Fingerprint,
     },
     /// The key could not vouch for anything when the signature was made.
-    #[error("does not count: {0}")]
+    #[error(transparent)]
     Key(#[from] KeyTrouble),
-    /// Made in the future.
-    #[error("was made at {created}, which has not come yet")]
+    /// Its creation time is in the future.
+    #[error("the signature is dated in the future ({created})")]
     Future {
-        /// When, by its own word.
+        /// Its creation time.
         created: Timestamp,
     },
-    /// It says of itself that it will be worth nothing one day: what was accepted today would be
-    /// refused then.
-    #[error("carries an expiry time of its own; a signature that ends is no evidence")]
-    Ends,
-    /// It is over other bytes.
-    #[error("does not fit the bytes of `{0}`")]
-    Mismatch(String),
 }
 
 impl DetachedSignature {
-    /// Reads one signature, armoured or binary. Nothing may stand beside it.
+    /// Reads one signature, armoured or binary, with no other packet beside it.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadSignature> {
         let signature = only_signature(bytes)?;
-        if signature.version() != 4 {
-            return Err(BadSignature::Version(signature.version()));
+        let version = signature.version();
+        if version != 4 {
+            return Err(malformed(format!(
+                "the signature is an OpenPGP v{version} signature; expected v4"
+            )));
         }
-        if signature.typ() != SignatureType::Binary {
-            return Err(BadSignature::WrongType(signature.typ().to_string()));
+        let kind = signature.typ();
+        if kind != SignatureType::Binary {
+            return Err(malformed(format!(
+                "the signature is a signature of type `{kind}`; expected one over a binary document"
+            )));
         }
+        // What is accepted today would be refused later.
         if signature.signature_validity_period().is_some() {
-            return Err(BadSignature::Ends);
+            return Err(malformed(
+                "the signature has an expiry time of its own; evidence must not expire",
+            ));
         }
-        let hash = hash::from_openpgp(signature.hash_algo());
-        let hash = hash.ok_or_else(|| BadSignature::Hash(signature.hash_algo().to_string()))?;
+        let function = signature.hash_algo();
+        let hash = hash::from_openpgp(function).ok_or_else(|| {
+            malformed(format!(
+                "the signature uses the hash function {function}; \
+                 expected SHA-256, SHA-384 or SHA-512"
+            ))
+        })?;
         Ok(Self { signature, hash })
     }
 
     /// Reads one signature in the one form that
     /// [`make_release_signature`](super::make_release_signature) gives it: armour with nothing
-    /// around it, and nothing in its unhashed area. Whoever passes a release on can change neither.
+    /// around it, and nothing in its unhashed area. So nobody who passes a release on can add to it.
     pub fn parse_release(bytes: &[u8]) -> Result<Self, BadSignature> {
         let parsed = Self::parse(bytes)?;
-        let canonical =
-            armored(armor::Kind::Signature, parsed.signature.clone()).as_bytes() == bytes;
-        match canonical && parsed.signature.unhashed_area().iter().next().is_none() {
-            true => Ok(parsed),
-            false => Err(BadSignature::Rewritten),
+        let canonical = armored(armor::Kind::Signature, parsed.signature.clone());
+        let unhashed = parsed.signature.unhashed_area().iter().next();
+        if canonical.as_bytes() == bytes && unhashed.is_none() {
+            return Ok(parsed);
         }
+        Err(malformed(
+            "the signature was rewritten since the signing host made it: \
+             it is not in the one form that it has there",
+        ))
     }
 
     /// Reads one signature as a builder leaves it: binary, and with little in its unhashed area.
-    /// gpgv refuses one with much there, and whoever checks the evidence later must come to the
-    /// same answer as the signing host.
+    /// gpgv refuses one with much there, and a later check of the evidence must come to the same
+    /// result as the signing host.
     pub fn parse_evidence(bytes: &[u8]) -> Result<Self, BadSignature> {
-        if bytes.first().is_none_or(|byte| byte & 0x80 == 0) {
-            return Err(BadSignature::Armoured);
+        if !is_binary(bytes) {
+            return Err(malformed(
+                "the signature is not in binary form, as `gpg --detach-sign` makes it",
+            ));
         }
         Self::parse(bytes)?.with_little_unhashed()
     }
 
     /// Reads one signature as an approver leaves it: binary, or in armour with nothing before it,
-    /// and with little in its unhashed area. It goes with the release, where nobody else's words
-    /// must stand.
+    /// and with little in its unhashed area. It becomes part of the release, which must not carry
+    /// anybody's unsigned text.
     pub fn parse_approval(bytes: &[u8]) -> Result<Self, BadSignature> {
-        if bytes.first().is_none_or(|byte| byte & 0x80 == 0)
-            && !bytes.starts_with(b"-----BEGIN PGP SIGNATURE-----")
-        {
-            return Err(BadSignature::Malformed(
-                "it begins with something else".to_owned(),
-            ));
+        if !is_binary(bytes) && !bytes.starts_with(b"-----BEGIN PGP SIGNATURE-----") {
+            return Err(not_a_signature("there is text before it"));
         }
         Self::parse(bytes)?.with_little_unhashed()
     }
@@ -178,10 +162,11 @@ impl DetachedSignature {
             .map(|subpacket| subpacket.serialized_len())
             .sum();
         if unhashed > MOST_UNHASHED {
-            Err(BadSignature::Unhashed)
-        } else {
-            Ok(self)
+            return Err(malformed(format!(
+                "the signature has more than {MOST_UNHASHED} bytes in its unhashed area"
+            )));
         }
+        Ok(self)
     }
 
     /// The hash function it uses: the state it is checked with must have been made for it.
@@ -204,10 +189,12 @@ impl DetachedSignature {
         let signature = &self.signature;
         StandardPolicy::new()
             .signature(signature, HashAlgoSecurity::CollisionResistance)
-            .map_err(|error| BadSignature::Policy(first_line(&error)))?;
+            .map_err(|error| {
+                let reason = first_line(&error);
+                malformed(format!("the signature is not acceptable: {reason}"))
+            })?;
         let created = signature.signature_creation_time().map(Timestamp::from);
-        let created =
-            created.ok_or_else(|| BadSignature::Policy("it has no creation time".to_owned()))?;
+        let created = created.ok_or_else(|| malformed("the signature has no creation time"))?;
 
         let mut key = None;
         for issuer in signature.get_issuers() {
@@ -233,7 +220,7 @@ impl DetachedSignature {
             .expect("the state was made for this signature's hash function");
         signature
             .verify_hash(&key.key, context)
-            .map_err(|_| BadSignature::Mismatch(name.to_owned()))?;
+            .map_err(|_| malformed(format!("the signature does not match `{name}`")))?;
 
         let notations = signature
             .notation_data()
@@ -262,25 +249,37 @@ pub(super) fn armored(kind: armor::Kind, signature: Signature) -> String {
     String::from_utf8(bytes).expect("armour is ASCII")
 }
 
+/// The first bit of a packet's header is set (RFC 9580, section 4.2), and never in armour.
+fn is_binary(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|byte| byte & 0x80 != 0)
+}
+
 fn only_signature(bytes: &[u8]) -> Result<Signature, BadSignature> {
-    let malformed = |error: openpgp::anyhow::Error| BadSignature::Malformed(first_line(&error));
+    let unreadable = |error: openpgp::anyhow::Error| not_a_signature(&first_line(&error));
+    let not_one =
+        |found: &str| malformed(format!("expected one detached signature, found {found}"));
     let mut found = Vec::new();
-    let mut parser = PacketParser::from_bytes(bytes).map_err(malformed)?;
+    let mut parser = PacketParser::from_bytes(bytes).map_err(unreadable)?;
     while let PacketParserResult::Some(packet) = parser {
         if found.len() == 2 {
-            return Err(BadSignature::NotOne("several packets".to_owned()));
+            return Err(not_one("several packets"));
         }
-        let (packet, next) = packet.next().map_err(malformed)?;
+        let (packet, next) = packet.next().map_err(unreadable)?;
         found.push(packet);
         parser = next;
     }
     match (found.pop(), found.is_empty()) {
         (Some(Packet::Signature(signature)), true) => Ok(signature),
-        (Some(other), true) => Err(BadSignature::NotOne(format!(
-            "a packet of type `{}`",
-            other.tag()
-        ))),
-        (None, _) => Err(BadSignature::NotOne("nothing".to_owned())),
-        (Some(_), false) => Err(BadSignature::NotOne("several packets".to_owned())),
+        (Some(other), true) => Err(not_one(&format!("a packet of type `{}`", other.tag()))),
+        (None, _) => Err(not_one("nothing")),
+        (Some(_), false) => Err(not_one("several packets")),
     }
+}
+
+fn not_a_signature(reason: &str) -> BadSignature {
+    malformed(format!("the file is not an OpenPGP signature: {reason}"))
+}
+
+fn malformed(message: impl Into<Cow<'static, str>>) -> BadSignature {
+    BadSignature::Malformed(Malformed::new(message))
 }

@@ -1,9 +1,11 @@
 //! Checkpoints: how many entries a log has, and the root hash of their tree, in a signed note
 //! (<https://c2sp.org/tlog-checkpoint>).
 
-use super::note::{BadNote, Note, SignerKey, VerifierKey};
+use super::note::{Note, SignerKey, VerifierKey};
 use super::number;
 use super::tree::{Hash, parse_hash};
+use crate::domain::malformed::Malformed;
+use crate::domain::text::cut;
 
 /// What a log's key said about the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,49 +16,32 @@ pub struct Checkpoint {
     pub root: Hash,
 }
 
-/// A checkpoint that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadCheckpoint {
-    /// The note that it is in.
-    #[error(transparent)]
-    Note(#[from] BadNote),
-    /// Signed, but of another form.
-    #[error("does not say origin, size and root hash of a log")]
-    Form,
-    /// About another log.
-    #[error("is of the log `{found}`, not of `{expected}`")]
-    Origin {
-        /// Which.
-        found: String,
-        /// Which it should be.
-        expected: String,
-    },
-}
-
 impl Checkpoint {
     /// The checkpoint in a note by the log's key, whose name is the log's origin.
-    pub fn open(note: &[u8], key: &VerifierKey) -> Result<Self, BadCheckpoint> {
+    pub fn open(note: &[u8], key: &VerifierKey) -> Result<Self, Malformed> {
         let note = Note::parse(note)?;
         let text = note.text_by(key)?;
-        let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
-        let (origin, size, root) = (
-            lines.next(),
-            lines.next().and_then(number),
-            lines.next().and_then(parse_hash),
-        );
-        // Lines after these are for whoever knows them.
-        let (Some(origin), Some(size), Some(root), true) =
-            (origin, size, root, lines.all(|line| !line.is_empty()))
-        else {
-            return Err(BadCheckpoint::Form);
-        };
-        match origin == key.name() {
-            true => Ok(Self { size, root }),
-            false => Err(BadCheckpoint::Origin {
-                found: origin.chars().take(200).collect(),
-                expected: key.name().to_owned(),
-            }),
+        let (origin, checkpoint) = Self::read(text).ok_or_else(not_a_checkpoint)?;
+        if origin == key.name() {
+            return Ok(checkpoint);
         }
+        let origin = cut(origin, 200);
+        let expected = key.name();
+        Err(Malformed::new(format!(
+            "the checkpoint is of the log `{origin}`, not of `{expected}`"
+        )))
+    }
+
+    /// The origin and the rest of a checkpoint's text.
+    fn read(text: &str) -> Option<(&str, Self)> {
+        let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
+        let origin = lines.next()?;
+        let size = number(lines.next()?)?;
+        let root = parse_hash(lines.next()?)?;
+        // More lines are extensions.
+        lines
+            .all(|line| !line.is_empty())
+            .then_some((origin, Self { size, root }))
     }
 
     /// The checkpoint of a log that ends with an entry, in the words of a release signature: the
@@ -80,6 +65,10 @@ impl Checkpoint {
     }
 }
 
+fn not_a_checkpoint() -> Malformed {
+    Malformed::new("the note does not have origin, size and root hash of a log")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +83,7 @@ mod tests {
         SignerKey::generate("example.com/behind-the-sofa").expect("a key")
     }
 
-    fn open(text: &str) -> Result<Checkpoint, BadCheckpoint> {
+    fn open(text: &str) -> Result<Checkpoint, Malformed> {
         let key = key();
         Checkpoint::open(key.sign(text).as_bytes(), &key.public())
     }
@@ -118,16 +107,17 @@ mod tests {
         let note = format!(
             "{EXAMPLE}\n\u{2014} example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
         );
-        let unsigned = BadNote::Unsigned("example.com/behind-the-sofa".into());
+        let unsigned = Malformed::new("the note is not signed by `example.com/behind-the-sofa`");
         assert_eq!(
             Checkpoint::open(note.as_bytes(), &key().public()),
-            Err(unsigned.into())
+            Err(unsigned)
         );
-        let elsewhere = EXAMPLE.replace("behind", "before");
-        assert!(matches!(
-            open(&elsewhere),
-            Err(BadCheckpoint::Origin { .. })
-        ));
+        let elsewhere = open(&EXAMPLE.replace("behind", "before")).expect_err("another log");
+        assert_eq!(
+            elsewhere.to_string(),
+            "the checkpoint is of the log `example.com/before-the-sofa`, \
+             not of `example.com/behind-the-sofa`"
+        );
     }
 
     #[test]
@@ -145,7 +135,7 @@ mod tests {
             ("\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=", ""),
         ] {
             let text = EXAMPLE.replace(good, bad);
-            assert_eq!(open(&text), Err(BadCheckpoint::Form), "{text}");
+            assert_eq!(open(&text), Err(not_a_checkpoint()), "{text}");
         }
     }
 

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{from_base64, to_base64};
 use crate::domain::digest::as_text;
+use crate::domain::malformed::Malformed;
 
 /// The largest note that is read, in bytes: room for 16 signatures of ML-DSA, which the
 /// specification asks for.
@@ -38,45 +39,6 @@ pub struct VerifierKey {
 pub struct SignerKey {
     name: String,
     key: SigningKey,
-}
-
-/// A text that is not a key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadNoteKey {
-    /// Not of the form.
-    #[error("is not a note's key, `NAME+ID+BASE64`")]
-    Form,
-    /// A name that no key has.
-    #[error(
-        "has a name that is empty, too long, or has a space, a `+` or a control character in it"
-    )]
-    Name,
-    /// Of another kind.
-    #[error("is not of the kind Ed25519")]
-    Kind,
-    /// Something in it was changed.
-    #[error("has an id that does not fit its name and its key")]
-    Id,
-    /// Not a point that may be a key.
-    #[error("is a point of small order, or no point of the curve")]
-    Point,
-}
-
-/// A note that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadNote {
-    /// More bytes than are read.
-    #[error("is larger than {LARGEST_NOTE} bytes")]
-    TooLarge,
-    /// Not of the form.
-    #[error("is not a signed note: {0}")]
-    Form(&'static str),
-    /// Signed by others alone.
-    #[error("is not signed by `{0}`")]
-    Unsigned(String),
-    /// A signature that names the key, and does not hold.
-    #[error("has a signature of `{0}` that does not hold")]
-    Signature(String),
 }
 
 /// A note whose signatures have not been looked at.
@@ -121,45 +83,69 @@ fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && !name.contains(bad)
 }
 
+fn not_a_key() -> Malformed {
+    Malformed::new("the key is not of the form `NAME+ID+BASE64`")
+}
+
+fn bad_name() -> Malformed {
+    Malformed::new(
+        "the key's name is empty, too long, or has a space, a `+` or a control character",
+    )
+}
+
+fn not_ed25519() -> Malformed {
+    Malformed::new("the key is not an Ed25519 key")
+}
+
+fn other_id() -> Malformed {
+    Malformed::new("the key's id does not match its name and its bytes")
+}
+
+fn not_a_point() -> Malformed {
+    Malformed::new("the key is a point of small order, or not a point of the curve")
+}
+
 type KeyBytes = Zeroizing<[u8; 32]>;
 
 /// The name, id and bytes in a key's text.
-fn parts(text: &str) -> Result<(&str, [u8; 4], KeyBytes), BadNoteKey> {
+fn parts(text: &str) -> Result<(&str, [u8; 4], KeyBytes), Malformed> {
     let mut parts = text.splitn(3, '+');
     let (Some(name), Some(hex), Some(base64)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(BadNoteKey::Form);
+        return Err(not_a_key());
     };
     if !is_name(name) {
-        return Err(BadNoteKey::Name);
+        return Err(bad_name());
     }
     let mut id = [0; 4];
     if hex.bytes().any(|b| b.is_ascii_uppercase()) || hex::decode_to_slice(hex, &mut id).is_err() {
-        return Err(BadNoteKey::Form);
+        return Err(not_a_key());
     }
-    let bytes = Zeroizing::new(from_base64(base64).ok_or(BadNoteKey::Form)?);
+    let bytes = Zeroizing::new(from_base64(base64).ok_or_else(not_a_key)?);
     match bytes.split_first() {
         Some((&ED25519, key)) => Ok((
             name,
             id,
-            Zeroizing::new(key.try_into().map_err(|_| BadNoteKey::Form)?),
+            Zeroizing::new(key.try_into().map_err(|_| not_a_key())?),
         )),
-        Some(_) => Err(BadNoteKey::Kind),
-        None => Err(BadNoteKey::Form),
+        Some(_) => Err(not_ed25519()),
+        None => Err(not_a_key()),
     }
 }
 
 impl FromStr for VerifierKey {
-    type Err = BadNoteKey;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<Self, BadNoteKey> {
+    fn from_str(text: &str) -> Result<Self, Malformed> {
         let (name, id, bytes) = parts(text)?;
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| BadNoteKey::Point)?;
+        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| not_a_point())?;
         let key = Self::new(name, key);
-        match key.id == id {
-            true if key.key.is_weak() => Err(BadNoteKey::Point),
-            true => Ok(key),
-            false => Err(BadNoteKey::Id),
+        if key.id != id {
+            return Err(other_id());
         }
+        if key.key.is_weak() {
+            return Err(not_a_point());
+        }
+        Ok(key)
     }
 }
 
@@ -180,9 +166,9 @@ as_text!(VerifierKey);
 
 impl SignerKey {
     /// A new key of this name, from the operating system's random bytes.
-    pub fn generate(name: &str) -> Result<Self, BadNoteKey> {
+    pub fn generate(name: &str) -> Result<Self, Malformed> {
         if !is_name(name) {
-            return Err(BadNoteKey::Name);
+            return Err(bad_name());
         }
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).expect("the operating system has random bytes");
@@ -193,8 +179,8 @@ impl SignerKey {
     }
 
     /// Reads a key.
-    pub fn parse(text: &str) -> Result<Self, BadNoteKey> {
-        let (name, id, seed) = parts(text.strip_prefix(SECRET).ok_or(BadNoteKey::Form)?)?;
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let (name, id, seed) = parts(text.strip_prefix(SECRET).ok_or_else(not_a_key)?)?;
         let key = Self {
             name: name.to_owned(),
             key: SigningKey::from_bytes(&seed),
@@ -202,7 +188,7 @@ impl SignerKey {
         if key.public().id == id {
             Ok(key)
         } else {
-            Err(BadNoteKey::Id)
+            Err(other_id())
         }
     }
 
@@ -243,29 +229,32 @@ fn is_text(text: &str) -> bool {
 }
 
 impl Note {
-    /// Reads a note. Nothing in it is to be believed before [`Note::text_by`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadNote> {
+    /// Reads a note. Nothing in it can be trusted before [`Note::text_by`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         if bytes.len() > LARGEST_NOTE {
-            return Err(BadNote::TooLarge);
+            return Err(Malformed::new(format!(
+                "the note is larger than {LARGEST_NOTE} bytes"
+            )));
         }
-        let note = std::str::from_utf8(bytes).map_err(|_| BadNote::Form("not UTF-8"))?;
+        let note = std::str::from_utf8(bytes).map_err(|_| not_a_note("it is not UTF-8"))?;
         if !is_text(note) {
-            return Err(BadNote::Form("a control character"));
+            return Err(not_a_note("it has a control character"));
         }
         let split = note
             .rfind("\n\n")
-            .ok_or(BadNote::Form("no empty line before the signatures"))?;
-        let (text, lines) = (&note[..=split], &note[split + 2..]);
-        let lines = lines
+            .ok_or_else(|| not_a_note("it has no empty line before the signatures"))?;
+        let text = &note[..=split];
+        let lines = note[split + 2..]
             .strip_suffix('\n')
-            .ok_or(BadNote::Form("no end of the last line"))?;
+            .ok_or_else(|| not_a_note("its last line does not end"))?;
         let mut signatures = Vec::new();
         for line in lines.split('\n') {
             if signatures.len() == MOST_SIGNATURES {
-                return Err(BadNote::Form("too many signatures"));
+                return Err(not_a_note("it has too many signatures"));
             }
+            let signature = NoteSignature::parse(line);
             signatures.push(
-                NoteSignature::parse(line).ok_or(BadNote::Form("a line that is no signature"))?,
+                signature.ok_or_else(|| not_a_note("it has a line that is not a signature"))?,
             );
         }
         Ok(Self {
@@ -274,18 +263,21 @@ impl Note {
         })
     }
 
-    /// What it says, if `key` signed that. Signatures of other keys are not looked at.
-    pub fn text_by(&self, key: &VerifierKey) -> Result<&str, BadNote> {
+    /// The text, if `key` signed it. Signatures of other keys are ignored.
+    pub fn text_by(&self, key: &VerifierKey) -> Result<&str, Malformed> {
+        let name = &key.name;
         let mut ours = self
             .signatures
             .iter()
-            .filter(|it| it.name == key.name && it.id == key.id)
+            .filter(|it| it.name == *name && it.id == key.id)
             .peekable();
         if ours.peek().is_none() {
-            return Err(BadNote::Unsigned(key.name.clone()));
+            return Err(Malformed::new(format!(
+                "the note is not signed by `{name}`"
+            )));
         }
         // Strict: neither another spelling of a signature nor a point of small order.
-        let holds = |it: &NoteSignature| {
+        let is_valid = |it: &NoteSignature| {
             let signature = Signature::from_slice(&it.signature);
             signature.is_ok_and(|signature| {
                 key.key
@@ -293,12 +285,18 @@ impl Note {
                     .is_ok()
             })
         };
-        if ours.all(holds) {
+        if ours.all(is_valid) {
             Ok(&self.text)
         } else {
-            Err(BadNote::Signature(key.name.clone()))
+            Err(Malformed::new(format!(
+                "the note's signature by `{name}` is invalid"
+            )))
         }
     }
+}
+
+fn not_a_note(reason: &str) -> Malformed {
+    Malformed::new(format!("the text is not a signed note: {reason}"))
 }
 
 impl NoteSignature {
@@ -332,10 +330,18 @@ mod tests {
         PUBLIC.parse().expect("a key")
     }
 
-    fn text(note: &str) -> Result<String, BadNote> {
+    fn text(note: &str) -> Result<String, Malformed> {
         Note::parse(note.as_bytes())?
             .text_by(&public())
             .map(str::to_owned)
+    }
+
+    fn unsigned() -> Malformed {
+        Malformed::new("the note is not signed by `PeterNeumann`")
+    }
+
+    fn invalid() -> Malformed {
+        Malformed::new("the note's signature by `PeterNeumann` is invalid")
     }
 
     #[test]
@@ -367,9 +373,9 @@ mod tests {
         }
         // Of another length, and of another kind, with ids that fit.
         let other = "PeterNeumann+cc469956+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWBADKEY==";
-        assert_eq!(other.parse::<VerifierKey>(), Err(BadNoteKey::Form));
+        assert_eq!(other.parse::<VerifierKey>(), Err(not_a_key()));
         let other = "PeterNeumann+173116ae+ZRpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-        assert_eq!(other.parse::<VerifierKey>(), Err(BadNoteKey::Kind));
+        assert_eq!(other.parse::<VerifierKey>(), Err(not_ed25519()));
         for name in ["", "a b", "a+b", "a\u{2003}b", "a\nb", &"a".repeat(501)] {
             assert!(SignerKey::generate(name).is_err(), "{name}");
         }
@@ -379,7 +385,7 @@ mod tests {
             VerifierKey::new("weak", weak)
                 .to_string()
                 .parse::<VerifierKey>(),
-            Err(BadNoteKey::Point)
+            Err(not_a_point())
         );
     }
 
@@ -392,7 +398,7 @@ mod tests {
             parsed.text.ends_with("sole:\n\ned è subito sera.\n"),
             "the last empty line parts them"
         );
-        assert_eq!(text(note), Err(BadNote::Unsigned("PeterNeumann".into())));
+        assert_eq!(text(note), Err(unsigned()));
     }
 
     #[test]
@@ -403,25 +409,13 @@ mod tests {
             text(&format!("{TEXT}\n{stranger}{LINE}")).expect("signed"),
             TEXT
         );
-        assert_eq!(
-            text(&format!("{TEXT}\n{stranger}")),
-            Err(BadNote::Unsigned("PeterNeumann".into()))
-        );
+        assert_eq!(text(&format!("{TEXT}\n{stranger}")), Err(unsigned()));
         let bad = LINE.replace("AQxV", "AQxW");
-        assert_eq!(
-            text(&format!("{TEXT}\n{bad}")),
-            Err(BadNote::Signature("PeterNeumann".into()))
-        );
-        assert_eq!(
-            text(&format!("{TEXT}\n{LINE}{bad}")),
-            Err(BadNote::Signature("PeterNeumann".into()))
-        );
+        assert_eq!(text(&format!("{TEXT}\n{bad}")), Err(invalid()));
+        assert_eq!(text(&format!("{TEXT}\n{LINE}{bad}")), Err(invalid()));
         // The same name with another id is another key.
         let other = LINE.replace("x08go", "y08go");
-        assert_eq!(
-            text(&format!("{TEXT}\n{other}")),
-            Err(BadNote::Unsigned("PeterNeumann".into()))
-        );
+        assert_eq!(text(&format!("{TEXT}\n{other}")), Err(unsigned()));
     }
 
     #[test]
@@ -445,16 +439,15 @@ mod tests {
             format!("a\u{1b}b\n\n{LINE}"),
             format!("{TEXT}\n{}", LINE.repeat(MOST_SIGNATURES + 1)),
         ] {
+            let refused = Note::parse(note.as_bytes()).expect_err(&note).to_string();
             assert!(
-                matches!(Note::parse(note.as_bytes()), Err(BadNote::Form(_))),
-                "{note:?}"
+                refused.starts_with("the text is not a signed note: "),
+                "{note:?}: {refused}"
             );
         }
         assert!(Note::parse(b"\xff\n\n").is_err());
-        assert_eq!(
-            Note::parse(&vec![b'a'; LARGEST_NOTE + 1]),
-            Err(BadNote::TooLarge)
-        );
+        let refused = Note::parse(&vec![b'a'; LARGEST_NOTE + 1]).expect_err("too large");
+        assert_eq!(refused.to_string(), "the note is larger than 262144 bytes");
     }
 
     proptest! {

@@ -1,11 +1,12 @@
 //! Proofs in a file of their own (<https://c2sp.org/tlog-proof>): that an entry is in a log, by the
 //! word of the log's key.
 
-use super::checkpoint::{BadCheckpoint, Checkpoint};
+use super::checkpoint::Checkpoint;
 use super::note::{LARGEST_NOTE, VerifierKey};
 use super::tile::LARGEST_ENTRY;
 use super::tree::{self, Hash, leaf_hash, parse_hash};
 use super::{from_base64, number, to_base64};
+use crate::domain::malformed::Malformed;
 
 /// The first line.
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
@@ -29,39 +30,14 @@ pub struct Proof {
     pub checkpoint: String,
 }
 
-/// A proof that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadProof {
-    /// Not of the form.
-    #[error("is not a proof of the form `{HEADER}`")]
-    Form,
-    /// Without the entry.
-    #[error("does not carry the entry that it is about")]
-    NoEntry,
-    /// The checkpoint in it.
-    #[error("has a checkpoint that {0}")]
-    Checkpoint(#[from] BadCheckpoint),
-    /// It proves something else, or nothing.
-    #[error("does not lead from entry {index} to the root of the tree of {size} entries")]
-    Path {
-        /// The entry.
-        index: u64,
-        /// The size of the tree.
-        size: u64,
-    },
-}
-
 impl Proof {
     /// Reads a proof.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadProof> {
-        let text = std::str::from_utf8(bytes).map_err(|_| BadProof::Form)?;
-        let proof = Self::read(text).ok_or(BadProof::Form)?;
-        // One proof has one text.
-        if proof.to_text() == text {
-            Ok(proof)
-        } else {
-            Err(BadProof::Form)
-        }
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let proof = std::str::from_utf8(bytes).ok().and_then(Self::read);
+        proof
+            // One proof has one text.
+            .filter(|proof| proof.to_text().as_bytes() == bytes)
+            .ok_or_else(not_a_proof)
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -100,26 +76,34 @@ impl Proof {
         )
     }
 
-    /// The entry that it carries, and the checkpoint: if the checkpoint is by the log's key, and
-    /// the entry in that tree.
-    pub fn check(&self, key: &VerifierKey) -> Result<(&[u8], Checkpoint), BadProof> {
-        let checkpoint = Checkpoint::open(self.checkpoint.as_bytes(), key)?;
-        let entry = self.extra.as_deref().ok_or(BadProof::NoEntry)?;
+    /// The entry in the proof, and the checkpoint: if the checkpoint is by the log's key, and the
+    /// entry in that tree.
+    pub fn check(&self, key: &VerifierKey) -> Result<(&[u8], Checkpoint), Malformed> {
+        let checkpoint = Checkpoint::open(self.checkpoint.as_bytes(), key)
+            .map_err(|error| error.within("the checkpoint of the proof is refused"))?;
+        let entry = self
+            .extra
+            .as_deref()
+            .ok_or_else(|| Malformed::new("the proof does not contain its entry"))?;
         let Checkpoint { size, root } = checkpoint;
-        match tree::holds(&self.path, size, root, self.index, leaf_hash(entry)) {
-            true => Ok((entry, checkpoint)),
-            false => Err(BadProof::Path {
-                index: self.index,
-                size,
-            }),
+        let index = self.index;
+        if tree::holds(&self.path, size, root, index, leaf_hash(entry)) {
+            return Ok((entry, checkpoint));
         }
+        Err(Malformed::new(format!(
+            "the proof does not lead from entry {index} to the root of the tree of {size} entries"
+        )))
     }
+}
+
+fn not_a_proof() -> Malformed {
+    Malformed::new(format!("the file is not a proof of the form `{HEADER}`"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tlog::note::{BadNote, SignerKey};
+    use crate::tlog::note::SignerKey;
     use crate::tlog::tree::{Growing, prove};
     use proptest::prelude::*;
 
@@ -177,36 +161,33 @@ mod tests {
                 (format!("entry {index}").as_bytes(), size)
             );
 
-            let path = Err(BadProof::Path { index, size });
+            let refused = |proof: Proof, key| proof.check(key).expect_err("refused").to_string();
+            let path = |index| {
+                format!(
+                    "the proof does not lead from entry {index} \
+                     to the root of the tree of {size} entries"
+                )
+            };
             let other = Proof {
                 extra: Some(b"entry 7777".to_vec()),
                 ..proof.clone()
             };
-            assert_eq!(other.check(&key), path);
-            assert_eq!(
-                Proof {
-                    extra: None,
-                    ..proof.clone()
-                }
-                .check(&key),
-                Err(BadProof::NoEntry)
-            );
+            assert_eq!(refused(other, &key), path(index));
+            let other = Proof {
+                extra: None,
+                ..proof.clone()
+            };
+            assert_eq!(refused(other, &key), "the proof does not contain its entry");
             let other = Proof {
                 index: index + 1,
                 ..proof.clone()
             };
-            assert_eq!(
-                other.check(&key),
-                Err(BadProof::Path {
-                    index: index + 1,
-                    size
-                })
-            );
+            assert_eq!(refused(other, &key), path(index + 1));
             let (_, stranger) = proven(size, index);
-            let unsigned = BadNote::Unsigned("example.org/log".into());
             assert_eq!(
-                proof.check(&stranger),
-                Err(BadProof::Checkpoint(unsigned.into()))
+                refused(proof, &stranger),
+                "the checkpoint of the proof is refused: \
+                 the note is not signed by `example.org/log`"
             );
         }
     }
@@ -233,7 +214,7 @@ mod tests {
             assert_ne!(other, text);
             assert_eq!(
                 Proof::parse(other.as_bytes()),
-                Err(BadProof::Form),
+                Err(not_a_proof()),
                 "{other}"
             );
         }
@@ -242,7 +223,7 @@ mod tests {
             &format!("index 2\n{}", format!("{}\n", leaf_hash(b"x")).repeat(62)),
             1,
         );
-        assert_eq!(Proof::parse(long.as_bytes()), Err(BadProof::Form));
+        assert_eq!(Proof::parse(long.as_bytes()), Err(not_a_proof()));
     }
 
     proptest! {

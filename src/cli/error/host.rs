@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::domain::digest::Sha256;
+use crate::domain::malformed::Malformed;
 use crate::home::HomeError;
 use crate::ledger::{BadLog, ExportError, LedgerError};
 use crate::openpgp::MakeError;
@@ -17,15 +18,14 @@ use crate::steps::host::reconcile::ReconcileError;
 use crate::steps::host::release_checkpoint::NoCheckpoint;
 use crate::steps::host::release_key::KeyError;
 use crate::steps::host::revoke::RevokeError;
-use crate::tlog::checkpoint::BadCheckpoint;
 use crate::token::{TokenError, UriError};
 
 /// Everything that ends a command of the signing host early, and no command of the builder's or the
 /// location's.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum HostError {
-    #[error("checkpoint `{}` {fault}", path.display())]
-    Checkpoint { path: PathBuf, fault: BadCheckpoint },
+    #[error("checkpoint `{}`: {fault}", path.display())]
+    Checkpoint { path: PathBuf, fault: Malformed },
     #[error("release `{}`: {fault}", path.display())]
     KeptRelease {
         path: PathBuf,

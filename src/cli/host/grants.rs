@@ -372,7 +372,7 @@ fn show_approvals(approvals: &[Approval], needed: u32, output: &mut Output) {
         let fault = approval
             .fault
             .as_ref()
-            .map(|fault| format!(", but it does not count: it {fault}"));
+            .map(|fault| format!(", but it is not valid: {fault}"));
         output.line(format!(
             "    {} at {}{}",
             approval.approver,

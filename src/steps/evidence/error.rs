@@ -32,7 +32,7 @@ pub enum EvidenceError {
     #[error("`{0}` is missing")]
     Missing(String),
     /// A signature file, or what it says.
-    #[error("`{file}` {fault}")]
+    #[error("`{file}`: {fault}")]
     Signature {
         /// The signature.
         file: String,

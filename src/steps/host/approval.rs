@@ -59,7 +59,7 @@ pub enum BadApproval {
 
 impl From<BadSignature> for BadApproval {
     fn from(error: BadSignature) -> Self {
-        Self::Signature(format!("the signature {error}"))
+        Self::Signature(error.to_string())
     }
 }
 
@@ -67,7 +67,7 @@ impl From<BadSshSignature> for BadApproval {
     fn from(error: BadSshSignature) -> Self {
         match error {
             BadSshSignature::Untouched => Self::Untouched,
-            error => Self::Signature(format!("the signature {error}")),
+            BadSshSignature::Malformed(error) => Self::Signature(error.to_string()),
         }
     }
 }

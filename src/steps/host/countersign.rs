@@ -76,7 +76,7 @@ pub enum CountersignError {
         began: Coverage,
     },
     /// A signature of an earlier run does not hold any more.
-    #[error("the signature kept for `{file}` {fault}")]
+    #[error("the signature kept for `{file}` cannot be used: {fault}")]
     Kept {
         /// The file.
         file: String,

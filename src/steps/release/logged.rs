@@ -11,7 +11,7 @@ use crate::files::{FileError, InputFile};
 use crate::openpgp::{HashState, Signed};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
-use crate::tlog::proof::{BadProof, LARGEST_PROOF, Proof};
+use crate::tlog::proof::{LARGEST_PROOF, Proof};
 
 /// What a proof showed.
 #[derive(Debug)]
@@ -70,9 +70,8 @@ fn check_proof(
     signed: &Signed,
     digest: Sha256,
 ) -> Result<Logged, Malformed> {
-    let bad = |error: BadProof| Malformed::new(error.to_string());
-    let proof = Proof::parse(bytes).map_err(bad)?;
-    let (entry, checkpoint) = proof.check(key).map_err(bad)?;
+    let proof = Proof::parse(bytes)?;
+    let (entry, checkpoint) = proof.check(key)?;
     let index = proof.index;
     let entry = Entry::parse(index, entry)
         .map_err(|fault| fault.within(format!("entry {index} cannot be read")))?;

@@ -721,8 +721,8 @@ fn fido_keys_approve_when_they_were_touched() {
         // flags, it is nobody's.
         for flags in [0, fido::TOUCHED] {
             for (other, reason) in [
-                ("rsa-sha2-512", "but says that it is of kind `rsa-sha2-512`"),
-                ("rsa-sha2-256", "but says that it is of kind `rsa-sha2-256`"),
+                ("rsa-sha2-512", "is of kind `rsa-sha2-512`, but its key"),
+                ("rsa-sha2-256", "is of kind `rsa-sha2-256`, but its key"),
                 (
                     "ssh-ed25519",
                     "is not a signature as `ssh-keygen -Y sign` writes it",
@@ -748,7 +748,7 @@ fn fido_keys_approve_when_they_were_touched() {
             fs::write(&forged, fido::with_flags(&sign(0, key.algorithm()), flags))
                 .expect("written");
             ssh_keygen_says(false, &world, &key.public(), &forged, &grant);
-            not_recorded(&world, &granted, &forged, "does not fit these bytes");
+            not_recorded(&world, &granted, &forged, "does not match the signed text");
         }
         approve(&world, &granted, &sign(fido::TOUCHED, key.algorithm())).ok();
         world.sign(&granted, &build).ok();
@@ -839,13 +839,13 @@ fn approval_for_another_grant() {
         &world,
         &granted,
         &alice.sign(&world, &other),
-        "does not fit the bytes of `the grant`",
+        "does not match `the grant`",
     );
     not_recorded(
         &world,
         &granted,
         &bob.sign(&world, &other),
-        "does not fit these bytes",
+        "does not match the signed text",
     );
     // Recorded for the one that it is for, it does nothing for this one.
     approve(&world, &other, &alice.sign(&world, &other))

@@ -487,7 +487,7 @@ fn what_a_comparison_from_elsewhere_needs_is_said() {
         .with(&[&"--token", &"card:", &"--acknowledge", &"why"])
         .stops(2, "cannot be used with");
     run(&[&"--cert", &world.certificate()]).stops(2, "--export <DIR>");
-    run(with_export).stops(2, "is not of the kind Ed25519");
+    run(with_export).stops(2, "is not an Ed25519 key");
     let Some(_card) = world.reader().insert(Slot::First, &[]) else {
         return;
     };

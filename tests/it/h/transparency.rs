@@ -953,7 +953,7 @@ fn a_release_that_says_nothing_of_this_log_is_refused() {
     with(&release).ok();
     // Of another release key; and with that key's certificate, of another log.
     with(&stranger)
-        .refused("the release is invalid: signature `SHA256SUMS.asc` is by key")
+        .refused("the release is invalid: signature `SHA256SUMS.asc`: the signature is by key")
         .says("another release key");
     with(&stranger)
         .with(&[&"--cert", &other.certificate()])
@@ -968,7 +968,7 @@ fn a_release_that_says_nothing_of_this_log_is_refused() {
     read().with(&[&"--cert", &world.certificate()]).ok();
     read().with(&[&"--cert", &other.certificate()]).stops(
         1,
-        "the release is invalid: signature `SHA256SUMS.asc` is by key",
+        "the release is invalid: signature `SHA256SUMS.asc`: the signature is by key",
     );
     world
         .verify_log()
@@ -1092,7 +1092,7 @@ fn a_checkpoint_that_is_not_of_this_log_is_refused() {
     world
         .verify_log()
         .with(&[&"--checkpoint", &own])
-        .refused("that does not hold");
+        .refused("is invalid");
     fs::write(&own, "nothing\n").expect("changed");
     world
         .verify_log()
@@ -1349,7 +1349,7 @@ fn an_exported_log_is_verified_and_read_without_the_home() {
         world.countersign(&[&"log", &"verify", &"--export", &folder, &"--log-key", &key])
     };
     named(&world.at("nothing"), &key).stops(2, "nothing` does not exist");
-    named(&folder, "not a key").stops(2, "is not a note's key");
+    named(&folder, "not a key").stops(2, "the key is not of the form `NAME+ID+BASE64`");
     named(&folder, &World::ready().log_key())
         .stops(1, "is not signed by `example.org/countersign-log`");
 }
@@ -1575,7 +1575,7 @@ fn a_proof_shows_that_a_signature_was_announced() {
 
     let stranger = World::ready().log_key();
     verify(&file, &proof, &stranger).refused("is not signed by `example.org/countersign-log`");
-    verify(&file, &proof, "not a key").usage("is not a note's key");
+    verify(&file, &proof, "not a key").usage("the key is not of the form `NAME+ID+BASE64`");
     let whole = fs::read_to_string(&proof).expect("a proof");
     for (good, bad, why) in [
         ("@v1", "@v2", "is not a proof of the form"),
@@ -1585,11 +1585,7 @@ fn a_proof_shows_that_a_signature_was_announced() {
             "does not lead from entry 0",
         ),
         ("extra ", "extra A", "is not a proof of the form"),
-        (
-            "countersign-log\n",
-            "countersign-lag\n",
-            "that does not hold",
-        ),
+        ("countersign-log\n", "countersign-lag\n", "is invalid"),
     ] {
         assert!(whole.contains(good));
         fs::write(&proof, whole.replacen(good, bad, 1)).expect("changed");

@@ -67,7 +67,7 @@ fn verifies_a_release() {
     copy_tree(&release, &changed);
     fs::write(changed.join("foo.c"), b"bar()\n").expect("changed");
     verify(&changed).refused("`foo.c` has SHA-256");
-    verify(&changed.join("foo.c")).refused("does not fit");
+    verify(&changed.join("foo.c")).refused("does not match");
 }
 
 #[test]

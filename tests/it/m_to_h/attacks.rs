@@ -121,8 +121,10 @@ fn text_around_a_signature() {
         fs::write(&path, rewritten).expect("rewritten");
         world
             .verify(&release)
-            .refused("`foo.txt.asc` was rewritten");
-        world.admit().refused("`foo.txt.asc` was rewritten");
+            .refused("`foo.txt.asc`: the signature was rewritten");
+        world
+            .admit()
+            .refused("`foo.txt.asc`: the signature was rewritten");
         assert_eq!(world.public(), [""; 0]);
     }
     fs::write(&path, genuine).expect("as it was");
@@ -139,8 +141,10 @@ fn unhashed_area_of_a_release_signature() {
     fs::write(&path, openpgp::armored(&signature)).expect("rewritten");
     world
         .verify(&release)
-        .refused("`foo.txt.asc` was rewritten");
-    world.admit().refused("`foo.txt.asc` was rewritten");
+        .refused("`foo.txt.asc`: the signature was rewritten");
+    world
+        .admit()
+        .refused("`foo.txt.asc`: the signature was rewritten");
 }
 
 /// Somebody who may write to the inbox makes the note of a refusal impossible.
@@ -268,7 +272,7 @@ fn manifest_signature_that_expires() {
     fs::write(build.at("build.manifest.sig"), signature).expect("written");
     world
         .sign(&granted, &build)
-        .refused("`build.manifest.sig` carries an expiry time of its own");
+        .refused("`build.manifest.sig`: the signature has an expiry time of its own");
 }
 
 /// M makes a signature that we would take and gpgv would not.
@@ -279,9 +283,9 @@ fn manifest_signature_with_a_large_unhashed_area() {
     let path = build.at("build.manifest.sig");
     let genuine = fs::read(&path).expect("a signature");
     fs::write(&path, with_unhashed(&genuine, 20_000)).expect("rewritten");
-    world
-        .sign(&granted, &build)
-        .refused("`build.manifest.sig` has more than 1000 bytes in its unhashed area");
+    world.sign(&granted, &build).refused(
+        "`build.manifest.sig`: the signature has more than 1000 bytes in its unhashed area",
+    );
     fs::write(&path, genuine).expect("as it was");
     world.sign(&granted, &build).ok();
 }

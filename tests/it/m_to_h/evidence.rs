@@ -242,7 +242,10 @@ fn gpg_that_signs_in_armour_or_as_text() {
         return;
     }
     for (option, reason) in [
-        ("--armor", "`build.manifest.sig` is not in binary form"),
+        (
+            "--armor",
+            "`build.manifest.sig`: the signature is not in binary form",
+        ),
         (
             "--textmode",
             "a signature over a binary document is expected",

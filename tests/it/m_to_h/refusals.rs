@@ -157,7 +157,7 @@ fn manifest_line_changed() {
         granted.header() + &build.entries(),
     )
     .expect("the manifest that fits it");
-    world.refuses(&granted, &build, "does not fit");
+    world.refuses(&granted, &build, "does not match");
 }
 
 #[test]
@@ -1133,7 +1133,7 @@ fn signature_by_another_key_at_the_location() {
     let theirs = other.signed();
     change_refused_at_the_location(
         |_, release| copy(&theirs.join("foo.txt.asc"), &release.join("foo.txt.asc")),
-        "`foo.txt.asc` is by key",
+        "`foo.txt.asc`: the signature is by key",
     );
     change_refused_at_the_location(
         |_, release| {
@@ -1142,7 +1142,7 @@ fn signature_by_another_key_at_the_location() {
                 &release.join("SHA256SUMS.asc"),
             )
         },
-        "`SHA256SUMS.asc` is by key",
+        "`SHA256SUMS.asc`: the signature is by key",
     );
 }
 
@@ -1150,7 +1150,7 @@ fn signature_by_another_key_at_the_location() {
 fn whole_release_by_another_key_at_the_location() {
     let (world, other) = (World::ready(), World::ready());
     copy_tree(&other.signed(), &world.inbox().join("foo-1.2.3"));
-    refused_at_the_location(&world, "`SHA256SUMS.asc` is by key");
+    refused_at_the_location(&world, "`SHA256SUMS.asc`: the signature is by key");
 }
 
 #[test]
@@ -1166,7 +1166,7 @@ fn signature_by_the_build_key_at_the_location() {
         openpgp::armored(&signature),
     )
     .expect("written");
-    refused_at_the_location(&world, "`foo.txt.asc` is by key");
+    refused_at_the_location(&world, "`foo.txt.asc`: the signature is by key");
 }
 
 #[test]
@@ -1237,7 +1237,7 @@ fn swapped_signatures_at_the_location() {
             fs::rename(at("foo.tar.asc"), at("foo.txt.asc")).expect("moved");
             fs::rename(at("aside"), at("foo.tar.asc")).expect("moved");
         },
-        "`foo.tar.asc` does not fit",
+        "`foo.tar.asc`: the signature does not match",
     );
 }
 
@@ -1270,7 +1270,7 @@ fn list_changed_at_the_location() {
             fs::remove_file(release.join("foo.txt")).expect("removed");
             fs::remove_file(release.join("foo.txt.asc")).expect("removed");
         },
-        "`SHA256SUMS.asc` does not fit",
+        "`SHA256SUMS.asc`: the signature does not match",
     );
 }
 
@@ -1420,7 +1420,7 @@ fn signature_of_the_wrong_type_at_the_location() {
                 openpgp::detached_as(SignatureType::Text, &openpgp::stranger(), b"text\n");
             fs::write(release.join("foo.txt.asc"), openpgp::armored(&signature)).expect("written");
         },
-        "`foo.txt.asc` is a signature of type",
+        "`foo.txt.asc`: the signature is a signature of type",
     );
 }
 
@@ -1521,7 +1521,7 @@ fn single_file_with_a_bad_signature() {
     fs::write(release.join("foo.txt"), b"backdoor\n").expect("changed");
     world
         .verify(&release.join("foo.txt"))
-        .refused("does not fit");
+        .refused("does not match");
     fs::remove_file(release.join("foo.tar.asc")).expect("removed");
     world
         .verify(&release.join("foo.tar"))

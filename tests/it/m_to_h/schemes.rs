@@ -1111,7 +1111,7 @@ fn signature_made_before_the_grant_or_after_its_end() {
         &right,
         SystemTime::now() + hour,
     );
-    world.refuses(&granted, &build, "which has not come yet");
+    world.refuses(&granted, &build, "is dated in the future");
     sign_one(&granted, &build, "foo.txt", &right, SystemTime::now());
     world.sign(&granted, &build).ok();
 }
@@ -1183,7 +1183,7 @@ fn manifest_made_before_the_grant_or_after_its_end() {
     );
     fs::write(build.at("build.manifest"), manifest).expect("the manifest");
     fs::write(build.at("build.manifest.sig"), signature).expect("its signature");
-    world.refuses(&granted, &build, "which has not come yet");
+    world.refuses(&granted, &build, "is dated in the future");
     // Made in time and verified in time, but said to be made after the end: only by a clock that is
     // wrong.
     world.refuses_at(&granted, &build, "+7h", "expired at");

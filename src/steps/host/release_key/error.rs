@@ -19,8 +19,8 @@ pub enum KeyError {
     )]
     NoDomain,
 
-    #[error("{0}")]
-    #[diagnostic(code(refused::release_key_unusable), help("{}", after_trouble(.0)))]
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Unusable(#[from] KeyTrouble),
 
     #[error("{0}")]
@@ -76,21 +76,6 @@ impl From<MakeError<TokenError>> for KeyError {
             MakeError::Invalid(reason) => {
                 Self::Parameters(format!("the signature cannot be made: {reason}"))
             }
-        }
-    }
-}
-
-fn after_trouble(trouble: &KeyTrouble) -> &'static str {
-    match trouble {
-        KeyTrouble::CertificateExpired { .. } | KeyTrouble::KeyExpired { .. } => {
-            "run `countersign key extend`, and publish the certificate again"
-        }
-        KeyTrouble::Certificate { .. }
-        | KeyTrouble::CertificateRevoked { .. }
-        | KeyTrouble::KeyRevoked { .. }
-        | KeyTrouble::NotForSigning { .. }
-        | KeyTrouble::NoSuchKey { .. } => {
-            "this key cannot sign releases any more: set up another one with `countersign init`"
         }
     }
 }
