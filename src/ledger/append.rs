@@ -1,29 +1,41 @@
-//! Appending: an entry, its hashes, and what the tables must say because of it, in one transaction.
+//! Appending: an entry, its hashes, and the rows that lead to it, in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
-use super::grants::Column;
-use super::{Ledger, LedgerError, Result, tree};
+use super::store::{Ledger, Result};
+use super::{about, tree};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event, Intent};
 use crate::domain::time::Timestamp;
+use crate::tlog::note::VerifierKey;
 use crate::tlog::tile::LARGEST_ENTRY;
 
-/// How much of an intent's entry its artifacts may take, in bytes, before they get entries of their
-/// own. What else is in an entry has room in the rest.
+/// Maximum size of the artifacts in an intent's entry, in bytes; more get entries of their own. The
+/// rest of the entry has room in what is left.
 const MOST_OF_AN_ENTRY: usize = LARGEST_ENTRY - (16 << 10);
-/// The most of a reason that is logged, in bytes.
+/// Maximum length of a reason that is logged, in bytes.
 const LONGEST_REASON: usize = 8 << 10;
 
 impl Ledger {
-    /// Appends an event, with what it changes of its grant: this is how one is issued, closed by a
-    /// build, intended to be signed under, or taken back. Returns the entry's index. Durable when
-    /// it returns: only then may the token be used for what an intent says.
+    /// Begins the log under `key`, unless that was done.
+    pub fn begin(&mut self, at: Timestamp, key: &VerifierKey) -> Result<()> {
+        if self.size()? > 0 {
+            return Ok(());
+        }
+        let event = Event::LogCreated {
+            origin: key.name().to_owned(),
+            key: key.to_string(),
+        };
+        self.append(at, event).map(|_| ())
+    }
+
+    /// Appends an event; returns its index. Durable when it returns: only then may the token be
+    /// used for what an intent says.
     ///
-    /// Each of these is told of a grant once, and what uses a grant not after it was taken back:
-    /// that is an error, and nothing of it is appended.
+    /// What is recorded of a grant once, and what a revoked grant does not allow, is an error, and
+    /// nothing of it is appended.
     pub fn append(&mut self, at: Timestamp, mut event: Event) -> Result<u64> {
         self.transact(|transaction| {
             if let Event::Intent(intent) = &mut event {
@@ -53,72 +65,8 @@ fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<
     for digest in digests_of(&entry.event) {
         find_by(transaction, digest, index)?;
     }
-    let grant = grant_id(transaction, &entry.event)?;
-    if let Some(grant) = &grant {
-        let insert = "INSERT INTO grant_entries (grant_id, idx) VALUES (?1, ?2)";
-        transaction.execute(insert, params![grant, index])?;
-    }
-    match (Column::told_by(&entry.event), grant) {
-        (Some(column), Some(grant)) => tell(transaction, &grant, column, &entry)?,
-        (Some(_), None) => return Err(no_intent(&entry.event)),
-        (None, _) => {}
-    }
+    about::append(transaction, &entry)?;
     Ok(index)
-}
-
-/// The grant that an event is about, as the tables call it: the event names it, or its intent.
-fn grant_id(transaction: &Transaction<'_>, event: &Event) -> Result<Option<String>> {
-    let Some(intent) = event.follows() else {
-        return Ok(event.grant().map(|grant| grant.hex()));
-    };
-    let query = "SELECT grant_id FROM grants WHERE intent = ?1";
-    Ok(transaction
-        .query_row(query, [intent], |row| row.get(0))
-        .optional()?)
-}
-
-/// Sets a column of a grant's row to an entry, once; the first makes the row.
-fn tell(transaction: &Transaction<'_>, id: &str, column: Column, entry: &Entry) -> Result<()> {
-    let Entry { index, event, .. } = entry;
-    if let Event::GrantIssued { project, .. } = event {
-        let insert = "INSERT INTO grants (grant_id, project, issued) VALUES (?1, ?2, ?3)";
-        transaction.execute(insert, params![id, project.as_str(), index])?;
-        return Ok(());
-    }
-    let name = column.name();
-    // A grant that was taken back is closed at once, for a process too that looked before.
-    let still = if column.uses_grant() {
-        "AND revoked IS NULL"
-    } else {
-        ""
-    };
-    let update =
-        format!("UPDATE grants SET {name} = ?1 WHERE grant_id = ?2 AND {name} IS NULL {still}");
-    if transaction.execute(&update, params![index, id])? == 1 {
-        return Ok(());
-    }
-    let revoked = "SELECT revoked IS NOT NULL FROM grants WHERE grant_id = ?1";
-    let revoked = transaction
-        .query_row(revoked, [id], |row| row.get(0))
-        .optional()?;
-    match (revoked, event.grant()) {
-        (Some(true), Some(grant)) => Err(LedgerError::Revoked(grant)),
-        (None, Some(grant)) => {
-            let reason = format!("the ledger has no grant {grant}");
-            Err(LedgerError::Changed(reason))
-        }
-        (Some(false), _) | (_, None) => Err(LedgerError::Changed(format!(
-            "the ledger has an entry `{}` about that grant already, which is recorded once",
-            event.kind()
-        ))),
-    }
-}
-
-fn no_intent(event: &Event) -> LedgerError {
-    LedgerError::Changed(format!(
-        "the ledger has no intent that an entry `{}` could follow there",
-        event.kind()
-    ))
 }
 
 /// The digests by which an entry is found again: those of what is to be signed.
@@ -233,15 +181,16 @@ mod tests {
     use crate::domain::digest::GrantId;
     use crate::domain::event::RunResult;
     use crate::domain::name::BuilderName;
+    use crate::ledger::LedgerError;
     use crate::tlog::note::SignerKey;
 
     fn time() -> Timestamp {
         Timestamp::from_unix(0)
     }
 
-    /// Whoever takes a grant back does not wait for a run that looked before.
+    /// A revocation takes effect even for a run that looked before it.
     #[test]
-    fn nothing_is_accepted_or_intended_under_a_grant_that_was_taken_back() {
+    fn nothing_is_accepted_or_intended_under_a_revoked_grant() {
         let (_folder, mut ledger) = Ledger::example();
         let grant = GrantId::of(b"g");
         ledger
@@ -263,9 +212,9 @@ mod tests {
         assert_eq!(ledger.size().expect("asked"), 2, "nothing of it is logged");
     }
 
-    /// And what was begun is told to its end, even if the grant was taken back meanwhile.
+    /// And what was begun is recorded to its end, even if the grant was revoked meanwhile.
     #[test]
-    fn each_step_of_a_grant_is_told_once() {
+    fn each_milestone_of_a_grant_is_recorded_once() {
         let (_folder, mut ledger) = Ledger::example();
         let key = SignerKey::generate("example.org/log")
             .expect("a key")
@@ -317,7 +266,7 @@ mod tests {
                 index
             );
             let again = fault(&mut ledger, event.clone());
-            assert!(again.contains(event.kind()) || index == 1, "{again}");
+            assert!(again.contains(event.kind()), "{again}");
             if index == intent {
                 ledger
                     .append(

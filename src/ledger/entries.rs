@@ -2,7 +2,8 @@
 
 use rusqlite::OptionalExtension;
 
-use super::{Ledger, LedgerError, Result};
+use super::error::LedgerError;
+use super::store::{Ledger, Result};
 use crate::domain::digest::Sha256;
 use crate::domain::event::Entry;
 use crate::tlog::tree::{first_hash, leaf_hash};

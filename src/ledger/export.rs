@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BadLog, Ledger, LedgerError, Result};
+use super::error::{BadLog, LedgerError};
+use super::store::{Ledger, Result};
 use crate::files::{FileError, FileFault, Folder, InputFile, hold_folder};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};

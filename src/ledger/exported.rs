@@ -7,8 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ExportError;
-use super::export::checkpoint_in;
+use super::error::BadLog;
+use super::export::{ExportError, checkpoint_in};
 use super::pass::Pass;
 use crate::domain::event::Entry;
 use crate::files::{FileError, FileFault, Folder};
@@ -74,7 +74,7 @@ impl ExportedLog {
         kept: &[(String, Checkpoint)],
         mut see: impl FnMut(Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        let fail = |error: super::BadLog| E::from(error.into());
+        let fail = |error: BadLog| E::from(error.into());
         let mut pass = Pass::begin(&self.key, kept).map_err(fail)?;
         let mut tiles = Tiles {
             log: self,

@@ -1,7 +1,7 @@
 //! One pass over the entries of a log, first to last, wherever they come from: what each must be,
 //! whatever stands beside it.
 
-use super::BadLog;
+use super::error::BadLog;
 use crate::domain::event::{Entry, Event};
 use crate::domain::malformed::Malformed;
 use crate::tlog::checkpoint::Checkpoint;

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use rusqlite::{OptionalExtension, params};
 
 use super::append::find_by;
-use super::{Ledger, LedgerError, Result};
+use super::error::LedgerError;
+use super::store::{Ledger, Result};
 use crate::domain::digest::Sha256;
 use crate::files;
 

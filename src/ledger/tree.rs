@@ -3,7 +3,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Ledger, LedgerError, Result};
+use super::error::LedgerError;
+use super::store::{Ledger, Result};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::proof::Proof;
 use crate::tlog::tile::LARGEST_ENTRY;

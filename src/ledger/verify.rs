@@ -1,25 +1,27 @@
-//! The check of a whole ledger: every hash and every table is computed again from the entries, in
-//! one pass that keeps no more than one hash for each level of the tree.
+//! The check of a whole ledger: every hash and every row is computed again from the entries, in one
+//! pass that keeps no more than one hash for each level of the tree.
 
 use std::collections::BTreeSet;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension, Row, ToSql};
+use rusqlite::{OptionalExtension, ToSql};
 
+use super::about;
 use super::append::digests_of;
-use super::grants::Column;
+use super::error::BadLog;
 use super::pass::Pass;
-use super::{BadLog, Ledger, Result, schema};
-use crate::domain::digest::Sha256;
-use crate::domain::event::{Entry, Event, Intent, RunResult};
+use super::schema;
+use super::store::{Ledger, Result};
+use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::event::{Entry, Event, RunResult};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tree::{Hash, first_hash};
 
 impl Ledger {
     /// Computes everything again from the entries: the tree's hashes, the tables beside them, and
-    /// the root hashes of `kept`, checkpoints by the log's `key` with their names. Returns what a
-    /// checkpoint says of it now.
+    /// the root hashes of `kept`, checkpoints by the log's `key` with their names. Returns a
+    /// checkpoint of the log as it is now.
     pub fn verify(
         &self,
         key: &VerifierKey,
@@ -28,27 +30,34 @@ impl Ledger {
         self.in_one_state(|| {
             let head = Check {
                 ledger: self,
-                counts: Counts::default(),
+                digests: 0,
+                intent: None,
             }
             .run(key, kept)?;
             // Last: which entry was changed says more.
-            schema::check(self)?;
-            Ok(head)
+            match schema::difference(&self.database)? {
+                None => Ok(head),
+                Some(what) => Err(BadLog::Changed(format!(
+                    "the structure of the database is not as countersign made it: {what}"
+                ))),
+            }
         })
     }
 }
 
-/// How many rows the entries account for.
-#[derive(Default)]
-struct Counts {
-    columns: [i64; Column::ALL.len()],
-    grant_entries: i64,
-    digests: i64,
-}
-
 struct Check<'a> {
     ledger: &'a Ledger,
-    counts: Counts,
+    /// How many rows of the table `digests` the entries account for.
+    digests: i64,
+    /// The intent that was looked up last.
+    intent: Option<Announced>,
+}
+
+/// What an intent asks the token for.
+struct Announced {
+    index: u64,
+    grant: GrantId,
+    files: BTreeSet<String>,
 }
 
 impl Check<'_> {
@@ -62,101 +71,105 @@ impl Check<'_> {
         let mut entries = entries.query([])?;
         let mut hashes = database.prepare("SELECT number, hash FROM hashes ORDER BY number")?;
         let mut hashes = hashes.query([])?;
+        let rows = format!("SELECT {} FROM about ORDER BY idx", about::Row::COLUMNS);
+        let mut rows = database.prepare(&rows)?;
+        let mut rows = rows.query_map([], about::Row::read)?.peekable();
         let mut pass = Pass::begin(key, kept)?;
         while let Some(row) = entries.next()? {
             let index = pass.next();
             let text = text_at(row, index)?;
             for (number, hash) in (first_hash(index)..).zip(pass.push(&text)) {
-                let found = hashes.next()?.map(hash_of).transpose()?;
-                match found {
+                match hashes.next()?.map(hash_of).transpose()? {
                     Some(found) if found == (number, Some(hash)) => {}
                     None => {
                         return Err(BadLog::Changed(format!(
-                            "entry {index} was not written by countersign: the tree has no hash of it"
+                            "entry {index} was not written by countersign: the tree has no hash \
+                             of it"
                         )));
                     }
                     Some(_) if number == first_hash(index) => return Err(BadLog::altered(index)),
                     Some(_) => {
                         return Err(BadLog::Changed(format!(
-                            "hash {number} of the tree, kept with entry {index}, does not match the entries"
+                            "hash {number} of the tree, kept with entry {index}, does not match \
+                             the entries"
                         )));
                     }
                 }
             }
-            self.entry(&pass.entry(&text)?)?;
+            let entry = pass.entry(&text)?;
+            let row = rows.next_if(|row| row.as_ref().is_ok_and(|row| row.index == index));
+            self.row(&entry, row.transpose()?)?;
+            self.entry(&entry)?;
         }
         if hashes.next()?.is_some() {
+            let index = pass.next();
             return Err(BadLog::Changed(format!(
-                "entry {} is missing: the tree has a hash of it",
-                pass.next()
+                "entry {index} is missing: the tree has a hash of it"
             )));
         }
+        if let Some(row) = rows.next().transpose()? {
+            return Err(BadLog::table(row.index, "about"));
+        }
         let head = pass.end()?;
+        self.chains()?;
         self.signatures()?;
-        self.surplus()?;
+        self.digests()?;
         Ok(head)
     }
 
-    /// What the tables must say because of one entry.
+    /// The row that leads to the entry; none, if it is about no grant.
+    fn row(&mut self, entry: &Entry, found: Option<about::Row>) -> Result<(), BadLog> {
+        let wrong = || BadLog::table(entry.index, "about");
+        let grant = match entry.event.follows() {
+            Some(intent) => Some(self.intent(intent)?.ok_or_else(wrong)?.grant),
+            None => entry.event.grant(),
+        };
+        let next = found.as_ref().and_then(about::Row::next);
+        if found == grant.map(|grant| about::Row::of(entry, grant, next)) {
+            Ok(())
+        } else {
+            Err(wrong())
+        }
+    }
+
+    /// Each row names the next of its grant.
+    fn chains(&self) -> Result<(), BadLog> {
+        let query = "SELECT idx FROM about AS it WHERE next IS NOT
+            (SELECT min(idx) FROM about WHERE grant_id = it.grant_id AND idx > it.idx) LIMIT 1";
+        let wrong = self
+            .ledger
+            .database
+            .query_row(query, [], |row| row.get(0))
+            .optional()?;
+        wrong.map_or(Ok(()), |index| Err(BadLog::table(index, "about")))
+    }
+
+    /// What the other tables must have because of one entry.
     fn entry(&mut self, entry: &Entry) -> Result<(), BadLog> {
         let index = entry.index;
-        let event = &entry.event;
-        let grant = match event.follows() {
-            Some(intent) => self.intent(intent)?.map(|it| it.grant),
-            None => event.grant(),
-        };
-        if let Some(grant) = grant {
-            self.must(
-                index,
-                "grant_entries",
-                "grant_id = ?1 AND idx = ?2",
-                &[&grant.hex(), &index],
-            )?;
-            self.counts.grant_entries += 1;
-        }
-        if let Some(column) = Column::told_by(event) {
-            let grant = grant.ok_or(BadLog::table(index, "grants"))?;
-            let row = format!("grant_id = ?1 AND {} = ?2", column.name());
-            self.must(index, "grants", &row, &[&grant.hex(), &index])?;
-            self.counts.columns[column as usize] += 1;
-        }
-        if let Event::GrantIssued { grant, project, .. } = event {
-            self.must(
-                index,
-                "grants",
-                "grant_id = ?1 AND project = ?2",
-                &[&grant.hex(), &project.as_str()],
-            )?;
-        }
         if let Event::Outcome {
             intent,
             result: RunResult::Signed { .. },
             ..
-        } = event
+        } = entry.event
         {
-            self.all_signed(index, *intent)?;
+            self.all_signed(index, intent)?;
         }
         for digest in digests_of(&entry.event) {
-            self.must(
-                index,
-                "digests",
-                "digest = ?1 AND idx = ?2",
-                &[&digest.to_string(), &index],
-            )?;
-            self.counts.digests += 1;
+            self.has_digest(digest, index)?;
+            self.digests += 1;
         }
         Ok(())
     }
 
     /// A run that ended well has every signature.
-    fn all_signed(&self, index: u64, intent: u64) -> Result<(), BadLog> {
-        let wanted = self
-            .intent(intent)?
-            .map_or(0, |intent| intent.asked_files().count());
+    fn all_signed(&mut self, index: u64, intent: u64) -> Result<(), BadLog> {
+        let wanted = self.intent(intent)?.map_or(0, |intent| intent.files.len());
         let query = "SELECT count(*) FROM signatures WHERE intent = ?1";
-        match self.count(query, &[&intent])? == i64::try_from(wanted).expect("few files") {
-            true => Ok(()),
-            false => Err(BadLog::table(index, "signatures")),
+        if self.count(query, &[&intent])? == i64::try_from(wanted).expect("few files") {
+            Ok(())
+        } else {
+            Err(BadLog::table(index, "signatures"))
         }
     }
 
@@ -165,99 +178,81 @@ impl Check<'_> {
         let query = "SELECT intent, file, signature FROM signatures ORDER BY intent";
         let mut statement = self.ledger.database.prepare(query)?;
         let mut rows = statement.query([])?;
-        let mut current: Option<(u64, BTreeSet<String>)> = None;
+        let mut current = None;
         let mut digests = BTreeSet::new();
         while let Some(row) = rows.next()? {
             let index: u64 = row.get(0)?;
             let file: String = row.get(1)?;
             let signature: String = row.get(2)?;
-            if current.as_ref().is_none_or(|(of, _)| *of != index) {
-                let files = self
-                    .intent(index)?
-                    .map(|intent| intent.asked_files().map(str::to_owned).collect())
-                    .unwrap_or_default();
-                current = Some((index, files));
-                self.counts.digests += std::mem::take(&mut digests).len() as i64;
+            if current.replace(index) != Some(index) {
+                self.digests += std::mem::take(&mut digests).len() as i64;
             }
-            if !current
-                .as_ref()
-                .is_some_and(|(_, files)| files.contains(&file))
-            {
+            let intent = self.intent(index)?;
+            if intent.is_none_or(|intent| !intent.files.contains(&file)) {
                 return Err(BadLog::table(index, "signatures"));
             }
-            let digest = Sha256::of(signature.as_bytes()).to_string();
-            self.must(
-                index,
-                "digests",
-                "digest = ?1 AND idx = ?2",
-                &[&digest, &index],
-            )?;
+            let digest = Sha256::of(signature.as_bytes());
+            self.has_digest(digest, index)?;
             digests.insert(digest);
         }
-        self.counts.digests += digests.len() as i64;
+        self.digests += digests.len() as i64;
         Ok(())
     }
 
-    /// No table says more than the entries.
-    fn surplus(&self) -> Result<(), BadLog> {
-        for column in Column::ALL {
-            self.no_more(
-                "grants",
-                column.name(),
-                self.counts.columns[column as usize],
-            )?;
-        }
-        self.no_more("grant_entries", "idx", self.counts.grant_entries)?;
-        self.no_more("digests", "idx", self.counts.digests)
-    }
-
-    /// A table has something in a column so many times, and no more.
-    fn no_more(&self, table: &'static str, column: &str, known: i64) -> Result<(), BadLog> {
-        match self.count(&format!("SELECT count({column}) FROM {table}"), &[])? - known {
+    /// There are no more digests than those of entries and signatures.
+    fn digests(&self) -> Result<(), BadLog> {
+        match self.count("SELECT count(idx) FROM digests", &[])? - self.digests {
             0 => Ok(()),
+            1 => Err(BadLog::Changed(
+                "the table `digests` has a row that no entry accounts for".to_owned(),
+            )),
             rows => Err(BadLog::Changed(format!(
-                "table `{table}` has {rows} rows that no entry accounts for"
+                "the table `digests` has {rows} rows that no entry accounts for"
             ))),
         }
     }
 
-    /// The intent that others speak of, if there is one.
-    fn intent(&self, index: u64) -> Result<Option<Intent>, BadLog> {
-        match self.ledger.entry(index)? {
-            Some(Entry {
-                event: Event::Intent(_),
-                ..
-            }) => Ok(Some(self.ledger.whole_intent(index)?)),
-            _ => Ok(None),
+    /// The intent at `index`, if there is one.
+    fn intent(&mut self, index: u64) -> Result<Option<&Announced>, BadLog> {
+        if self
+            .intent
+            .as_ref()
+            .is_none_or(|intent| intent.index != index)
+        {
+            self.intent = match self.ledger.entry(index)?.map(|entry| entry.event) {
+                Some(Event::Intent(_)) => {
+                    let intent = self.ledger.whole_intent(index)?;
+                    Some(Announced {
+                        index,
+                        grant: intent.grant,
+                        files: intent.asked_files().map(str::to_owned).collect(),
+                    })
+                }
+                _ => None,
+            };
         }
+        Ok(self.intent.as_ref())
     }
 
-    fn must(
-        &self,
-        index: u64,
-        table: &'static str,
-        row: &str,
-        values: &[&dyn ToSql],
-    ) -> Result<(), BadLog> {
-        let query = format!("SELECT 1 FROM {table} WHERE {row}");
-        let mut statement = self.ledger.database.prepare_cached(&query)?;
-        match statement.query_row(values, |_| Ok(())).optional()? {
-            Some(()) => Ok(()),
-            None => Err(BadLog::table(index, table)),
+    fn has_digest(&self, digest: Sha256, index: u64) -> Result<(), BadLog> {
+        let query = "SELECT 1 FROM digests WHERE digest = ?1 AND idx = ?2";
+        let mut statement = self.ledger.database.prepare_cached(query)?;
+        let values: [&dyn ToSql; 2] = [&digest.to_string(), &index];
+        if statement.exists(values)? {
+            Ok(())
+        } else {
+            Err(BadLog::table(index, "digests"))
         }
     }
 
     fn count(&self, query: &str, values: &[&dyn ToSql]) -> Result<i64, BadLog> {
-        Ok(self
-            .ledger
-            .database
-            .prepare_cached(query)?
-            .query_row(values, |row| row.get(0))?)
+        let mut statement = self.ledger.database.prepare_cached(query)?;
+        Ok(statement.query_row(values, |row| row.get(0))?)
     }
 }
 
-/// The text of the entry that must be the next, whatever type somebody gave it.
-fn text_at(row: &Row<'_>, index: u64) -> Result<Vec<u8>, BadLog> {
+/// The text of the next entry, whatever type somebody gave it.
+fn text_at(row: &rusqlite::Row<'_>, index: u64) -> Result<Vec<u8>, BadLog> {
     match row.get_ref_unwrap(0) {
         ValueRef::Integer(found) if u64::try_from(found) == Ok(index) => {}
         ValueRef::Integer(found) if u64::try_from(found).is_ok_and(|found| found > index) => {
@@ -276,7 +271,7 @@ fn text_at(row: &Row<'_>, index: u64) -> Result<Vec<u8>, BadLog> {
     }
 }
 
-fn hash_of(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Hash>)> {
+fn hash_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<(u64, Option<Hash>)> {
     let bytes = match row.get_ref(1)? {
         ValueRef::Blob(bytes) => bytes.try_into().ok(),
         _ => None,
@@ -291,30 +286,17 @@ fn hash_of(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Hash>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::digest::GrantId;
+    use crate::domain::event::Intent;
     use crate::domain::time::Timestamp;
     use crate::ledger::tree;
     use crate::tlog::note::SignerKey;
 
-    #[test]
-    fn each_column_of_a_row_is_compared_with_the_entry_that_tells_it() {
-        let (_folder, mut ledger) = Ledger::example();
-        let (key, at, grant) = (
-            SignerKey::generate("example.org/log")
-                .expect("a key")
-                .public(),
-            Timestamp::from_unix(0),
-            GrantId::of(b"g"),
-        );
-        ledger.begin(at, &key).expect("begun");
-        let (intent, sums, folder) = (3, Sha256::of(b"s"), "f".to_owned());
-        let released = Event::Released {
-            intent,
-            sums,
-            folder: folder.clone(),
-            inbox: None,
-        };
-        let files: Vec<String> = Intent::example().asked_files().map(str::to_owned).collect();
+    /// A ledger with a release under a grant that was revoked afterwards: entries 1 to 7.
+    fn released(at: Timestamp, key: &VerifierKey) -> (tempfile::TempDir, Ledger) {
+        let (folder, mut ledger) = Ledger::example();
+        ledger.begin(at, key).expect("begun");
+        let grant = GrantId::of(b"g");
+        let (intent, sums, name) = (3, Sha256::of(b"s"), "f".to_owned());
         for event in [
             Event::example_grant(grant),
             Event::example_acceptance(grant),
@@ -326,10 +308,15 @@ mod tests {
                 },
                 card: None,
             },
-            released,
+            Event::Released {
+                intent,
+                sums,
+                folder: name.clone(),
+                inbox: None,
+            },
             Event::Pushed {
                 intent,
-                folder: folder.clone(),
+                folder: name,
             },
             Event::GrantRevoked {
                 grant,
@@ -338,35 +325,55 @@ mod tests {
         ] {
             ledger.append(at, event).expect("appended");
         }
-        files.iter().for_each(|file| {
+        for file in Intent::example().asked_files() {
             ledger
                 .keep_signature(intent, file, &format!("that of {file}"))
-                .expect("kept")
-        });
-        ledger.verify(&key, &[]).expect("as it was logged");
-        let change = |ledger: &Ledger, change: &str| {
-            assert_eq!(ledger.database.execute(change, []).expect("changed"), 1)
-        };
-        for (index, column) in (1..).zip(Column::ALL) {
-            let name = column.name();
-            for other in [0, index + 1] {
-                change(&ledger, &format!("UPDATE grants SET {name} = {other}"));
-                let error = ledger.verify(&key, &[]).expect_err(name).to_string();
-                assert_eq!(
-                    error,
-                    format!("entry {index} and the table `grants` differ")
-                );
-            }
-            change(&ledger, &format!("UPDATE grants SET {name} = {index}"));
+                .expect("kept");
         }
-        ledger.verify(&key, &[]).expect("as it was");
+        (folder, ledger)
+    }
 
-        // Appended by somebody who computes the hashes: there is no intent that it could follow.
-        let event = Event::Released {
+    #[test]
+    fn each_row_about_a_grant_is_compared_with_its_entry() {
+        let key = SignerKey::generate("example.org/log")
+            .expect("a key")
+            .public();
+        let (_folder, ledger) = released(Timestamp::from_unix(0), &key);
+        ledger.verify(&key, &[]).expect("as it was logged");
+        let prepare = "DROP TRIGGER about_stay; DROP TRIGGER about_last; DROP TRIGGER about_once;
+            CREATE TEMP TABLE kept AS SELECT * FROM about";
+        ledger.database.execute_batch(prepare).expect("prepared");
+        for change in [
+            "UPDATE about SET milestone = NULL WHERE idx = ?1",
+            "UPDATE about SET milestone = 'other' WHERE idx = ?1",
+            "UPDATE about SET grant_id = 'x' WHERE idx = ?1",
+            "UPDATE about SET project = 'bar' WHERE idx = ?1",
+            "UPDATE about SET next = 1 WHERE idx = ?1",
+            "UPDATE about SET idx = 100 WHERE idx = ?1",
+            "DELETE FROM about WHERE idx = ?1",
+        ] {
+            for index in 1..=7 {
+                assert_eq!(ledger.database.execute(change, [index]).expect(change), 1);
+                let error = ledger.verify(&key, &[]).expect_err(change).to_string();
+                assert_eq!(error, format!("entry {index} and the table `about` differ"));
+                ledger.grant(GrantId::of(b"g")).expect_err(change);
+                let undo = "DELETE FROM about; INSERT INTO about SELECT * FROM kept";
+                ledger.database.execute_batch(undo).expect("undone");
+            }
+        }
+    }
+
+    /// By somebody who computes the hashes: there is no intent that the entry could follow.
+    #[test]
+    fn an_entry_that_follows_no_intent_is_found() {
+        let at = Timestamp::from_unix(0);
+        let key = SignerKey::generate("example.org/log")
+            .expect("a key")
+            .public();
+        let (_folder, ledger) = released(at, &key);
+        let event = Event::Pushed {
             intent: 0,
-            sums,
-            folder,
-            inbox: None,
+            folder: "f".to_owned(),
         };
         let text = Entry {
             index: 8,
@@ -380,6 +387,6 @@ mod tests {
             .expect("inserted");
         tree::append(&ledger.database, 8, text.as_bytes()).expect("appended");
         let error = ledger.verify(&key, &[]).expect_err("no intent").to_string();
-        assert_eq!(error, "entry 8 and the table `grants` differ");
+        assert_eq!(error, "entry 8 and the table `about` differ");
     }
 }

@@ -483,12 +483,8 @@ impl Run<'_> {
             };
         }
         let token = token.expect("the token was found, because a signature is missing");
-        // Whoever takes a grant back does not wait for us.
-        if self
-            .ledger
-            .grant(self.intent.grant)?
-            .is_some_and(|record| record.revoked.is_some())
-        {
+        // A revocation takes effect even while a run is in progress.
+        if self.ledger.is_revoked(self.intent.grant)? {
             return Err(CountersignError::Revoked(
                 self.intent.grant.short(),
                 file.to_owned(),

@@ -52,7 +52,7 @@ impl World {
             .expect("triggers");
         let triggers: Vec<(String, String)> =
             triggers.collect::<Result<_, _>>().expect("names and texts");
-        assert_eq!(triggers.len(), 6);
+        assert_eq!(triggers.len(), 9);
         for (name, _) in &triggers {
             database
                 .execute_batch(&format!("DROP TRIGGER {name}"))
@@ -327,17 +327,35 @@ fn each_change_to_an_entry_is_found_and_named() {
         rehash(database);
     })
     .stops(1, "entry 0 names `example.com/");
-    // What stands beside the entries.
+    // The tables beside the entries.
     for (change, table) in [
-        ("UPDATE grants SET intent = NULL", "grants"),
-        ("UPDATE grants SET signed = NULL", "grants"),
-        ("UPDATE grants SET revoked = 1", "grants"),
-        ("UPDATE grants SET project = 'bar'", "grants"),
         (
-            "DELETE FROM grant_entries WHERE idx = (SELECT max(idx) FROM grant_entries)",
-            "grant_entries",
+            "UPDATE about SET milestone = NULL WHERE milestone = 'intended'",
+            "about",
         ),
-        ("INSERT INTO grant_entries VALUES ('x', 1)", "grant_entries"),
+        (
+            "UPDATE about SET milestone = 'revoked' WHERE milestone = 'signed'",
+            "about",
+        ),
+        (
+            "UPDATE about SET project = 'bar' WHERE project = 'foo'",
+            "about",
+        ),
+        ("UPDATE about SET grant_id = 'x'", "about"),
+        ("UPDATE about SET next = NULL", "about"),
+        (
+            "DELETE FROM about WHERE idx = (SELECT max(idx) FROM about)",
+            "about",
+        ),
+        ("DELETE FROM about", "about"),
+        (
+            "INSERT INTO about (idx, grant_id) SELECT 0, grant_id FROM about LIMIT 1",
+            "about",
+        ),
+        (
+            "INSERT INTO about (idx, grant_id) VALUES (1000, 'x')",
+            "about",
+        ),
         (
             "DELETE FROM signatures WHERE file = 'foo.txt'",
             "signatures",
@@ -380,7 +398,7 @@ fn each_change_to_an_entry_is_found_and_named() {
     );
 }
 
-/// What stands of a grant beside the entries is what they say, or the token is not asked.
+/// The rows that lead to a grant's entries are what the entries say, or the token is not asked.
 #[test]
 fn a_grant_whose_row_was_changed_is_not_signed_under() {
     let world = World::ready();
@@ -396,24 +414,88 @@ fn a_grant_whose_row_was_changed_is_not_signed_under() {
     let (uses, ledger) = (world.token_count(), world.home().join("ledger.sqlite"));
     let whole = fs::read(&ledger).expect("the ledger");
     for (change, granted, build) in [
-        ("DELETE FROM grants", &granted, &build),
+        ("DELETE FROM about", &granted, &build),
         (
-            "UPDATE grants SET accepted = NULL, intent = NULL, signed = NULL, released = NULL, pushed = NULL",
+            "DELETE FROM about WHERE milestone = 'issued'",
             &granted,
             &build,
         ),
-        ("UPDATE grants SET intent = NULL", &granted, &build),
-        ("UPDATE grants SET signed = NULL", &granted, &build),
-        ("UPDATE grants SET released = NULL", &granted, &build),
-        ("UPDATE grants SET issued = issued + 1", &granted, &build),
-        ("UPDATE grants SET pushed = 1", &granted, &build),
-        ("UPDATE grants SET revoked = NULL", &revoked, &its_build),
+        (
+            "DELETE FROM about WHERE milestone <> 'issued'",
+            &granted,
+            &build,
+        ),
+        (
+            "UPDATE about SET milestone = NULL WHERE milestone <> 'issued'",
+            &granted,
+            &build,
+        ),
+        (
+            "DELETE FROM about WHERE milestone = 'intended'",
+            &granted,
+            &build,
+        ),
+        (
+            "UPDATE about SET milestone = NULL WHERE milestone = 'intended'",
+            &granted,
+            &build,
+        ),
+        (
+            "DELETE FROM about WHERE milestone = 'signed'",
+            &granted,
+            &build,
+        ),
+        (
+            "DELETE FROM about WHERE milestone = 'released'",
+            &granted,
+            &build,
+        ),
+        (
+            "UPDATE about SET idx = 1000 WHERE milestone = 'released'",
+            &granted,
+            &build,
+        ),
+        (
+            "UPDATE about SET milestone = 'pushed' WHERE milestone = 'signed'",
+            &granted,
+            &build,
+        ),
+        (
+            "DELETE FROM about WHERE milestone = 'revoked'",
+            &revoked,
+            &its_build,
+        ),
+        (
+            "UPDATE about SET milestone = NULL WHERE milestone = 'revoked'",
+            &revoked,
+            &its_build,
+        ),
+        (
+            "UPDATE about SET grant_id = 'x' WHERE milestone = 'revoked'",
+            &revoked,
+            &its_build,
+        ),
+        (
+            "UPDATE about SET idx = 1000 WHERE milestone = 'revoked'",
+            &revoked,
+            &its_build,
+        ),
+        (
+            "DELETE FROM entries WHERE idx IN (SELECT idx FROM about WHERE milestone = 'revoked')",
+            &revoked,
+            &its_build,
+        ),
     ] {
-        world.tamper(|database| database.execute(change, []).expect("changed"));
+        let changed = world.tamper(|database| database.execute(change, []).expect("changed"));
+        assert!(changed > 0, "{change}");
         let (ended, _) = world.sign(granted, build).run();
         assert_eq!(ended.code, 1, "{change}: {ended:?}");
         assert!(
-            ended.stderr.contains("what its entries say") || change.contains("issued"),
+            ended
+                .stderr
+                .contains("the ledger's table `about` differs from the entries")
+                || ended.stderr.contains("of the ledger is missing")
+                || change == "DELETE FROM about" && ended.stderr.contains("was not issued"),
             "{change}: {ended:?}"
         );
         assert_eq!(listing(&world.inbox()), [""; 0], "{change}");
@@ -423,8 +505,8 @@ fn a_grant_whose_row_was_changed_is_not_signed_under() {
     world.verify_log().ok();
 }
 
-/// A list is made from the rows of many grants: each must say what the entries say, or nothing of
-/// it is told or done.
+/// A list is made from the rows of many grants: each must be what its entry says, or nothing of the
+/// list is shown or done.
 #[test]
 fn a_list_with_a_row_that_was_changed_is_refused() {
     let world = World::ready();
@@ -474,45 +556,92 @@ fn a_list_with_a_row_that_was_changed_is_refused() {
     let push: Arguments<'_> = &[&"push"];
     let list: Arguments<'_> = &[&"grants", &"list"];
     let of_project: Arguments<'_> = &[&"grants", &"list", &"--project", &"foo"];
-    let unsigned = "accepted = NULL, intent = NULL, signed = NULL, released = NULL, pushed = NULL";
+    let unsigned = "DELETE FROM about WHERE milestone <> 'issued'";
     for (of, change, commands) in [
         (
             &accepted,
-            "released = accepted",
+            "UPDATE about SET milestone = 'released' WHERE milestone = 'accepted'",
             &[status, push, list, of_project][..],
         ),
-        (&accepted, "accepted = issued", &[status, list, of_project]),
-        (&accepted, "project = 'bar'", &[status, list]),
-        (&accepted, "grant_id = 'x'", &[status, list, of_project]),
-        (&waiting, "released = NULL", &[status, list, of_project]),
-        (&waiting, "pushed = released", &[push, list, of_project]),
+        (
+            &accepted,
+            "UPDATE about SET idx = 1000 WHERE milestone = 'accepted'",
+            &[status, list, of_project],
+        ),
+        (
+            &accepted,
+            "UPDATE about SET project = 'bar' WHERE milestone = 'issued'",
+            &[status, list],
+        ),
+        (
+            &accepted,
+            "UPDATE about SET grant_id = 'x' WHERE milestone = 'accepted'",
+            &[status, list, of_project],
+        ),
+        (
+            &accepted,
+            "UPDATE about SET grant_id = 'x' WHERE milestone = 'issued'",
+            &[status, list, of_project],
+        ),
         (
             &waiting,
-            "released = signed",
+            "DELETE FROM about WHERE milestone = 'released'",
+            &[status, list, of_project],
+        ),
+        (
+            &waiting,
+            "UPDATE about SET milestone = NULL WHERE milestone = 'released'",
+            &[status, list, of_project],
+        ),
+        (
+            &waiting,
+            "UPDATE about SET milestone = 'pushed' WHERE milestone = 'released'",
+            &[push, list, of_project],
+        ),
+        (
+            &waiting,
+            "UPDATE about SET idx = 1000 WHERE milestone = 'released'",
             &[status, push, list, of_project],
         ),
         (&waiting, unsigned, &[list, of_project]),
-        (&pushed, "pushed = NULL", &[status, push, list, of_project]),
-        (&pushed, "pushed = released", &[list, of_project]),
+        (
+            &pushed,
+            "DELETE FROM about WHERE milestone = 'pushed'",
+            &[status, push, list, of_project],
+        ),
+        (
+            &pushed,
+            "UPDATE about SET milestone = NULL WHERE milestone = 'pushed'",
+            &[status, push, list, of_project],
+        ),
+        (
+            &pushed,
+            "UPDATE about SET idx = 1000 WHERE milestone = 'pushed'",
+            &[list, of_project],
+        ),
     ] {
         let hex = of.1.id.strip_prefix("sha256:").expect("an id");
         world.tamper(|database| {
-            let update = format!("UPDATE grants SET {change} WHERE grant_id = ?1");
-            assert_eq!(database.execute(&update, [hex]).expect("changed"), 1);
+            let change = format!("{change} AND grant_id = ?1");
+            assert!(
+                database.execute(&change, [hex]).expect("changed") > 0,
+                "{change}"
+            );
         });
+        let why = |stderr: &str| {
+            stderr.contains("the ledger's table `about` differs from the entries")
+                || stderr.contains("the ledger's table `about` has a grant `x`")
+                || stderr.contains("entry 1000 of the ledger is missing")
+        };
         for command in commands {
             let (ended, _) = world.host(command).run();
             assert_eq!(ended.code, 1, "{change}: {ended:?}");
-            let why = format!("does not say of grant {} what its entries say", &hex[..12]);
-            assert!(ended.stderr.contains(&why), "{change}: {ended:?}");
+            assert!(why(&ended.stderr), "{change}: {ended:?}");
         }
         // An older version than one that was accepted, whatever the row says.
         if change == unsigned {
             let ended = sign(&open);
-            assert!(
-                ended.code == 1 && ended.stderr.contains("what its entries say"),
-                "{ended:?}"
-            );
+            assert!(ended.code == 1 && why(&ended.stderr), "{ended:?}");
         }
         fs::write(&ledger, &whole).expect("as it was");
     }
@@ -539,21 +668,24 @@ fn a_database_of_another_structure_is_found() {
         ("DROP TRIGGER hashes_stay", "trigger hashes_stay"),
         ("DROP TRIGGER hashes_last", "trigger hashes_last"),
         ("DROP TRIGGER hashes_once", "trigger hashes_once"),
+        ("DROP TRIGGER about_stay", "trigger about_stay"),
+        ("DROP TRIGGER about_last", "trigger about_last"),
+        ("DROP TRIGGER about_once", "trigger about_once"),
         (
-            "CREATE TRIGGER undo AFTER UPDATE OF revoked ON grants
-                BEGIN UPDATE grants SET revoked = NULL WHERE grant_id = NEW.grant_id; END",
+            "CREATE TRIGGER undo AFTER INSERT ON about
+                BEGIN UPDATE about SET next = NULL WHERE grant_id = NEW.grant_id; END",
             "trigger undo",
         ),
         ("ALTER TABLE entries RENAME TO kept; CREATE VIEW entries AS SELECT * FROM kept", "table entries"),
         ("CREATE TABLE more (a)", "table more"),
-        ("DROP INDEX grants_of_project", "index grants_of_project"),
+        ("DROP INDEX about_milestone", "index about_milestone"),
         // An index that is empty: what is asked with it finds nothing.
         (
             "CREATE TABLE more (a); CREATE INDEX empty ON more (a); PRAGMA writable_schema = ON;
                 CREATE TEMP TABLE roots AS SELECT rootpage FROM sqlite_master WHERE name = 'empty';
                 DELETE FROM sqlite_master WHERE name IN ('more', 'empty');
-                UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM roots) WHERE name = 'grants_of_project'",
-            "an index of table grants",
+                UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM roots) WHERE name = 'about_project'",
+            "an index of table about",
         ),
     ] {
         world.database().execute_batch(change).unwrap_or_else(|error| panic!("{change}: {error}"));
@@ -766,10 +898,9 @@ fn an_entry_appended_with_its_hashes_is_found_by_what_stands_beside_it_or_elsewh
     };
     for kind in ["released", "intent", "grant-issued"] {
         let index = forge(kind);
-        world.verify_log().stops(
-            1,
-            &format!("entry {index} and the table `grant_entries` differ"),
-        );
+        world
+            .verify_log()
+            .stops(1, &format!("entry {index} and the table `about` differ"));
     }
     forge("key-ready");
     world

@@ -1,0 +1,436 @@
+//! Which entries are about which grant, and what state the grant is in because of them.
+//!
+//! The entries are the state; the table `about` is the way to them. The entries of a grant are a
+//! chain: each row has the index of the next, so that a row that was removed, moved or changed is
+//! noticed by whatever reads the grant, and not only by [`Ledger::verify`].
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::error::LedgerError;
+use super::store::{Ledger, Result};
+use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::event::{Entry, Event, Intent, RunResult};
+use crate::domain::name::{BuilderName, ProjectName};
+use crate::domain::time::Timestamp;
+
+/// What is recorded of a grant at most once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Milestone {
+    Issued,
+    Accepted,
+    Intended,
+    Signed,
+    Released,
+    Pushed,
+    Revoked,
+}
+
+impl Milestone {
+    /// As the database has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Accepted => "accepted",
+            Self::Intended => "intended",
+            Self::Signed => "signed",
+            Self::Released => "released",
+            Self::Pushed => "pushed",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::GrantIssued { .. } => Some(Self::Issued),
+            Event::EvidenceAccepted { .. } => Some(Self::Accepted),
+            Event::Intent(_) => Some(Self::Intended),
+            Event::Outcome {
+                result: RunResult::Signed { .. },
+                ..
+            } => Some(Self::Signed),
+            Event::Released { .. } => Some(Self::Released),
+            Event::Pushed { .. } => Some(Self::Pushed),
+            Event::GrantRevoked { .. } => Some(Self::Revoked),
+            Event::LogCreated { .. }
+            | Event::KeyIntended { .. }
+            | Event::KeyOutcome { .. }
+            | Event::KeyReady { .. }
+            | Event::GrantApproved { .. }
+            | Event::EvidenceRefused { .. }
+            | Event::Artifacts { .. }
+            | Event::Resumed { .. }
+            | Event::Outcome {
+                result: RunResult::Stopped { .. },
+                ..
+            }
+            | Event::Admission { .. }
+            | Event::Reconciled { .. } => None,
+        }
+    }
+
+    /// Whether it can no longer follow a revocation. What the token signed before the revocation
+    /// is recorded to its end.
+    fn needs_valid_grant(self) -> bool {
+        match self {
+            Self::Accepted | Self::Intended | Self::Revoked => true,
+            Self::Issued | Self::Signed | Self::Released | Self::Pushed => false,
+        }
+    }
+}
+
+/// The state of a grant: the indices of the entries that set it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantRecord {
+    /// The grant.
+    pub grant: GrantId,
+    /// It was issued.
+    pub issued: u64,
+    /// A build was accepted, which closed it.
+    pub accepted: Option<u64>,
+    /// Its release was about to be signed.
+    pub intent: Option<u64>,
+    /// Its release was signed, every file.
+    pub signed: Option<u64>,
+    /// Its release appeared.
+    pub released: Option<u64>,
+    /// Its release appeared in the location's inbox.
+    pub pushed: Option<u64>,
+    /// It was revoked.
+    pub revoked: Option<u64>,
+}
+
+impl GrantRecord {
+    /// What the entries about the grant say; `None` if none says that it was issued.
+    fn of(grant: GrantId, history: &[Entry]) -> Option<Self> {
+        let index = |milestone| {
+            let mut entries = history.iter();
+            let entry = entries.find(|entry| Milestone::of(&entry.event) == Some(milestone));
+            entry.map(|entry| entry.index)
+        };
+        Some(Self {
+            grant,
+            issued: index(Milestone::Issued)?,
+            accepted: index(Milestone::Accepted),
+            intent: index(Milestone::Intended),
+            signed: index(Milestone::Signed),
+            released: index(Milestone::Released),
+            pushed: index(Milestone::Pushed),
+            revoked: index(Milestone::Revoked),
+        })
+    }
+}
+
+/// The build that closed a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// Which build it is: the digest of its list of artifacts.
+    pub artifacts: Sha256,
+    /// Its builders, with the digest of each one's evidence.
+    pub builders: BTreeMap<BuilderName, Sha256>,
+}
+
+/// What the table has of one entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) index: u64,
+    pub(super) grant: String,
+    milestone: Option<String>,
+    project: Option<String>,
+    next: Option<u64>,
+}
+
+impl Row {
+    pub(super) const COLUMNS: &'static str = "idx, grant_id, milestone, project, next";
+
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            index: row.get(0)?,
+            grant: row.get(1)?,
+            milestone: row.get(2)?,
+            project: row.get(3)?,
+            next: row.get(4)?,
+        })
+    }
+
+    /// What it must be for an entry about a grant that is followed by `next`.
+    pub(super) fn of(entry: &Entry, grant: GrantId, next: Option<u64>) -> Self {
+        let milestone = Milestone::of(&entry.event);
+        let project = match &entry.event {
+            Event::GrantIssued { project, .. } => Some(project.as_str().to_owned()),
+            _ => None,
+        };
+        Self {
+            index: entry.index,
+            grant: grant.hex(),
+            milestone: milestone.map(|milestone| milestone.name().to_owned()),
+            project,
+            next,
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<u64> {
+        self.next
+    }
+}
+
+/// Adds an entry to those of its grant, if it is about one. Refuses what is recorded already, and
+/// what a revoked grant no longer allows.
+pub(super) fn append(database: &Connection, entry: &Entry) -> Result<()> {
+    let Some(grant) = grant_of(database, &entry.event)? else {
+        return Ok(());
+    };
+    if let Some(milestone) = Milestone::of(&entry.event) {
+        admit(database, grant, milestone, entry.event.kind())?;
+    }
+    let row = Row::of(entry, grant, None);
+    let mut link = database
+        .prepare_cached("UPDATE about SET next = ?1 WHERE grant_id = ?2 AND next IS NULL")?;
+    link.execute(params![row.index, row.grant])?;
+    let mut insert = database.prepare_cached(
+        "INSERT INTO about (idx, grant_id, milestone, project) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    insert.execute(params![row.index, row.grant, row.milestone, row.project])?;
+    Ok(())
+}
+
+/// The grant that an event is about: the event names it, or its intent does.
+fn grant_of(database: &Connection, event: &Event) -> Result<Option<GrantId>> {
+    let Some(intent) = event.follows() else {
+        return Ok(event.grant());
+    };
+    let mut query = database
+        .prepare_cached("SELECT grant_id FROM about WHERE idx = ?1 AND milestone = 'intended'")?;
+    let hex: Option<String> = query.query_row([intent], |row| row.get(0)).optional()?;
+    let hex = hex.ok_or_else(|| {
+        LedgerError::Changed(format!(
+            "the ledger has no intent that an entry `{}` could follow there",
+            event.kind()
+        ))
+    })?;
+    grant_id(&hex).map(Some)
+}
+
+fn admit(database: &Connection, grant: GrantId, milestone: Milestone, kind: &str) -> Result<()> {
+    let mut query = database.prepare_cached("SELECT milestone FROM about WHERE grant_id = ?1")?;
+    let recorded = query.query_map([grant.hex()], |row| row.get::<_, Option<String>>(0))?;
+    let recorded = recorded.collect::<rusqlite::Result<Vec<_>>>()?;
+    let has = |milestone: Milestone| {
+        recorded
+            .iter()
+            .any(|it| it.as_deref() == Some(milestone.name()))
+    };
+    if milestone != Milestone::Issued && !has(Milestone::Issued) {
+        return Err(LedgerError::Changed(format!(
+            "the ledger has no grant {grant}"
+        )));
+    }
+    // A revocation takes effect even for a process that looked before it.
+    if milestone.needs_valid_grant() && has(Milestone::Revoked) {
+        return Err(LedgerError::Revoked(grant));
+    }
+    if has(milestone) {
+        return Err(LedgerError::Changed(format!(
+            "the ledger has an entry `{kind}` about grant {} already, which is recorded once",
+            grant.short()
+        )));
+    }
+    Ok(())
+}
+
+fn grant_id(hex: &str) -> Result<GrantId> {
+    format!("sha256:{hex}").parse().map_err(|_| {
+        LedgerError::Changed(format!("the ledger's table `about` has a grant `{hex}`"))
+    })
+}
+
+impl Ledger {
+    /// Whether the grant was issued here.
+    pub fn issued(&self, grant: GrantId) -> Result<bool> {
+        Ok(self.grant(grant)?.is_some())
+    }
+
+    /// Whether the grant was revoked, by one look into the database: for a run that read its state
+    /// before, and asks whether this changed.
+    pub fn is_revoked(&self, grant: GrantId) -> Result<bool> {
+        let mut query = self
+            .database
+            .prepare_cached("SELECT 1 FROM about WHERE milestone = 'revoked' AND grant_id = ?1")?;
+        Ok(query.exists([grant.hex()])?)
+    }
+
+    /// The state of the grant; `None` if it was not issued here.
+    pub fn grant(&self, grant: GrantId) -> Result<Option<GrantRecord>> {
+        self.in_one_state(|| self.read_record(grant))
+    }
+
+    /// Everything that was logged about a grant, first to last.
+    pub fn history(&self, grant: GrantId) -> Result<Vec<Entry>> {
+        self.in_one_state(|| self.read_history(grant))
+    }
+
+    /// The build that closed the grant, if one did.
+    pub fn accepted(&self, grant: GrantId) -> Result<Option<Accepted>> {
+        let Some(index) = self.grant(grant)?.and_then(|record| record.accepted) else {
+            return Ok(None);
+        };
+        match self.known(index)? {
+            Entry {
+                at,
+                event:
+                    Event::EvidenceAccepted {
+                        builders,
+                        artifacts,
+                        ..
+                    },
+                ..
+            } => Ok(Some(Accepted {
+                at,
+                artifacts,
+                builders,
+            })),
+            other => Err(self.misplaced(&other)),
+        }
+    }
+
+    /// The intent of the grant's signing run, if there was one, with its index.
+    pub fn intent(&self, grant: GrantId) -> Result<Option<(u64, Intent)>> {
+        let Some(index) = self.grant(grant)?.and_then(|record| record.intent) else {
+            return Ok(None);
+        };
+        self.whole_intent(index).map(|intent| Some((index, intent)))
+    }
+
+    /// The intent at `index`, with the artifacts that are in entries before it.
+    pub(super) fn whole_intent(&self, index: u64) -> Result<Intent> {
+        let mut intent = match self.known(index)? {
+            Entry {
+                event: Event::Intent(intent),
+                ..
+            } => intent,
+            other => return Err(self.misplaced(&other)),
+        };
+        for before in intent.artifacts_from.map_or(0..0, |first| first..index) {
+            match self.known(before)? {
+                Entry {
+                    event: Event::Artifacts { grant, artifacts },
+                    ..
+                } if grant == intent.grant => {
+                    intent.artifacts.extend(artifacts);
+                }
+                other => return Err(self.misplaced(&other)),
+            }
+        }
+        Ok(intent)
+    }
+
+    /// The state of each grant, first issued to last.
+    pub fn grants(&self) -> Result<Vec<GrantRecord>> {
+        self.records(
+            "SELECT grant_id FROM about WHERE milestone = 'issued' AND ?1 = ''",
+            "",
+        )
+    }
+
+    /// The state of each grant of a project, first issued to last.
+    pub fn grants_of(&self, project: &ProjectName) -> Result<Vec<GrantRecord>> {
+        self.records(
+            "SELECT grant_id FROM about WHERE project = ?1",
+            project.as_str(),
+        )
+    }
+
+    /// The state of each grant of which a build was accepted whose release has not appeared, and
+    /// that was not revoked.
+    pub fn unfinished(&self) -> Result<Vec<GrantRecord>> {
+        self.records(
+            "SELECT grant_id FROM about AS it WHERE milestone = 'accepted' AND ?1 = ''
+                AND NOT EXISTS (SELECT 1 FROM about
+                    WHERE milestone = 'released' AND grant_id = it.grant_id)
+                AND NOT EXISTS (SELECT 1 FROM about
+                    WHERE milestone = 'revoked' AND grant_id = it.grant_id)",
+            "",
+        )
+    }
+
+    /// The state of each grant whose release appeared and was not pushed, first issued to last.
+    pub fn not_pushed(&self) -> Result<Vec<GrantRecord>> {
+        self.records(
+            "SELECT grant_id FROM about AS it WHERE milestone = 'released' AND ?1 = ''
+                AND NOT EXISTS (SELECT 1 FROM about
+                    WHERE milestone = 'pushed' AND grant_id = it.grant_id)",
+            "",
+        )
+    }
+
+    /// The state of each grant whose release was pushed, first issued to last.
+    pub fn pushed(&self) -> Result<Vec<GrantRecord>> {
+        self.records(
+            "SELECT grant_id FROM about WHERE milestone = 'pushed' AND ?1 = ''",
+            "",
+        )
+    }
+
+    /// The state of the grants that `query` selects, first issued to last.
+    fn records(&self, query: &'static str, value: &str) -> Result<Vec<GrantRecord>> {
+        self.in_one_state(|| {
+            let mut statement = self.database.prepare_cached(query)?;
+            let grants = statement.query_map([value], |row| row.get::<_, String>(0))?;
+            let mut records = Vec::new();
+            for hex in grants.collect::<rusqlite::Result<Vec<_>>>()? {
+                let grant = grant_id(&hex)?;
+                records.push(self.read_record(grant)?.ok_or_else(|| wrong_rows(grant))?);
+            }
+            records.sort_by_key(|record| record.issued);
+            Ok(records)
+        })
+    }
+
+    fn read_record(&self, grant: GrantId) -> Result<Option<GrantRecord>> {
+        let history = self.read_history(grant)?;
+        match GrantRecord::of(grant, &history) {
+            None if !history.is_empty() => Err(wrong_rows(grant)),
+            record => Ok(record),
+        }
+    }
+
+    /// The entries that the rows lead to, each of which must be about the grant and what its row
+    /// says, and followed by the one that its row names.
+    fn read_history(&self, grant: GrantId) -> Result<Vec<Entry>> {
+        let query = format!(
+            "SELECT {} FROM about WHERE grant_id = ?1 ORDER BY idx",
+            Row::COLUMNS
+        );
+        let mut statement = self.database.prepare_cached(&query)?;
+        let rows = statement.query_map([grant.hex()], Row::read)?;
+        let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut history = Vec::with_capacity(rows.len());
+        let mut intent = None;
+        for (at, row) in rows.iter().enumerate() {
+            let entry = self.known(row.index)?;
+            if matches!(entry.event, Event::Intent(_)) {
+                intent = Some(entry.index);
+            }
+            let is_about = match entry.event.follows() {
+                Some(index) => intent == Some(index),
+                None => entry.event.grant() == Some(grant),
+            };
+            let next = rows.get(at + 1).map(|row| row.index);
+            if !is_about || *row != Row::of(&entry, grant, next) {
+                return Err(wrong_rows(grant));
+            }
+            history.push(entry);
+        }
+        Ok(history)
+    }
+}
+
+fn wrong_rows(grant: GrantId) -> LedgerError {
+    LedgerError::Changed(format!(
+        "the ledger's table `about` differs from the entries about grant {}",
+        grant.short()
+    ))
+}
