@@ -14,20 +14,19 @@ use crate::domain::time::Timestamp;
 use crate::location::inbox_and_releases;
 use crate::steps::release::admit::{AdmitError, admit};
 
-/// Verify each release in an inbox and move those that hold among the public ones (at the location)
+/// Verify each release in an inbox, and publish those that pass (at the location)
 ///
-/// Needs the release certificate and nothing else. A release appears complete or not at all, and a
-/// report of it is left in the inbox, NAME.admitted; one that is refused stays in the inbox, with
-/// the reason beside it in NAME.refused.
+/// Leaves a report on each in the inbox: NAME.admitted, or NAME.refused with the reason beside a
+/// release that stays there.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign admit --cert release.pgp /srv/inbox /srv/releases")]
 pub(super) struct Admit {
-    /// The release certificate
+    /// Release certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
-    /// The folder that releases are pushed to, one folder each
+    /// Folder that releases are pushed to, one folder each
     inbox: PathBuf,
-    /// The folder that verified releases are served from, on the same file system or another
+    /// Folder that verified releases are served from
     releases: PathBuf,
 }
 
@@ -75,11 +74,16 @@ impl Admit {
                             "{name}: its submission cannot be removed from the inbox"
                         ));
                     }
-                    values.push(json!({ "name": name, "admitted": true, "new": admitted.new, "grant": grant, "key": signed.key, "sums_only": sums_only, "reported": admitted.reported }));
+                    values.push(json!({
+                        "name": name, "admitted": true, "new": admitted.new, "grant": grant,
+                        "key": signed.key, "sums_only": sums_only, "reported": admitted.reported,
+                    }));
                 }
                 Err(error) if error.is_trouble() => {
-                    values
-                        .push(json!({ "name": name, "admitted": false, "reason": error.to_string(), "noted": false }));
+                    values.push(json!({
+                        "name": name, "admitted": false,
+                        "reason": error.to_string(), "noted": false,
+                    }));
                     trouble = Some(error);
                 }
                 Err(error) => {
@@ -88,7 +92,10 @@ impl Admit {
                     if !submission.noted {
                         output.line(format!("{name}: the reason could not be written beside it"));
                     }
-                    values.push(json!({ "name": name, "admitted": false, "reason": error.to_string(), "noted": submission.noted }));
+                    values.push(json!({
+                        "name": name, "admitted": false,
+                        "reason": error.to_string(), "noted": submission.noted,
+                    }));
                 }
             }
         }

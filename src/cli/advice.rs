@@ -10,14 +10,12 @@ use code::{Advice, diagnosed, hint};
 use read::CERTIFICATE_HELP;
 
 use super::error::CliError;
-use crate::steps::builder::attest::AttestError;
-use crate::steps::builder::build_key::KeyFault;
 
 /// The advice for an error.
 pub(super) fn advice(error: &CliError) -> Advice {
     match error {
         CliError::Certificate { .. } => hint(Usage, CERTIFICATE_HELP),
-        CliError::BuildKey { fault, .. } => build_key_hint(fault),
+        CliError::BuildKey { fault, .. } => diagnosed(fault),
         CliError::NoBuildKey(_) => hint(
             Usage,
             "`attest` removes a build key when it has used it: another build takes another grant and key",
@@ -37,7 +35,7 @@ pub(super) fn advice(error: &CliError) -> Advice {
             Refused,
             "do not use these files; fetch the release again, or ask its maintainers",
         ),
-        CliError::Attest(error) => attest(error),
+        CliError::Attest(error) => diagnosed(error),
         CliError::Admit(error) => diagnosed(error),
         CliError::Release(error) => diagnosed(error),
         CliError::File(error) => diagnosed(error),
@@ -53,61 +51,5 @@ pub(super) fn advice(error: &CliError) -> Advice {
         }
         #[cfg(feature = "host")]
         CliError::Host(error) => host::host(error),
-    }
-}
-
-fn build_key_hint(fault: &KeyFault) -> Advice {
-    match fault {
-        KeyFault::Malformed(_) => hint(
-            Usage,
-            "give the `.key` file that `countersign grant` or `countersign build-key` wrote, \
-             unchanged: importing and exporting it loses its headers",
-        ),
-        KeyFault::Empty => hint(
-            Usage,
-            "hand the secret over again: nothing of it arrived here",
-        ),
-        KeyFault::Public => hint(
-            Usage,
-            "give the secret half: the file without `.pub` at the end of its name",
-        ),
-        KeyFault::OtherScheme { .. } => hint(Usage, "give the key that was made for this grant"),
-        KeyFault::NoGrant => hint(
-            Usage,
-            "give the grant with `--grant FILE`, or the `.key` file that `countersign grant` wrote",
-        ),
-        KeyFault::OtherGrant(_) | KeyFault::NotInGrant(_) => hint(
-            Usage,
-            "compare with `countersign grants show`, or ask for a grant with this key: `grant --builder NAME=FILE.pub`",
-        ),
-        KeyFault::Grant(_) => (Refused, None),
-        #[cfg(feature = "host")]
-        KeyFault::Token(error) => host::make(error),
-    }
-}
-
-fn attest(error: &AttestError) -> Advice {
-    match error {
-        AttestError::Expired { .. } | AttestError::GrantExpired { .. } => hint(
-            Refused,
-            "ask the signing host's operator for a new grant, with a new key if this one was made here",
-        ),
-        AttestError::Key(fault) => build_key_hint(fault),
-        AttestError::NoPredicate => hint(
-            Usage,
-            "leave `--predicate` out, or ask for a grant of scheme dsse",
-        ),
-        AttestError::Name { .. } => hint(Usage, "rename it; the signing host would refuse it"),
-        AttestError::NotAllowed { .. } => hint(
-            Refused,
-            "leave it out, or ask for a grant that allows it; the build key is kept for the next try",
-        ),
-        AttestError::SecretKey { .. } => hint(Usage, "keep keys out of the folder of artifacts"),
-        AttestError::OwnFile { .. } => hint(Usage, "remove it, or leave it out of the artifacts"),
-        AttestError::SeveralFolders { .. } => {
-            hint(Usage, "say with `-o DIR` where the evidence goes")
-        }
-        AttestError::List(_) => (Usage, None),
-        AttestError::File(error) => diagnosed(error),
     }
 }

@@ -19,8 +19,7 @@ pub(super) fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
     })
 }
 
-/// A grant that somebody handed over as a file. It is what its bytes say; whether it was issued
-/// here is asked elsewhere.
+/// A grant in a file. Whether it was issued here is not checked.
 pub(super) fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_GRANT)?;
     Grant::parse(&bytes).map_err(|fault| CliError::BadGrant {

@@ -14,8 +14,7 @@ use zeroize::Zeroizing;
 
 use super::args::{read_grant_file, scheme};
 use super::error::CliError;
-#[cfg(feature = "host")]
-use super::host::prompt::Terminal;
+use super::host::options::KeyOption;
 use super::progress::Bar;
 use super::render::{Output, artifact_values};
 use crate::domain::evidence::Scheme;
@@ -26,17 +25,14 @@ use crate::files::{FileError, FileFault, InputFile, read_secret, wipe};
 use crate::openpgp::LARGEST_BUILD_KEY;
 use crate::steps::builder::attest::{self, Attestation, Predicate};
 use crate::steps::builder::build_key::BuildKey;
-#[cfg(feature = "host")]
-use crate::token::{self, TokenUri};
 
 /// The largest predicate that is read, in bytes.
 const LARGEST_PREDICATE: u64 = 1 << 20;
 
-/// Say what was built, under the build key (on the build machine)
+/// Sign a statement of what was built, with the build key (on the build machine)
 ///
-/// Reads each artifact and writes the evidence that the grant asks for beside them: build.manifest
-/// with its signature or MAC, build.dsse.json, or a signature or MAC for each. Then it overwrites
-/// and removes the key file. Needs no home and no configuration.
+/// Writes the evidence that the grant asks for beside the artifacts, then overwrites and removes
+/// the key file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -44,42 +40,28 @@ Examples:
   countersign attest --key m1.key --grant foo-1.2.3.grant.json dist/*")]
 pub(super) struct Attest {
     #[command(flatten)]
-    source: Source,
-    /// The grant: for a key that `build-key` made, which does not know it
+    key: KeyOption,
+    /// Grant, for a key that `build-key` made
     #[arg(long, value_name = "FILE")]
     grant: Option<PathBuf>,
-    /// What scheme the key must be of [default: whatever the grant asks for]
+    /// Scheme that the key must be of [default: that of the grant]
     #[arg(long, value_name = "SCHEME", value_parser = scheme())]
     scheme: Option<Scheme>,
-    /// Scheme dsse: the predicate, a JSON object [default: SLSA provenance of what this machine
-    /// says of itself]
+    /// Scheme dsse: the predicate, a JSON object [default: SLSA provenance of this machine]
     #[arg(long, value_name = "FILE")]
     predicate: Option<PathBuf>,
-    /// Scheme dsse: what the predicate is
+    /// Scheme dsse: type of the predicate
     #[arg(long, value_name = "URI", requires = "predicate", default_value = SLSA_PROVENANCE)]
     predicate_type: String,
-    /// Leave the key file where it is
+    /// Do not remove the key file
     #[arg(long)]
     keep_key: bool,
-    /// Write the evidence into this folder [default: the artifacts' folder]
+    /// Folder for the evidence [default: that of the artifacts]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// What was built
+    /// Files that were built
     #[arg(required = true, value_name = "ARTIFACT")]
     artifacts: Vec<PathBuf>,
-}
-
-/// Where the build key is.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Source {
-    /// The build key: a file, `-` for standard input, or `credential:NAME` for a systemd credential
-    #[arg(long, value_name = "FILE")]
-    key: Option<String>,
-    /// The token that holds the build key (scheme openpgp): a PKCS#11 URI (RFC 7512)
-    #[cfg(feature = "host")]
-    #[arg(long, value_name = "URI", requires = "grant")]
-    token: Option<TokenUri>,
 }
 
 impl Attest {
@@ -87,8 +69,8 @@ impl Attest {
         let now = Timestamp::now();
         let locked = lock_memory();
         let grant = self.grant.as_deref().map(read_grant_file).transpose()?;
-        let predicate = match self.predicate {
-            Some(path) => Some(read_predicate(&path, self.predicate_type)?),
+        let predicate = match &self.predicate {
+            Some(path) => Some(read_predicate(path, self.predicate_type.clone())?),
             None => None,
         };
         let steps = |key: BuildKey<'_>| {
@@ -98,6 +80,7 @@ impl Attest {
             }
             let is_envelope = key.scheme() == Scheme::Dsse;
             let predicate = predicate
+                .clone()
                 .or_else(|| is_envelope.then(|| Predicate::Provenance { system: system() }));
             let out = self.output.as_deref();
             Ok(attest::attest(
@@ -110,19 +93,12 @@ impl Attest {
             )?)
         };
 
-        #[cfg(feature = "host")]
-        if let Some(uri) = &self.source.token {
-            let grant = grant.expect("the command line demands it");
-            let mut terminal = Terminal::new(false);
-            let token = token::find(uri, &mut terminal)?.unlock(&mut terminal)?;
-            let path = PathBuf::from(uri.to_string());
-            let key = BuildKey::on_token(&grant, token, &mut terminal, now);
-            let key = key.map_err(|fault| CliError::BuildKey { path, fault })?;
-            report(&steps(key)?, None, output);
+        if let Some(done) = self.key.on_token(grant.as_ref(), now, &steps) {
+            report(&done?, None, output);
             return Ok(());
         }
-        let source = self.source.key.expect("the command line demands it");
-        let (path, bytes) = read_key(&source)?;
+        let source = self.key.key();
+        let (path, bytes) = read_key(source)?;
         let fault = |fault| CliError::BuildKey {
             path: path.clone(),
             fault,
@@ -138,7 +114,7 @@ impl Attest {
             );
         }
         let done = steps(key)?;
-        let removed = !self.keep_key && is_file(&source);
+        let removed = !self.keep_key && is_file(source);
         if removed {
             wipe(&path)?;
         }
@@ -187,9 +163,8 @@ fn report(done: &Attestation, removed: Option<&PathBuf>, output: &mut Output) {
     }));
 }
 
-/// Keeps everything that this process has in memory out of the swap space. Where that would take
-/// more than it may lock, it is not begun: a process that comes to its limit later would fail in
-/// the middle.
+/// Keeps the memory of this process out of the swap space. Not where it may lock only so much: a
+/// process that reaches its limit later would fail in the middle.
 fn lock_memory() -> bool {
     let may_lock_all = getrlimit(Resource::Memlock).current.is_none() || geteuid().is_root();
     may_lock_all
@@ -255,7 +230,7 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
     let mode = file.mode()?;
     let bytes = file.read_secret(LARGEST_BUILD_KEY)?;
     if mode & 0o077 != 0 {
-        // Of a file that holds no secret, its mode is not what is wrong.
+        // Of a file without a secret, its mode is not what is wrong.
         BuildKey::parse(&bytes).map_err(|fault| CliError::BuildKey {
             path: path.clone(),
             fault,

@@ -11,7 +11,7 @@ pub(super) use host::HostError;
 use crate::domain::malformed::Malformed;
 use crate::files::FileError;
 use crate::steps::builder::attest::AttestError;
-use crate::steps::builder::build_key::KeyFault;
+use crate::steps::builder::build_key::BuildKeyError;
 use crate::steps::release::admit::AdmitError;
 use crate::steps::release::error::ReleaseError;
 use crate::steps::release::logged::NotLogged;
@@ -25,8 +25,8 @@ pub(super) enum CliError {
     Unwritten(std::io::Error),
     #[error("certificate `{}`: {fault}", path.display())]
     Certificate { path: PathBuf, fault: Malformed },
-    #[error("build key `{}` {fault}", path.display())]
-    BuildKey { path: PathBuf, fault: KeyFault },
+    #[error("build key `{}`: {fault}", path.display())]
+    BuildKey { path: PathBuf, fault: BuildKeyError },
     #[error("build key `{}` does not exist", .0.display())]
     NoBuildKey(PathBuf),
     #[error("build key `{}` has mode {mode:04o}: others can read it", path.display())]

@@ -10,6 +10,9 @@ mod error;
 mod global;
 #[cfg(feature = "host")]
 mod host;
+#[cfg(not(feature = "host"))]
+#[path = "no_host.rs"]
+mod host;
 mod progress;
 mod render;
 mod verify;
@@ -21,13 +24,14 @@ use clap::{CommandFactory, Parser, Subcommand};
 use global::Global;
 use render::Output;
 
-/// Verify what a build machine made, then sign it with the release key on a token.
 #[derive(Debug, Parser)]
-#[cfg_attr(
-    not(feature = "host"),
-    command(about = "Say what was built, and verify what the signing host signed.")
+#[command(
+    name = "countersign",
+    about = host::ABOUT,
+    version,
+    max_term_width = 110,
+    after_help = host::EXIT_CODES
 )]
-#[command(name = "countersign", version, max_term_width = 110, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -35,19 +39,8 @@ struct Cli {
     command: Command,
 }
 
-#[cfg(feature = "host")]
-const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
-            3 token, repository or I/O trouble (try again), 70 a bug";
-
-#[cfg(not(feature = "host"))]
-const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
-            3 I/O trouble (try again), 70 a bug";
-
 #[derive(Debug, Subcommand)]
 enum Command {
-    #[cfg(feature = "host")]
     #[command(flatten)]
     Host(host::Command),
     #[command(display_order = 5)]
@@ -65,7 +58,6 @@ pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let mut output = Output::new(global.json);
     let result = match command {
-        #[cfg(feature = "host")]
         Command::Host(command) => command.run(&global, &mut output),
         Command::BuildKey(build_key) => build_key.run(&mut output),
         Command::Attest(attest) => attest.run(&mut output),

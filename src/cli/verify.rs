@@ -21,32 +21,30 @@ use crate::steps::release::single::verify_file;
 use crate::steps::release::verify::examine_release;
 use crate::tlog::note::VerifierKey;
 
-/// The largest file with a log's public key that is read, in bytes.
+/// Maximum size of a file with a log's public key, in bytes.
 const LARGEST_LOG_KEY: u64 = 1000;
 
 /// Check a release, or single files of one, with the release certificate
 ///
-/// Of a folder, everything is checked: the signed list, that nothing is missing and nothing is
-/// there beside it, the evidence of the builders, and each artifact. Of a file, the signature
-/// beside it (FILE.asc). A release of which only the list is signed (`sign --sums-only`) is checked
-/// as a folder. With --proof, a file's signature must have been announced in the signing host's
-/// log: `countersign log prove` writes such proofs.
+/// Of a folder, checks everything: signed list, evidence, each artifact, and that nothing is missing
+/// or too many. Of a file, checks the signature beside it (FILE.asc); with --proof, also that the
+/// signature was announced in the signing host's log (see `countersign log prove`).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign verify --cert release.pgp foo-1.2.3/
   countersign verify --cert release.pgp --log-key log.vkey --proof foo.tlog-proof foo")]
 pub(super) struct Verify {
-    /// The release certificate
+    /// Release certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
-    /// A proof that the signature of the one FILE was announced in the log
+    /// Proof that the signature of the one FILE was announced in the log
     #[arg(long, value_name = "PROOF", requires = "log_key")]
     proof: Option<PathBuf>,
-    /// The log's public key: `NAME+ID+BASE64`, or a file with it
+    /// Public key of the log: `NAME+ID+BASE64`, or a file with it
     #[arg(long, value_name = "KEY|FILE", requires = "proof")]
     log_key: Option<String>,
-    /// A release's folder, or files with their signatures beside them
+    /// Folder of a release, or files with their signatures beside them
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
 }
@@ -101,7 +99,7 @@ impl Verify {
     }
 }
 
-/// The log's public key: as it is written, or in the file that is named.
+/// The log's public key: the text itself, or the content of the file of that name.
 pub(super) fn read_log_key(text: &str) -> Result<VerifierKey, CliError> {
     let fail = |fault| CliError::LogKey {
         key: text.to_owned(),
@@ -120,8 +118,8 @@ pub(super) fn read_log_key(text: &str) -> Result<VerifierKey, CliError> {
     }
 }
 
-/// What is there, each once; for a signature the file that it is beside, so that `*` means the
-/// files of a folder.
+/// The files that were named, each once; for a signature the file that it is beside, so that `*`
+/// means the files of a folder.
 fn named(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in paths {
@@ -170,9 +168,10 @@ impl Tally {
                     "      signed by {} at {} under {under}",
                     signed.key, signed.created
                 ));
-                self.values.push(
-                    json!({ "name": name, "good": true, "key": signed.key, "created": signed.created, "grant": grant }),
-                );
+                self.values.push(json!({
+                    "name": name, "good": true,
+                    "key": signed.key, "created": signed.created, "grant": grant,
+                }));
             }
             Err(error) => {
                 self.refused += 1;
@@ -214,7 +213,7 @@ fn folder(
     ));
     if report.approvals > 0 {
         output.line(format!(
-            "  with {} of the grant: whose they are, its signing host knows",
+            "  with {} of the grant: who made them, its signing host knows",
             match report.approvals {
                 1 => "1 approval".to_owned(),
                 count => format!("{count} approvals"),
@@ -222,7 +221,9 @@ fn folder(
         ));
     }
     if terms.scheme.convinces_host_alone() {
-        output.line("  its evidence is MACs: they convince the signing host alone, and are not checked here");
+        output.line(
+            "  its evidence is MACs: they convince the signing host alone, and are not checked here",
+        );
     }
     if report.coverage == Coverage::ListOnly {
         output.line("  signed as a whole: only SHA256SUMS carries a signature");

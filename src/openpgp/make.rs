@@ -24,16 +24,21 @@ use crate::domain::time::Timestamp;
 
 /// Why a signature or a certificate could not be made. `E` is the error of whoever signs the
 /// digests.
-#[derive(Debug, thiserror::Error)]
-pub enum MakeError<E: std::error::Error + 'static> {
-    /// The token failed.
+#[expect(missing_docs, reason = "each message says what it means")]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum MakeError<E: miette::Diagnostic + 'static> {
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Token(E),
-    /// The token answered, but its answer is not a signature of this key over this digest.
-    #[error("the token answered with a signature that does not hold")]
+    #[error("the token answered with a signature that is not valid")]
+    #[diagnostic(
+        code(refused::token_signature_invalid),
+        help("nothing was released; do not trust this token before you know why")
+    )]
     WrongAnswer,
     /// What was asked for cannot be expressed.
-    #[error("cannot be made: {0}")]
+    #[error("the signature cannot be made: {0}")]
+    #[diagnostic(code(usage::signature_not_possible))]
     Invalid(String),
 }
 
@@ -65,7 +70,7 @@ pub struct NewCertificate {
 
 /// Makes a detached, armoured signature of `key` over the bytes that `state` has seen. The digest
 /// goes to `sign`; its answer is checked before it is returned (RFC 9580, section 5.2).
-pub fn make_release_signature<E: std::error::Error>(
+pub fn make_release_signature<E: miette::Diagnostic>(
     key: &SigningKey,
     state: &HashState,
     what: &SignatureContent,
@@ -78,7 +83,7 @@ pub fn make_release_signature<E: std::error::Error>(
 }
 
 /// As [`make_release_signature`], in the binary form that evidence has.
-pub fn make_evidence_signature<E: std::error::Error>(
+pub fn make_evidence_signature<E: miette::Diagnostic>(
     key: &SigningKey,
     state: &HashState,
     what: &SignatureContent,
@@ -89,7 +94,7 @@ pub fn make_evidence_signature<E: std::error::Error>(
         .map_err(invalid)
 }
 
-fn make_signature<E: std::error::Error>(
+fn make_signature<E: miette::Diagnostic>(
     key: &SigningKey,
     state: &HashState,
     what: &SignatureContent,
@@ -121,7 +126,7 @@ fn make_signature<E: std::error::Error>(
 
 /// Makes the certificate of a key that has none yet, and the revocation certificate to keep for a
 /// bad day. The key signs three times: over itself, over its user id, and over its revocation.
-pub fn make_certificate<E: std::error::Error>(
+pub fn make_certificate<E: miette::Diagnostic>(
     public: &PublicKey,
     new: &NewCertificate,
     sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
@@ -170,7 +175,7 @@ pub fn make_certificate<E: std::error::Error>(
 
 /// Gives a certificate another expiry, counted from the creation of its primary key, which signs:
 /// once over itself and once over each user id. What the newest self-signatures say else stays.
-pub fn extend_certificate<E: std::error::Error>(
+pub fn extend_certificate<E: miette::Diagnostic>(
     certificate: &Certificate,
     expires: Option<Timestamp>,
     now: Timestamp,
@@ -249,7 +254,7 @@ fn self_signature(of: SignatureType, new: &NewCertificate) -> openpgp::Result<Si
 }
 
 /// Lets the key sign the draft that `builder` describes, and checks the answer.
-fn finish<E: std::error::Error>(
+fn finish<E: miette::Diagnostic>(
     builder: SignatureBuilder,
     key: &PublicHalf,
     mut context: Context,
@@ -314,7 +319,7 @@ fn revocation_certificate(certificate: &Certificate, revocation: Signature) -> S
     )
 }
 
-fn invalid<E: std::error::Error>(error: openpgp::anyhow::Error) -> MakeError<E> {
+fn invalid<E: miette::Diagnostic>(error: openpgp::anyhow::Error) -> MakeError<E> {
     MakeError::Invalid(super::certificate::first_line(&error))
 }
 

@@ -6,11 +6,8 @@ use super::read::file;
 use crate::cli::error::HostError;
 use crate::domain::release::Coverage;
 use crate::files::{FileError, FileFault};
-use crate::openpgp::MakeError;
-use crate::steps::evidence::error::EvidenceError;
 use crate::steps::host::build::BuildError;
 use crate::steps::host::countersign::CountersignError;
-use crate::token::TokenError;
 
 /// The advice for an error of the signing host.
 pub(super) fn host(error: &HostError) -> Advice {
@@ -66,7 +63,7 @@ pub(super) fn host(error: &HostError) -> Advice {
         HostError::Approve(error) => diagnosed(error),
         HostError::Revoke(error) => diagnosed(error),
         HostError::Policy(error) => diagnosed(error),
-        HostError::Make(error) => make(error),
+        HostError::Make(error) => diagnosed(error),
         HostError::Grant(error) => diagnosed(error),
         HostError::Build(error) => build(error),
         HostError::Countersign(error) => countersign(error),
@@ -100,7 +97,7 @@ fn build(error: &BuildError) -> Advice {
             "issue a new grant under the key that this host has now",
         ),
         BuildError::Policy(error) => diagnosed(error),
-        BuildError::Evidence { fault, .. } => evidence(fault),
+        BuildError::Evidence { fault, .. } => diagnosed(&**fault),
         BuildError::NonceGone { .. } => hint(
             Refused,
             "a grant is for one build; issue a new one if this build is right",
@@ -142,52 +139,6 @@ fn build(error: &BuildError) -> Advice {
     }
 }
 
-fn evidence(error: &EvidenceError) -> Advice {
-    match error {
-        EvidenceError::Dissent(_) => hint(
-            Refused,
-            "find out which builder is right, with `countersign grants diff GRANT --from DIR`; only then set aside what the other made",
-        ),
-        EvidenceError::Quorum { .. } => hint(
-            Refused,
-            "wait for more builders, and run the same command again",
-        ),
-        EvidenceError::TooFew { .. } => hint(
-            Refused,
-            "wait for more builders, or compare what each built with `countersign grants diff GRANT --from DIR`",
-        ),
-        EvidenceError::Digest { .. } => hint(
-            Refused,
-            "fetch the build again; if it stays so, it was changed after the builder attested it",
-        ),
-        EvidenceError::ByOther { .. } => hint(
-            Refused,
-            "put what each builder made into the folder of its own name",
-        ),
-        EvidenceError::NoArtifact | EvidenceError::Name { .. } => hint(
-            Refused,
-            "name the folder with the artifacts, and with the evidence that the grant asks for: see `countersign grants show GRANT`",
-        ),
-        EvidenceError::BuildKey { .. }
-        | EvidenceError::SharedKey { .. }
-        | EvidenceError::Missing(_)
-        | EvidenceError::Signature { .. }
-        | EvidenceError::Malformed { .. }
-        | EvidenceError::NotABuilder { .. }
-        | EvidenceError::OtherGrant { .. }
-        | EvidenceError::OtherBuilder { .. }
-        | EvidenceError::OtherBuild { .. }
-        | EvidenceError::OtherArtifact { .. }
-        | EvidenceError::List(_)
-        | EvidenceError::NameNotAllowed { .. }
-        | EvidenceError::TooMany { .. }
-        | EvidenceError::OutOfTime { .. } => hint(
-            Refused,
-            "fetch the build again; if it stays so, it is not what this grant approved: issue a new one and build again",
-        ),
-    }
-}
-
 fn countersign(error: &CountersignError) -> Advice {
     match error {
         CountersignError::OtherKey { .. } => hint(
@@ -219,7 +170,7 @@ fn countersign(error: &CountersignError) -> Advice {
             Refused,
             "somebody changed the ledger: see `countersign log verify`, and sign nothing more",
         ),
-        CountersignError::Sign { fault, .. } => make(fault),
+        CountersignError::Sign { fault, .. } => diagnosed(fault),
         CountersignError::Token(error) => diagnosed(error),
         CountersignError::Occupied(_) => {
             hint(Usage, "move it away, or name another place with `-o`")
@@ -227,17 +178,6 @@ fn countersign(error: &CountersignError) -> Advice {
         CountersignError::File(error) => file(error, Trouble),
         CountersignError::Home(error) => diagnosed(error),
         CountersignError::Ledger(error) => diagnosed(error),
-    }
-}
-
-pub(super) fn make(error: &MakeError<TokenError>) -> Advice {
-    match error {
-        MakeError::Token(error) => diagnosed(error),
-        MakeError::WrongAnswer => hint(
-            Refused,
-            "nothing was released; do not trust this token before you know why",
-        ),
-        MakeError::Invalid(_) => (Usage, None),
     }
 }
 

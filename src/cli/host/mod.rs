@@ -7,6 +7,7 @@ pub(super) mod init;
 mod key;
 mod log;
 mod open;
+pub(super) mod options;
 pub(super) mod prompt;
 mod push;
 mod reason;
@@ -19,6 +20,15 @@ use clap::Subcommand;
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::render::Output;
+
+/// What the program is for.
+pub(super) const ABOUT: &str =
+    "Verify what a build machine made, then sign it with the release key on a token.";
+
+/// The end of its help.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
+            3 token, repository or I/O trouble (try again), 70 a bug";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -25,6 +25,7 @@ impl Global {
         let default = || data().map(|data| data.join("countersign"));
         let path = self
             .home
+            .home
             .clone()
             .or_else(|| set("COUNTERSIGN_HOME"))
             .or_else(default);

@@ -1,10 +1,10 @@
-//! M's step: say under its key what was built, and let the key go.
+//! M's step: attest what was built, with the build key.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::build_key::{BuildKey, KeyFault, SECRET_KEYS, Secret};
+use super::build_key::{BuildKey, BuildKeyError, SECRET_KEYS, Secret};
 use crate::domain::artifact::{Artifact, ArtifactList, no_artifact, sum_line};
 use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
@@ -32,15 +32,15 @@ pub struct Attestation {
     pub files: Vec<PathBuf>,
 }
 
-/// What the statement of a DSSE envelope says beside its subjects.
+/// What the statement of a DSSE envelope contains beside its subjects.
 #[derive(Debug, Clone)]
 pub enum Predicate {
-    /// SLSA provenance of what this machine says of itself.
+    /// SLSA provenance, from what this machine reports of itself.
     Provenance {
         /// What it runs on.
         system: String,
     },
-    /// What the builder brings.
+    /// What the builder gives.
     Given {
         /// Its type, a URI.
         predicate_type: String,
@@ -50,68 +50,61 @@ pub enum Predicate {
 }
 
 /// Why nothing was attested.
-#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what it means")]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AttestError {
-    /// The key's time is over.
-    #[error("the build key expired at {at}")]
-    Expired {
-        /// When.
-        at: Timestamp,
-    },
-    /// The grant's time is over: the signing host would refuse the build when the key is gone.
-    #[error("the grant expired at {at}")]
-    GrantExpired {
-        /// When.
-        at: Timestamp,
-    },
-    /// The key cannot sign.
-    #[error("build key {0}")]
-    Key(#[from] KeyFault),
-    /// A predicate where the evidence has no place for one.
-    #[error("a predicate belongs into a DSSE envelope, and this grant asks for other evidence")]
+    /// When the key is gone, the signing host would refuse the build.
+    #[error("the {what} expired at {at}")]
+    #[diagnostic(
+        code(refused::grant_or_build_key_expired),
+        help(
+            "ask the signing host's operator for a new grant, with a new key if this one was made \
+             here"
+        )
+    )]
+    Expired { what: &'static str, at: Timestamp },
+    #[error("the build key cannot be used: {0}")]
+    #[diagnostic(forward(0))]
+    Key(#[from] BuildKeyError),
+    #[error("a predicate needs a DSSE envelope; this grant asks for other evidence")]
+    #[diagnostic(
+        code(usage::predicate_without_envelope),
+        help("leave `--predicate` out, or ask for a grant of scheme dsse")
+    )]
     NoPredicate,
-    /// An artifact has a name that no release can have.
     #[error("`{}`: {fault}", path.display())]
-    Name {
-        /// The artifact.
-        path: PathBuf,
-        /// What is wrong with its name.
-        fault: Malformed,
-    },
-    /// A file that an earlier attestation wrote.
-    #[error("`{}` is no artifact: an earlier attestation wrote it", path.display())]
-    OwnFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A name that the grant does not allow: the signing host would refuse the build when the key
-    /// is gone.
-    #[error("`{}` is not among the names that the grant allows: {}", path.display(), patterns.join(", "))]
-    NotAllowed {
-        /// The artifact.
-        path: PathBuf,
-        /// The grant's patterns.
-        patterns: Vec<String>,
-    },
-    /// A secret key, by mistake.
-    #[error("`{}` is a secret key, and would become public as an artifact", path.display())]
-    SecretKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The artifacts are in several folders.
+    #[diagnostic(
+        code(usage::artifact_name),
+        help("rename it; the signing host would refuse it")
+    )]
+    Name { path: PathBuf, fault: Malformed },
+    #[error("`{}` {what}", path.display())]
+    #[diagnostic(
+        code(usage::not_an_artifact),
+        help("leave it out of the artifacts, and keep keys out of their folder")
+    )]
+    NotAnArtifact { path: PathBuf, what: &'static str },
+    /// When the key is gone, the signing host would refuse the build.
+    #[error("`{}` is not among the names that the grant allows: {patterns}", path.display())]
+    #[diagnostic(
+        code(refused::artifact_not_allowed),
+        help(
+            "leave it out, or ask for a grant that allows it; the build key is kept for the next \
+             try"
+        )
+    )]
+    NotAllowed { path: PathBuf, patterns: String },
     #[error("artifacts are in several folders, `{}` and `{}`", first.display(), second.display())]
-    SeveralFolders {
-        /// One.
-        first: PathBuf,
-        /// Another.
-        second: PathBuf,
-    },
-    /// The list as a whole.
+    #[diagnostic(
+        code(usage::artifacts_in_several_folders),
+        help("say with `-o DIR` where the evidence goes")
+    )]
+    SeveralFolders { first: PathBuf, second: PathBuf },
     #[error("the artifacts cannot be attested: {0}")]
+    #[diagnostic(code(usage::artifacts_invalid))]
     List(#[from] Malformed),
-    /// A file that cannot be read or written.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     File(#[from] FileError),
 }
 
@@ -127,10 +120,11 @@ pub fn attest(
 ) -> Result<Attestation, AttestError> {
     let label = key.label()?.clone();
     if let Some(at) = key.grant_expires().filter(|end| *end <= now) {
-        return Err(AttestError::GrantExpired { at });
+        return Err(AttestError::Expired { what: "grant", at });
     }
     if let Some(at) = key.expires().filter(|end| *end <= now) {
-        return Err(AttestError::Expired { at });
+        let what = "build key";
+        return Err(AttestError::Expired { what, at });
     }
     if predicate.is_some() && label.kind != EvidenceKind::Envelope {
         return Err(AttestError::NoPredicate);
@@ -222,7 +216,7 @@ fn one_proof(
     artifact: &Artifact,
     state: &HashState,
     now: Timestamp,
-) -> Result<(String, Vec<u8>), KeyFault> {
+) -> Result<(String, Vec<u8>), BuildKeyError> {
     let name = &artifact.name;
     if let Secret::Nonce(nonce) = secret {
         let line = sum_line(&artifact.digest, name.as_str());
@@ -259,8 +253,9 @@ fn read_one(
         return Err(FileError::new(path, fault).into());
     };
     if is_own(label.kind, &shown) {
-        return Err(AttestError::OwnFile {
+        return Err(AttestError::NotAnArtifact {
             path: path.to_owned(),
+            what: "is not an artifact: an earlier attestation wrote it",
         });
     }
     let name = shown.parse().map_err(|fault| AttestError::Name {
@@ -268,14 +263,11 @@ fn read_one(
         fault,
     })?;
     if !label.names.iter().any(|pattern| pattern.fits(&name)) {
-        let patterns = label
-            .names
-            .iter()
-            .map(|pattern| format!("`{pattern}`"))
-            .collect();
+        let patterns = label.names.iter();
+        let patterns: Vec<_> = patterns.map(|pattern| format!("`{pattern}`")).collect();
         return Err(AttestError::NotAllowed {
             path: path.to_owned(),
-            patterns,
+            patterns: patterns.join(", "),
         });
     }
     let file = InputFile::open(path)?;
@@ -285,8 +277,9 @@ fn read_one(
     file.read_once::<AttestError>(u64::MAX, |piece| {
         let begins = |secret: &str| piece.trim_ascii_start().starts_with(secret.as_bytes());
         if std::mem::take(&mut first) && SECRET_KEYS.into_iter().any(begins) {
-            return Err(AttestError::SecretKey {
+            return Err(AttestError::NotAnArtifact {
                 path: path.to_owned(),
+                what: "is a secret key, and would become public as an artifact",
             });
         }
         state.update(piece);

@@ -1,5 +1,4 @@
-//! What a builder signs with, whatever the scheme: a secret in a file, or a key on a token of its
-//! own.
+//! What a builder signs with, whatever the scheme: a secret in a file, or a key elsewhere.
 
 use std::fmt;
 
@@ -17,19 +16,6 @@ use crate::mac::MacKey;
 use crate::openpgp::{self, Certificate, GeneratedKey, HashState};
 use crate::steps::evidence::builders::{BuilderKey, Builders};
 use crate::steps::evidence::error::EvidenceError;
-#[cfg(feature = "host")]
-use host::*;
-
-#[cfg(feature = "host")]
-mod host {
-    pub(super) use crate::domain::key::KeyKind;
-    pub(super) use crate::openpgp::{
-        MakeError, NewCertificate, SignatureContent, SigningKey, make_certificate,
-        make_evidence_signature,
-    };
-    pub(super) use crate::token::{self, Interaction, Token, TokenError, TokenUri};
-}
-
 /// The first line of a build key's file, where OpenPGP has no armour headers for what follows.
 const FORMAT: &str = "# countersign-build-key/1";
 const PGP_BEGIN: &str = "-----BEGIN PGP PRIVATE KEY BLOCK-----";
@@ -56,15 +42,11 @@ pub(super) enum Secret<'a> {
     OpenPgp(Box<openpgp::BuildKey>),
     Ed25519(Box<SecretKey>),
     Nonce(MacKey),
-    #[cfg_attr(
-        not(feature = "host"),
-        expect(dead_code, reason = "without tokens every key is in a file")
-    )]
     Elsewhere(Box<dyn EvidenceSigner + 'a>),
 }
 
 /// An OpenPGP key whose secret half is not in this process.
-pub(super) trait EvidenceSigner {
+pub trait EvidenceSigner {
     /// Its public half.
     fn certificate(&self) -> &Certificate;
 
@@ -74,13 +56,13 @@ pub(super) trait EvidenceSigner {
     /// The hash function that its signatures use.
     fn hash(&self) -> HashAlgorithm;
 
-    /// As [`Secret::sign`].
+    /// An OpenPGP signature over the bytes that `state` has seen.
     fn sign(
         &mut self,
         state: &HashState,
         notations: &[(String, String)],
         now: Timestamp,
-    ) -> Result<Vec<u8>, KeyFault>;
+    ) -> Result<Vec<u8>, BuildKeyError>;
 }
 
 /// A new key, whose grant is still to be written.
@@ -93,48 +75,61 @@ pub enum NewKey {
     Nonce(MacKey),
 }
 
-/// A build key that cannot be used. The display says what is wrong with it, not which it is.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFault {
-    /// Text that is not that of a build key.
-    #[error("cannot be used: {0}")]
+/// Why a build key cannot be used.
+#[expect(missing_docs, reason = "each message says what it means")]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum BuildKeyError {
+    #[error("{0}")]
+    #[diagnostic(
+        code(usage::build_key_malformed),
+        help(
+            "give the `.key` file that `countersign grant` or `countersign build-key` wrote, \
+             unchanged: importing and exporting it loses its headers"
+        )
+    )]
     Malformed(#[from] Malformed),
-    /// A secret that was not handed over.
-    #[error("is empty")]
+    #[error("the key is empty")]
+    #[diagnostic(
+        code(usage::build_key_empty),
+        help("hand the secret over again: nothing of it arrived here")
+    )]
     Empty,
-    /// What goes to the signing host, not what stays on the build machine.
-    #[error("is the public half of a key")]
+    #[error("this is the public half of a key")]
+    #[diagnostic(
+        code(usage::public_build_key),
+        help("give the secret half: the file without `.pub` at the end of its name")
+    )]
     Public,
-    /// Its header says one thing, its secret is another.
-    #[error("is a key of scheme {found}, but was made for a grant of scheme {expected}")]
-    OtherScheme {
-        /// What its secret is.
-        found: Scheme,
-        /// What its header says.
-        expected: Scheme,
-    },
-    /// Made before any grant, and none is given.
-    #[error("does not say for which grant it is")]
+    #[error("the key is of scheme {found}, but was made for a grant of scheme {expected}")]
+    #[diagnostic(
+        code(usage::build_key_scheme),
+        help("give the key that was made for this grant")
+    )]
+    OtherScheme { found: Scheme, expected: Scheme },
+    #[error("the key does not say for which grant it is")]
+    #[diagnostic(
+        code(usage::build_key_without_grant),
+        help(
+            "give the grant with `--grant FILE`, or the `.key` file that `countersign grant` wrote"
+        )
+    )]
     NoGrant,
-    /// Made for another grant than is given.
-    #[error("was made for another grant than {0}")]
+    #[error("{0}")]
+    #[diagnostic(
+        code(usage::build_key_of_other_grant),
+        help(
+            "compare with `countersign grants show`, or ask for a grant with this key: `grant \
+             --builder NAME=FILE.pub`"
+        )
+    )]
     OtherGrant(String),
-    /// The grant does not have it.
-    #[error("is no key of grant {0}")]
-    NotInGrant(String),
-    /// The grant's own keys.
-    #[error("cannot be looked for in the grant: {0}")]
-    Grant(Box<EvidenceError>),
-    /// The token.
-    #[cfg(feature = "host")]
-    #[error("cannot sign: {0}")]
-    Token(#[from] MakeError<TokenError>),
-}
-
-impl From<EvidenceError> for KeyFault {
-    fn from(error: EvidenceError) -> Self {
-        Self::Grant(Box::new(error))
-    }
+    #[error("the key cannot be looked for in the grant: {0}")]
+    #[diagnostic(code(refused::grant_keys_invalid))]
+    Grant(#[from] EvidenceError),
+    /// That of an [`EvidenceSigner`].
+    #[error("the key cannot sign: {0}")]
+    #[diagnostic(forward(0))]
+    Elsewhere(Box<dyn miette::Diagnostic>),
 }
 
 impl NewKey {
@@ -187,10 +182,10 @@ impl NewKey {
 impl<'a> BuildKey<'a> {
     /// Reads the file that [`NewKey::to_file`] made, or a PEM key as `openssl genpkey -algorithm
     /// ed25519` makes it.
-    pub fn parse(bytes: &[u8]) -> Result<Self, KeyFault> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, BuildKeyError> {
         let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("the key is not text"))?;
         if text.trim_ascii().is_empty() {
-            return Err(KeyFault::Empty);
+            return Err(BuildKeyError::Empty);
         }
         if text.contains(PGP_BEGIN) {
             let key = openpgp::BuildKey::parse(bytes)?;
@@ -210,7 +205,7 @@ impl<'a> BuildKey<'a> {
                 .iter()
                 .any(|begin| text.trim_start().starts_with(begin)) =>
             {
-                return Err(KeyFault::Public);
+                return Err(BuildKeyError::Public);
             }
             None => {
                 let last = text
@@ -230,47 +225,29 @@ impl<'a> BuildKey<'a> {
         .checked()
     }
 
-    /// A builder's key on its own token, whose public half is among those of `grant`.
-    #[cfg(feature = "host")]
-    pub fn on_token(
+    /// The key of a builder of `grant` whose secret half is not in this process.
+    pub fn elsewhere(
         grant: &Grant,
-        token: Box<dyn Token>,
-        interaction: &'a mut dyn Interaction,
-        now: Timestamp,
-    ) -> Result<Self, KeyFault> {
-        for (builder, key) in Builders::of(grant.terms())?.iter() {
-            let BuilderKey::OpenPgp(certificate) = key else {
-                continue;
-            };
-            let keys = certificate.signing_keys(now).unwrap_or_default();
-            if let Some(key) = keys.into_iter().find(|key| key.public() == token.public()) {
-                let certificate = (**certificate).clone();
-                let label = Some(BuildKeyLabel::of(grant, builder));
-                let key = TokenKey {
-                    certificate,
-                    key,
-                    token,
-                    interaction,
-                };
-                let secret = Secret::Elsewhere(Box::new(key));
-                return Ok(Self {
-                    secret,
-                    label,
-                    grant_expires: Some(grant.terms().expires),
-                });
-            }
+        builder: &BuilderName,
+        signer: Box<dyn EvidenceSigner + 'a>,
+    ) -> Self {
+        Self {
+            secret: Secret::Elsewhere(signer),
+            label: Some(BuildKeyLabel::of(grant, builder)),
+            grant_expires: Some(grant.terms().expires),
         }
-        Err(KeyFault::NotInGrant(grant.id().short()))
     }
 
-    fn checked(self) -> Result<Self, KeyFault> {
+    fn checked(self) -> Result<Self, BuildKeyError> {
         let found = self.scheme();
         match self
             .label
             .as_ref()
             .map(|label| label.kind.scheme_and_form().0)
         {
-            Some(expected) if expected != found => Err(KeyFault::OtherScheme { found, expected }),
+            Some(expected) if expected != found => {
+                Err(BuildKeyError::OtherScheme { found, expected })
+            }
             _ => Ok(self),
         }
     }
@@ -285,13 +262,14 @@ impl<'a> BuildKey<'a> {
     }
 
     /// The same key for this grant, among whose builders it must be.
-    pub fn under(self, grant: &Grant) -> Result<Self, KeyFault> {
-        let builder = self
-            .builder_in(grant)?
-            .ok_or_else(|| KeyFault::NotInGrant(grant.id().short()))?;
+    pub fn under(self, grant: &Grant) -> Result<Self, BuildKeyError> {
+        let builder = self.builder_in(grant)?.ok_or_else(|| not_in(grant))?;
         let label = BuildKeyLabel::of(grant, &builder);
         match &self.label {
-            Some(own) if *own != label => Err(KeyFault::OtherGrant(grant.id().short())),
+            Some(own) if *own != label => Err(BuildKeyError::OtherGrant(format!(
+                "the key was made for a grant that differs from {}",
+                grant.id().short()
+            ))),
             _ => {
                 let grant_expires = Some(grant.terms().expires);
                 Self {
@@ -304,7 +282,7 @@ impl<'a> BuildKey<'a> {
         }
     }
 
-    fn builder_in(&self, grant: &Grant) -> Result<Option<BuilderName>, KeyFault> {
+    fn builder_in(&self, grant: &Grant) -> Result<Option<BuilderName>, BuildKeyError> {
         let own = match &self.secret {
             Secret::OpenPgp(key) => BuilderKey::OpenPgp(key.certificate().into()),
             Secret::Ed25519(key) => BuilderKey::Ed25519(key.public()),
@@ -319,8 +297,8 @@ impl<'a> BuildKey<'a> {
     }
 
     /// What it was made for.
-    pub fn label(&self) -> Result<&BuildKeyLabel, KeyFault> {
-        self.label.as_ref().ok_or(KeyFault::NoGrant)
+    pub fn label(&self) -> Result<&BuildKeyLabel, BuildKeyError> {
+        self.label.as_ref().ok_or(BuildKeyError::NoGrant)
     }
 
     /// When the grant that it is for expires, if that was given.
@@ -338,6 +316,11 @@ impl<'a> BuildKey<'a> {
     }
 }
 
+/// A key that the grant does not have.
+pub(in crate::steps) fn not_in(grant: &Grant) -> BuildKeyError {
+    BuildKeyError::OtherGrant(format!("the key is not in grant {}", grant.id().short()))
+}
+
 impl Secret<'_> {
     /// An OpenPGP signature over the bytes that `state` has seen.
     pub(super) fn sign(
@@ -345,7 +328,7 @@ impl Secret<'_> {
         state: &HashState,
         notations: &[(String, String)],
         now: Timestamp,
-    ) -> Result<Vec<u8>, KeyFault> {
+    ) -> Result<Vec<u8>, BuildKeyError> {
         match self {
             Self::OpenPgp(key) => Ok(key.sign(state, notations, now)?),
             Self::Elsewhere(key) => key.sign(state, notations, now),
@@ -364,81 +347,10 @@ impl Secret<'_> {
     }
 }
 
-/// A builder's OpenPGP key on a token.
-#[cfg(feature = "host")]
-struct TokenKey<'a> {
-    certificate: Certificate,
-    key: SigningKey,
-    token: Box<dyn Token>,
-    interaction: &'a mut dyn Interaction,
-}
-
-#[cfg(feature = "host")]
-impl EvidenceSigner for TokenKey<'_> {
-    fn certificate(&self) -> &Certificate {
-        &self.certificate
-    }
-
-    fn expires(&self) -> Option<Timestamp> {
-        self.key.expires()
-    }
-
-    fn hash(&self) -> HashAlgorithm {
-        self.key.public().least_hash()
-    }
-
-    fn sign(
-        &mut self,
-        state: &HashState,
-        notations: &[(String, String)],
-        now: Timestamp,
-    ) -> Result<Vec<u8>, KeyFault> {
-        let what = SignatureContent {
-            created: now,
-            hash: self.hash(),
-            notations: notations.to_vec(),
-        };
-        let mut sign = |digest: &_| token::sign(&mut *self.token, digest, &mut *self.interaction);
-        Ok(make_evidence_signature(&self.key, state, &what, &mut sign)?)
-    }
-}
-
 impl fmt::Debug for BuildKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BuildKey")
             .field("label", &self.label)
             .finish_non_exhaustive()
     }
-}
-
-/// Makes an OpenPGP key on a builder's own token, and the certificate that a grant takes.
-#[cfg(feature = "host")]
-pub fn generate_on(
-    uri: &TokenUri,
-    kind: KeyKind,
-    user_id: &str,
-    now: Timestamp,
-    expires: Timestamp,
-    interaction: &mut dyn Interaction,
-) -> Result<(TokenUri, BuilderKey), MakeError<TokenError>> {
-    let fingerprint = |public: &_| openpgp::fingerprint_of(public, now);
-    let new = token::NewKey {
-        kind,
-        created: now,
-        fingerprint: &fingerprint,
-        replace: false,
-    };
-    let (uri, mut token) = token::generate(uri, &new, interaction).map_err(MakeError::Token)?;
-    let public = token.public().clone();
-    let hash = public.least_hash();
-    let new = NewCertificate {
-        user_id: user_id.to_owned(),
-        created: now,
-        signed: now,
-        expires: Some(expires),
-        hash,
-    };
-    let mut sign = |digest: &_| token::sign(&mut *token, digest, interaction);
-    let (certificate, _revocation) = make_certificate(&public, &new, &mut sign)?;
-    Ok((uri, BuilderKey::OpenPgp(certificate.into())))
 }

@@ -17,7 +17,7 @@ pub enum BuilderKey {
     OpenPgp(Box<Certificate>),
     /// Of the DSSE scheme.
     Ed25519(dsse::PublicKey),
-    /// Of the MAC scheme: the SHA-256 of the nonce, which says nothing to anybody else.
+    /// Of the MAC scheme: the SHA-256 of the nonce, of no use to anybody else.
     Nonce(Sha256),
 }
 
@@ -26,7 +26,7 @@ pub enum BuilderKey {
 pub struct Builders(Vec<(BuilderName, BuilderKey)>);
 
 impl BuilderKey {
-    /// Reads a key of this scheme, as a grant holds it.
+    /// Reads a key of this scheme, as it is in a grant.
     pub fn parse(scheme: Scheme, text: &str) -> Result<Self, Malformed> {
         Ok(match scheme {
             Scheme::OpenPgp => Self::OpenPgp(Certificate::parse(text.as_bytes())?.into()),
@@ -35,7 +35,7 @@ impl BuilderKey {
         })
     }
 
-    /// As a grant holds it.
+    /// As it is in a grant.
     pub fn to_text(&self) -> String {
         match self {
             Self::OpenPgp(certificate) => certificate.armored(),
@@ -44,7 +44,7 @@ impl BuilderKey {
         }
     }
 
-    /// As a release holds it; nothing where nobody could do anything with it.
+    /// As it is in a release; `None` where nobody could do anything with it.
     pub fn public_file(&self) -> Option<Vec<u8>> {
         match self {
             Self::OpenPgp(certificate) => Some(certificate.binary()),
@@ -53,8 +53,8 @@ impl BuilderKey {
         }
     }
 
-    /// What to call it in a log: the fingerprint of an OpenPGP key, otherwise the SHA-256 of what a
-    /// grant holds.
+    /// Its name in the log: the fingerprint of an OpenPGP key, otherwise the SHA-256 of what is in
+    /// the grant.
     pub fn id(&self) -> String {
         match self {
             Self::OpenPgp(certificate) => certificate.fingerprint().to_string(),
@@ -79,20 +79,19 @@ impl Builders {
         let mut builders = Vec::new();
         for builder in &terms.builders {
             let key = BuilderKey::parse(terms.scheme, &builder.key).map_err(|fault| {
-                EvidenceError::BuildKey {
-                    builder: builder.name.clone(),
-                    fault,
-                }
+                EvidenceError::invalid(format!(
+                    "the key of builder `{}` in the grant cannot be used: {fault}",
+                    builder.name
+                ))
             })?;
             builders.push((builder.name.clone(), key));
         }
         if let Some(((first, _), (second, _))) =
             pairs(&builders).find(|((_, one), (_, other))| one.is_one_with(other))
         {
-            return Err(EvidenceError::SharedKey {
-                first: first.clone(),
-                second: second.clone(),
-            });
+            return Err(EvidenceError::invalid(format!(
+                "builders `{first}` and `{second}` of the grant have the same key"
+            )));
         }
         Ok(Self(builders))
     }

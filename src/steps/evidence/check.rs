@@ -1,5 +1,5 @@
-//! A builder's word under a grant: the check that H makes before it signs and that others can make
-//! again, whatever the scheme.
+//! The check of one builder's evidence under a grant, whatever the scheme: H makes it before it
+//! signs, and others can make it again.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::domain::grant::{Grant, Terms};
 use crate::domain::key::HashAlgorithm;
 use crate::domain::malformed::Malformed;
 use crate::domain::manifest::Manifest;
-use crate::domain::name::{ArtifactName, BuilderName, ProjectName, Version};
+use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::reserved::{
     ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE,
 };
@@ -34,12 +34,12 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 pub enum MacCheck<'a> {
     /// The builder's nonce.
     With(&'a MacKey),
-    /// Nothing: whoever asks does not have it, and must not conclude anything from a MAC, or has
+    /// Nothing: the caller does not have it, and must not conclude anything from a MAC, or has
     /// checked this very evidence before.
     Elsewhere,
 }
 
-/// What one builder says it built, under its own key and for this grant. Made by [`check`] alone.
+/// What one builder attested, with its own key and for this grant. Made by [`check`] alone.
 #[derive(Debug, Clone)]
 pub struct Attested {
     builder: BuilderName,
@@ -47,12 +47,12 @@ pub struct Attested {
     claims: BTreeMap<ArtifactName, Claim>,
 }
 
-/// What a builder says of one artifact.
+/// What a builder attested of one artifact.
 #[derive(Debug, Clone)]
 enum Claim {
     /// This is its digest: what authenticates it was checked.
     Digest(Sha256),
-    /// This signature holds over its bytes.
+    /// This signature is over its bytes.
     Signature(Box<DetachedSignature>),
     /// This MAC fits its digest and name.
     Mac(Tag),
@@ -95,34 +95,26 @@ pub fn check(
             stated_in(grant, file(files, ENVELOPE)?, key)?
         }
         (EvidenceKind::Signatures, BuilderKey::OpenPgp(_)) => each(grant, files, |bytes, file| {
-            let fault = |fault| EvidenceError::Signature {
-                file: file.to_owned(),
-                fault,
-            };
-            Ok(Claim::Signature(
-                DetachedSignature::parse_evidence(bytes)
-                    .map_err(fault)?
-                    .into(),
-            ))
+            let signature = DetachedSignature::parse_evidence(bytes);
+            let signature = signature.map_err(EvidenceError::signature(file))?;
+            Ok(Claim::Signature(signature.into()))
         })?,
         (EvidenceKind::Macs, BuilderKey::Nonce(_)) => each(grant, files, |bytes, file| {
-            Ok(Claim::Mac(Tag::parse(bytes).map_err(malformed(file))?))
+            Ok(Claim::Mac(
+                Tag::parse(bytes).map_err(EvidenceError::file(file))?,
+            ))
         })?,
         (_, _) => unreachable!("keys were read as the grant's scheme says"),
     };
 
     let terms = grant.terms();
     if let Some(name) = claims.keys().find(|name| !terms.artifacts.allow(name)) {
-        let patterns = terms
-            .artifacts
-            .names
-            .iter()
-            .map(|pattern| format!("`{pattern}`"))
-            .collect();
-        return Err(EvidenceError::NameNotAllowed {
-            name: name.clone(),
-            patterns,
-        });
+        let patterns = terms.artifacts.names.iter();
+        let patterns: Vec<_> = patterns.map(|pattern| format!("`{pattern}`")).collect();
+        return Err(EvidenceError::invalid(format!(
+            "artifact `{name}` is not among the names that the grant allows: {}",
+            patterns.join(", ")
+        )));
     }
     check_count(terms, claims.len())?;
     Ok(Attested {
@@ -136,11 +128,15 @@ pub fn check(
 pub(in crate::steps) fn check_count(terms: &Terms, count: usize) -> Result<(), EvidenceError> {
     let limit = terms.artifacts.max_count;
     match count {
-        0 => Err(EvidenceError::NoArtifact),
-        _ if count > MOST_ARTIFACTS => Err(EvidenceError::List(too_many_artifacts())),
-        _ if count > usize::try_from(limit).unwrap_or(usize::MAX) => {
-            Err(EvidenceError::TooMany { count, limit })
-        }
+        0 => Err(EvidenceError::NoArtifact(
+            "the evidence lists no artifact".to_owned(),
+        )),
+        _ if count > MOST_ARTIFACTS => Err(too_many_artifacts()
+            .within("the evidence is refused")
+            .into()),
+        _ if count > usize::try_from(limit).unwrap_or(usize::MAX) => Err(EvidenceError::invalid(
+            format!("the build has {count} artifacts, but the grant allows {limit}"),
+        )),
         _ => Ok(()),
     }
 }
@@ -149,12 +145,7 @@ fn file<'a>(files: &'a Files, name: &str) -> Result<&'a [u8], EvidenceError> {
     files
         .get(name)
         .map(Vec::as_slice)
-        .ok_or_else(|| EvidenceError::Missing(name.to_owned()))
-}
-
-fn malformed(file: &str) -> impl FnOnce(Malformed) -> EvidenceError {
-    let file = file.to_owned();
-    move |fault| EvidenceError::Malformed { file, fault }
+        .ok_or_else(|| EvidenceError::invalid(format!("`{name}` is missing")))
 }
 
 fn digests<'a>(
@@ -165,7 +156,7 @@ fn digests<'a>(
         .collect()
 }
 
-/// The claims that stand in a file each.
+/// The claims that are in a file each.
 fn each(
     grant: &Grant,
     files: &Files,
@@ -177,10 +168,9 @@ fn each(
     let mut claims = BTreeMap::new();
     for (file, bytes) in files {
         let name = file.strip_suffix(suffix).unwrap_or(file);
-        let name = name.parse().map_err(|fault| EvidenceError::Name {
-            file: file.clone(),
-            fault,
-        })?;
+        let name = name
+            .parse()
+            .map_err(|fault: Malformed| EvidenceError::NoArtifact(format!("`{file}`: {fault}")))?;
         claims.insert(name, parse(bytes, file)?);
     }
     Ok(claims)
@@ -194,18 +184,14 @@ fn stated_in(
 ) -> Result<BTreeMap<ArtifactName, Claim>, EvidenceError> {
     let statement = dsse::open(envelope, key)
         .and_then(|payload| Statement::parse(&payload))
-        .map_err(malformed(ENVELOPE))?;
+        .map_err(EvidenceError::file(ENVELOPE))?;
     if !names_only(&statement.grants, grant.id()) {
         let expected = grant.id().to_string();
         let found = statement
             .grants
             .into_iter()
             .find(|named| *named != expected);
-        return Err(EvidenceError::OtherGrant {
-            file: ENVELOPE.to_owned(),
-            found,
-            expected: grant.id(),
-        });
+        return Err(EvidenceError::other_grant(ENVELOPE, found, grant));
     }
     statement
         .times
@@ -222,11 +208,11 @@ fn stated_in(
 /// Checks the MAC of a manifest, if there is something to check it with. Nothing of the manifest is
 /// parsed for it.
 fn check_mac(manifest: &[u8], mac: &[u8], macs: MacCheck<'_>) -> Result<(), EvidenceError> {
-    let tag = Tag::parse(mac).map_err(malformed(MANIFEST_MAC))?;
+    let tag = Tag::parse(mac).map_err(EvidenceError::file(MANIFEST_MAC))?;
     match macs {
         MacCheck::With(nonce) => nonce
             .check(&tag, manifest, "`build.manifest`")
-            .map_err(malformed(MANIFEST_MAC)),
+            .map_err(EvidenceError::file(MANIFEST_MAC)),
         MacCheck::Elsewhere => Ok(()),
     }
 }
@@ -238,26 +224,22 @@ fn listed_in(
     manifest: &[u8],
 ) -> Result<BTreeMap<ArtifactName, Claim>, EvidenceError> {
     let terms = grant.terms();
-    let manifest = Manifest::parse(manifest).map_err(malformed(MANIFEST))?;
+    let manifest = Manifest::parse(manifest).map_err(EvidenceError::file(MANIFEST))?;
     if manifest.grant != grant.id() {
         let found = Some(manifest.grant.to_string());
-        return Err(EvidenceError::OtherGrant {
-            file: MANIFEST.to_owned(),
-            found,
-            expected: grant.id(),
-        });
+        return Err(EvidenceError::other_grant(MANIFEST, found, grant));
     }
     if manifest.builder != *builder {
-        return Err(EvidenceError::OtherBuilder {
-            found: manifest.builder,
-            signer: builder.clone(),
-        });
+        return Err(EvidenceError::invalid(format!(
+            "`{MANIFEST}` names builder `{}`, but builder `{builder}` signed it",
+            manifest.builder
+        )));
     }
     if manifest.project != terms.project || manifest.version != terms.version {
-        return Err(EvidenceError::OtherBuild {
-            found: build_name(&manifest.project, &manifest.version),
-            expected: build_name(&terms.project, &terms.version),
-        });
+        return Err(EvidenceError::invalid(format!(
+            "`{MANIFEST}` is for {} {}, but the grant is for {} {}",
+            manifest.project, manifest.version, terms.project, terms.version
+        )));
     }
     Ok(digests(
         manifest
@@ -265,10 +247,6 @@ fn listed_in(
             .iter()
             .map(|artifact| (&artifact.name, artifact.digest)),
     ))
-}
-
-fn build_name(project: &ProjectName, version: &Version) -> String {
-    format!("{project} {version}")
 }
 
 /// Checks that the builder's key signed the manifest in the grant's time. Nothing of the manifest
@@ -282,21 +260,18 @@ fn check_signature(
     signature: &[u8],
     now: Timestamp,
 ) -> Result<(), EvidenceError> {
-    let fault = |fault| EvidenceError::Signature {
-        file: MANIFEST_SIGNATURE.to_owned(),
-        fault,
-    };
-    let signature = DetachedSignature::parse_evidence(signature).map_err(fault)?;
+    let fault = EvidenceError::signature(MANIFEST_SIGNATURE);
+    let signature = DetachedSignature::parse_evidence(signature).map_err(&fault)?;
     let state = HashState::of(manifest, signature.hash());
-    let held = |certificate: &Certificate| signature.check(certificate, &state, MANIFEST, now);
-    match held(certificate) {
+    let check = |certificate: &Certificate| signature.check(certificate, &state, MANIFEST, now);
+    match check(certificate) {
         Ok(signed) => check_time(grant, MANIFEST_SIGNATURE, signed.created),
         Err(BadSignature::OtherKey { issuer, .. }) => Err(not_by(
             builders,
             builder,
             MANIFEST_SIGNATURE,
             issuer,
-            |certificate| held(certificate).is_ok(),
+            |certificate| check(certificate).is_ok(),
         )),
         Err(error) => Err(fault(error)),
     }
@@ -308,7 +283,7 @@ fn not_by(
     builder: &BuilderName,
     file: &str,
     issuer: String,
-    holds: impl Fn(&Certificate) -> bool,
+    signed: impl Fn(&Certificate) -> bool,
 ) -> EvidenceError {
     let certificates = builders.iter().filter_map(|(name, key)| match key {
         BuilderKey::OpenPgp(certificate) => Some((name, certificate)),
@@ -316,40 +291,40 @@ fn not_by(
     });
     match certificates
         .clone()
-        .find(|(_, certificate)| holds(certificate))
+        .find(|(_, certificate)| signed(certificate))
     {
         Some((signer, _)) => EvidenceError::ByOther {
             file: file.to_owned(),
             builder: builder.clone(),
             signer: signer.clone(),
         },
-        None => EvidenceError::NotABuilder {
-            file: file.to_owned(),
-            issuer,
-            builders: certificates
-                .map(|(name, certificate)| (name.clone(), certificate.fingerprint()))
-                .collect(),
-        },
+        None => {
+            let keys: Vec<_> = certificates
+                .map(|(name, certificate)| format!("`{name}` has {}", certificate.fingerprint()))
+                .collect();
+            EvidenceError::invalid(format!(
+                "`{file}` is by key {issuer}, which is not a build key of this grant ({})",
+                keys.join(", ")
+            ))
+        }
     }
 }
 
 /// Refuses what was made before the grant, as far as a slow clock does not explain it, or after its
 /// end.
 fn check_time(grant: &Grant, file: &str, at: Timestamp) -> Result<(), EvidenceError> {
-    let (not_before, expires) = (grant.terms().not_before, grant.terms().expires);
-    match at < not_before.before(SLOW_CLOCK) || at >= expires {
-        true => Err(EvidenceError::OutOfTime {
-            file: file.to_owned(),
-            at,
-            not_before,
-            expires,
-        }),
-        false => Ok(()),
+    let not_before = grant.terms().not_before;
+    let expires = grant.terms().expires;
+    if at < not_before.before(SLOW_CLOCK) || at >= expires {
+        return Err(EvidenceError::invalid(format!(
+            "`{file}` was made at {at}, but the grant is valid from {not_before} until {expires}"
+        )));
     }
+    Ok(())
 }
 
 impl Attested {
-    /// Who says so.
+    /// Who attested it.
     pub fn builder(&self) -> &BuilderName {
         &self.builder
     }
@@ -359,12 +334,12 @@ impl Attested {
         &self.key
     }
 
-    /// The artifacts that it speaks of.
+    /// The artifacts that it covers.
     pub fn names(&self) -> impl Iterator<Item = &ArtifactName> {
         self.claims.keys()
     }
 
-    /// Whether it speaks of this artifact.
+    /// Whether it covers this artifact.
     pub fn covers(&self, name: &ArtifactName) -> bool {
         self.claims.contains_key(name)
     }
@@ -377,8 +352,8 @@ impl Attested {
         }
     }
 
-    /// The hash function with which it speaks of an artifact: the state that [`Attested::confirm`]
-    /// sees must have it.
+    /// The hash function with which it covers an artifact: the state that [`Attested::confirm`] sees
+    /// must have it.
     pub fn hash(&self, name: &ArtifactName) -> Option<HashAlgorithm> {
         match self.claims.get(name)? {
             Claim::Signature(signature) => Some(signature.hash()),
@@ -386,7 +361,7 @@ impl Attested {
         }
     }
 
-    /// Checks that an artifact that it speaks of, of whose bytes this is the hash state, is what it
+    /// Checks that an artifact that it covers, of whose bytes this is the hash state, is what it
     /// attested.
     pub fn confirm(
         &self,
@@ -418,7 +393,7 @@ impl Attested {
                             signature.check(it, state, name.as_str(), now).is_ok()
                         }))
                     }
-                    Err(fault) => Err(EvidenceError::Signature { file, fault }),
+                    Err(fault) => Err(EvidenceError::signature(&file)(fault)),
                 }
             }
             (Claim::Mac(tag), _) => match macs {
@@ -428,7 +403,7 @@ impl Attested {
                         sum_line(&found, name.as_str()).as_bytes(),
                         "its artifact under that name",
                     )
-                    .map_err(malformed(&format!("{name}{MAC}"))),
+                    .map_err(EvidenceError::file(&format!("{name}{MAC}"))),
                 MacCheck::Elsewhere => Ok(()),
             },
             (Claim::Signature(_), BuilderKey::Ed25519(_) | BuilderKey::Nonce(_)) => {
@@ -438,8 +413,7 @@ impl Attested {
     }
 }
 
-/// A signature of one artifact binds its name and the grant, each by a notation that stands in it
-/// once.
+/// A signature of one artifact binds its name and the grant, each by a notation that it has once.
 fn check_notations(
     grant: &Grant,
     file: &str,
@@ -465,18 +439,17 @@ fn check_notations(
     };
     let (artifact, id) = (only("artifact"), only("grant"));
     if artifact.as_deref() != Some(name.as_str()) {
-        return Err(EvidenceError::OtherArtifact {
-            file: file.to_owned(),
-            found: artifact,
-            domain,
-        });
+        return Err(EvidenceError::invalid(match artifact {
+            None => format!(
+                "`{file}` has no notation `artifact@{domain}`, which must be the artifact's name"
+            ),
+            Some(found) => format!(
+                "`{file}` is for artifact `{found}`, as its notation `artifact@{domain}` says"
+            ),
+        }));
     }
     if id != Some(grant.id().to_string()) {
-        return Err(EvidenceError::OtherGrant {
-            file: file.to_owned(),
-            found: id,
-            expected: grant.id(),
-        });
+        return Err(EvidenceError::other_grant(file, id, grant));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What builders said of a build, whoever asks: H before it signs, L and anybody after.
+//! What builders attested of a build: H asks before it signs, L and anybody after.
 
 pub mod builders;
 pub mod check;

@@ -1,4 +1,4 @@
-//! Whether enough builders say the same, and in what they differ.
+//! Whether enough builders agree, and in what they differ.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::domain::evidence::Differences;
 use crate::domain::grant::Terms;
 use crate::domain::name::{ArtifactName, BuilderName};
 
-/// Which builders speak of each artifact, if there are enough of them for every one and no two are
+/// Which builders attested each artifact, if there are enough of them for every one and no two are
 /// known to differ.
 pub fn settle(
     terms: &Terms,
@@ -16,13 +16,10 @@ pub fn settle(
 ) -> Result<BTreeMap<ArtifactName, Vec<BuilderName>>, EvidenceError> {
     let quorum = usize::try_from(terms.quorum).expect("no more than there are builders");
     if attested.len() < quorum {
-        let builders = attested
-            .iter()
-            .map(|attested| attested.builder().clone())
-            .collect();
-        return Err(EvidenceError::Quorum {
+        let builders = attested.iter().map(Attested::builder);
+        return Err(EvidenceError::TooFew {
             quorum: terms.quorum,
-            builders,
+            found: format!("there is evidence of {}", listed(builders)),
         });
     }
     let mut artifacts = BTreeMap::<ArtifactName, Vec<BuilderName>>::new();
@@ -56,9 +53,8 @@ pub fn settle(
         .find(|(_, builders)| builders.len() < quorum)
     {
         Some((name, builders)) => Err(EvidenceError::TooFew {
-            name: name.clone(),
             quorum: terms.quorum,
-            builders: builders.clone(),
+            found: format!("artifact `{name}` was attested by {}", listed(builders)),
         }),
         None => Ok(artifacts),
     }
@@ -79,11 +75,24 @@ pub fn differences(attested: &[Attested]) -> Differences {
     differing(all)
 }
 
-/// Those of the artifacts of which not every builder says the same.
+/// Those of the artifacts that not every builder attested alike.
 pub(in crate::steps) fn differing(mut all: Differences) -> Differences {
     all.retain(|_, said| {
         said.values()
             .any(|digest| Some(digest) != said.values().next())
     });
     all
+}
+
+/// Builders, for people.
+fn listed<'a>(builders: impl IntoIterator<Item = &'a BuilderName>) -> String {
+    let names: Vec<_> = builders
+        .into_iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    match names.as_slice() {
+        [] => "none".to_owned(),
+        [one] => format!("one ({one})"),
+        all => format!("{} ({})", all.len(), all.join(", ")),
+    }
 }

@@ -204,7 +204,7 @@ impl BuildError {
     }
 
     fn list(fault: Malformed) -> Self {
-        Self::evidence(None, EvidenceError::List(fault))
+        Self::evidence(None, fault.within("the evidence is refused").into())
     }
 
     /// What builders differ in, if that is why.

@@ -16,6 +16,7 @@ pub mod release_key;
 pub mod replay;
 pub mod revoke;
 pub mod status;
+pub mod token_build_key;
 pub mod trouble;
 
 use std::path::Path;

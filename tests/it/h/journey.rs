@@ -445,7 +445,7 @@ fn what_is_no_build_key_is_called_what_it_is() {
         .usage("is not a secret key in OpenPGP or PEM");
     world
         .countersign(&[&"attest", &"--key", &"-", &build.at("foo.txt")])
-        .usage("`standard input` is empty");
+        .usage("`standard input`: the key is empty");
     world.attest(&granted, &build).ok();
     world
         .attest(&granted, &build)

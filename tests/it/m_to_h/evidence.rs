@@ -1054,7 +1054,7 @@ fn build_key_on_a_token(create: fn(&Path) -> Option<SoftwareToken>, kinds: &[&st
 
         // A grant for another key says nothing to this one.
         let other = world.grant_of(&version, &[]);
-        attest(&other.grant, &[&one]).usage("is no key of grant");
+        attest(&other.grant, &[&one]).usage("the key is not in grant");
     }
     // Each secret half was made there, and the token gives none away.
     let pin = crate::common::tokens::PIN;
@@ -1353,7 +1353,7 @@ fn predicate_that_cannot_be_carried() {
     world
         .attest(&openpgp, &build)
         .with(&[&"--predicate", &path])
-        .usage("a predicate belongs into a DSSE envelope");
+        .usage("a predicate needs a DSSE envelope");
     world
         .attest(&granted, &build)
         .with(&[&"--predicate-type", &"https://example.org/x"])

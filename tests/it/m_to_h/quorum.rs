@@ -561,7 +561,7 @@ fn another_key_of_the_same_builder() {
             .attest_with(&world.at(key), &build)
             .with(&[&"--grant", &grant])
     };
-    attest("second").usage("is no key of grant");
+    attest("second").usage("the key is not in grant");
     attest("first").ok();
 }
 

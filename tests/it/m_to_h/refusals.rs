@@ -176,7 +176,7 @@ fn manifest_signed_by_another_key() {
     let (granted, build) = world.attested();
     let signature = openpgp::detached(&openpgp::stranger(), build.manifest().as_bytes());
     fs::write(build.at("build.manifest.sig"), signature).expect("the signature");
-    world.refuses(&granted, &build, "which is no build key of this grant");
+    world.refuses(&granted, &build, "which is not a build key of this grant");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn manifest_signed_by_the_build_key_of_another_grant() {
     let build = world.build(&[("foo.txt", b"text\n")]);
     let manifest = granted.header() + &build.entries();
     build.attest_by_hand(&other, &manifest);
-    world.refuses(&granted, &build, "which is no build key of this grant");
+    world.refuses(&granted, &build, "which is not a build key of this grant");
     build.attest_by_hand(&granted, &manifest);
     signed(&world, &granted, &build);
 }
@@ -209,7 +209,7 @@ fn manifest_attested_under_another_grant() {
     let world = World::ready();
     let (other, build) = world.attested();
     let granted = world.grant();
-    world.refuses(&granted, &build, "which is no build key of this grant");
+    world.refuses(&granted, &build, "which is not a build key of this grant");
     signed(&world, &other, &build);
 }
 
@@ -222,7 +222,7 @@ fn manifest_of_another_builder_version_or_project() {
         (
             "builder: m1",
             "builder: m2",
-            "says builder `m2`, but builder `m1` signed it",
+            "names builder `m2`, but builder `m1` signed it",
         ),
         (
             "version: 1.2.3",
@@ -920,7 +920,7 @@ mod wrong_answers {
             assert!(
                 outcome["reason"]
                     .to_string()
-                    .contains("a signature that does not hold"),
+                    .contains("a signature that is not valid"),
                 "{outcome}"
             );
             drop((home, ledger));

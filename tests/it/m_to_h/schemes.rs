@@ -188,8 +188,8 @@ fn every_change_of_artifact_or_evidence_is_refused() {
 #[test]
 fn evidence_of_another_grant_is_refused_in_every_scheme() {
     for ((scheme, form, _), reason) in KINDS.into_iter().zip([
-        "is no build key of this grant",
-        "is no build key of this grant",
+        "is not a build key of this grant",
+        "is not a build key of this grant",
         "is not by the builder's key",
         "does not match `build.manifest`",
         "does not match its artifact under that name",
@@ -230,7 +230,7 @@ fn key_of_another_scheme_does_not_attest() {
         world
             .attest_with(key, &build)
             .with(&[&"--grant", &other.grant])
-            .usage("is no key of grant");
+            .usage("the key is not in grant");
         assert!(key.exists());
     }
     world
@@ -241,13 +241,13 @@ fn key_of_another_scheme_does_not_attest() {
     world
         .attest_with(&nonce.key, &build)
         .with(&[&"--grant", &openpgp.grant])
-        .usage("is no key of grant");
+        .usage("the key is not in grant");
     // A header that says one thing over a secret that is another.
     let forged = text(&dsse.key).replace("# scheme dsse", "# scheme hmac");
     write_private(&dsse.key, forged.as_bytes());
     world
         .attest(&dsse, &build)
-        .usage("is a key of scheme dsse, but was made for a grant of scheme hmac");
+        .usage("the key is of scheme dsse, but was made for a grant of scheme hmac");
     assert_eq!(
         listing(&build.folder),
         ["foo.tar", "foo.txt"],
@@ -1168,7 +1168,7 @@ fn manifest_made_before_the_grant_or_after_its_end() {
             .with(&[&"--grant", &granted.grant, &"--keep-key"])
     };
     attest().at("-1d").ok();
-    world.refuses(&granted, &build, "but the grant counts from");
+    world.refuses(&granted, &build, "but the grant is valid from");
     attest().at("+7h").refused("the grant expired at");
     // As one would make it that does not look at the time.
     let (manifest, late) = (
@@ -1206,7 +1206,7 @@ fn signatures_of_two_artifacts_by_two_builders() {
     world.refuses(
         &granted,
         &inbox,
-        "`foo.txt.sig` is by builder `m2`, but stands for builder `m1`",
+        "`foo.txt.sig` is by builder `m2`, but is in the place of builder `m1`",
     );
     fs::write(builds[0].at("foo.txt.sig"), right).expect("as it was");
     world.sign(&granted, &inbox).ok();

@@ -1,0 +1,111 @@
+//! Options of commands that also run without the signing host: its home, and a builder's token.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::init::kinds;
+use super::prompt::Terminal;
+use crate::cli::error::CliError;
+use crate::domain::evidence::Scheme;
+use crate::domain::grant::Grant;
+use crate::domain::key::KeyKind;
+use crate::domain::time::Timestamp;
+use crate::steps::builder::attest::Attestation;
+use crate::steps::builder::build_key::BuildKey;
+use crate::steps::evidence::builders::BuilderKey;
+use crate::steps::host::token_build_key::{generate_on, on_token};
+use crate::token::{self, TokenUri};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct HomeOption {
+    /// Home of the signing host [default: $COUNTERSIGN_HOME, else countersign in the XDG data
+    /// folder]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
+    pub(super) home: Option<PathBuf>,
+}
+
+/// Where the build key is.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(in crate::cli) struct KeyOption {
+    /// Build key: a file, `-` for standard input, or `credential:NAME` for a systemd credential
+    #[arg(long, value_name = "FILE")]
+    key: Option<String>,
+    /// Token with the build key (scheme openpgp): a PKCS#11 URI (RFC 7512)
+    #[arg(long, value_name = "URI", requires = "grant")]
+    token: Option<TokenUri>,
+}
+
+impl KeyOption {
+    /// What `attest` makes of the key, if it is on a token.
+    pub(in crate::cli) fn on_token(
+        &self,
+        grant: Option<&Grant>,
+        now: Timestamp,
+        attest: &dyn Fn(BuildKey<'_>) -> Result<Attestation, CliError>,
+    ) -> Option<Result<Attestation, CliError>> {
+        let uri = self.token.as_ref()?;
+        let grant = grant.expect("the command line requires it with a token");
+        let mut terminal = Terminal::new(false);
+        let mut attested = || {
+            let token = token::find(uri, &mut terminal)?.unlock(&mut terminal)?;
+            let key = on_token(grant, token, &mut terminal, now);
+            attest(key.map_err(|fault| CliError::BuildKey {
+                path: uri.to_string().into(),
+                fault,
+            })?)
+        };
+        Some(attested())
+    }
+
+    /// The key, if it is not on a token.
+    pub(in crate::cli) fn key(&self) -> &str {
+        let key = self.key.as_deref();
+        key.expect("the command line requires one of the two")
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct NewKeyOption {
+    /// Make the key on this token (scheme openpgp): a PKCS#11 URI (RFC 7512) with the new key's
+    /// name
+    #[arg(long, value_name = "URI")]
+    token: Option<TokenUri>,
+    /// Kind of key on the token
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "p256",
+        requires = "token",
+        value_parser = kinds()
+    )]
+    kind: KeyKind,
+}
+
+impl NewKeyOption {
+    /// Makes the key, if it is to be on a token; returns where it is.
+    pub(in crate::cli) fn generate(
+        &self,
+        scheme: Scheme,
+        user_id: &str,
+        now: Timestamp,
+        expires: Timestamp,
+    ) -> Result<Option<(String, BuilderKey)>, CliError> {
+        let Some(uri) = &self.token else {
+            return Ok(None);
+        };
+        if scheme != Scheme::OpenPgp {
+            let text = "a key on a token signs under scheme openpgp";
+            return Err(CliError::Usage(text.to_owned()));
+        }
+        let mut terminal = Terminal::new(false);
+        let (uri, key) = generate_on(uri, self.kind, user_id, now, expires, &mut terminal)?;
+        Ok(Some((uri.to_string(), key)))
+    }
+}
