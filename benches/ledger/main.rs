@@ -152,7 +152,8 @@ fn mean(
 
 impl Row {
     const HEADING: &'static str = "\
-| entries | database | append | durable append | find, prove, check | hashes in a proof | memory | verify | memory for that |
+| entries | database | append | durable append | find, prove, check | hashes in a proof | memory \
+| verify | memory for that |
 |--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 
     fn line(&self) -> String {

@@ -88,12 +88,15 @@ impl Reader {
         }
         let (port, ports) = two_ports();
         let reader = format!(
-            "FRIENDLYNAME \"Virtual\"\nDEVICENAME /dev/null:{port:#X}\nLIBPATH {DRIVER}\nCHANNELID {port:#X}\n"
+            "FRIENDLYNAME \"Virtual\"\nDEVICENAME /dev/null:{port:#X}\nLIBPATH {DRIVER}\n\
+             CHANNELID {port:#X}\n"
         );
         fs::write(configuration.join("vpcd"), reader).expect("the readers' configuration");
         // The service knows one folder for its socket, so that folder is another one for it alone.
-        let script = "[ -d /run/pcscd ] || mkdir /run/pcscd || { mount -t tmpfs tmpfs /run && mkdir /run/pcscd; }
-            mount --bind \"$0\" /run/pcscd && exec setpriv --pdeathsig KILL /usr/sbin/pcscd --foreground -c \"$1\"";
+        let script = "[ -d /run/pcscd ] || mkdir /run/pcscd ||
+                { mount -t tmpfs tmpfs /run && mkdir /run/pcscd; }
+            mount --bind \"$0\" /run/pcscd &&
+                exec setpriv --pdeathsig KILL /usr/sbin/pcscd --foreground -c \"$1\"";
         let service = Command::new("unshare")
             .args([own_namespace, "sh", "-c", script])
             .args([&run, &configuration])
@@ -136,7 +139,8 @@ impl Reader {
     pub(crate) fn insert(&self, slot: Slot, options: &[&str]) -> Option<VirtualCard> {
         let Some(program) = std::env::var_os("COUNTERSIGN_TEST_VIRTUAL_CARD") else {
             return missing(
-                "the virtual card (COUNTERSIGN_TEST_VIRTUAL_CARD; see `tests/equipment.sh virtual-card`)",
+                "the virtual card (COUNTERSIGN_TEST_VIRTUAL_CARD; see \
+                 `tests/equipment.sh virtual-card`)",
             );
         };
         let mut command = dying_with_us(Path::new(&program));
@@ -156,7 +160,8 @@ impl Reader {
     pub(crate) fn insert_second(&self, slot: Slot, options: &[&str]) -> Option<VirtualCard> {
         let Some(python) = std::env::var_os("COUNTERSIGN_TEST_SECOND_CARD") else {
             return missing(
-                "the second card (COUNTERSIGN_TEST_SECOND_CARD; see `tests/equipment.sh second-card`)",
+                "the second card (COUNTERSIGN_TEST_SECOND_CARD; see \
+                 `tests/equipment.sh second-card`)",
             );
         };
         let mut command = dying_with_us(Path::new(&python));

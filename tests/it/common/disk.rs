@@ -19,9 +19,10 @@ pub(crate) const CHANGES: [&str; 7] = [
     "-e",
     "signal=none",
     "-e",
-    "trace=?open,openat,?openat2,?creat,?mkdir,mkdirat,?mknod,mknodat,write,writev,pwrite64,pwritev,pwritev2,ftruncate,\
-     ?truncate,fallocate,copy_file_range,?sendfile,?chmod,fchmod,fchmodat,?rename,renameat,renameat2,?link,linkat,?symlink,\
-     symlinkat,?unlink,unlinkat,?rmdir,fsync,fdatasync",
+    "trace=?open,openat,?openat2,?creat,?mkdir,mkdirat,?mknod,mknodat,write,writev,pwrite64,\
+     pwritev,pwritev2,ftruncate,?truncate,fallocate,copy_file_range,?sendfile,?chmod,fchmod,\
+     fchmodat,?rename,renameat,renameat2,?link,linkat,?symlink,symlinkat,?unlink,unlinkat,?rmdir,\
+     fsync,fdatasync",
 ];
 
 /// The token's own count, as a name in the folder of the run: its change is the use of the token.

@@ -303,8 +303,10 @@ impl State {
                 broken.unless(false, || format!("the log does not verify: {fault}"));
             }
             let digest = Sha256::of(&home.certificate.binary());
-            let told = |event: &Event| matches!(event, Event::KeyReady { certificate, .. } if *certificate == digest);
-            let told = state.entries.iter().any(|entry| told(&entry.event));
+            let told = state.entries.iter().any(|entry| match &entry.event {
+                Event::KeyReady { certificate, .. } => *certificate == digest,
+                _ => false,
+            });
             broken.unless(told, || {
                 "a certificate is in use that the log does not tell of".into()
             });

@@ -496,7 +496,8 @@ impl Granted {
             ..
         } = self;
         format!(
-            "# countersign-manifest/1\n# grant: {id}\n# builder: {BUILDER}\n# project: {project}\n# version: {version}\n"
+            "# countersign-manifest/1\n# grant: {id}\n# builder: {BUILDER}\n\
+             # project: {project}\n# version: {version}\n"
         )
     }
 }

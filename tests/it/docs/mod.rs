@@ -252,11 +252,13 @@ pages_run! {
     a_primary_key_stays_offline_as_told: "docs/how-to/offline-primary-key.md",
         ["softhsm2-util", "gpg", "gpgsm", "openssl"];
     a_home_is_restored_as_told: "docs/how-to/restore.md", ["softhsm2-util", "gpg"];
-    a_build_is_attested_by_hand_as_told: "docs/how-to/build-without-countersign.md", ["softhsm2-util", "gpg", "openssl", "basenc"];
+    a_build_is_attested_by_hand_as_told:
+        "docs/how-to/build-without-countersign.md", ["softhsm2-util", "gpg", "openssl", "basenc"];
     releases_are_published_as_told: "docs/how-to/publish.md", ["softhsm2-util"];
     builders_agree_as_told: "docs/how-to/quorum.md", ["softhsm2-util", "diff"];
     a_grant_is_approved_as_told: "docs/how-to/approve.md", ["softhsm2-util", "gpg", "ssh-keygen"];
-    a_release_is_checked_by_hand_as_told: "docs/reference/release.md", ["softhsm2-util", "gpgv", "sqv", "gpg", "ssh-keygen"];
+    a_release_is_checked_by_hand_as_told:
+        "docs/reference/release.md", ["softhsm2-util", "gpgv", "sqv", "gpg", "ssh-keygen"];
 }
 
 #[test]

@@ -336,7 +336,10 @@ fn a_wrong_pin_hides_no_signature() {
     }
     write_secret(&pin, USER_PIN);
     world.sign(&granted, &build).ok();
-    let gap = |after: u64| json!({ "what": "unlogged", "after": after, "before": after + 1, "signatures": 1 });
+    let gap = |after: u64| {
+        let before = after + 1;
+        json!({ "what": "unlogged", "after": after, "before": before, "signatures": 1 })
+    };
     alarms(&world, &json!([gap(refused[0]), gap(refused[1])]));
     drop(card);
 }

@@ -676,7 +676,10 @@ fn a_database_of_another_structure_is_found() {
                 BEGIN UPDATE about SET next = NULL WHERE grant_id = NEW.grant_id; END",
             "trigger undo",
         ),
-        ("ALTER TABLE entries RENAME TO kept; CREATE VIEW entries AS SELECT * FROM kept", "table entries"),
+        (
+            "ALTER TABLE entries RENAME TO kept; CREATE VIEW entries AS SELECT * FROM kept",
+            "table entries",
+        ),
         ("CREATE TABLE more (a)", "table more"),
         ("DROP INDEX about_milestone", "index about_milestone"),
         // An index that is empty: what is asked with it finds nothing.
@@ -684,13 +687,23 @@ fn a_database_of_another_structure_is_found() {
             "CREATE TABLE more (a); CREATE INDEX empty ON more (a); PRAGMA writable_schema = ON;
                 CREATE TEMP TABLE roots AS SELECT rootpage FROM sqlite_master WHERE name = 'empty';
                 DELETE FROM sqlite_master WHERE name IN ('more', 'empty');
-                UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM roots) WHERE name = 'about_project'",
+                UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM roots)
+                    WHERE name = 'about_project'",
             "an index of table about",
         ),
     ] {
-        world.database().execute_batch(change).unwrap_or_else(|error| panic!("{change}: {error}"));
-        world.verify_log().stops(1, &format!("is not as countersign made it: {what}"));
-        for name in listing(&world.home()).iter().filter(|name| name.starts_with("ledger.sqlite-")) {
+        world
+            .database()
+            .execute_batch(change)
+            .unwrap_or_else(|error| panic!("{change}: {error}"));
+        world
+            .verify_log()
+            .stops(1, &format!("is not as countersign made it: {what}"));
+        let names = listing(&world.home());
+        for name in names
+            .iter()
+            .filter(|name| name.starts_with("ledger.sqlite-"))
+        {
             fs::remove_file(world.home().join(name)).expect("it is there");
         }
         fs::write(&ledger, &whole).expect("as it was");
@@ -1382,7 +1395,8 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
     ));
     // As long as before, with another last entry.
     let forked = format!(
-        "is a checkpoint of {size} entries whose root differs from that of the first {size} entries here"
+        "is a checkpoint of {size} entries whose root differs from that of the first {size} \
+         entries here"
     );
     world.tamper(|database| {
         let other = text(database, last - 1).replace(
@@ -1983,7 +1997,7 @@ fn go_verifies_the_log_and_refuses_what_was_changed() {
     tool(&program, &[&"tiles", &key, &forked, &early], &world.at(""));
 }
 
-/// The Go program in `tests/go-log`, built; see [`tokens::missing`](crate::common::tokens::missing).
+/// The Go program in `tests/go-log`, built; see [`missing`](crate::common::tokens::missing).
 fn go_log() -> Option<String> {
     match std::env::var("COUNTERSIGN_TEST_GO_LOG") {
         Ok(path) => Some(path),

@@ -70,8 +70,8 @@ fn signed_while_the_inbox_was_away(world: &World) -> (Granted, Build) {
 fn forge_report(world: &World) {
     let intent = world.logged("intent").remove(0);
     let report = format!(
-        r#"{{"format":"countersign-admission/1","release":"{NAME}","sums":{},"key":{},"at":"2026-11-25T10:00:00Z"}}"#,
-        intent["sums"], intent["key"]
+        r#"{{"format":"countersign-admission/1","release":"{NAME}","sums":{},"key":{},"at":{}}}"#,
+        intent["sums"], intent["key"], r#""2026-11-25T10:00:00Z""#
     );
     fs::write(world.inbox().join("foo-1.2.3.admitted"), report).expect("a report");
 }

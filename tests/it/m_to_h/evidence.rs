@@ -409,7 +409,8 @@ fn nonce_by_hand_is_in_no_argument_and_no_environment() {
                 continue;
             };
             let spy = format!(
-                "#!/bin/bash\n{{ printf '%s\\n' \"$0\" \"$@\"; export -p; }} >>'{}'\nexec '{}' \"$@\"\n",
+                "#!/bin/bash\n{{ printf '%s\\n' \"$0\" \"$@\"; export -p; }} >>'{}'\n\
+                 exec '{}' \"$@\"\n",
                 seen.display(),
                 real.display()
             );
@@ -452,7 +453,8 @@ fn openssl_makes_an_envelope() {
 fn securesystemslib() -> Option<(PathBuf, PathBuf)> {
     let Some(python) = std::env::var_os("COUNTERSIGN_TEST_SECURESYSTEMSLIB") else {
         return missing(
-            "securesystemslib (COUNTERSIGN_TEST_SECURESYSTEMSLIB; see `tests/equipment.sh securesystemslib`)",
+            "securesystemslib (COUNTERSIGN_TEST_SECURESYSTEMSLIB; see \
+             `tests/equipment.sh securesystemslib`)",
         );
     };
     Some((
@@ -464,11 +466,15 @@ fn securesystemslib() -> Option<(PathBuf, PathBuf)> {
 /// A statement as another tool writes it: other white space, other order, more digests, a start and
 /// an end.
 fn statement(granted: &Granted, build: &Build) -> String {
-    let subjects: Vec<_> = build.entries().lines().rev().map(|line| {
+    let entries = build.entries();
+    let subject = |line: &str| {
         let (digest, name) = line.split_once("  ").expect("a digest and a name");
-        let sha512 = hex::encode(<sha2::Sha512 as sha2::Digest>::digest(fs::read(build.at(name)).expect("an artifact")));
-        serde_json::json!({ "digest": { "sha512": sha512, "sha256": digest }, "name": name, "mediaType": "text/plain" })
-    }).collect();
+        let bytes = fs::read(build.at(name)).expect("an artifact");
+        let sha512 = hex::encode(<sha2::Sha512 as sha2::Digest>::digest(bytes));
+        let digest = serde_json::json!({ "sha512": sha512, "sha256": digest });
+        serde_json::json!({ "digest": digest, "name": name, "mediaType": "text/plain" })
+    };
+    let subjects: Vec<_> = entries.lines().rev().map(subject).collect();
     let now = countersign::domain::time::Timestamp::now().to_string();
     let statement = serde_json::json!({
         "predicateType": "https://slsa.dev/provenance/v1",
@@ -476,7 +482,9 @@ fn statement(granted: &Granted, build: &Build) -> String {
             "buildDefinition": {
                 "buildType": "https://example.org/build/1",
                 "externalParameters": { "grant": granted.id, "workflow": "release.yml" },
-                "resolvedDependencies": [{ "uri": "git+https://example.org/foo", "digest": { "gitCommit": "00" } }],
+                "resolvedDependencies": [
+                    { "uri": "git+https://example.org/foo", "digest": { "gitCommit": "00" } },
+                ],
             },
             "runDetails": {
                 "builder": { "id": "https://example.org/builders/m1" },
@@ -913,7 +921,8 @@ fn key_that_openssl_made_is_enrolled() {
     }
     let world = World::ready();
     let (key, public) = (world.at("m1.pem"), world.at("m1.pub"));
-    let lines = "umask 077; openssl genpkey -algorithm ed25519 -out m1.pem && openssl pkey -in m1.pem -pubout -out m1.pub";
+    let lines = "umask 077; openssl genpkey -algorithm ed25519 -out m1.pem &&
+        openssl pkey -in m1.pem -pubout -out m1.pub";
     tool("bash", &[&"-c", &lines], &world.at("."));
     // A key of another kind is none.
     let lines = "openssl genpkey -algorithm ed448 | openssl pkey -pubout -out ed448.pub";
@@ -1292,7 +1301,8 @@ fn predicate_is_carried_as_it_is() {
     let world = World::ready();
     let granted = grant(&world, "dsse", "manifest");
     // Numbers that no 64 bits hold, an order, escapes and white space that a parser would lose.
-    let predicate = "{\n  \"zeta\": 1.10,\t\"alpha\": 123456789012345678901234567890, \"e\": 1E2,\n \"t\\u0065xt\": \"\\/ \u{fc}\"}";
+    let predicate = "{\n  \"zeta\": 1.10,\t\"alpha\": 123456789012345678901234567890, \
+                     \"e\": 1E2,\n \"t\\u0065xt\": \"\\/ \u{fc}\"}";
     fs::write(world.at("predicate.json"), format!(" {predicate}\n")).expect("written");
     let kind = "https://example.org/predicate/1";
     let build = world.build(&ARTIFACTS);

@@ -1052,7 +1052,8 @@ mod wrong_answers {
     /// Nothing of a run that is going on is signed after its grant was taken back.
     #[test]
     fn grant_is_revoked_between_two_signatures() {
-        thread_local!(static GRANT: std::cell::RefCell<Option<(std::path::PathBuf, Grant)>> = const { std::cell::RefCell::new(None) });
+        type Granted = std::cell::RefCell<Option<(std::path::PathBuf, Grant)>>;
+        thread_local!(static GRANT: Granted = const { Granted::new(None) });
         let world = World::ready();
         let (granted, build) = world.attested();
         let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");

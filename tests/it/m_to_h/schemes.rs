@@ -329,7 +329,8 @@ fn envelope_with_another_payload_type() {
         let message = format!("DSSEv1 {} {kind} {} {payload}", kind.len(), payload.len());
         let signature = STANDARD.encode(key.sign(message.as_bytes()).to_bytes());
         let signatures = json!([{ "keyid": "", "sig": signature }]);
-        json!({ "payload": STANDARD.encode(&payload), "payloadType": said, "signatures": signatures }).to_string()
+        let payload = STANDARD.encode(&payload);
+        json!({ "payload": payload, "payloadType": said, "signatures": signatures }).to_string()
     };
     let honest = sign("application/json", "application/json");
     refused_with(
@@ -1041,10 +1042,10 @@ fn equal_artifacts_are_signed_once() {
     world.host(&[&"log", &"verify"]).ok();
     let kept = tree(&release);
     fs::remove_dir_all(&release).expect("removed");
-    world
-        .sign(&granted, &build)
-        .ok()
-        .says("signatures 3 for 5 files, equal ones share one (all kept from an earlier run; the token was not used)");
+    world.sign(&granted, &build).ok().says(
+        "signatures 3 for 5 files, equal ones share one (all kept from an earlier run; \
+             the token was not used)",
+    );
     assert_eq!((tree(&release), world.token_count() - made), (kept, 3));
     world.admit().ok();
 }

@@ -38,7 +38,14 @@ pub(crate) struct VirtualCard<T: opcard::Client> {
 
 impl<T: opcard::Client> VirtualCard<T> {
     pub(crate) fn new(card: opcard::Card<T>, faults: Faults) -> Self {
-        Self { card, pending: None, reply: heapless::Vec::new(), offset: 0, faults, signatures: 0 }
+        Self {
+            card,
+            pending: None,
+            reply: heapless::Vec::new(),
+            offset: 0,
+            faults,
+            signatures: 0,
+        }
     }
 }
 
@@ -47,7 +54,9 @@ impl<T: opcard::Client> VirtualCard<T> {
         let command: Command<BUF> = match apdu.try_into() {
             Ok(c) => c,
             Err(FromSliceError::InvalidClass) => return (vec![], Status::ClassNotSupported),
-            Err(FromSliceError::InvalidFirstBodyByteForExtended) => return (vec![], Status::UnspecifiedCheckingError),
+            Err(FromSliceError::InvalidFirstBodyByteForExtended) => {
+                return (vec![], Status::UnspecifiedCheckingError);
+            }
             Err(_) => return (vec![], Status::WrongLength),
         };
         let last = command.class().chain().last_or_only();
@@ -75,8 +84,11 @@ impl<T: opcard::Client> VirtualCard<T> {
         let data = self.reply[self.offset..][..n].to_vec();
         self.offset += n;
         let rest = self.reply.len() - self.offset;
-        let status =
-            if rest == 0 { Status::Success } else { Status::MoreAvailable(rest.try_into().unwrap_or(u8::MAX)) };
+        let status = if rest == 0 {
+            Status::Success
+        } else {
+            Status::MoreAvailable(rest.try_into().unwrap_or(u8::MAX))
+        };
         (data, status)
     }
 }

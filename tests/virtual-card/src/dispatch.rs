@@ -44,7 +44,10 @@ impl From<Extension> for u8 {
 impl TryFrom<u8> for Extension {
     type Error = Error;
     fn try_from(id: u8) -> Result<Self, Error> {
-        [Self::Auth, Self::Wrap, Self::Chunked].get(usize::from(id)).copied().ok_or(Error::InternalError)
+        [Self::Auth, Self::Wrap, Self::Chunked]
+            .get(usize::from(id))
+            .copied()
+            .ok_or(Error::InternalError)
     }
 }
 
@@ -93,8 +96,13 @@ impl ExtensionDispatch for Dispatch {
         res: &mut ServiceResources<P>,
     ) -> Result<Reply, Error> {
         match backend {
-            Backend::Auth => self.auth.request(&mut ctx.core, &mut ctx.backends.auth, request, res),
-            Backend::Staging => self.staging.request(&mut ctx.core, &mut ctx.backends.staging, request, res),
+            Backend::Auth => self
+                .auth
+                .request(&mut ctx.core, &mut ctx.backends.auth, request, res),
+            Backend::Staging => {
+                self.staging
+                    .request(&mut ctx.core, &mut ctx.backends.staging, request, res)
+            }
             Backend::Rsa => SoftwareRsa.request(&mut ctx.core, &mut (), request, res),
         }
     }
@@ -109,7 +117,10 @@ impl ExtensionDispatch for Dispatch {
     ) -> Result<reply::SerdeExtension, Error> {
         let (core, b) = (&mut ctx.core, &mut ctx.backends);
         match (backend, extension) {
-            (Backend::Auth, Extension::Auth) => self.auth.extension_request_serialized(core, &mut b.auth, request, res),
+            (Backend::Auth, Extension::Auth) => {
+                self.auth
+                    .extension_request_serialized(core, &mut b.auth, request, res)
+            }
             (Backend::Staging, Extension::Wrap) => {
                 ExtensionImpl::<WrapKeyToFileExtension>::extension_request_serialized(
                     &mut self.staging,
@@ -119,13 +130,15 @@ impl ExtensionDispatch for Dispatch {
                     res,
                 )
             }
-            (Backend::Staging, Extension::Chunked) => ExtensionImpl::<ChunkedExtension>::extension_request_serialized(
-                &mut self.staging,
-                core,
-                &mut b.staging,
-                request,
-                res,
-            ),
+            (Backend::Staging, Extension::Chunked) => {
+                ExtensionImpl::<ChunkedExtension>::extension_request_serialized(
+                    &mut self.staging,
+                    core,
+                    &mut b.staging,
+                    request,
+                    res,
+                )
+            }
             _ => Err(Error::RequestNotAvailable),
         }
     }

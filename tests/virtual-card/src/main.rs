@@ -27,8 +27,8 @@ use dispatch::{BACKENDS, Dispatch};
 use platform::{Direct, Platform, Syscall, Touch};
 
 const USAGE: &str = "\
-usage: virtual-card --addr 127.0.0.1:PORT [--serial HEX8] [--state DIR] [--touch auto|never|file:PATH]
-                    [--sign-delay MS]
+usage: virtual-card --addr 127.0.0.1:PORT [--serial HEX8] [--state DIR]
+                    [--touch auto|never|file:PATH] [--sign-delay MS]
                     [--pull-before-sign N] [--pull-after-sign N] [--pull-at-verify]";
 
 /// The manufacturer of test cards (OpenPGP card 3.4, section 4.2.1).
@@ -72,8 +72,13 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options =
-        Options { addr: String::new(), serial: 1, state: None, touch: Touch::Auto, faults: Faults::default() };
+    let mut options = Options {
+        addr: String::new(),
+        serial: 1,
+        state: None,
+        touch: Touch::Auto,
+        faults: Faults::default(),
+    };
     while let Some(name) = arguments.next() {
         if name == "--pull-at-verify" {
             options.faults.pull_at_verify = true;
@@ -85,7 +90,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
             "--serial" => options.serial = u32::from_str_radix(&value, 16).ok()?,
             "--state" => options.state = Some(value.into()),
             "--touch" => options.touch = touch(&value)?,
-            "--sign-delay" => options.faults.sign_delay = Duration::from_millis(value.parse().ok()?),
+            "--sign-delay" => {
+                options.faults.sign_delay = Duration::from_millis(value.parse().ok()?)
+            }
             "--pull-before-sign" => options.faults.pull_before_sign = Some(value.parse().ok()?),
             "--pull-after-sign" => options.faults.pull_after_sign = Some(value.parse().ok()?),
             _ => return None,

@@ -69,7 +69,10 @@ impl<'a> Platform<'a> {
         Self {
             rng: ChaCha20Rng::from_rng(OsRng).expect("the system has random numbers"),
             store,
-            ui: Ui { start: Instant::now(), touch },
+            ui: Ui {
+                start: Instant::now(),
+                touch,
+            },
         }
     }
 }
