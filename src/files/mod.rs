@@ -10,6 +10,7 @@ mod lock;
 mod staging;
 mod whole;
 
+use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,11 @@ pub use whole::{
 
 /// Prefix of the names of folders and files that are still being written.
 const ASIDE: &str = ".countersign-";
+
+fn is_aside(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    name.as_encoded_bytes().starts_with(ASIDE.as_bytes())
+}
 
 /// The path of something that exists, from the root on, without links.
 pub fn real_path(path: &Path) -> Result<PathBuf, FileError> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::{ASIDE, FileError, FileFault, FileLock, Folder, hold_folder, parent};
+use super::{ASIDE, FileError, FileFault, FileLock, Folder, hold_folder, is_aside, parent};
 
 /// A folder that is filled aside and then appears under its name in one step. Dropped before that,
 /// it leaves nothing.
@@ -158,13 +158,6 @@ fn sweep(parent: &Path) -> Result<(), FileError> {
         }
     }
     Ok(())
-}
-
-pub(super) fn is_aside(entry: &fs::DirEntry) -> bool {
-    entry
-        .file_name()
-        .as_encoded_bytes()
-        .starts_with(ASIDE.as_bytes())
 }
 
 fn sync_folders(folder: &Folder) -> Result<(), FileError> {

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::staging::is_aside;
-use super::{ASIDE, FileError, FileFault, Folder};
+use super::{ASIDE, FileError, FileFault, Folder, is_aside};
 
 /// Writes a file that must not be there yet, with these permission bits; complete or not at all.
 /// After an error it is not there.
