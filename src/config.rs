@@ -76,6 +76,10 @@ pub struct ApproverKeys {
     pub ssh: Vec<String>,
 }
 
+/// The name of its file, in the home.
+pub const CONFIG: &str = "config.toml";
+
+/// The keys of the top level.
 const KEYS: [&str; 12] = [
     "token",
     "signing_key",

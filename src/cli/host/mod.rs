@@ -12,6 +12,7 @@ pub(super) mod prompt;
 mod push;
 mod reason;
 mod sign;
+mod since;
 mod status;
 mod token_words;
 

@@ -46,7 +46,7 @@ impl Global {
 /// A grant by its file, or by eight digits of its id at least.
 pub(super) fn read_grant(text: &str, home: &Home) -> Result<Grant, CliError> {
     match is_grant_id(text) {
-        true => Ok(home.grant(text)?),
+        true => Ok(home.grant(home.grant_id(text)?)?),
         false if matches!(Path::new(text).try_exists(), Ok(false)) => {
             Err(HostError::NoGrant(text.to_owned()).into())
         }

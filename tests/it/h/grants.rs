@@ -1,5 +1,5 @@
-//! Grants after they were issued: what a person sees of them, those that are taken back, and
-//! versions that go backwards.
+//! Grants after they were issued: what a person sees of them, those that are revoked, and versions
+//! that go backwards.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,9 +10,9 @@ use crate::common::{can_travel, listing};
 /// What is built.
 const ARTIFACTS: [(&str, &[u8]); 1] = [("foo.txt", b"text\n")];
 
-// ---- Grants that are taken back ----
+// ---- Grants that are revoked ----
 
-/// What the home keeps of it is not needed to take it back.
+/// What the home keeps of it is not needed to revoke it.
 #[test]
 fn grant_whose_kept_copy_is_damaged_is_revoked() {
     let world = World::ready();
@@ -222,7 +222,7 @@ fn grants_are_shown_for_a_person_to_approve() {
         }
     }
     show(&first.id).says("it is the first grant of this project");
-    // Whoever has no home reads the file.
+    // Without a home, the file can be read.
     let said = world
         .countersign(&[
             &"--home",
@@ -253,7 +253,65 @@ fn grants_are_shown_for_a_person_to_approve() {
 }
 
 #[test]
-fn where_a_grant_stands() {
+fn grants_are_listed_by_state_time_and_number() {
+    let world = World::ready();
+    let (signed, build) = world.attested();
+    world.sign(&signed, &build).ok();
+    let [revoked, open] = ["1.2.4", "1.2.5"].map(|version| world.grant_of(version, &[]));
+    world.host(&[&"grants", &"revoke", &revoked.id]).ok();
+    let listed = |options: &[&dyn AsRef<OsStr>]| -> Vec<(String, String)> {
+        let run = world
+            .host(&[&"grants", &"list", &"--json"])
+            .with(options)
+            .ok();
+        let grants = run.json()["grants"].as_array().expect("a list").clone();
+        let text =
+            |grant: &serde_json::Value, key: &str| grant[key].as_str().expect("a text").to_owned();
+        grants
+            .iter()
+            .map(|grant| (text(grant, "grant"), text(grant, "issued")))
+            .collect()
+    };
+    let ids = |options: &[&dyn AsRef<OsStr>]| -> Vec<String> {
+        listed(options).into_iter().map(|(id, _)| id).collect()
+    };
+    assert_eq!(ids(&[]), [&*signed.id, &*revoked.id, &*open.id]);
+    assert_eq!(ids(&[&"--open"]), [&*open.id]);
+    assert_eq!(ids(&[&"--limit", &"2"]), [&*revoked.id, &*open.id]);
+    assert_eq!(ids(&[&"--since", &"1h-ago"]).len(), 3);
+    let issued = &listed(&[])[0].1;
+    assert_eq!(ids(&[&"--since", issued, &"--project", &"foo"]).len(), 3);
+    assert!(ids(&[&"--since", &"2100-01-01T00:00:00Z"]).is_empty());
+    world
+        .host(&[&"grants", &"list", &"--since", &"2100-01-01T00:00:00Z"])
+        .ok()
+        .says("no grant fits");
+    world.host(&[&"grants", &"list"]).ok().says(issued);
+    world
+        .host(&[&"grants", &"list", &"--since", &"soon"])
+        .usage("`14d-ago`");
+}
+
+/// A list reads the kept copies of open grants alone, and each by its name.
+#[test]
+fn a_list_needs_the_copies_of_open_grants_alone() {
+    let world = World::ready();
+    let (signed, build) = world.attested();
+    world.sign(&signed, &build).ok();
+    let open = world.grant_of("1.2.4", &[]);
+    let damage = |id: &str| {
+        let hex = id.trim_start_matches("sha256:");
+        fs::write(world.home().join(format!("grants/{hex}.json")), "{}").expect("damaged");
+    };
+    damage(&signed.id);
+    let list = || world.host(&[&"grants", &"list"]).ok();
+    list().says("signed (entry").says("open until");
+    damage(&open.id);
+    list().says("signed (entry").says("unknown: grant `");
+}
+
+#[test]
+fn state_of_a_grant() {
     let world = World::ready();
     let (granted, build) = world.attested();
     let state = |clock: Option<&str>| {

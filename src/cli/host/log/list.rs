@@ -10,11 +10,12 @@ use super::source::FromExport;
 use super::words::summary;
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
+use crate::cli::host::since::{Since, since};
 use crate::cli::render::Output;
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::ProjectName;
-use crate::domain::time::{Period, Timestamp};
+use crate::domain::time::Timestamp;
 
 /// List the entries, one line each: all of them, or those that fit every filter
 ///
@@ -53,25 +54,6 @@ struct Filter {
     /// Of this kind
     #[arg(long, value_parser = kinds())]
     kind: Option<&'static str>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Since {
-    Time(Timestamp),
-    Ago(Period),
-}
-
-fn since(text: &str) -> Result<Since, String> {
-    match text.strip_suffix("-ago") {
-        Some(period) => period
-            .parse()
-            .map(Since::Ago)
-            .map_err(|error: crate::domain::malformed::Malformed| error.to_string()),
-        None => text
-            .parse()
-            .map(Since::Time)
-            .map_err(|error: crate::domain::malformed::Malformed| format!("{error} or `14d-ago`")),
-    }
 }
 
 fn digest(text: &str) -> Result<Sha256, String> {
@@ -121,10 +103,7 @@ struct Fitting {
 
 impl Fitting {
     fn new(filter: Filter) -> Self {
-        let since = filter.since.map(|since| match since {
-            Since::Time(time) => time,
-            Since::Ago(period) => Timestamp::now().back(period),
-        });
+        let since = filter.since.map(|since| since.time(Timestamp::now()));
         let texts = filter
             .digest
             .iter()

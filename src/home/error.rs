@@ -1,0 +1,104 @@
+//! What is wrong with a home.
+
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::domain::malformed::Malformed;
+use crate::files::FileError;
+use crate::ledger::LedgerError;
+
+/// What is wrong with a home.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum HomeError {
+    #[error("there is no signing host's home at `{}`", .0.display())]
+    #[diagnostic(
+        code(usage::home_missing),
+        help("set it up with `countersign init`, or name it with `--home`")
+    )]
+    Missing(PathBuf),
+    #[error("the home at `{}` is set up already", .0.display())]
+    #[diagnostic(
+        code(usage::home_exists),
+        help("name another one with `--home`, or use this one as it is")
+    )]
+    Exists(PathBuf),
+    #[error(
+        "`{}` has mode {mode:04o}; it must be {wanted:04o}, for its owner alone",
+        path.display()
+    )]
+    #[diagnostic(
+        code(usage::home_open_to_others),
+        help("run `chmod {wanted:03o} {}`", path.display())
+    )]
+    Open {
+        path: PathBuf,
+        mode: u32,
+        wanted: u32,
+    },
+    #[error("`{}` belongs to user {owner}, not to the user who runs this", path.display())]
+    #[diagnostic(code(usage::home_owner), help("run this as the home's owner"))]
+    Owner { path: PathBuf, owner: u32 },
+    #[error("`{}` leads into the home, where everything is for its owner alone", .0.display())]
+    #[diagnostic(
+        code(usage::folder_in_home),
+        help(
+            "name a folder outside of the home; if you did, somebody put a link to the home in its \
+             place"
+        )
+    )]
+    Within(PathBuf),
+    #[error("another countersign process works in the home at `{}`", .0.display())]
+    #[diagnostic(
+        code(trouble::home_busy),
+        help("run the same command again when it is done")
+    )]
+    Busy(PathBuf),
+    #[error("no grant `{0}` is kept in this home")]
+    #[diagnostic(
+        code(usage::grant_unknown),
+        help(
+            "give a grant file, or at least eight digits of an id from `countersign grants list`"
+        )
+    )]
+    NoSuchGrant(String),
+    #[error("several grants have an id that begins with `{0}`")]
+    #[diagnostic(code(usage::grant_ambiguous), help("give more digits"))]
+    AmbiguousGrant(String),
+    #[error("{which} `{}`: {source}", path.display())]
+    #[diagnostic(
+        code(usage::bad_certificate),
+        help("export one certificate with `countersign key export` or `gpg --export FINGERPRINT`")
+    )]
+    Certificate {
+        which: String,
+        path: PathBuf,
+        source: Malformed,
+    },
+    #[error("nonce `{}`: {reason}", path.display())]
+    #[diagnostic(
+        code(usage::bad_nonce),
+        help("issue a new grant: what is kept for this one cannot be used")
+    )]
+    Nonce { path: PathBuf, reason: String },
+    #[error("log key `{}`: {reason}", path.display())]
+    #[diagnostic(
+        code(usage::bad_log_key),
+        help(
+            "restore the file from a backup; a log that goes on under another key cannot be told \
+             from a forged one"
+        )
+    )]
+    LogKey { path: PathBuf, reason: String },
+    #[error("grant `{}`: {reason}", path.display())]
+    #[diagnostic(code(usage::bad_kept_grant))]
+    Grant { path: PathBuf, reason: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
+}

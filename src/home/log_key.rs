@@ -1,0 +1,58 @@
+//! The key that signs the log's checkpoints.
+
+use std::path::Path;
+
+use super::error::HomeError;
+use super::folder::{Home, read_if_there};
+use super::new::NewHome;
+use crate::files::{FileError, FileFault, write_new};
+use crate::tlog::note::SignerKey;
+
+const LOG_KEY: &str = "log.key";
+const LARGEST_LOG_KEY: u64 = 1000;
+
+impl Home {
+    /// The key that signs its log's checkpoints.
+    pub fn log_key(&self) -> Result<SignerKey, HomeError> {
+        let path = self.path.join(LOG_KEY);
+        let key = read_log_key(&path)?.ok_or_else(|| FileError::new(&path, FileFault::Missing))?;
+        if key.public() == self.config.log_key {
+            Ok(key)
+        } else {
+            Err(HomeError::LogKey {
+                path,
+                reason: "it is not the `log_key` of the configuration".to_owned(),
+            })
+        }
+    }
+}
+
+impl NewHome {
+    /// The key of the new log, with `origin` as its name; that of an interrupted attempt, if there
+    /// was one.
+    pub fn log_key(&self, origin: &str) -> Result<SignerKey, HomeError> {
+        let path = self.path.join(LOG_KEY);
+        if let Some(key) = read_log_key(&path)? {
+            return Ok(key);
+        }
+        let key = SignerKey::generate(origin).map_err(|error| HomeError::LogKey {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        write_new(&path, key.to_text().as_bytes(), 0o600)?;
+        Ok(key)
+    }
+}
+
+fn read_log_key(path: &Path) -> Result<Option<SignerKey>, HomeError> {
+    let Some(text) = read_if_there(path, |file| file.read_secret(LARGEST_LOG_KEY))? else {
+        return Ok(None);
+    };
+    let fail = |reason: String| HomeError::LogKey {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = std::str::from_utf8(&text).map_err(|error| fail(error.to_string()))?;
+    let key = SignerKey::parse(text.strip_suffix('\n').unwrap_or(text));
+    key.map(Some).map_err(|error| fail(error.to_string()))
+}

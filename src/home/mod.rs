@@ -1,0 +1,22 @@
+//! H's home: the folder with its configuration, release certificate, ledger and grants.
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `folder`, `new` | the home as a whole, opened or being set up |
+//! | `private`, `places` | who may read and write its files, and the folders of L that it names |
+//! | `approvers`, `grants`, `log_key`, `nonces` | what is kept in it |
+
+mod approvers;
+mod error;
+mod folder;
+mod grants;
+mod log_key;
+mod new;
+mod nonces;
+mod places;
+mod private;
+
+pub use approvers::Approver;
+pub use error::HomeError;
+pub use folder::{Home, HomeLock};
+pub use new::NewHome;

@@ -1,0 +1,106 @@
+//! The nonces of open grants, which a home keeps to check MACs.
+
+use super::error::HomeError;
+use super::folder::{Home, HomeLock, read_if_there};
+use crate::domain::digest::GrantId;
+use crate::domain::event::Event;
+use crate::domain::name::BuilderName;
+use crate::domain::time::Timestamp;
+use crate::files::{FileError, FileFault, Folder, wipe, write_new};
+use crate::ledger::{Ledger, LedgerError};
+use crate::mac::MacKey;
+
+const NONCES: &str = "nonces";
+const LARGEST_NONCE: u64 = 100;
+
+impl Home {
+    /// Keeps the nonce of a builder's MACs, for as long as its grant is open.
+    pub fn keep_nonce(
+        &self,
+        grant: GrantId,
+        builder: &BuilderName,
+        nonce: &MacKey,
+    ) -> Result<(), HomeError> {
+        let path = self.folder(NONCES)?.join(nonce_name(grant, builder));
+        Ok(write_new(&path, &nonce.to_line(), 0o600)?)
+    }
+
+    /// A kept nonce; `None` if it was wiped.
+    pub fn nonce(
+        &self,
+        grant: GrantId,
+        builder: &BuilderName,
+    ) -> Result<Option<MacKey>, HomeError> {
+        let path = self.path.join(NONCES).join(nonce_name(grant, builder));
+        let line = read_if_there(&path, |file| file.read_secret(LARGEST_NONCE))?;
+        let nonce = line.map(|line| MacKey::parse(&line)).transpose();
+        nonce.map_err(|error| HomeError::Nonce {
+            path,
+            reason: error.to_string(),
+        })
+    }
+
+    /// Wipes the nonces of a grant that is no longer open.
+    pub fn forget_nonces(&self, grant: GrantId) -> Result<(), HomeError> {
+        for name in self.nonce_names()? {
+            if name.starts_with(&grant.hex()) {
+                wipe(&self.path.join(NONCES).join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Wipes the nonces that are no longer needed: of grants that expired, and of grants that a
+    /// process closed, or did not issue, before it was killed.
+    pub fn forget_unneeded_nonces(
+        &self,
+        _lock: &HomeLock,
+        now: Timestamp,
+    ) -> Result<(), HomeError> {
+        let ledger = self.ledger()?;
+        for name in self.nonce_names()? {
+            let grant = name
+                .split('.')
+                .next()
+                .and_then(|hex| format!("sha256:{hex}").parse().ok());
+            let needed = match grant {
+                Some(grant) => is_open(grant, &ledger, now)?,
+                None => false,
+            };
+            if !needed {
+                wipe(&self.path.join(NONCES).join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn nonce_names(&self) -> Result<Vec<String>, HomeError> {
+        match Folder::open(&self.path.join(NONCES)) {
+            // With temporary files of processes that were killed: they may have a nonce too.
+            Ok(folder) => Ok(folder
+                .names(usize::MAX)?
+                .into_iter()
+                .filter_map(|name| name.into_string().ok())
+                .collect()),
+            Err(FileError {
+                fault: FileFault::Missing,
+                ..
+            }) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether evidence under the grant can still be accepted.
+fn is_open(grant: GrantId, ledger: &Ledger, now: Timestamp) -> Result<bool, LedgerError> {
+    let Some(record) = ledger.grant(grant)? else {
+        return Ok(false);
+    };
+    let issued = ledger.entry(record.issued)?.map(|entry| entry.event);
+    let in_time = matches!(issued, Some(Event::GrantIssued { expires, .. }) if now < expires);
+    Ok(in_time && record.accepted.is_none() && record.revoked.is_none())
+}
+
+fn nonce_name(grant: GrantId, builder: &BuilderName) -> String {
+    format!("{}.{builder}", grant.hex())
+}
