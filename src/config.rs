@@ -11,7 +11,7 @@ use crate::domain::time::Period;
 use crate::tlog::note::VerifierKey;
 use crate::token::TokenUri;
 
-/// What H's `config.toml` says.
+/// The values of `config.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -23,22 +23,22 @@ pub struct Config {
     pub notation_domain: String,
     /// The public half of the key that signs the log's checkpoints.
     pub log_key: VerifierKey,
-    /// The hash function of release signatures, at the least.
+    /// The hash function of release signatures; a key may need a longer one.
     #[serde(default = "default_digest")]
     pub digest: HashAlgorithm,
-    /// How long a grant counts, if its command does not say.
+    /// How long a grant is valid, unless given at its command.
     #[serde(default = "default_valid_for")]
     pub valid_for: Period,
-    /// The most artifacts under a grant, if its command does not say.
+    /// Maximum number of artifacts under a grant, unless given at its command.
     #[serde(default = "default_max_count")]
     pub max_count: u32,
-    /// The most bytes under a grant, if its command does not say.
+    /// Maximum total size of artifacts under a grant in bytes, unless given at its command.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: u64,
     /// How many people must approve a grant.
     #[serde(default)]
     pub approvals: u32,
-    /// The least time between the approval of a grant and signing under it.
+    /// Minimum time between the approval of a grant and signing under it.
     #[serde(default)]
     pub embargo: Option<Period>,
     /// L, as far as it can be reached from here.
@@ -49,8 +49,7 @@ pub struct Config {
     pub approver: Vec<ApproverKeys>,
 }
 
-/// Folders of L that are there on H: on a mount or a shared disk. A relative path counts from the
-/// home.
+/// Folders of L as H sees them, on a mount or a shared disk. Relative paths start at the home.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
@@ -62,13 +61,13 @@ pub struct Repository {
     pub log: Option<PathBuf>,
 }
 
-/// Somebody who may approve grants, and their keys.
+/// An approver and their keys.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApproverKeys {
-    /// What to call them.
+    /// Their name.
     pub name: ApproverName,
-    /// Files with an OpenPGP certificate each; a relative path counts from the home.
+    /// Files with an OpenPGP certificate each; relative paths start at the home.
     #[serde(default)]
     pub openpgp: Vec<PathBuf>,
     /// SSH public keys, each a line as in `id_ed25519.pub`.
@@ -183,8 +182,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The text of a new `config.toml`: every key with what it means; those that have a default
-    /// stand in comments.
+    /// The text of a new `config.toml`: every key with its meaning; those with a default in comments.
     pub fn template(
         token: &TokenUri,
         signing_key: Fingerprint,
@@ -192,7 +190,7 @@ impl Config {
         log_key: &VerifierKey,
     ) -> String {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-        // The token last: its URI may hold what looks like another mark.
+        // The token last: its URI may contain what looks like another mark.
         include_str!("config.toml")
             .replace("@KEY@", &quoted(&signing_key.to_string()))
             .replace("@DOMAIN@", &quoted(notation_domain))
@@ -214,7 +212,7 @@ fn too_few(needed: u32, approvers: usize) -> String {
     format!("it requires {needed}, but lists {listed}")
 }
 
-/// Refuses a key that is none of those known, which stand below `above`.
+/// Refuses an unknown key; the known ones are below `above`.
 fn check_keys(table: &toml::Table, above: &str, known: &[&str]) -> Result<(), Malformed> {
     let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else {
         return Ok(());
@@ -226,8 +224,8 @@ fn check_keys(table: &toml::Table, above: &str, known: &[&str]) -> Result<(), Ma
     )))
 }
 
-/// Refuses a key of the top level in one of the tables, which stand at the end: whoever appends it
-/// has put it there.
+/// Refuses a key of the top level in one of the tables, which are at the end of the file: one that
+/// was appended.
 fn check_places(table: &toml::Table) -> Result<(), Malformed> {
     let repository = table.get("repository").and_then(toml::Value::as_table);
     let approvers = table

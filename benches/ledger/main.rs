@@ -3,10 +3,10 @@
 //!
 //! The entries are synthetic, those of one release after the other. The ledger grows in memory
 //! (`--grow-in`), where no commit waits for a disk. At each power of ten it is measured there; a
-//! copy of it on a disk (`--disk`) tells what an append costs that is durable. `make bench` runs
+//! copy of it on a disk (`--disk`) shows what a durable append costs. `make bench` runs
 //! this, and docs/explanation/scale.md has figures.
 
-#![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod memory;
 mod plot;
@@ -44,7 +44,7 @@ struct Arguments {
     /// Where to draw the figures, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// What `cargo bench` says to every benchmark
+    /// The option that `cargo bench` gives every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -58,15 +58,15 @@ struct Row {
     append: Duration,
     /// Appending an entry, until it is on the disk.
     durable: Duration,
-    /// Finding the entry that speaks of a file, proving it, and checking the proof.
+    /// Finding the entry that covers a file, proving it, and checking the proof.
     prove: Duration,
     /// How many hashes the longest proof had.
     path: usize,
-    /// The most memory that the program had while it appended and proved, in bytes.
+    /// Maximum memory of the program while it appended and proved, in bytes.
     memory: u64,
     /// Checking the whole log.
     verify: Duration,
-    /// The most memory that the program had while it checked the log, in bytes.
+    /// Maximum memory of the program while it checked the log, in bytes.
     verify_memory: u64,
 }
 
@@ -128,7 +128,7 @@ fn durably(
 ) -> Result<Duration, Box<dyn Error>> {
     let folder = tempfile::tempdir_in(disk)?;
     let copy = folder.path().join("ledger.sqlite");
-    // Nobody writes now: with its write-ahead log the database is whole.
+    // Nothing writes now: with its write-ahead log the database is whole.
     for end in ["", "-wal"] {
         let [from, to] = [path, &copy].map(|path| format!("{}{end}", path.display()));
         fs::copy(from, &to)?;

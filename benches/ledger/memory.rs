@@ -1,4 +1,4 @@
-//! The most memory that this process has had (Linux: proc(5)).
+//! Maximum memory that this process has had (Linux: proc(5)).
 
 use std::error::Error;
 use std::fs;

@@ -10,7 +10,7 @@ use super::{Row, micros};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// What a line says, and its value at a size.
+/// A line's label, and its value at a size.
 type Line = (&'static str, RGBColor, fn(&Row) -> f64);
 
 const TIMES: [Line; 3] = [
@@ -50,7 +50,7 @@ pub(crate) fn draw(rows: &[Row], file: &Path) -> Result<(), Box<dyn Error>> {
     )?;
     panel(
         &right,
-        "MiB of memory at the most, and of the database",
+        "MiB: maximum memory, and the database",
         rows,
         &MEMORY,
         1.0..10_000.0,
@@ -103,7 +103,7 @@ fn panel(
     Ok(())
 }
 
-/// A power of ten as people say it.
+/// A power of ten in words.
 fn short(value: &f64) -> String {
     match *value {
         large if large >= 1e6 => format!("{} million", large / 1e6),

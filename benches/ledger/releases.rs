@@ -129,20 +129,20 @@ impl<'a> Releases<'a> {
         Ok(())
     }
 
-    /// What the log is now, and the note that says so.
+    /// A checkpoint of the log as it is now, and its signed note.
     pub(crate) fn checkpoint(&self) -> Result<(Checkpoint, String)> {
         let head = self.ledger.head()?;
         let note = head.sign(self.log_key);
         Ok((head, note))
     }
 
-    /// Finds the entry that speaks of some artifact, proves it as `log prove` does, and checks the
+    /// Finds the entry that covers some artifact, proves it as `log prove` does, and checks the
     /// proof as `verify --proof` does. How many hashes it has.
     pub(crate) fn prove(&self, n: u64, (head, note): &(Checkpoint, String)) -> Result<usize> {
         let digest = digest("artifact-0", self.some(n));
-        let found = self.ledger.speaking_of(digest)?;
+        let found = self.ledger.covering(digest)?;
         let [index] = found[..] else {
-            return Err(format!("{} entries speak of {digest}", found.len()).into());
+            return Err(format!("{} entries cover {digest}", found.len()).into());
         };
         let text = self.ledger.prove(index, head, note.clone())?.to_text();
         let proof = Proof::parse(text.as_bytes())?;

@@ -29,8 +29,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads the text of entry `index`. Each entry has one text, [`Entry::to_text`]: one that says
-    /// the same in other words could say more to somebody else.
+    /// Reads the text of entry `index`. Each entry has one text, [`Entry::to_text`]: another
+    /// parser could find more in other words for the same.
     pub fn parse(index: u64, text: &[u8]) -> Result<Self, Malformed> {
         let entry: Self =
             serde_json::from_slice(text).map_err(|error| Malformed::new(error.to_string()))?;
@@ -108,31 +108,31 @@ pub enum Event {
         evidence: EvidenceForm,
         /// How many builders must agree.
         quorum: u32,
-        /// The builders and their build keys: an OpenPGP fingerprint, or the SHA-256 of what the
-        /// grant holds.
+        /// The builders and their build keys: an OpenPGP fingerprint, or the SHA-256 of the text in
+        /// the grant.
         builders: BTreeMap<BuilderName, String>,
         /// Whether it may be an older version than one that was granted or signed before.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         allow_older: bool,
     },
-    /// Somebody approved a grant.
+    /// An approver approved a grant.
     GrantApproved {
         /// The grant.
         grant: GrantId,
-        /// Who.
+        /// The approver.
         approver: ApproverName,
-        /// With which key: an OpenPGP fingerprint, or that of an SSH key, `SHA256:…`.
+        /// Their key: an OpenPGP fingerprint, or that of an SSH key, `SHA256:…`.
         key: String,
         /// The file of the signature among the approvals.
         file: String,
         /// SHA-256 of the signature.
         signature: Sha256,
     },
-    /// A grant was taken back: nothing more is signed under it.
+    /// A grant was revoked: nothing more is signed under it.
     GrantRevoked {
         /// The grant.
         grant: GrantId,
-        /// Why, if that was said.
+        /// The reason, if one was given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -159,7 +159,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         differences: Differences,
     },
-    /// Artifacts of the intent that follows, which has more than an entry can hold.
+    /// Artifacts of the intent that follows, which has more than fit an entry.
     Artifacts {
         /// The grant.
         grant: GrantId,
@@ -193,7 +193,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         card: Option<CardUse>,
     },
-    /// The signed release stands complete under its name.
+    /// The signed release is complete under its name.
     Released {
         /// The index of its intent.
         intent: u64,
@@ -205,22 +205,22 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inbox: Option<String>,
     },
-    /// The release stands complete in its location's inbox, too.
+    /// The release is complete in its location's inbox, too.
     Pushed {
         /// The index of its intent.
         intent: u64,
         /// The folder in the inbox, as this signing host sees it.
         folder: String,
     },
-    /// A report lay in the inbox of what the location did with a release. Whoever may write there
+    /// The inbox had a report of what the location did with a release. Anyone who may write there
     /// can have written it.
     Admission {
         /// The index of its intent.
         intent: u64,
-        /// What it says.
+        /// The report.
         result: Verdict,
     },
-    /// A card's own count of signatures was compared with everything that was logged before.
+    /// A card's signature counter was compared with everything that was logged before.
     Reconciled {
         /// The card.
         card: String,
@@ -230,15 +230,14 @@ pub enum Event {
         /// What is wrong, and was not acknowledged before: the first hundred.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         findings: Vec<Finding>,
-        /// Why the findings are no alarm any more, in the operator's words.
+        /// Why the findings are acknowledged, in the operator's words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         acknowledged: Option<String>,
     },
 }
 
-/// What is wrong between a card's count and the log. `after` is the entry that tells the count
-/// before, `before` the one that tells the count after; there is none when the card was asked just
-/// now.
+/// A difference between a card's counter and the log. `after` is the entry with the counter before
+/// it, `before` the entry with the counter after it; `None` if the card was read just now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Finding {
@@ -252,8 +251,7 @@ pub enum Finding {
         /// How many, at least.
         signatures: u64,
     },
-    /// The card counts fewer signatures than it must: its key was put there anew, or the card was
-    /// reset.
+    /// The counter is lower than it must be: the key was imported again, or the card was reset.
     Fell {
         /// After this entry.
         after: u64,
@@ -265,7 +263,7 @@ pub enum Finding {
         /// What it counted.
         to: u32,
     },
-    /// The card holds another key than the log's, or none.
+    /// The card has a key that differs from the log's, or none.
     OtherKey {
         /// The log's.
         logged: Fingerprint,
@@ -275,8 +273,7 @@ pub enum Finding {
     },
 }
 
-/// A card, and how many signatures its key had made: a card counts them, and nobody can turn that
-/// back.
+/// A card, and its counter: how many signatures its key had made, which nobody can turn back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardUse {
     /// Its manufacturer and serial number, `0006:12345678`.
@@ -308,7 +305,7 @@ pub enum KeyPurpose {
     Generate,
     /// The self-signatures of a certificate, and a signature to test it.
     Certify,
-    /// A signature over a text that says so, to see whether the key works.
+    /// A signature over a text for this purpose, to see whether the key works.
     SelfTest,
 }
 
@@ -325,7 +322,7 @@ pub struct Intent {
     pub created: Timestamp,
     /// The domain of the notations that the signatures carry.
     pub notation_domain: String,
-    /// The artifacts that will be signed; none if they stand in entries of their own.
+    /// The artifacts that will be signed; none if they are in entries of their own.
     pub artifacts: BTreeMap<ArtifactName, Sha256>,
     /// The first of the entries before this one that list the artifacts, where one entry cannot
     /// hold them.
@@ -333,7 +330,7 @@ pub struct Intent {
     pub artifacts_from: Option<u64>,
     /// SHA-256 of the list that will be signed last.
     pub sums: Sha256,
-    /// Whether the list alone will be signed.
+    /// Whether only the list will be signed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sums_only: bool,
     /// The card that is about to sign, where it is one.
@@ -386,16 +383,16 @@ pub enum RunResult {
     },
 }
 
-/// What a location says that it did with a release.
+/// What a location did with a release, by its own report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It held, and is public.
+    /// It was valid, and is public.
     Admitted {
         /// When, by the location's clock.
         at: Timestamp,
     },
-    /// It did not hold.
+    /// It was not valid.
     Refused {
         /// Why, in the location's words.
         reason: String,
@@ -447,7 +444,7 @@ impl Event {
         }
     }
 
-    /// The grant that it is about, if it names one. What follows an intent names that alone.
+    /// The grant that it is about, if it names one. What follows an intent names only the intent.
     pub fn grant(&self) -> Option<GrantId> {
         match self {
             Self::GrantIssued { grant, .. }
@@ -585,11 +582,11 @@ mod tests {
             reason: None,
         })
         .to_text();
-        let said = |index, text: &str| {
+        let parse = |index, text: &str| {
             Entry::parse(index, text.as_bytes()).map_err(|fault| fault.to_string())
         };
-        assert!(said(3, &text).is_ok());
-        assert_eq!(said(4, &text), Err("it has index 3".to_owned()));
+        assert!(parse(3, &text).is_ok());
+        assert_eq!(parse(4, &text), Err("it has index 3".to_owned()));
         for (was, is) in [
             ("{", "{ "),
             ("}", ",\"more\":1}"),
@@ -602,9 +599,9 @@ mod tests {
         ] {
             let other = text.replacen(was, is, 1);
             assert_ne!(other, text, "{was}");
-            said(3, &other).expect_err(is);
+            parse(3, &other).expect_err(is);
         }
-        assert!(said(3, &text[..text.len() - 1]).is_err());
+        assert!(parse(3, &text[..text.len() - 1]).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::files::InputFile;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 use crate::ssh;
 
-/// Somebody who may approve grants.
+/// A person who may approve grants.
 #[derive(Debug)]
 pub struct Approver {
     /// Their name.

@@ -21,7 +21,7 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct Home {
     pub(super) path: PathBuf,
-    /// What its configuration says.
+    /// Its configuration.
     pub config: Config,
     /// The release certificate.
     pub certificate: Certificate,
@@ -63,7 +63,7 @@ impl Home {
         })
     }
 
-    /// Who may approve grants.
+    /// The people who may approve grants.
     pub fn approvers(&self) -> &[Approver] {
         &self.approvers
     }

@@ -105,8 +105,8 @@ pub(super) fn find_by(transaction: &Transaction<'_>, digest: Sha256, index: u64)
     Ok(())
 }
 
-/// What an entry can hold of an event whose size others decide: of a refusal, the beginning of its
-/// reason and the first differences.
+/// Shortens an event whose size others decide to what fits an entry: of a refusal, the beginning of
+/// its reason and the first differences.
 fn fitting(event: Event) -> Event {
     let Event::EvidenceRefused {
         grant,
@@ -138,7 +138,7 @@ fn fitting(event: Event) -> Event {
     }
 }
 
-/// Gives the artifacts of an intent entries of their own, if its own cannot hold them.
+/// Gives the artifacts of an intent entries of their own, if they do not fit its own.
 fn set_apart(transaction: &Transaction<'_>, at: Timestamp, intent: &mut Intent) -> Result<()> {
     if json_size(&intent.artifacts) <= MOST_OF_AN_ENTRY {
         return Ok(());
@@ -311,13 +311,13 @@ mod tests {
             (index, &intent.artifacts, Some(2))
         );
         let [of_one] = ledger
-            .speaking_of(Sha256::of(&7_000_u32.to_be_bytes()))
+            .covering(Sha256::of(&7_000_u32.to_be_bytes()))
             .expect("asked")[..]
         else {
-            panic!("one entry speaks of each")
+            panic!("one entry for each")
         };
         assert!((2..index).contains(&of_one));
-        assert_eq!(ledger.speaking_of(intent.sums).expect("asked"), [index]);
+        assert_eq!(ledger.covering(intent.sums).expect("asked"), [index]);
         ledger.verify(&key, &[]).expect("as it was logged");
         for index in 0..=index {
             assert!(ledger.text(index).expect("an entry").len() <= LARGEST_ENTRY);

@@ -1,4 +1,4 @@
-//! Reading entries: one by its index, those that speak of a file, or all of them.
+//! Reading entries: one by its index, those that cover a file, or all of them.
 
 use rusqlite::OptionalExtension;
 
@@ -38,9 +38,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// The entries that say that a file with this digest is to be signed, or the intents whose
-    /// signature it is, first to last.
-    pub fn speaking_of(&self, digest: Sha256) -> Result<Vec<u64>> {
+    /// The entries that announce a file with this digest, or the intents of a signature with it,
+    /// first to last.
+    pub fn covering(&self, digest: Sha256) -> Result<Vec<u64>> {
         let query = "SELECT idx FROM digests WHERE digest = ?1 ORDER BY idx";
         let mut statement = self.database.prepare(query)?;
         let rows = statement.query_map([digest.to_string()], |row| row.get(0))?;
@@ -57,8 +57,8 @@ impl Ledger {
             .ok_or_else(|| LedgerError::Changed(format!("entry {index} of the ledger is missing")))
     }
 
-    /// The bytes of the entry at `index`, if there is one. They must be what was logged: whoever
-    /// reads them acts on them, or vouches for them.
+    /// The bytes of the entry at `index`, if there is one. They must match the tree: the caller
+    /// acts on them, or publishes them.
     fn find_text(&self, index: u64) -> Result<Option<String>> {
         let mut query = self
             .database
@@ -89,7 +89,7 @@ impl Ledger {
 
     pub(super) fn misplaced(&self, entry: &Entry) -> LedgerError {
         LedgerError::Changed(format!(
-            "entry {} of the ledger is of kind `{}`, where another kind belongs",
+            "entry {} of the ledger is of kind `{}`, which does not belong there",
             entry.index,
             entry.event.kind()
         ))

@@ -1,8 +1,8 @@
-//! The log from the files that an export wrote, without the ledger: on any machine, with the log's
-//! key alone.
+//! The log from the files that an export wrote, without the ledger: on any machine, with only the
+//! log's key.
 //!
-//! The files may come back from L. Nothing of them is believed before the last entry was read and
-//! the tree has the root that the log's key signed. Memory: one bundle of entries, and one file of
+//! The files may come from L. Nothing in them is trusted until the last entry was read and the tree
+//! has the root that the log's key signed. Memory: one bundle of entries, and one file of
 //! hashes for each level of the tree.
 
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use crate::tlog::note::VerifierKey;
 use crate::tlog::tile::{CHECKPOINT, Tile, WIDTH, first_entry, hash_at};
 use crate::tlog::tree::Hash;
 
-/// The log in a folder that an export wrote, or in a copy of one: what its checkpoint says, at the
-/// time it was opened.
+/// The log in a folder that an export wrote, or in a copy of one: as its checkpoint was when
+/// it was opened.
 #[derive(Debug)]
 pub struct ExportedLog {
     folder: Folder,
@@ -41,25 +41,25 @@ impl ExportedLog {
         self.folder.path()
     }
 
-    /// The key that it is under.
+    /// The key of the log.
     pub fn key(&self) -> &VerifierKey {
         &self.key
     }
 
-    /// What its checkpoint says, by the word of its key.
+    /// Its checkpoint, which its key signed.
     pub fn head(&self) -> &Checkpoint {
         &self.head
     }
 
     /// Checks the whole of it: each entry, each hash, the roots of `kept`, checkpoints by its key
-    /// with their names, and its own. Returns what its checkpoint says.
+    /// with their names, and its own. Returns its checkpoint.
     pub fn verify(&self, kept: &[(String, Checkpoint)]) -> Result<&Checkpoint, ExportError> {
         self.each_going_on_from(kept, |_| Ok::<_, ExportError>(()))?;
         Ok(&self.head)
     }
 
     /// Shows each entry to `see`, first to last, until it returns an error; checks as
-    /// [`ExportedLog::verify`] does. What was seen counts for nothing unless this ends well.
+    /// [`ExportedLog::verify`] does. What was seen is not valid unless this ends well.
     pub fn each<E: From<ExportError>>(
         &self,
         see: impl FnMut(Entry) -> Result<(), E>,

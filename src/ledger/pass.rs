@@ -1,5 +1,5 @@
-//! One pass over the entries of a log, first to last, wherever they come from: what each must be,
-//! whatever stands beside it.
+//! One pass over the entries of a log, first to last, wherever they come from: what each must be by
+//! itself.
 
 use super::error::BadLog;
 use crate::domain::event::{Entry, Event};
@@ -55,7 +55,7 @@ impl<'a> Pass<'a> {
         Ok(entry)
     }
 
-    /// Ends after the last entry; returns what a checkpoint says of the log.
+    /// Ends after the last entry; returns a checkpoint of the log.
     pub(super) fn end(self) -> Result<Checkpoint, BadLog> {
         let here = self.tree.size();
         if here == 0 {

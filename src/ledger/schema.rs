@@ -1,11 +1,11 @@
-//! The tables and triggers of the database, and whether it has these and no others: one of somebody
-//! else's could make a query lie, or undo what is written.
+//! The tables and triggers of the database, and whether it has these and no others: another
+//! one could falsify a query, or undo what is written.
 
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-/// Counts the changes of what follows.
+/// Number of the schema that follows; each change increments it.
 pub(super) const SCHEMA: u32 = 6;
 
 const TABLES: &str = "

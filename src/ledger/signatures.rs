@@ -1,5 +1,4 @@
-//! The journal of a signing run: the signatures that came back from the token, until their release
-//! stands.
+//! The journal of a signing run: the signatures that the token made, until their release is complete.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,8 +15,8 @@ use crate::files;
 const RESERVE: usize = 256 << 10;
 
 impl Ledger {
-    /// Makes sure that a signature can be kept: to be called before the token is asked for one. On
-    /// a disk that is full this fails, and not what comes after.
+    /// Reserves space for a signature, before the token is asked for one: if the disk is full, this
+    /// fails rather than keeping the signature.
     pub fn reserve(&self) -> Result<()> {
         let path = self.reserve_path();
         if path
@@ -31,8 +30,8 @@ impl Ledger {
         })
     }
 
-    /// Keeps a signature that came back from the token and held; with the space that was reserved,
-    /// if there is no other.
+    /// Keeps a signature that the token made and that was verified; in the reserved space, if there
+    /// is no other.
     pub fn keep_signature(&mut self, intent: u64, file: &str, signature: &str) -> Result<()> {
         let reserve = self.reserve_path();
         let mut keep = || {
@@ -96,11 +95,11 @@ mod tests {
             (1, 0)
         );
         assert_eq!(
-            ledger.speaking_of(Sha256::of(b"signature")).expect("asked"),
+            ledger.covering(Sha256::of(b"signature")).expect("asked"),
             [1]
         );
         assert_eq!(
-            ledger.speaking_of(Sha256::of(b"another")).expect("asked"),
+            ledger.covering(Sha256::of(b"another")).expect("asked"),
             [0; 0]
         );
     }

@@ -151,7 +151,7 @@ mod tests {
         );
     }
 
-    /// What this program does not know it neither reads nor changes.
+    /// It is neither read nor changed.
     #[test]
     fn a_ledger_of_another_schema_is_refused() {
         let (folder, ledger) = Ledger::example();
@@ -162,9 +162,9 @@ mod tests {
                 .pragma_update(None, "user_version", other)
                 .expect("set");
             for opened in [Ledger::open(&path), Ledger::open_or_create(&path)] {
-                let said = opened.expect_err("refused").to_string();
+                let error = opened.expect_err("refused").to_string();
                 assert_eq!(
-                    said,
+                    error,
                     format!("the ledger has schema {other}; this program knows schema {SCHEMA}")
                 );
             }

@@ -24,7 +24,7 @@ pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<
         )));
     }
     let first = tree::first_hash(index);
-    // Whoever adds to a log that somebody else has added to would vouch for that.
+    // Appending to a log that something else appended to would publish that too.
     if database.query_row(&format!("SELECT {HASHES}"), [], |row| row.get::<_, u64>(0))? != first {
         return Err(not_ours());
     }
@@ -66,7 +66,7 @@ impl Ledger {
         tree::root(size, |number| self.hash(number))
     }
 
-    /// What it is now, as a checkpoint says it.
+    /// A checkpoint of the log as it is now.
     pub fn head(&self) -> Result<Checkpoint> {
         // In one query: another process may append meanwhile.
         let both = self

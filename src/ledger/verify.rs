@@ -34,7 +34,7 @@ impl Ledger {
                 intent: None,
             }
             .run(key, kept)?;
-            // Last: which entry was changed says more.
+            // Last: an entry that was changed is the better report.
             match schema::difference(&self.database)? {
                 None => Ok(head),
                 Some(what) => Err(BadLog::Changed(format!(
@@ -173,7 +173,7 @@ impl Check<'_> {
         }
     }
 
-    /// Each signature belongs to an intent that asked for it.
+    /// Each signature is of an intent that requested it.
     fn signatures(&mut self) -> Result<(), BadLog> {
         let query = "SELECT intent, file, signature FROM signatures ORDER BY intent";
         let mut statement = self.ledger.database.prepare(query)?;
@@ -251,7 +251,7 @@ impl Check<'_> {
     }
 }
 
-/// The text of the next entry, whatever type somebody gave it.
+/// The text of the next entry, whatever type the value has.
 fn text_at(row: &rusqlite::Row<'_>, index: u64) -> Result<Vec<u8>, BadLog> {
     match row.get_ref_unwrap(0) {
         ValueRef::Integer(found) if u64::try_from(found) == Ok(index) => {}
@@ -363,7 +363,7 @@ mod tests {
         }
     }
 
-    /// By somebody who computes the hashes: there is no intent that the entry could follow.
+    /// Its hashes are right, but there is no intent that it could follow.
     #[test]
     fn an_entry_that_follows_no_intent_is_found() {
         let at = Timestamp::from_unix(0);

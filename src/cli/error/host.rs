@@ -33,7 +33,7 @@ pub(in crate::cli) enum HostError {
     },
     #[error("the log has no intent to sign `{}`, SHA-256 {digest}", file.display())]
     NotLogged { file: PathBuf, digest: Sha256 },
-    #[error("several entries speak of `{}`: {}", file.display(), entries.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("several entries cover `{}`: {}", file.display(), entries.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]
     SeveralEntries { file: PathBuf, entries: Vec<u64> },
     #[error(transparent)]
     BadLog(#[from] BadLog),

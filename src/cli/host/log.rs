@@ -44,7 +44,7 @@ enum LogCommand {
         from: FromExport,
     },
     Verify(verify::Verify),
-    /// Sign what the log is now, for somebody to keep: a C2SP checkpoint
+    /// Sign a checkpoint of the log as it is now (C2SP), to keep elsewhere
     #[command(after_help = "Example:\n  countersign log checkpoint > kept.checkpoint")]
     Checkpoint,
     /// Write the log as static files for any web server (C2SP tlog-tiles); again, only what is new
@@ -61,11 +61,10 @@ enum LogCommand {
     Prove {
         /// An artifact of a release, its SHA256SUMS, or a signature
         file: PathBuf,
-        /// Which entry is to be proved, if several speak of the file
+        /// Index of the entry to prove, if several cover the file
         #[arg(long, value_name = "INDEX")]
         entry: Option<u64>,
-        /// Where the proof goes [default: the file's name with `.tlog-proof`, in the current
-        /// folder]
+        /// File for the proof [default: the file's name with `.tlog-proof`, in the current folder]
         #[arg(short, long, value_name = "PROOF")]
         output: Option<PathBuf>,
     },
@@ -96,7 +95,10 @@ fn show(log: &Source, index: u64, output: &mut Output) -> Result<(), CliError> {
     text.lines().for_each(|line| output.line(line));
     if matches!(&entry.event, Event::EvidenceAccepted { scheme, .. } if scheme.convinces_host_alone())
     {
-        output.line("note: this evidence convinces this signing host alone, which could have made the MACs itself");
+        output.line(
+            "note: this evidence convinces this signing host alone, which could have made the MACs \
+             itself",
+        );
     }
     output.value(entry);
     Ok(())
@@ -133,8 +135,8 @@ fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliEr
 }
 
 /// The entries that announce a file with this digest, one for each intent: an intent of very many
-/// artifacts has several, and each of those shows the same. Only `wanted`, or what belongs to it,
-/// if that is an intent, as each signature names one.
+/// artifacts has several, each of which shows the same. Only `wanted`, or entries of that intent, if
+/// `wanted` is one: each signature names its intent.
 fn announced(ledger: &Ledger, digest: Sha256, wanted: Option<u64>) -> Result<Vec<u64>, CliError> {
     let event = |index| Ok::<_, CliError>(ledger.entry(index)?.map(|entry| entry.event));
     let intended = match wanted.map(event).transpose()?.flatten() {
@@ -142,7 +144,7 @@ fn announced(ledger: &Ledger, digest: Sha256, wanted: Option<u64>) -> Result<Vec
         _ => None,
     };
     let mut found = Vec::new();
-    for index in ledger.speaking_of(digest)? {
+    for index in ledger.covering(digest)? {
         let grant = event(index)?.and_then(|event| event.grant());
         if wanted.is_none_or(|wanted| wanted == index || intended.is_some() && intended == grant) {
             found.push((index, grant));
@@ -205,7 +207,7 @@ fn prove(
         ledger.prove(index, &head, note)?.to_text().as_bytes(),
         0o644,
     )?;
-    output.line(format!("entry {index} speaks of {}", file.display()));
+    output.line(format!("entry {index} covers {}", file.display()));
     output.line(format!("  proof   {}", proof.display()));
     output.line(format!("  log key {}", home.config.log_key));
     output.value(json!({

@@ -11,10 +11,9 @@ use crate::steps::host::status::{Left, Unfinished, unfinished};
 
 /// Show the signing runs that are unfinished, and what each needs
 ///
-/// A build was accepted, and its release has not appeared: a run stopped, was cut off, or is going
-/// on now. The same `sign` again finishes it, and asks the token only for what is not kept yet. Or
-/// its release is signed and was to be pushed, and is not in the location's inbox: `countersign
-/// push` finishes that.
+/// A build was accepted, and its release is not complete: a run stopped, was interrupted, or is in
+/// progress. The same `sign` again finishes it, and asks the token only for missing signatures. Or
+/// the release is signed and is not in the location's inbox yet: `countersign push` finishes that.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign status")]
 pub(in crate::cli) struct Status {}
@@ -50,7 +49,7 @@ impl Status {
     }
 }
 
-/// What brings every release that is waiting to the inbox.
+/// The command that pushes every release that is waiting.
 const PUSH: &str = "countersign push";
 
 fn show_waiting(release: &Release, output: &mut Output) {
@@ -121,7 +120,7 @@ fn needs(run: &Unfinished) -> String {
     }
 }
 
-/// The command that finishes it. The log does not know where the build was fetched to.
+/// The command that finishes it. The log does not have the folder of the build.
 fn next(run: &Unfinished) -> String {
     let list_only = match &run.left {
         Left::All => false,

@@ -1,4 +1,4 @@
-//! Folders as an export writes them, and what somebody can make of them on the way.
+//! Folders as an export writes them, and as somebody could change them on the way.
 
 use std::fs;
 
@@ -329,7 +329,7 @@ fn each_change_to_a_file_is_found_and_the_file_named() {
     ));
 }
 
-/// Whoever computes hashes anew comes to the level above, and at last to the root that was signed.
+/// Hashes that are computed again lead to the level above, and at last to the root that was signed.
 #[test]
 fn who_computes_the_hashes_anew_is_found_further_up() {
     let mut log = Exported::of(600);
@@ -355,7 +355,7 @@ fn who_computes_the_hashes_anew_is_found_further_up() {
         log.fault(),
         "`tile/1/000.p/2` has a hash that does not match the entries up to entry 511"
     );
-    // In what no whole file has yet, the root alone tells.
+    // What no whole file has yet is found by the root alone.
     let mut log = Exported::of(600);
     let note = fs::read(log.at(CHECKPOINT)).expect("a note");
     log.texts[599] = text(
@@ -379,7 +379,7 @@ fn who_computes_the_hashes_anew_is_found_further_up() {
     );
 }
 
-/// A checkpoint that is signed can say any size; it costs nothing before the first file is missed.
+/// A signed checkpoint can have any size; it costs nothing before the first missing file.
 #[test]
 fn a_checkpoint_of_more_than_there_is_names_the_first_file_that_is_missing() {
     let log = Exported::of(600);
@@ -483,7 +483,7 @@ fn checkpoints_that_were_kept_are_compared() {
 }
 
 #[test]
-fn who_has_seen_enough_is_shown_no_more() {
+fn an_error_ends_the_entries_that_are_shown() {
     let log = Exported::of(3);
     let mut seen = 0;
     let stopped = log.open().expect("a log").each(|_| {

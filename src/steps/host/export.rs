@@ -1,4 +1,4 @@
-//! The log as others get it: H signs what its head is, and writes the log as static files.
+//! The log for others: H signs a checkpoint of it, and writes it as static files.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ impl From<ExportError> for NotExported {
     }
 }
 
-/// What the log is now, and the note that says so with the signature of its key.
+/// A checkpoint of the log as it is now, and the signed note of it.
 pub fn signed_head(home: &Home, ledger: &Ledger) -> Result<(Checkpoint, String), HomeError> {
     let head = ledger.head()?;
     let note = head.sign(&home.log_key()?);
@@ -53,8 +53,8 @@ pub fn export(folder: &Path, home: &Home, ledger: &Ledger) -> Result<Exported, N
     write(&make_public(folder)?, home, ledger)
 }
 
-/// Exports the log to where the configuration says, with all that was logged until now; returns
-/// nothing if it says nothing. The folder must be there: the mount that it is on may be away.
+/// Exports the log to the folder in the configuration; returns `None` if there is none. The folder
+/// must exist: its mount may be away.
 pub fn export_as_configured(
     home: &Home,
     lock: &HomeLock,

@@ -174,7 +174,7 @@ pub fn release_in(folder: &Path, ledger: &Ledger) -> Result<Release, PushError> 
         Err(Fault::Missing(_)) => return Err(PushError::NotOurs(folder.to_owned())),
         Err(fault) => return Err(fault.into()),
     };
-    for index in ledger.speaking_of(list)? {
+    for index in ledger.covering(list)? {
         let Some(Entry {
             event: Event::Intent(intent),
             ..

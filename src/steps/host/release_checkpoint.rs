@@ -1,5 +1,5 @@
-//! A release as a checkpoint of the log: the token signed in it what the log was when the release
-//! was announced, and whoever has the release keeps that.
+//! A release as a checkpoint of the log: the token signed in it the state of the log when the
+//! release was announced.
 
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event};
@@ -12,7 +12,7 @@ use crate::steps::release::logged::check_announced;
 use crate::steps::release::verify::verify_release;
 use crate::tlog::checkpoint::Checkpoint;
 
-/// A release that holds, and whose list's signature says what the log was.
+/// A valid release, whose list's signature names a state of the log.
 #[derive(Debug)]
 pub struct ReleaseCheckpoint {
     /// The log as it ended with the intent to sign this release.
@@ -66,7 +66,7 @@ impl From<ReleaseError> for NoCheckpoint {
 }
 
 impl ReleaseCheckpoint {
-    /// Verifies the release in `folder`, as anybody would, and takes the checkpoint from the
+    /// Verifies the release in `folder` as any user would, and takes the checkpoint from the
     /// signature of its list.
     pub fn read(
         folder: &Folder,
@@ -92,8 +92,8 @@ impl ReleaseCheckpoint {
         self.checkpoint.size - 1
     }
 
-    /// Whether the entry at its index announces it: a root hash that fits shows which log the token
-    /// was told of, and not that this release is in it.
+    /// Checks that the entry at its index announces it: a matching root hash shows which log the
+    /// token signed, not that this release is in it.
     pub fn announced_by(&self, entry: &Entry) -> Result<(), NoCheckpoint> {
         let list_is_meant =
             matches!(&entry.event, Event::Intent(intent) if intent.sums == self.sums);

@@ -1,4 +1,4 @@
-//! Which builds were begun to be signed, and what is left to do for each.
+//! The builds that are not completely signed and released, and what is left to do for each.
 
 use super::journal::Journal;
 use crate::domain::digest::GrantId;
@@ -16,7 +16,7 @@ pub struct Unfinished {
     pub project: ProjectName,
     /// Its version.
     pub version: Version,
-    /// When the log last told of it.
+    /// The time of its last entry in the log.
     pub last: Timestamp,
     /// What is left to do.
     pub left: Left,
@@ -25,16 +25,16 @@ pub struct Unfinished {
 /// What is left to do for a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Left {
-    /// Every signature: the token was not to be used yet.
+    /// Every signature: the token was not used yet.
     All,
     /// Some signatures, and the release.
     Signatures(Journal),
-    /// The release alone. The token is not needed.
+    /// Only the release. The token is not needed.
     Release(Journal),
 }
 
-/// The unfinished runs, first granted to last. Under a grant that was taken back nothing is left to
-/// do. A run that is going on now looks like one that was cut off.
+/// The unfinished runs, first granted to last; none under a revoked grant. A run that is in progress
+/// now is among them.
 pub fn unfinished(ledger: &Ledger) -> Result<Vec<Unfinished>, LedgerError> {
     let mut found = Vec::new();
     for record in ledger.unfinished()? {

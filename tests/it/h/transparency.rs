@@ -855,7 +855,10 @@ fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() 
     world.verify_log().with(&[&"--checkpoint", &early]).ok();
     world.verify_log().with(&kept).stops(
         1,
-        &format!("has a different root: among entries 0 to {}", size - 1),
+        &format!(
+            "has a different root: something among entries 0 to {}",
+            size - 1
+        ),
     );
     change(&original);
     world.verify_log().with(&kept).ok();
@@ -1014,7 +1017,7 @@ fn a_rewritten_log_is_found_by_a_release_alone() {
     with(&[&first]).ok();
     let found = |release: &Path, intent: u64| {
         format!(
-            "checkpoint `{}` has a different root: among entries 0 to {intent} something",
+            "checkpoint `{}` has a different root: something among entries 0 to {intent}",
             release.display()
         )
     };
@@ -1139,14 +1142,17 @@ fn a_release_that_the_log_does_not_announce_is_refused() {
     let named = |index: u64| format!("{index} {}", world.root_after(index));
     let (folder, key, cert) = (world.export_log(), world.log_key(), world.certificate());
     let cases = [
-        (None, "does not say what the log was"),
-        (Some(intent.to_string()), "does not say what the log was"),
+        (None, "has no index and root hash of the log"),
+        (
+            Some(intent.to_string()),
+            "has no index and root hash of the log",
+        ),
         (
             Some(format!(
                 "{intent} {}",
                 &world.root_after(intent).to_string()[1..]
             )),
-            "does not say what the log was",
+            "has no index and root hash of the log",
         ),
         (
             Some(named(intent - 1)),
@@ -1312,7 +1318,7 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
     let held = held.expect("nobody has it");
     world
         .host(&[&"log", &"export", &folder])
-        .trouble("is held by another countersign process");
+        .trouble("is in use by another countersign process");
     drop(held);
     // What an export that was killed was writing is not left to the public.
     let left = ["", "tile/entries/001.p"].map(|below| folder.join(below).join(".countersign-left"));
@@ -1499,7 +1505,7 @@ fn an_exported_log_is_verified_and_read_without_the_home() {
         .stops(1, "is not signed by `example.org/countersign-log`");
 }
 
-/// What is wrong is named, and nothing is told of a log that does not hold.
+/// What is wrong is named, and nothing is shown of a log that is not valid.
 #[test]
 fn each_change_to_an_exported_log_is_found_without_the_home() {
     let world = World::ready();
@@ -1530,7 +1536,7 @@ fn each_change_to_an_exported_log_is_found_without_the_home() {
             assert_eq!(
                 read(command).stops(1, why).stdout,
                 "",
-                "`{command}` told something first"
+                "`{command}` printed something first"
             );
         }
     };
@@ -1583,7 +1589,7 @@ fn each_change_to_an_exported_log_is_found_without_the_home() {
         &format!("tile/0/000.p/{size}` does not have the {size} hashes"),
     );
     let checkpoint = folder.join("checkpoint");
-    with(&checkpoint, &|bytes| bytes[20] ^= 1, "checkpoint` ");
+    with(&checkpoint, &|bytes| bytes[20] ^= 1, "checkpoint`: ");
     let larger = fs::read(&newer).expect("a note");
     with(
         &checkpoint,
@@ -1698,12 +1704,12 @@ fn a_proof_shows_that_a_signature_was_announced() {
         .ok();
     verify(&release.join("foo.txt"), &of_second, &key)
         .refused("does not announce a file with SHA-256");
-    verify(&file, &of_second, &key).refused("another index in the log");
+    verify(&file, &of_second, &key).refused("differs in its index in the log");
     // The same bytes in two releases: each signature names its own entry.
     let same = second.join("foo.tar");
     world
         .host(&[&"log", &"prove", &same, &"-o", &of_second])
-        .usage("several entries speak of");
+        .usage("several entries cover");
     world
         .host(&[
             &"log",
@@ -2048,7 +2054,7 @@ fn a_file_that_several_entries_of_one_intent_announce_is_proved() {
         let prove = world
             .host(&[&"log", &"prove", &file, &"-o", &proof])
             .with(entry);
-        prove.ok().says(&format!("entry {first} speaks of"));
+        prove.ok().says(&format!("entry {first} covers"));
         world
             .verify(&file)
             .with(&[&"--proof", &proof, &"--log-key", &world.log_key()])

@@ -163,7 +163,7 @@ fn a_release_goes_to_its_location_and_the_report_comes_back() {
     let listed = world.host(&[&"log", &"list", &"--project", &"foo"]).ok();
     listed
         .says("pushed to")
-        .says("the location says that it admitted the release at")
+        .says("the location reports that it admitted the release at")
         .says("released as");
 
     // Nothing is left to do.
@@ -652,7 +652,7 @@ fn a_refusal_is_noted_once_and_what_follows_it_too() {
     world
         .host(&[&"log", &"list"])
         .ok()
-        .says("the location says that it refused the release: `foo.txt.asc` is missing");
+        .says("the location reports that it refused the release: `foo.txt.asc` is missing");
 }
 
 #[test]

@@ -17,11 +17,10 @@ use crate::domain::event::{Entry, Event};
 use crate::domain::name::ProjectName;
 use crate::domain::time::Timestamp;
 
-/// List the entries, one line each: all of them, or those that fit every filter
+/// List the entries, one line each: all of them, or those that pass every filter
 ///
-/// Entries are printed as they are read, however many there are. A log that was exported is read
-/// twice: nothing of it is printed before the whole was found to hold, and it is checked again on
-/// the way.
+/// Entries are printed as they are read. An exported log is read twice: it is verified before
+/// anything is printed, and again on the way.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -38,17 +37,16 @@ pub(super) struct List {
 /// Which entries are listed.
 #[derive(Debug, Args)]
 struct Filter {
-    /// Of this time or later: `2026-11-22T16:00:00Z`, or so long ago: `14d-ago`
+    /// Of this time or later: `2026-11-22T16:00:00Z`, or `14d-ago`
     #[arg(long, value_name = "TIME|PERIOD-ago", value_parser = since)]
     since: Option<Since>,
     /// About the grants of a project
     #[arg(long)]
     project: Option<ProjectName>,
-    /// With this digest in it, of an artifact, a list, evidence or a certificate, or this grant's
-    /// id
+    /// With this digest, of an artifact, a list, evidence or a certificate, or this grant id
     #[arg(long, value_name = "SHA256", value_parser = digest)]
     digest: Option<Sha256>,
-    /// With this key in it, by its fingerprint: of a release, a builder or an approver
+    /// With this key, of a release, a builder or an approver, by its fingerprint
     #[arg(long, value_name = "FINGERPRINT")]
     key: Option<String>,
     /// Of this kind
@@ -155,8 +153,8 @@ fn mentions(value: &Value, text: &str) -> bool {
     }
 }
 
-/// What belongs to a project: its grants, and what follows their intents. Both are known from the
-/// entries before.
+/// The entries of a project: about its grants, and after their intents. Both are known from earlier
+/// entries.
 struct OfProject {
     project: ProjectName,
     grants: BTreeSet<GrantId>,

@@ -26,7 +26,7 @@ pub(super) struct FromExport {
 }
 
 impl FromExport {
-    /// The log that was named, if one was; its checkpoint was checked, and nothing else.
+    /// The log that was named, if one was. Only its checkpoint is checked.
     pub(super) fn open(&self) -> Result<Option<ExportedLog>, CliError> {
         let named = self.export.as_deref().zip(self.log_key.as_deref());
         named
@@ -34,7 +34,7 @@ impl FromExport {
             .transpose()
     }
 
-    /// Where to read: in what was named, or else in the home.
+    /// The log that was named, or else the home's.
     pub(super) fn source(&self, global: &Global) -> Result<Source, CliError> {
         match self.open()? {
             Some(log) => Ok(Source::Exported(log)),
@@ -50,8 +50,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Makes sure that the whole of what was exported holds, before anything of it is told. The
-    /// home's ledger is believed: `log verify` is there for it.
+    /// Verifies the whole of an exported log, before anything of it is shown. The home's ledger is
+    /// trusted: `log verify` checks that.
     pub(super) fn check(&self) -> Result<(), ExportError> {
         match self {
             Self::Ledger(_) => Ok(()),
@@ -59,8 +59,7 @@ impl Source {
         }
     }
 
-    /// Shows each entry to `see`, first to last. Of what was exported, the whole is checked on the
-    /// way.
+    /// Shows each entry to `see`, first to last. An exported log is verified on the way.
     pub(super) fn each(
         &self,
         see: impl FnMut(Entry) -> Result<(), CliError>,

@@ -21,12 +21,11 @@ use crate::steps::host::release_checkpoint::{NoCheckpoint, ReleaseCheckpoint};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 
-/// Compute everything again from the entries, and compare it with what was kept elsewhere
+/// Verify the log, and compare it with checkpoints and releases that were kept elsewhere
 ///
-/// Finds each entry that was altered, removed, put elsewhere or added. Whoever can write the ledger
-/// can compute its hashes again too: that, and an older copy in its place, shows only in comparison
-/// with what was kept elsewhere: checkpoints, and releases, whose signatures say what the log was
-/// when they were announced.
+/// Computes everything again from the entries, and finds each one that was altered, removed, moved or
+/// added. A log whose hashes were computed again too, or an older copy of it, is found only by
+/// comparison with checkpoints, or with releases, whose signatures name the state of the log.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -39,8 +38,8 @@ pub(super) struct Verify {
     /// times
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
-    /// A release of this signing host that was kept elsewhere: it is verified, the log must go on
-    /// from what its signature names, and announce it there; may be given several times
+    /// A release of this signing host that was kept elsewhere: it is verified, and the log must
+    /// contain the state that its signature names, and announce it there; may be given several times
     #[arg(long, value_name = "DIR")]
     release: Vec<PathBuf>,
     /// The release certificate for --release [default: the home's; needed with --log-key]
@@ -50,8 +49,7 @@ pub(super) struct Verify {
     /// with --log-key verify it by itself
     #[arg(long, value_name = "DIR")]
     export: Option<PathBuf>,
-    /// Verify the log in the folder alone, without a home; its key: `NAME+ID+BASE64`, or a file
-    /// with it
+    /// Verify the log in the folder, without a home; its key: `NAME+ID+BASE64`, or a file with it
     #[arg(long, value_name = "KEY|FILE", requires = "export")]
     log_key: Option<String>,
 }
@@ -74,11 +72,12 @@ impl Verify {
         certificate: Option<Certificate>,
         output: &mut Output,
     ) -> Result<(), CliError> {
-        let (ledger, key) = (home.ledger()?, &home.config.log_key);
+        let ledger = home.ledger()?;
+        let key = &home.config.log_key;
         let kept = self.kept(key, Some(certificate.as_ref().unwrap_or(&home.certificate)))?;
         let head = ledger.verify(key, &kept.checkpoints())?;
         for release in &kept.releases {
-            let index = release.said.index();
+            let index = release.checkpoint.index();
             release.announced_by(&ledger.entry(index)?.ok_or(HostError::NoEntry(index))?)?;
         }
         let exported = self
@@ -86,7 +85,7 @@ impl Verify {
             .as_ref()
             .map(|folder| ledger.check_export(folder, key))
             .transpose()?;
-        tell(&head, key, &kept, output);
+        show(&head, key, &kept, output);
         if let (Some(folder), Some(checkpoint)) = (&self.export, &exported) {
             output.line(format!(
                 "  {} has the first {} entries, unchanged",
@@ -96,14 +95,15 @@ impl Verify {
         }
         if kept.is_empty() && exported.is_none() {
             output.line(
-                "whoever can write the ledger could have made it anew: only a checkpoint or a release kept elsewhere shows that",
+                "a user who can write the ledger could have replaced it: only a checkpoint or a \
+                 release kept elsewhere shows that",
             );
         }
         value(&head, key, &kept, exported.as_ref(), output);
         Ok(())
     }
 
-    /// The folder alone.
+    /// The folder, without a home.
     fn exported(
         &self,
         log: &ExportedLog,
@@ -113,10 +113,13 @@ impl Verify {
         let kept = self.kept(log.key(), certificate.as_ref())?;
         log.each_going_on_from(&kept.checkpoints(), |entry| kept.announced_by(&entry))?;
         let head = log.head();
-        tell(head, log.key(), &kept, output);
+        show(head, log.key(), &kept, output);
         output.line(format!("  read from {}", log.path().display()));
         if kept.is_empty() {
-            output.line("whoever has the log's key could have made it anew, and what came later may have been left out: only a checkpoint or a release kept elsewhere shows that");
+            output.line(
+                "anyone with the log's key could have replaced it, and later entries may be missing: \
+                 only a checkpoint or a release kept elsewhere shows that",
+            );
         }
         value(head, log.key(), &kept, Some(head), output);
         Ok(())
@@ -148,10 +151,12 @@ impl Kept {
 
     /// Each state of the log that is known from it, and where from.
     fn checkpoints(&self) -> Vec<(String, Checkpoint)> {
-        let of_releases = self
-            .releases
-            .iter()
-            .map(|it| (it.path.display().to_string(), it.said.checkpoint.clone()));
+        let of_releases = self.releases.iter().map(|it| {
+            (
+                it.path.display().to_string(),
+                it.checkpoint.checkpoint.clone(),
+            )
+        });
         self.notes.iter().cloned().chain(of_releases).collect()
     }
 
@@ -160,28 +165,29 @@ impl Kept {
         let mut named = self
             .releases
             .iter()
-            .filter(|release| release.said.index() == entry.index);
+            .filter(|release| release.checkpoint.index() == entry.index);
         named.try_for_each(|release| release.announced_by(entry))
     }
 }
 
-/// A release that was kept, and what it says of the log.
+/// A release that was kept, as a checkpoint of the log.
 struct Release {
     path: PathBuf,
-    said: ReleaseCheckpoint,
+    checkpoint: ReleaseCheckpoint,
 }
 
 impl Release {
     fn read(path: &Path, certificate: &Certificate, now: Timestamp) -> Result<Self, CliError> {
-        let said = ReleaseCheckpoint::read(&Folder::open(path)?, certificate, now, &mut Bar::new());
+        let checkpoint =
+            ReleaseCheckpoint::read(&Folder::open(path)?, certificate, now, &mut Bar::new());
         Ok(Self {
             path: path.to_owned(),
-            said: said.map_err(|fault| refused(path, fault))?,
+            checkpoint: checkpoint.map_err(|fault| refused(path, fault))?,
         })
     }
 
     fn announced_by(&self, entry: &Entry) -> Result<(), CliError> {
-        self.said
+        self.checkpoint
             .announced_by(entry)
             .map_err(|fault| refused(&self.path, fault))
     }
@@ -195,7 +201,7 @@ fn refused(path: &Path, fault: NoCheckpoint) -> CliError {
     .into()
 }
 
-fn tell(head: &Checkpoint, key: &VerifierKey, kept: &Kept, output: &mut Output) {
+fn show(head: &Checkpoint, key: &VerifierKey, kept: &Kept, output: &mut Output) {
     output.line(format!("{} entries, each as it was logged", head.size));
     output.line(format!("  root    {}", head.root));
     output.line(format!("  log key {key}"));
@@ -209,7 +215,7 @@ fn tell(head: &Checkpoint, key: &VerifierKey, kept: &Kept, output: &mut Output) 
         output.line(format!(
             "  goes on from release {}, announced in entry {}",
             release.path.display(),
-            release.said.index()
+            release.checkpoint.index()
         ));
     }
 }
@@ -223,7 +229,7 @@ fn value(
 ) {
     let checkpoint =
         |(name, it): &(String, Checkpoint)| json!({ "file": name, "entries": it.size });
-    let release = |it: &Release| json!({ "folder": it.path.to_string_lossy(), "entries": it.said.checkpoint.size });
+    let release = |it: &Release| json!({ "folder": it.path.to_string_lossy(), "entries": it.checkpoint.checkpoint.size });
     output.value(json!({
         "entries": head.size,
         "root": head.root.to_string(),

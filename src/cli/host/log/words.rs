@@ -1,4 +1,4 @@
-//! What a line of `countersign log list` says of an event.
+//! An event in the words of a line of `countersign log list`.
 
 use super::reconcile::described;
 use crate::domain::event::{CardUse, Event, Finding, Intent, KeyPurpose, RunResult, Verdict};
@@ -159,13 +159,13 @@ pub(super) fn summary(event: &Event) -> String {
             intent,
             result: Verdict::Admitted { at },
         } => {
-            format!("entry {intent}: the location says that it admitted the release at {at}")
+            format!("entry {intent}: the location reports that it admitted the release at {at}")
         }
         Event::Admission {
             intent,
             result: Verdict::Refused { reason },
         } => {
-            format!("entry {intent}: the location says that it refused the release: {reason}")
+            format!("entry {intent}: the location reports that it refused the release: {reason}")
         }
         Event::Reconciled {
             card,
