@@ -88,7 +88,7 @@ impl<'a> Releases<'a> {
             card: None,
         };
         let index = self.ledger.append(now, Event::Intent(intent.clone()))?;
-        for file in intent.asked_files() {
+        for file in intent.plan().asked() {
             self.ledger
                 .keep_signature(index, file, &format!("{file} {n:0>SIGNATURE$}"))?;
         }

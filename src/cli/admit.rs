@@ -9,7 +9,7 @@ use super::args::read_certificate;
 use super::error::CliError;
 use super::progress::Bar;
 use super::render::Output;
-use crate::domain::release::Coverage;
+use crate::domain::signing::Coverage;
 use crate::domain::time::Timestamp;
 use crate::location::inbox_and_releases;
 use crate::steps::release::admit::{AdmitError, admit};

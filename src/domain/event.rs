@@ -3,7 +3,7 @@
 //!
 //! Events hold digests and public material only, never a PIN, a nonce of a build key or a secret.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use super::evidence::{Differences, EvidenceForm, Scheme};
 use super::key::{Fingerprint, HashAlgorithm};
 use super::malformed::Malformed;
 use super::name::{ApproverName, ArtifactName, BuilderName, ProjectName, Version};
-use super::reserved::SUMS;
+use super::signing::{Coverage, Plan, Signing};
 use super::time::Timestamp;
 
 /// An event with its place and time in the log.
@@ -339,26 +339,29 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// The names of the files that get a signature, the list last, each with the file whose
-    /// signature it is: artifacts of the same bytes have that of the first, because nothing in it
-    /// could differ.
-    pub fn signed_files(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut first = HashMap::new();
-        let artifacts = self
-            .artifacts
-            .iter()
-            .filter(|_| !self.sums_only)
-            .map(|(name, digest)| (name.as_str(), digest));
-        artifacts
-            .map(move |(name, digest)| (name, *first.entry(digest).or_insert(name)))
-            .chain([(SUMS, SUMS)])
+    /// What is signed: each artifact and the list, or the list alone.
+    pub fn coverage(&self) -> Coverage {
+        if self.sums_only {
+            Coverage::ListOnly
+        } else {
+            Coverage::Each
+        }
     }
 
-    /// The names of the files that the token is asked to sign, in its order: the list last.
-    pub fn asked_files(&self) -> impl Iterator<Item = &str> {
-        self.signed_files()
-            .filter(|(file, asked)| file == asked)
-            .map(|(file, _)| file)
+    /// What all statements of the release have in common; `log` is the value of their `log@`.
+    pub fn signing(&self, log: String) -> Signing {
+        Signing {
+            created: self.created,
+            hash: self.hash,
+            domain: self.notation_domain.clone(),
+            grant: self.grant,
+            log,
+        }
+    }
+
+    /// The statements of the release.
+    pub fn plan(&self) -> Plan<'_> {
+        Plan::new(self.coverage(), &self.artifacts)
     }
 }
 

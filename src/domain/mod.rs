@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod name;
 pub mod release;
 pub mod reserved;
+pub mod signing;
 pub mod statement;
 pub mod text;
 pub mod time;

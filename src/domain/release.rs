@@ -16,9 +16,8 @@ use super::digest::Sha256;
 use super::evidence::is_evidence_file;
 use super::malformed::Malformed;
 use super::name::{ApproverName, BuilderName, ProjectName, Version};
-use super::reserved::{
-    APPROVALS, EVIDENCE, GRANT, RELEASE_SIGNATURE, SIGNATURE, SSH_SIGNATURE, SUMS,
-};
+use super::reserved::{APPROVALS, EVIDENCE, GRANT, SIGNATURE, SSH_SIGNATURE};
+use super::signing::{Coverage, Plan};
 use super::text::cut;
 
 /// The most approvals that a release carries.
@@ -32,35 +31,9 @@ pub const LARGEST_SUMS: u64 = 8 << 20;
 /// comment.
 const LIST_ONLY: &str = "# only this list is signed";
 
-/// What the release key signs of a release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coverage {
-    /// Each artifact, and the list.
-    Each,
-    /// The list alone, which says so in its first line: nobody can take signatures away and pass
-    /// what is left for this.
-    ListOnly,
-}
-
-impl Coverage {
-    /// What the signature of the list says of it in the notation `form@DOMAIN`. An artifact can
-    /// have the bytes of any list, and gets a signature too; this tells them apart.
-    pub fn notation(self) -> Option<&'static str> {
-        match self {
-            Self::Each => None,
-            Self::ListOnly => Some("sums-only"),
-        }
-    }
-}
-
 /// What a release folder is called: `foo-1.2.3`.
 pub fn folder_name(project: &ProjectName, version: &Version) -> String {
     format!("{project}-{version}")
-}
-
-/// The signature's file name for `name`.
-pub fn signature_name(name: &str) -> String {
-    format!("{name}{RELEASE_SIGNATURE}")
 }
 
 /// The content of `SHA256SUMS`: every artifact and every file of the evidence.
@@ -106,17 +79,13 @@ impl Sums {
         self.coverage
     }
 
-    /// The names of the files that have a signature, the list last.
-    pub fn signed_files(&self) -> impl Iterator<Item = &str> {
-        let artifacts = match self.coverage {
-            Coverage::Each => Some(self.artifacts.iter()),
-            Coverage::ListOnly => None,
-        };
-        artifacts
-            .into_iter()
-            .flatten()
-            .map(|artifact| artifact.name.as_str())
-            .chain([SUMS])
+    /// What the release key signs of the release.
+    pub fn plan(&self) -> Plan<'_> {
+        let artifacts = self.artifacts.iter();
+        Plan::new(
+            self.coverage,
+            artifacts.map(|artifact| (&artifact.name, &artifact.digest)),
+        )
     }
 
     /// Whether a text could be the list of a release of which the list alone is signed. Whether it
@@ -334,7 +303,7 @@ mod tests {
             let text = list(coverage);
             let sums = Sums::parse(text.as_bytes()).expect("a list");
             assert_eq!(
-                (sums.coverage(), sums.signed_files().count()),
+                (sums.coverage(), sums.plan().files().count()),
                 (coverage, files)
             );
             assert_eq!(sums.to_text(), text);

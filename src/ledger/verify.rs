@@ -225,7 +225,7 @@ impl Check<'_> {
                     Some(Announced {
                         index,
                         grant: intent.grant,
-                        files: intent.asked_files().map(str::to_owned).collect(),
+                        files: intent.plan().asked().map(str::to_owned).collect(),
                     })
                 }
                 _ => None,
@@ -325,7 +325,7 @@ mod tests {
         ] {
             ledger.append(at, event).expect("appended");
         }
-        for file in Intent::example().asked_files() {
+        for file in Intent::example().plan().asked() {
             ledger
                 .keep_signature(intent, file, &format!("that of {file}"))
                 .expect("kept");

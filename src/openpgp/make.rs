@@ -20,6 +20,7 @@ use super::hash::{self, HashState};
 use super::key::{self, PublicHalf};
 use super::signature::armored;
 use crate::domain::key::{Fingerprint, HashAlgorithm, MessageDigest, PublicKey, RawSignature};
+use crate::domain::signing::{Message, Statement};
 use crate::domain::time::Timestamp;
 
 /// Why a signature or a certificate could not be made. `E` is the error of whoever signs the
@@ -42,17 +43,6 @@ pub enum MakeError<E: miette::Diagnostic + 'static> {
     Invalid(String),
 }
 
-/// What a signature says beside the bytes it signs. Its bytes depend on nothing else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignatureContent {
-    /// The creation time it carries.
-    pub created: Timestamp,
-    /// Its hash function.
-    pub hash: HashAlgorithm,
-    /// Notations for the hashed area: name and text.
-    pub notations: Vec<(String, String)>,
-}
-
 /// What a new release certificate says.
 #[derive(Debug, Clone)]
 pub struct NewCertificate {
@@ -73,12 +63,12 @@ pub struct NewCertificate {
 pub fn make_release_signature<E: miette::Diagnostic>(
     key: &SigningKey,
     state: &HashState,
-    what: &SignatureContent,
-    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+    statement: &Statement,
+    sign: &mut dyn FnMut(&Message<'_>) -> Result<RawSignature, E>,
 ) -> Result<String, MakeError<E>> {
     Ok(armored(
         armor::Kind::Signature,
-        make_signature(key, state, what, sign)?,
+        make_signature(key, state, statement, sign)?,
     ))
 }
 
@@ -86,10 +76,10 @@ pub fn make_release_signature<E: miette::Diagnostic>(
 pub fn make_evidence_signature<E: miette::Diagnostic>(
     key: &SigningKey,
     state: &HashState,
-    what: &SignatureContent,
-    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+    statement: &Statement,
+    sign: &mut dyn FnMut(&Message<'_>) -> Result<RawSignature, E>,
 ) -> Result<Vec<u8>, MakeError<E>> {
-    Packet::from(make_signature(key, state, what, sign)?)
+    Packet::from(make_signature(key, state, statement, sign)?)
         .to_vec()
         .map_err(invalid)
 }
@@ -97,11 +87,11 @@ pub fn make_evidence_signature<E: miette::Diagnostic>(
 fn make_signature<E: miette::Diagnostic>(
     key: &SigningKey,
     state: &HashState,
-    what: &SignatureContent,
-    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+    statement: &Statement,
+    sign: &mut dyn FnMut(&Message<'_>) -> Result<RawSignature, E>,
 ) -> Result<Signature, MakeError<E>> {
-    let mut builder = builder(SignatureType::Binary, what.created).map_err(invalid)?;
-    for (name, value) in &what.notations {
+    let mut builder = builder(SignatureType::Binary, statement.created()).map_err(invalid)?;
+    for (name, value) in statement.notations() {
         builder = builder
             .add_notation(
                 name,
@@ -112,13 +102,13 @@ fn make_signature<E: miette::Diagnostic>(
             .map_err(invalid)?;
     }
     let context = state
-        .context(what.hash)
+        .context(statement.hash())
         .expect("the state was made for this hash function");
     finish(
         builder,
         &key.key,
         context,
-        what.hash,
+        statement,
         sign,
         &|draft, context| draft.hash(context),
     )
@@ -129,17 +119,18 @@ fn make_signature<E: miette::Diagnostic>(
 pub fn make_certificate<E: miette::Diagnostic>(
     public: &PublicKey,
     new: &NewCertificate,
-    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+    sign: &mut dyn FnMut(&Message<'_>) -> Result<RawSignature, E>,
 ) -> Result<(Certificate, String), MakeError<E>> {
     let primary = key::primary_key(public, new.created).map_err(invalid)?;
     let user_id = UserID::from(new.user_id.as_str());
+    let statement = Statement::key(new.signed, new.hash);
     let mut make = |builder: openpgp::Result<SignatureBuilder>, over: &OverWhat<'_>| {
         let key = primary.clone().role_into_unspecified();
         finish(
             builder.map_err(invalid)?,
             &key,
             hash::context(new.hash),
-            new.hash,
+            &statement,
             sign,
             over,
         )
@@ -180,12 +171,13 @@ pub fn extend_certificate<E: miette::Diagnostic>(
     expires: Option<Timestamp>,
     now: Timestamp,
     hash: HashAlgorithm,
-    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+    sign: &mut dyn FnMut(&Message<'_>) -> Result<RawSignature, E>,
 ) -> Result<Certificate, MakeError<E>> {
     let cert = certificate.cert();
     let primary = cert.primary_key();
     let key = primary.key().clone().role_into_unspecified();
     let validity = expires.map(|end| end.since(Timestamp::from(primary.key().creation_time())));
+    let statement = Statement::key(now, hash);
     let mut again = |newest: &Signature, over: &OverWhat<'_>| {
         let builder = SignatureBuilder::from(newest.clone())
             .set_signature_creation_time(now.system())
@@ -194,7 +186,7 @@ pub fn extend_certificate<E: miette::Diagnostic>(
             builder.map_err(invalid)?,
             &key,
             hash::context(hash),
-            hash,
+            &statement,
             sign,
             over,
         )
@@ -253,13 +245,13 @@ fn self_signature(of: SignatureType, new: &NewCertificate) -> openpgp::Result<Si
         ])
 }
 
-/// Lets the key sign the draft that `builder` describes, and checks the answer.
+/// Has the draft that `builder` describes signed as `statement`, and checks the answer.
 fn finish<E: miette::Diagnostic>(
     builder: SignatureBuilder,
     key: &PublicHalf,
     mut context: Context,
-    algorithm: HashAlgorithm,
-    sign: &mut dyn FnMut(&MessageDigest) -> Result<RawSignature, E>,
+    statement: &Statement,
+    sign: &mut dyn FnMut(&Message<'_>) -> Result<RawSignature, E>,
     over: &OverWhat<'_>,
 ) -> Result<Signature, MakeError<E>> {
     let builder = builder
@@ -274,7 +266,7 @@ fn finish<E: miette::Diagnostic>(
         Signature4::new(
             builder.typ(),
             key.pk_algo(),
-            hash::to_openpgp(algorithm),
+            hash::to_openpgp(statement.hash()),
             hashed,
             unhashed,
             prefix,
@@ -291,17 +283,18 @@ fn finish<E: miette::Diagnostic>(
         },
     );
     over(&draft, &mut context).map_err(invalid)?;
-    let digest = MessageDigest {
-        algorithm,
-        bytes: context.into_digest().map_err(invalid)?,
-    };
-    let raw = sign(&digest).map_err(MakeError::Token)?;
+    let digest = context.into_digest().map_err(invalid)?;
+    let message = statement.composed(MessageDigest {
+        algorithm: statement.hash(),
+        bytes: digest.clone(),
+    });
+    let raw = sign(&message).map_err(MakeError::Token)?;
 
     let numbers = key::signature_numbers(key, &raw).ok_or(MakeError::WrongAnswer)?;
-    let prefix = [digest.bytes[0], digest.bytes[1]];
+    let prefix = [digest[0], digest[1]];
     let signature = signature(prefix, numbers);
     signature
-        .verify_digest(key, &digest.bytes)
+        .verify_digest(key, &digest)
         .map_err(|_| MakeError::WrongAnswer)?;
     Ok(signature)
 }
@@ -338,7 +331,7 @@ mod tests {
         key: Key4<SecretParts, PrimaryRole>,
     ) -> (
         PublicKey,
-        impl FnMut(&MessageDigest) -> Result<RawSignature, Infallible>,
+        impl FnMut(&Message<'_>) -> Result<RawSignature, Infallible>,
     ) {
         let mut pair: KeyPair = Key::from(key)
             .role_into_unspecified()
@@ -347,14 +340,17 @@ mod tests {
         let public = key::numbers(pair.public()).expect("a supported key");
         let wide =
             |number: &mpi::MPI, width| number.value_padded(width).expect("it fits").into_owned();
-        let sign = move |digest: &MessageDigest| {
+        let sign = move |message: &Message<'_>| {
             let size = match pair.public().mpis() {
                 mpi::PublicKey::ECDSA { curve, .. } => curve.bits().expect("known").div_ceil(8),
                 _ => 32,
             };
             Ok(
                 match pair
-                    .sign(hash::to_openpgp(digest.algorithm), &digest.bytes)
+                    .sign(
+                        hash::to_openpgp(message.digest().algorithm),
+                        &message.digest().bytes,
+                    )
                     .expect("signed")
                 {
                     mpi::Signature::RSA { s } => RawSignature::Rsa(s.value().to_vec()),
@@ -420,11 +416,8 @@ mod tests {
             );
             assert!(revocation.contains(":-----BEGIN PGP PUBLIC KEY BLOCK-----"));
 
-            let what = SignatureContent {
-                created: now,
-                hash,
-                notations: vec![("grant@example.org".into(), "x".into())],
-            };
+            let notations = vec![("grant@example.org".into(), "x".into())];
+            let what = Statement::evidence(now, hash, notations);
             let state = HashState::of(b"content", hash);
             let armoured =
                 make_release_signature(key, &state, &what, &mut sign).expect("a signature");
@@ -451,7 +444,7 @@ mod tests {
                 .expect("good");
             assert_eq!(
                 (signed.key, signed.created, signed.notations),
-                (key.fingerprint(), now, what.notations.clone())
+                (key.fingerprint(), now, what.notations().to_vec())
             );
             let other = HashState::of(b"other", hash);
             let mismatch = Malformed::new("the signature does not match `other`");
@@ -508,16 +501,12 @@ mod tests {
                 ("grant@example.org".into(), "x".into()),
                 ("log@example.org".into(), "7".into()),
             ];
-            let what = SignatureContent {
-                created,
-                hash: HashAlgorithm::Sha256,
-                notations,
-            };
+            let what = Statement::evidence(created, HashAlgorithm::Sha256, notations);
             let mut asked = Vec::new();
             let mut make = || {
-                let mut sign = |digest: &MessageDigest| {
-                    asked.push(digest.clone());
-                    sign(digest)
+                let mut sign = |message: &Message<'_>| {
+                    asked.push(message.digest().clone());
+                    sign(message)
                 };
                 make_release_signature(
                     key,
@@ -540,13 +529,9 @@ mod tests {
             .expect("a certificate");
         let created = time("2026-06-01T00:00:00Z");
         let key = &certificate.signing_keys(created).expect("a signing key")[0];
-        let what = SignatureContent {
-            created,
-            hash: HashAlgorithm::Sha256,
-            notations: vec![],
-        };
+        let what = Statement::self_test(created, HashAlgorithm::Sha256);
         let state = HashState::of(b"x", HashAlgorithm::Sha256);
-        let mut tampered = |digest: &MessageDigest| match sign(digest) {
+        let mut tampered = |message: &Message<'_>| match sign(message) {
             Ok(RawSignature::Ed25519(mut bytes)) => {
                 bytes[0] ^= 1;
                 Ok(RawSignature::Ed25519(bytes))
@@ -555,8 +540,7 @@ mod tests {
         };
         let answer = make_release_signature(key, &state, &what, &mut tampered);
         assert!(matches!(answer, Err(MakeError::WrongAnswer)));
-        let mut other_kind =
-            |_: &MessageDigest| Ok::<_, Infallible>(RawSignature::Rsa(vec![1; 256]));
+        let mut other_kind = |_: &Message<'_>| Ok::<_, Infallible>(RawSignature::Rsa(vec![1; 256]));
         let answer = make_release_signature(key, &state, &what, &mut other_kind);
         assert!(matches!(answer, Err(MakeError::WrongAnswer)));
     }

@@ -15,7 +15,7 @@ pub use build_key::{BuildKey, GeneratedKey, LARGEST_BUILD_KEY};
 pub use certificate::{Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey, mail_domain};
 pub use hash::HashState;
 pub use make::{
-    MakeError, NewCertificate, SignatureContent, extend_certificate, fingerprint_of,
-    make_certificate, make_evidence_signature, make_release_signature,
+    MakeError, NewCertificate, extend_certificate, fingerprint_of, make_certificate,
+    make_evidence_signature, make_release_signature,
 };
 pub use signature::{BadSignature, DetachedSignature, Signed};

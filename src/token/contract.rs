@@ -4,7 +4,8 @@ use secrecy::SecretString;
 
 use super::description::{CardCounter, PinRequest, TokenDescription};
 use super::error::TokenError;
-use crate::domain::key::{Fingerprint, KeyKind, MessageDigest, PublicKey, RawSignature};
+use crate::domain::key::{Fingerprint, KeyKind, PublicKey, RawSignature};
+use crate::domain::signing::Message;
 use crate::domain::time::Timestamp;
 
 /// A token that is found and not yet unlocked. Nothing it tells has cost a PIN try.
@@ -27,10 +28,10 @@ pub trait Token {
     /// The public half of the signing key.
     fn public(&self) -> &PublicKey;
 
-    /// Signs one digest: RSA with PKCS#1 v1.5, ECDSA over the digest cut to the field's size,
-    /// Ed25519 with the digest as the message (RFC 9580, section 5.2.3). The answer is as the token
-    /// gave it: checking it is for whoever asked.
-    fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError>;
+    /// Signs the digest of one statement: RSA with PKCS#1 v1.5, ECDSA over the digest cut to the
+    /// field's size, Ed25519 with the digest as the message (RFC 9580, section 5.2.3). The caller
+    /// checks the answer.
+    fn sign(&mut self, message: &Message<'_>) -> Result<RawSignature, TokenError>;
 
     /// Whether each signature waits until somebody touches the token.
     fn waits_for_touch(&self) -> bool {
@@ -46,13 +47,13 @@ pub trait Token {
 /// Lets the token sign, and says so when it waits for a touch.
 pub fn sign(
     token: &mut dyn Token,
-    digest: &MessageDigest,
+    message: &Message<'_>,
     interaction: &mut dyn Interaction,
 ) -> Result<RawSignature, TokenError> {
     if token.waits_for_touch() {
         interaction.touch();
     }
-    token.sign(digest)
+    token.sign(message)
 }
 
 /// A key to be made on a token.

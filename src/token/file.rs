@@ -18,7 +18,8 @@ use zeroize::Zeroizing;
 use super::{
     FoundKey, Interaction, LockedToken, PinState, Token, TokenDescription, TokenError, TokenUri,
 };
-use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
+use crate::domain::key::{KeyKind, PublicKey, RawSignature};
+use crate::domain::signing::Message;
 
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 4096;
@@ -95,7 +96,8 @@ impl Token for FileToken {
         &self.public
     }
 
-    fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError> {
+    fn sign(&mut self, message: &Message<'_>) -> Result<RawSignature, TokenError> {
+        let digest = message.digest();
         let signature = self.key.sign(&digest.bytes);
         // A signature that cannot be counted is not given out.
         self.count()
@@ -206,7 +208,9 @@ mod tests {
     use ed25519_dalek::{Signature, VerifyingKey};
 
     use super::*;
-    use crate::domain::key::HashAlgorithm;
+    use crate::domain::key::{HashAlgorithm, MessageDigest};
+    use crate::domain::signing::Statement;
+    use crate::domain::time::Timestamp;
     use crate::token::PinRequest;
 
     struct Nobody;
@@ -235,23 +239,24 @@ mod tests {
         let counter = folder.path().join("key.pem.count");
         assert!(!counter.exists());
 
-        let digest = MessageDigest {
+        let statement = Statement::self_test(Timestamp::from_unix(0), HashAlgorithm::Sha256);
+        let message = statement.composed(MessageDigest {
             algorithm: HashAlgorithm::Sha256,
             bytes: vec![7; 32],
-        };
+        });
         for count in ["1\n", "2\n"] {
-            let Ok(RawSignature::Ed25519(signature)) = token.sign(&digest) else {
+            let Ok(RawSignature::Ed25519(signature)) = token.sign(&message) else {
                 panic!("no signature")
             };
             let verifier = VerifyingKey::from_bytes(&public).expect("a point");
             verifier
-                .verify_strict(&digest.bytes, &Signature::from_bytes(&signature))
+                .verify_strict(&message.digest().bytes, &Signature::from_bytes(&signature))
                 .expect("a good signature");
             assert_eq!(fs::read_to_string(&counter).expect("the counter"), count);
         }
 
         fs::write(&counter, "many").expect("a spoilt counter");
-        assert!(token.sign(&digest).is_err());
+        assert!(token.sign(&message).is_err());
     }
 
     #[test]

@@ -8,16 +8,16 @@ use crate::home::HomeError;
 use crate::ledger::{BadLog, ExportError, LedgerError};
 use crate::openpgp::MakeError;
 use crate::steps::host::approve::ApproveError;
-use crate::steps::host::build::BuildError;
-use crate::steps::host::countersign::CountersignError;
 use crate::steps::host::export::NotExported;
 use crate::steps::host::grant::GrantError;
 use crate::steps::host::policy::PolicyError;
 use crate::steps::host::push::PushError;
 use crate::steps::host::reconcile::ReconcileError;
+use crate::steps::host::refusal::BuildError;
 use crate::steps::host::release_checkpoint::NoCheckpoint;
 use crate::steps::host::release_key::KeyError;
 use crate::steps::host::revoke::RevokeError;
+use crate::steps::host::run::SignError;
 use crate::token::{TokenError, UriError};
 
 /// Everything that ends a command of the signing host early, and no command of the builder's or the
@@ -79,7 +79,7 @@ pub(in crate::cli) enum HostError {
     #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
-    Countersign(#[from] CountersignError),
+    Sign(#[from] SignError),
     #[error("the release is signed and in `{}`, but was not pushed: {fault}", folder.display())]
     NotPushed {
         folder: PathBuf,

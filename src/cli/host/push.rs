@@ -9,11 +9,11 @@ use crate::cli::error::{CliError, HostError};
 use crate::cli::global::Global;
 use crate::cli::progress::Bar;
 use crate::cli::render::Output;
-use crate::domain::digest::GrantId;
 use crate::domain::event::Verdict;
-use crate::ledger::Ledger;
+use crate::ledger::{Exported, Ledger};
 use crate::steps::host::Host;
 use crate::steps::host::export::export_as_configured;
+use crate::steps::host::hand_over::{Arrived, HandedOver};
 use crate::steps::host::push::{self, PushError, Pushed, Release, Report};
 
 /// Push signed releases to the location's inbox, and record its reports on earlier ones
@@ -109,7 +109,8 @@ impl Run {
                 self.not_pushed.push(json!({
                     "grant": release.grant, "release": folder.to_string_lossy(), "reason": fault.to_string(),
                 }));
-                self.failed.get_or_insert(not_pushed(release, fault));
+                self.failed
+                    .get_or_insert(not_pushed(&release.folder, fault));
             }
         }
     }
@@ -154,85 +155,60 @@ impl Run {
     }
 }
 
-/// What became of a release at its location, as far as the configuration names one.
-pub(super) struct HandOver {
-    pub(super) pushed: Option<PathBuf>,
-    pub(super) log: Value,
-    pub(super) result: Result<(), CliError>,
-}
-
-/// Pushes the release and exports the log, each where the configuration says. Whatever fails here,
-/// the release is signed.
-pub(super) fn hand_over(
-    grant: GrantId,
-    folder: &Path,
-    host: &mut Host,
+/// Words and values for what was done with a signed release beyond this host. The error says what
+/// failed first; the release is signed all the same.
+pub(super) fn show_handed_over(
+    done: HandedOver,
+    release: &Path,
+    value: &mut Value,
     output: &mut Output,
-) -> Result<HandOver, CliError> {
+) -> Result<(), CliError> {
     let mut result = Ok(());
-    let mut pushed = None;
-    if host.home.inbox().is_some() {
-        let release = push::release_under(grant, &host.ledger)?
-            .expect("it was released just now")
-            .standing_in(folder)?;
-        match deliver(&release, host, output) {
-            Ok(folder) => pushed = Some(folder),
-            Err(fault) => result = Err(not_pushed(&release, fault)),
+    value["pushed"] = Value::Null;
+    match done.pushed {
+        None => {}
+        Some(Ok(arrived)) => {
+            show_arrived(&arrived, output);
+            value["pushed"] = json!(arrived.folder);
         }
+        Some(Err(fault)) => result = Err(not_pushed(release, fault)),
     }
-    let log = export(host, output, "  log        ").unwrap_or_else(|error| {
-        // What failed first matters more.
-        if result.is_ok() {
-            result = Err(error);
+    let exported = done
+        .exported
+        .map_err(|error| HostError::NotExported(error).into());
+    value["log"] = match exported {
+        Ok(exported) => show_exported(exported, output, "  log        "),
+        Err(error) => {
+            // What failed first matters more.
+            result = result.and(Err(error));
+            Value::Null
         }
-        Value::Null
-    });
-    match (&pushed, &result) {
-        (Some(_), _) => output.line("next: at the location run"),
-        (None, Ok(())) => {
-            output.line("next: push the folder to the location's inbox, and there run")
+    };
+    match (value["pushed"].is_null(), &result) {
+        (false, _) => output.line("next: at the location run"),
+        (true, Ok(())) => {
+            output.line("next: push the folder to the location's inbox, and there run");
         }
-        (None, Err(_)) => {
-            return Ok(HandOver {
-                pushed,
-                log,
-                result,
-            });
-        }
+        (true, Err(_)) => return result,
     }
     output.line("  countersign admit --cert CERT INBOX RELEASES");
-    Ok(HandOver {
-        pushed,
-        log,
-        result,
-    })
+    result
 }
 
-/// Pushes the release, and records what the location reports of it by now; unless that was done
-/// before.
-fn deliver(release: &Release, host: &mut Host, output: &mut Output) -> Result<PathBuf, PushError> {
-    if let Some((index, folder)) = release.pushed(&host.ledger)? {
-        output.line(format!(
-            "  pushed     {} (before, entry {index})",
-            folder.display()
-        ));
-        return Ok(folder);
-    }
-    let pushed = bring(release, host)?;
-    output.line(format!("  pushed     {}", pushed.folder.display()));
-    let reports = host
-        .location()
-        .and_then(|location| host.record_reports(release, &*location));
-    match reports {
-        Ok(said) => said
+fn show_arrived(arrived: &Arrived, output: &mut Output) {
+    let folder = arrived.folder.display();
+    output.line(match arrived.before {
+        Some(index) => format!("  pushed     {folder} (before, entry {index})"),
+        None => format!("  pushed     {folder}"),
+    });
+    match &arrived.reports {
+        Ok(reports) => reports
             .iter()
             .for_each(|report| output.line(format!("  location   {}", shown(report)))),
-        // The next `push` asks again.
         Err(fault) => output.warn(&format!(
             "the location's reports on it were not recorded: {fault}"
         )),
     }
-    Ok(pushed.folder)
 }
 
 fn bring(release: &Release, host: &mut Host) -> Result<Pushed, PushError> {
@@ -240,9 +216,9 @@ fn bring(release: &Release, host: &mut Host) -> Result<Pushed, PushError> {
     host.push(release, &*location, &mut Bar::new())
 }
 
-fn not_pushed(release: &Release, fault: PushError) -> CliError {
+fn not_pushed(release: &Path, fault: PushError) -> CliError {
     HostError::NotPushed {
-        folder: release.folder.clone(),
+        folder: release.to_owned(),
         fault: Box::new(fault),
     }
     .into()
@@ -272,19 +248,24 @@ fn value(release: &Release, report: &Report) -> Value {
     }
 }
 
-/// Exports the log where the configuration says, and tells of it behind `title`.
+/// Exports the log where the configuration says.
 fn export(host: &Host, output: &mut Output, title: &str) -> Result<Value, CliError> {
-    let Host {
-        home, lock, ledger, ..
-    } = host;
-    let done = export_as_configured(home, lock, ledger).map_err(HostError::NotExported)?;
+    let done = export_as_configured(&host.home, &host.lock, &host.ledger);
+    Ok(show_exported(
+        done.map_err(HostError::NotExported)?,
+        output,
+        title,
+    ))
+}
+
+fn show_exported(done: Option<(PathBuf, Exported)>, output: &mut Output, title: &str) -> Value {
     let Some((folder, done)) = done else {
-        return Ok(Value::Null);
+        return Value::Null;
     };
     output.line(format!(
         "{title}{} entries in {}",
         done.size,
         folder.display()
     ));
-    Ok(json!({ "folder": folder.to_string_lossy(), "entries": done.size }))
+    json!({ "folder": folder.to_string_lossy(), "entries": done.size })
 }

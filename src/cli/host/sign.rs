@@ -8,22 +8,20 @@ use serde_json::json;
 use super::grants::show_differences;
 use super::open::read_grant;
 use super::prompt::Terminal;
-use super::push::hand_over;
+use super::push::show_handed_over;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Output, artifact_values};
-use crate::domain::artifact::ArtifactList;
-use crate::domain::grant::{Builder, Terms};
-use crate::domain::release::{Coverage, folder_name};
+use crate::domain::grant::Builder;
+use crate::domain::release::folder_name;
+use crate::domain::signing::Coverage;
 use crate::files::Folder;
-use crate::steps::host::Host;
-use crate::steps::host::build::{self, Agreement, BuildRequest, VerifiedBuild};
-use crate::steps::host::countersign::{
-    Countersigned, Plan, check_token, countersign, log_refusal, plan,
-};
-use crate::token::{self, Interaction, TokenUri};
+use crate::steps::host::build::SignRequest;
+use crate::steps::host::release::{DryRun, Signed, Summary};
+use crate::steps::host::run::SignError;
+use crate::token::{self, Interaction};
 
 /// Verify a build under its grant, then sign it with the release key
 ///
@@ -63,131 +61,107 @@ pub(in crate::cli) struct Sign {
 impl Sign {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let mut host = global.host()?;
-        let Host {
-            home,
-            lock,
-            ledger,
-            clock,
-        } = &mut host;
-        let now = clock.now();
-        let grant = read_grant(&self.grant, home)?;
-        let id = grant.id();
+        let grant = read_grant(&self.grant, &host.home)?;
         let terms = grant.terms();
         let release = self
             .output
             .unwrap_or_else(|| PathBuf::from(folder_name(&terms.project, &terms.version)));
-
-        let from = Folder::open(&self.from)?;
-        home.forget_unneeded_nonces(lock, now)?;
-        let request = BuildRequest {
+        let id = grant.id();
+        let request = SignRequest {
             grant,
-            from: &from,
+            from: &Folder::open(&self.from)?,
             release: &release,
             allow_older: self.allow_older,
-        };
-        let build = build::verify(request, home, ledger, now, &mut Bar::new());
-        let coverage = if self.sums_only {
-            Coverage::ListOnly
-        } else {
-            Coverage::Each
-        };
-        let build = match build {
-            Ok(build) => build.covering(coverage),
-            Err(error) => {
-                if let Some(differences) = error.differences() {
-                    show_differences(differences, output);
-                    output.value(json!({ "grant": id, "differences": differences }));
-                }
-                if !self.dry_run {
-                    log_refusal(id, &error, ledger, now)?;
-                }
-                return Err(error.into());
-            }
-        };
-        let token_uri = &home.config.token;
-        warn_of_file_token(token_uri, output);
-        let title = describe(&build);
-        if self.dry_run {
-            let plan = plan(&build, ledger)?;
-            return show_plan(
-                &build, &title, &plan, token_uri, &release, self.wait, output,
-            );
-        }
-
-        let (artifacts, agreement) = (build.artifacts().clone(), build.agreement().clone());
-        let terms = build.grant().terms().clone();
-        let key = build.signing_key().fingerprint();
-        let mut find = |interaction: &mut dyn Interaction| token::find(token_uri, interaction);
-        let done = countersign(
-            build,
-            home,
-            lock,
-            ledger,
-            &mut find,
-            &mut Terminal::new(self.wait),
-            now,
-        )?;
-        output.line(format!(
-            "{} {title}",
-            if done.new {
-                "signed"
+            coverage: if self.sums_only {
+                Coverage::ListOnly
             } else {
-                "signed already:"
+                Coverage::Each
+            },
+        };
+        let uri = host.home.config.token.clone();
+        warn_of_file_token(&uri, output);
+        let mut find = |interaction: &mut dyn Interaction| token::find(&uri, interaction);
+        let (people, bar) = (&mut Terminal::new(self.wait), &mut Bar::new());
+        let refused = |error: SignError, output: &mut Output| {
+            if let Some(differences) = error.differences() {
+                show_differences(differences, output);
+                output.value(json!({ "grant": id, "differences": differences }));
             }
-        ));
-        show_build(&artifacts, &agreement, &terms, output);
-        output.line(format!("  by         {key}"));
-        output.line(format!("  signatures {}", made(&done)));
-        if self.sums_only {
-            output.line("  signed     as a whole: only SHA256SUMS carries a signature");
+            error
+        };
+        if self.dry_run {
+            let plan = host.try_sign(request, &mut find, people, bar);
+            show_plan(
+                &plan.map_err(|error| refused(error, output))?,
+                &release,
+                output,
+            );
+            return Ok(());
         }
-        output.line(format!("  ledger     entry {}", done.intent));
-        output.line(format!("  release    {}", release.display()));
-        let hand_over = hand_over(id, &release, &mut host, output)?;
-        output.value(json!({
-            "grant": id,
-            "release": release.to_string_lossy(),
-            "new": done.new,
-            "key": key,
-            "signatures": done.signatures,
-            "sums_only": self.sums_only,
-            "token_signatures": done.token_signatures,
-            "ledger_entry": done.intent,
-            "scheme": terms.scheme,
-            "convinces_host_alone": terms.scheme.convinces_host_alone(),
-            "attested_by": agreement.artifacts,
-            "artifacts": artifact_values(&artifacts),
-            "pushed": hand_over.pushed,
-            "log": hand_over.log,
-        }));
-        hand_over.result
+        let signed = host.sign(request, &mut find, people, bar);
+        show_signed(
+            signed.map_err(|error| refused(error, output))?,
+            &release,
+            output,
+        )
     }
 }
 
-fn made(done: &Countersigned) -> String {
-    let Countersigned {
-        token_signatures,
-        signatures,
-        files,
-        ..
-    } = *done;
-    let equal = if signatures < files {
-        format!(" for {files} files, equal ones share one")
+fn show_signed(signed: Signed, release: &Path, output: &mut Output) -> Result<(), CliError> {
+    let build = &signed.build;
+    let word = if signed.new {
+        "signed"
+    } else {
+        "signed already:"
+    };
+    output.line(format!("{word} {}", title(build)));
+    show_build(build, output);
+    output.line(format!("  by         {}", build.key));
+    output.line(format!("  signatures {}", made(&signed)));
+    let list_only = build.coverage == Coverage::ListOnly;
+    if list_only {
+        output.line("  signed     as a whole: only SHA256SUMS carries a signature");
+    }
+    output.line(format!("  ledger     entry {}", signed.intent));
+    output.line(format!("  release    {}", release.display()));
+    let terms = build.grant.terms();
+    let mut value = json!({
+        "grant": build.grant.id(),
+        "release": release.to_string_lossy(),
+        "new": signed.new,
+        "key": build.key,
+        "signatures": signed.signatures,
+        "sums_only": list_only,
+        "token_signatures": signed.token_signatures,
+        "ledger_entry": signed.intent,
+        "scheme": terms.scheme,
+        "convinces_host_alone": terms.scheme.convinces_host_alone(),
+        "attested_by": build.agreement.artifacts,
+        "artifacts": artifact_values(&build.artifacts),
+    });
+    let result = show_handed_over(signed.handed_over, &signed.folder, &mut value, output);
+    output.value(value);
+    result
+}
+
+fn made(signed: &Signed) -> String {
+    let equal = if signed.signatures < signed.files {
+        format!(" for {} files, equal ones share one", signed.files)
     } else {
         String::new()
     };
-    let made = match token_signatures {
+    let made = match signed.token_signatures {
         0 => "all kept from an earlier run; the token was not used".to_owned(),
-        made if made == signatures as u64 => "all made by the token now".to_owned(),
+        made if made == signed.signatures as u64 => "all made by the token now".to_owned(),
         made => format!("{made} made by the token now, the others kept from an earlier run"),
     };
-    format!("{signatures}{equal} ({made})")
+    format!("{}{equal} ({made})", signed.signatures)
 }
 
-fn describe(build: &VerifiedBuild) -> String {
-    let (terms, builders) = (build.grant().terms(), &build.agreement().builders);
+fn title(build: &Summary) -> String {
+    let terms = build.grant.terms();
+    let builders = build.agreement.builders.keys();
     let builders = builders
-        .keys()
         .map(|name| name.as_str())
         .collect::<Vec<_>>()
         .join(" and ");
@@ -195,23 +169,28 @@ fn describe(build: &VerifiedBuild) -> String {
         "{} {}, built by {builders} under grant {}",
         terms.project,
         terms.version,
-        build.grant().id().short()
+        build.grant.id().short()
     )
 }
 
 /// What was built, and how far that is certain.
-fn show_build(artifacts: &ArtifactList, agreement: &Agreement, terms: &Terms, output: &mut Output) {
-    for artifact in artifacts {
+fn show_build(build: &Summary, output: &mut Output) {
+    for artifact in &build.artifacts {
         output.line(format!("  {}  {}", artifact.digest, artifact.name));
     }
-    show_agreement(agreement, terms, output);
-    if terms.scheme.convinces_host_alone() {
-        output.line("  evidence   MACs: they convince this signing host alone, which could have made them itself");
+    show_agreement(build, output);
+    if build.grant.terms().scheme.convinces_host_alone() {
+        output.line(
+            "  evidence   MACs: they convince this signing host alone, which could have made them \
+             itself",
+        );
     }
 }
 
 /// Which builder attested what, where there could be several.
-fn show_agreement(agreement: &Agreement, terms: &Terms, output: &mut Output) {
+fn show_agreement(build: &Summary, output: &mut Output) {
+    let terms = build.grant.terms();
+    let agreement = &build.agreement;
     if terms.builders.len() < 2 {
         return;
     }
@@ -253,58 +232,36 @@ fn show_agreement(agreement: &Agreement, terms: &Terms, output: &mut Output) {
     }
 }
 
-fn show_plan(
-    build: &VerifiedBuild,
-    title: &str,
-    plan: &Plan,
-    uri: &TokenUri,
-    release: &Path,
-    wait: bool,
-    output: &mut Output,
-) -> Result<(), CliError> {
-    let token = token::find(uri, &mut Terminal::new(wait))?;
-    check_token(build, &*token)?;
-    let Plan {
-        token_signatures,
-        kept,
-    } = plan;
-    let description = token.description();
-    let pin = pin_state(description.pin);
-    output.line(format!("verified {title}"));
-    show_build(
-        build.artifacts(),
-        build.agreement(),
-        build.grant().terms(),
-        output,
-    );
-    output.line(format!(
-        "would sign with {}",
-        build.signing_key().fingerprint()
-    ));
+fn show_plan(plan: &DryRun, release: &Path, output: &mut Output) {
+    let build = &plan.build;
+    let token = &plan.token;
+    output.line(format!("verified {}", title(build)));
+    show_build(build, output);
+    output.line(format!("would sign with {}", build.key));
     output.line(format!(
         "  token      {} (serial {})",
-        description.label, description.serial
+        token.label, token.serial
     ));
     output.line(format!(
-        "  operations {token_signatures} signatures by the token ({kept} kept from an earlier run)"
+        "  operations {} signatures by the token ({} kept from an earlier run)",
+        plan.token_signatures, plan.kept
     ));
-    output.line(format!("  PIN        {pin}"));
-    for (name, value) in card_lines(description) {
+    output.line(format!("  PIN        {}", pin_state(token.pin)));
+    for (name, value) in card_lines(token) {
         output.line(format!("  {name:10} {value}"));
     }
     output.line(format!("  release    {}", release.display()));
     output.line("nothing was signed and nothing was logged: this was a dry run");
     output.value(json!({
         "dry_run": true,
-        "grant": build.grant().id(),
-        "key": build.signing_key().fingerprint(),
-        "token": description.uri,
-        "token_signatures": token_signatures,
-        "kept_signatures": kept,
-        "pin": description.pin,
-        "card": description.card,
+        "grant": build.grant.id(),
+        "key": build.key,
+        "token": token.uri,
+        "token_signatures": plan.token_signatures,
+        "kept_signatures": plan.kept,
+        "pin": token.pin,
+        "card": token.card,
         "release": release.to_string_lossy(),
-        "artifacts": artifact_values(build.artifacts()),
+        "artifacts": artifact_values(&build.artifacts),
     }));
-    Ok(())
 }

@@ -77,7 +77,7 @@ fn show(run: &Unfinished, output: &mut Output) {
     match &run.left {
         Left::All => output.line("  signed     nothing yet"),
         Left::Signatures(journal) => {
-            let (kept, all) = (journal.kept(), journal.intent.asked_files().count());
+            let (kept, all) = (journal.kept(), journal.intent.plan().asked().count());
             output.line(format!(
                 "  signed     {kept} of {all} signatures, under entry {}",
                 journal.index

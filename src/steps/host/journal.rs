@@ -33,7 +33,7 @@ impl Journal {
             return Ok(None);
         };
         let mut missing = Vec::new();
-        for file in intent.asked_files() {
+        for file in intent.plan().asked() {
             if ledger.signature(index, file)?.is_none() {
                 missing.push(file.to_owned());
             }
@@ -69,7 +69,7 @@ impl Journal {
 
     /// How many signatures are kept.
     pub fn kept(&self) -> usize {
-        self.intent.asked_files().count() - self.missing.len()
+        self.intent.plan().asked().count() - self.missing.len()
     }
 }
 

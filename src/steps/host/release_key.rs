@@ -12,11 +12,11 @@ use super::Host;
 use crate::domain::digest::Sha256;
 use crate::domain::event::Event;
 use crate::domain::key::HashAlgorithm;
+use crate::domain::signing::{Message, Statement};
 use crate::domain::time::{Period, Timestamp};
 use crate::home::Home;
 use crate::openpgp::{
-    Certificate, HashState, SignatureContent, SigningKey, extend_certificate,
-    make_release_signature,
+    Certificate, HashState, SigningKey, extend_certificate, make_release_signature,
 };
 use crate::token::{self, Interaction, LockedToken, Token, TokenDescription};
 
@@ -106,7 +106,7 @@ impl Host {
         let hash = unlocked.public().least_hash().max(HashAlgorithm::Sha512);
         // Each signature is checked with the certificate's primary key: a token with another key
         // cannot make them.
-        let mut sign = |digest: &_| token::sign(&mut *unlocked, digest, people);
+        let mut sign = |message: &Message<'_>| token::sign(&mut *unlocked, message, people);
         let extended =
             extend_certificate(certificate, expires, now, hash, &mut sign).map_err(KeyError::from);
         let extended = log.end(used, extended, unlocked.counter())?;
@@ -152,13 +152,9 @@ fn self_test(
     now: Timestamp,
 ) -> Result<(), KeyError> {
     let hash = key.public().least_hash();
-    let content = SignatureContent {
-        created: now,
-        hash,
-        notations: vec![],
-    };
+    let statement = Statement::self_test(now, hash);
     let state = HashState::of(SELF_TEST, hash);
-    let mut sign = |digest: &_| token::sign(token, digest, people);
-    make_release_signature(key, &state, &content, &mut sign)?;
+    let mut sign = |message: &Message<'_>| token::sign(token, message, people);
+    make_release_signature(key, &state, &statement, &mut sign)?;
     Ok(())
 }

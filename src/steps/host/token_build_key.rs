@@ -2,10 +2,11 @@
 
 use crate::domain::grant::Grant;
 use crate::domain::key::{HashAlgorithm, KeyKind};
+use crate::domain::signing::{Message, Statement};
 use crate::domain::time::Timestamp;
 use crate::openpgp::{
-    self, Certificate, HashState, MakeError, NewCertificate, SignatureContent, SigningKey,
-    make_certificate, make_evidence_signature,
+    self, Certificate, HashState, MakeError, NewCertificate, SigningKey, make_certificate,
+    make_evidence_signature,
 };
 use crate::steps::builder::build_key::{BuildKey, BuildKeyError, EvidenceSigner, not_in};
 use crate::steps::evidence::builders::{BuilderKey, Builders};
@@ -61,7 +62,7 @@ pub fn generate_on(
         expires: Some(expires),
         hash: public.least_hash(),
     };
-    let mut sign = |digest: &_| token::sign(&mut *token, digest, interaction);
+    let mut sign = |message: &Message<'_>| token::sign(&mut *token, message, interaction);
     let (certificate, _revocation) = make_certificate(&public, &new, &mut sign)?;
     Ok((uri, BuilderKey::OpenPgp(certificate.into())))
 }
@@ -92,12 +93,9 @@ impl EvidenceSigner for TokenKey<'_> {
         notations: &[(String, String)],
         now: Timestamp,
     ) -> Result<Vec<u8>, BuildKeyError> {
-        let what = SignatureContent {
-            created: now,
-            hash: self.hash(),
-            notations: notations.to_vec(),
-        };
-        let mut sign = |digest: &_| token::sign(&mut *self.token, digest, &mut *self.interaction);
+        let what = Statement::evidence(now, self.hash(), notations.to_vec());
+        let mut sign =
+            |message: &Message<'_>| token::sign(&mut *self.token, message, &mut *self.interaction);
         make_evidence_signature(&self.key, state, &what, &mut sign)
             .map_err(|error| BuildKeyError::Elsewhere(Box::new(error)))
     }

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 
 use super::error::ReleaseError;
 use crate::domain::digest::Sha256;
-use crate::domain::release::{LARGEST_SIGNATURE, signature_name};
+use crate::domain::release::LARGEST_SIGNATURE;
+use crate::domain::signing::signature_name;
 use crate::files::BUFFER;
 use crate::location::{Fault, Source, Stage};
 use crate::openpgp::{DetachedSignature, HashState};

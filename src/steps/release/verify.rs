@@ -11,8 +11,9 @@ use crate::domain::digest::Sha256;
 use crate::domain::grant::Grant;
 use crate::domain::key::HashAlgorithm;
 use crate::domain::name::BuilderName;
-use crate::domain::release::{Coverage, LARGEST_SUMS, Sums, signature_name};
+use crate::domain::release::{LARGEST_SUMS, Sums};
 use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
+use crate::domain::signing::{Coverage, signature_name};
 use crate::domain::time::Timestamp;
 use crate::location::{Fault, Source, Stage};
 use crate::openpgp::{Certificate, HashState, Signed};
@@ -218,7 +219,7 @@ impl Artifacts<'_> {
 fn extra_files(source: &dyn Source, sums: &Sums) -> Result<Vec<FileReport>, ReleaseError> {
     let mut wanted = BTreeSet::from([SUMS.to_owned(), format!("{EVIDENCE}/{GRANT}")]);
     wanted.extend(sums.artifacts().iter().map(|it| it.name.to_string()));
-    wanted.extend(sums.signed_files().map(signature_name));
+    wanted.extend(sums.plan().files().map(|file| signature_name(file.name())));
     for file in sums.approvals().keys() {
         wanted.insert(format!("{EVIDENCE}/{APPROVALS}/{file}"));
     }

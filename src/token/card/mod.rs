@@ -35,7 +35,8 @@ use super::{
     CardCounter, FoundKey, Interaction, LockedToken, NewKey, NoSuchKey, Pin, PinError, PinState,
     Token, TokenDescription, TokenError, TokenUri, TouchPolicy, raw,
 };
-use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
+use crate::domain::key::{KeyKind, PublicKey, RawSignature};
+use crate::domain::signing::Message;
 
 /// How long a card may take to answer before somebody else is taken to hold it.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -219,7 +220,8 @@ impl Token for Unlocked {
         &self.public
     }
 
-    fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError> {
+    fn sign(&mut self, message: &Message<'_>) -> Result<RawSignature, TokenError> {
+        let digest = message.digest();
         if let Some(given) = self.each_signature.as_ref().filter(|_| !self.fresh) {
             self.session.verify(Pin::User, given)?;
         }

@@ -34,7 +34,8 @@ use super::{
     FoundKey, Interaction, LockedToken, NoSuchKey, PinRequest, Pkcs11Uri, Token, TokenDescription,
     TokenError, raw,
 };
-use crate::domain::key::{KeyKind, MessageDigest, PublicKey, RawSignature};
+use crate::domain::key::{KeyKind, PublicKey, RawSignature};
+use crate::domain::signing::Message;
 
 /// A token that was found.
 struct Locked {
@@ -355,7 +356,8 @@ impl Token for Unlocked {
         &self.public
     }
 
-    fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError> {
+    fn sign(&mut self, message: &Message<'_>) -> Result<RawSignature, TokenError> {
+        let digest = message.digest();
         let input = raw::to_be_signed(&self.public, digest);
         let answer = match self.sign_once(&input) {
             Err(NotSigned::Lost(reason)) => {

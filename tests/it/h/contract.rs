@@ -18,8 +18,9 @@ use crate::common::tokens::{Kryoptic, PIN, SoftHsm, SoftwareToken};
 use countersign::domain::key::{
     Curve, HashAlgorithm, KeyKind, MessageDigest, PublicKey, RawSignature,
 };
+use countersign::domain::signing::Message;
 use countersign::domain::time::Timestamp;
-use countersign::openpgp::fingerprint_of;
+use countersign::openpgp::{MakeError, NewCertificate, fingerprint_of, make_certificate};
 use countersign::token::{
     self, FoundKey, Interaction, LockedToken, NewKey, PinRequest, PinState, Token, TokenError,
     TokenUri,
@@ -200,32 +201,54 @@ fn signs_everything(token: &mut dyn Token) {
         HashAlgorithm::Sha384,
         HashAlgorithm::Sha512,
     ];
-    for algorithm in hashes
+    for hash in hashes
         .into_iter()
         .filter(|hash| *hash >= public.least_hash())
     {
-        for first in [0, 0xff] {
-            let digest = MessageDigest {
-                algorithm,
-                bytes: vec![first; algorithm.size()],
-            };
-            let signature = said(token.sign(&digest));
-            assert!(
-                verifies(&public, &digest, &signature),
-                "{} with {algorithm:?}",
-                public.algorithm()
-            );
+        let made = statements(token, hash, &mut |message, signature| {
+            let what = format!("{} with {hash:?}", public.algorithm());
+            let digest = message.digest();
+            assert!(verifies(&public, digest, signature), "{what}");
             let other = MessageDigest {
-                algorithm,
-                bytes: vec![first ^ 1; algorithm.size()],
+                algorithm: hash,
+                bytes: digest.bytes.iter().map(|byte| byte ^ 1).collect(),
             };
-            assert!(
-                !verifies(&public, &other, &signature),
-                "{} with {algorithm:?}",
-                public.algorithm()
-            );
-        }
+            assert!(!verifies(&public, &other, signature), "{what}");
+        });
+        said(made);
     }
+}
+
+/// Has the token sign the three statements of a certificate, and looks at each answer.
+fn statements(
+    token: &mut dyn Token,
+    hash: HashAlgorithm,
+    look: &mut dyn FnMut(&Message<'_>, &RawSignature),
+) -> Result<(), TokenError> {
+    let (public, now) = (token.public().clone(), Timestamp::now());
+    let new = NewCertificate {
+        user_id: "Test <test@example.org>".to_owned(),
+        created: now,
+        signed: now,
+        expires: None,
+        hash,
+    };
+    let made = make_certificate(&public, &new, &mut |message| {
+        let signature = token.sign(message)?;
+        look(message, &signature);
+        Ok(signature)
+    });
+    match made {
+        Ok(_) => Ok(()),
+        Err(MakeError::Token(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Has the token sign something.
+fn sign_something(token: &mut dyn Token) -> Result<(), TokenError> {
+    let hash = token.public().least_hash();
+    statements(token, hash, &mut |_, _| {})
 }
 
 // ---- PINs ----
@@ -745,14 +768,14 @@ fn a_token_that_comes_back_signs_on() {
         // Once in the life of a token.
         let away = token.away();
         let start = Instant::now();
-        let error = refused(first.sign(&some_digest()));
+        let error = refused(sign_something(&mut *first));
         assert!(matches!(error, TokenError::SessionLost { .. }), "{error}");
         assert!(
             start.elapsed() < Duration::from_secs(1),
             "it was waited for"
         );
         away.back();
-        let error = refused(first.sign(&some_digest()));
+        let error = refused(sign_something(&mut *first));
         assert!(matches!(error, TokenError::SessionLost { .. }), "{error}");
     });
 }
@@ -764,7 +787,7 @@ fn a_token_that_stays_away_is_lost() {
         let mut unlocked = said(locked(&token.key_uri("key")).unlock(&mut Nobody));
         let _away = token.away();
         let start = Instant::now();
-        let error = refused(unlocked.sign(&some_digest()));
+        let error = refused(sign_something(&mut *unlocked));
         assert!(matches!(error, TokenError::SessionLost { .. }), "{error}");
         assert!(
             start.elapsed() < Duration::from_secs(10),
@@ -789,7 +812,7 @@ fn a_pin_from_a_prompt_is_not_asked_again_for_a_lost_token() {
                 thread::sleep(Duration::from_millis(100));
                 away.back();
             });
-            let error = refused(unlocked.sign(&some_digest()));
+            let error = refused(sign_something(&mut *unlocked));
             assert!(
                 error
                     .to_string()
@@ -819,7 +842,7 @@ fn another_key_under_the_old_name_does_not_sign() {
             ]);
         }
         token.keypair("EC:prime256v1", "key", "01", &[]);
-        let error = refused(unlocked.sign(&some_digest()));
+        let error = refused(sign_something(&mut *unlocked));
         assert!(
             error.to_string().contains("another key has its name now"),
             "{error}"
@@ -953,13 +976,6 @@ fn generate(
         replace: false,
     };
     token::generate(uri, &new, interaction)
-}
-
-fn some_digest() -> MessageDigest {
-    MessageDigest {
-        algorithm: HashAlgorithm::Sha256,
-        bytes: vec![1; 32],
-    }
 }
 
 fn said<T>(answer: Result<T, TokenError>) -> T {

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::common::world::{Build, Granted, World, write_private};
 use crate::common::{Arguments, copy, copy_tree, listing, tool, tool_refuses, tree};
 use countersign::domain::key::HashAlgorithm;
+use countersign::domain::signing::Statement;
 use countersign::home::Home;
-use countersign::openpgp::{HashState, SignatureContent, make_release_signature};
+use countersign::openpgp::{HashState, make_release_signature};
 use countersign::tlog::tree::{Growing, Hash, first_hash};
 use countersign::token::{self, Interaction, PinRequest};
 use rusqlite::{Connection, params};
@@ -1211,18 +1212,14 @@ impl World {
             .expect("a key");
         let mut notations = vec![("grant@example.org".to_owned(), said("grant"))];
         notations.extend(log.map(|log| ("log@example.org".to_owned(), log.to_owned())));
-        let what = SignatureContent {
-            created,
-            hash: HashAlgorithm::Sha256,
-            notations,
-        };
+        let what = Statement::evidence(created, HashAlgorithm::Sha256, notations);
         let list = HashState::of(
             &fs::read(release.join("SHA256SUMS")).expect("the list"),
-            what.hash,
+            what.hash(),
         );
         let token = token::find(&home.config.token, &mut Nobody).expect("the token");
         let mut token = token.unlock(&mut Nobody).expect("no PIN");
-        let made = make_release_signature(&key, &list, &what, &mut |digest| token.sign(digest));
+        let made = make_release_signature(&key, &list, &what, &mut |message| token.sign(message));
         fs::write(release.join("SHA256SUMS.asc"), made.expect("a signature")).expect("its file");
     }
 }

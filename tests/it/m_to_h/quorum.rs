@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use countersign::domain::digest::Sha256;
-use countersign::domain::key::{HashAlgorithm, MessageDigest, PublicKey, RawSignature};
+use countersign::domain::key::{HashAlgorithm, PublicKey, RawSignature};
+use countersign::domain::signing::{Message, Statement};
 use countersign::domain::time::{Period, Timestamp};
 use countersign::mac::MacKey;
 use countersign::openpgp::{
-    Certificate, HashState, NewCertificate, SignatureContent, make_certificate,
-    make_release_signature,
+    Certificate, HashState, NewCertificate, make_certificate, make_release_signature,
 };
 use ed25519_dalek::Signer as _;
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
@@ -399,9 +399,9 @@ fn certificate(
         expires,
         hash: HashAlgorithm::Sha256,
     };
-    let mut sign = |digest: &MessageDigest| {
+    let mut sign = |message: &Message<'_>| {
         Ok::<_, std::convert::Infallible>(RawSignature::Ed25519(
-            secret.sign(&digest.bytes).to_bytes(),
+            secret.sign(&message.digest().bytes).to_bytes(),
         ))
     };
     let public = PublicKey::Ed25519(secret.verifying_key().to_bytes());
@@ -659,14 +659,10 @@ fn sign_anew(world: &World, release: &Path, list: &str, grant: &str) {
     let key = certificate.signing_keys(now).expect("a key").remove(0);
     let hash = HashAlgorithm::Sha256;
     let notations = vec![("grant@example.org".to_owned(), grant.to_owned())];
-    let what = SignatureContent {
-        created: now,
-        hash,
-        notations,
-    };
-    let mut sign = |digest: &MessageDigest| {
+    let what = Statement::evidence(now, hash, notations);
+    let mut sign = |message: &Message<'_>| {
         Ok::<_, std::convert::Infallible>(RawSignature::Ed25519(
-            secret.sign(&digest.bytes).to_bytes(),
+            secret.sign(&message.digest().bytes).to_bytes(),
         ))
     };
     let signature = make_release_signature(

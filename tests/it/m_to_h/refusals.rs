@@ -708,14 +708,17 @@ mod wrong_answers {
     //! one is a double.
 
     use countersign::domain::grant::Grant;
-    use countersign::domain::key::{MessageDigest, PublicKey, RawSignature};
+    use countersign::domain::key::{HashAlgorithm, PublicKey, RawSignature};
+    use countersign::domain::signing::{Coverage, Message};
     use countersign::domain::time::Timestamp;
     use countersign::files::Folder;
     use countersign::home::Home;
-    use countersign::openpgp::MakeError;
+    use countersign::openpgp::{MakeError, NewCertificate, make_certificate};
     use countersign::steps::Unwatched;
-    use countersign::steps::host::build::{self, BuildRequest};
-    use countersign::steps::host::countersign::{CountersignError, Countersigned, countersign};
+    use countersign::steps::host::build::SignRequest;
+    use countersign::steps::host::release::Signed;
+    use countersign::steps::host::run::SignError;
+    use countersign::steps::host::{Clock, Host};
     use countersign::token::{
         self, Interaction, LockedToken, PinRequest, Token, TokenDescription, TokenError,
     };
@@ -723,8 +726,8 @@ mod wrong_answers {
 
     use super::*;
 
-    /// What a lying token makes of a digest and of the right answer to it.
-    type Lie = fn(&mut dyn Token, &MessageDigest, RawSignature) -> RawSignature;
+    /// What a lying token makes of the right answer.
+    type Lie = fn(&mut dyn Token, RawSignature) -> RawSignature;
 
     struct Liar {
         locked: Option<Box<dyn LockedToken>>,
@@ -757,15 +760,15 @@ mod wrong_answers {
             self.token.as_ref().expect("unlocked").public()
         }
 
-        fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError> {
+        fn sign(&mut self, message: &Message<'_>) -> Result<RawSignature, TokenError> {
             let token = self.token.as_deref_mut().expect("unlocked");
-            let right = token.sign(digest)?;
+            let right = token.sign(message)?;
             match self.honest.checked_sub(1) {
                 Some(left) => {
                     self.honest = left;
                     Ok(right)
                 }
-                None => Ok((self.lie)(token, digest, right)),
+                None => Ok((self.lie)(token, right)),
             }
         }
     }
@@ -813,8 +816,8 @@ mod wrong_answers {
             &self.after
         }
 
-        fn sign(&mut self, digest: &MessageDigest) -> Result<RawSignature, TokenError> {
-            self.token.as_deref_mut().expect("unlocked").sign(digest)
+        fn sign(&mut self, message: &Message<'_>) -> Result<RawSignature, TokenError> {
+            self.token.as_deref_mut().expect("unlocked").sign(message)
         }
     }
 
@@ -834,7 +837,7 @@ mod wrong_answers {
         build: &Build,
         lie: Lie,
         honest: u32,
-    ) -> Result<Countersigned, CountersignError> {
+    ) -> Result<Signed, SignError> {
         let disguised = &mut |locked| {
             Box::new(Liar {
                 locked: Some(locked),
@@ -852,33 +855,21 @@ mod wrong_answers {
         granted: &Granted,
         build: &Build,
         disguised: &mut dyn FnMut(Box<dyn LockedToken>) -> Box<dyn LockedToken>,
-    ) -> Result<Countersigned, CountersignError> {
-        let home = Home::open(&world.home()).expect("a home");
-        let lock = home.lock().expect("nobody else works there");
-        let mut ledger = home.ledger().expect("a ledger");
+    ) -> Result<Signed, SignError> {
+        let mut host = Host::open(&world.home(), Clock::System).expect("a home");
         let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
         let from = Folder::open(&build.folder).expect("a build");
-        let (release, now) = (world.release(granted), Timestamp::now());
-        let request = BuildRequest {
+        let request = SignRequest {
             grant,
             from: &from,
-            release: &release,
+            release: &world.release(granted),
             allow_older: false,
+            coverage: Coverage::Each,
         };
-        let build =
-            build::verify(request, &home, &ledger, now, &mut Unwatched).expect("a good build");
-        let mut find = |_: &mut dyn Interaction| {
-            token::find(&home.config.token, &mut Nobody).map(&mut *disguised)
-        };
-        countersign(
-            build,
-            &home,
-            &lock,
-            &mut ledger,
-            &mut find,
-            &mut Nobody,
-            now,
-        )
+        let uri = host.home.config.token.clone();
+        let mut find =
+            |_: &mut dyn Interaction| token::find(&uri, &mut Nobody).map(&mut *disguised);
+        host.sign(request, &mut find, &mut Nobody, &mut Unwatched)
     }
 
     /// Nothing is released, and of the wrong answer nothing is kept; what was right before it is.
@@ -892,7 +883,7 @@ mod wrong_answers {
             assert!(
                 matches!(
                     error,
-                    CountersignError::Sign {
+                    SignError::Sign {
                         fault: MakeError::WrongAnswer,
                         ..
                     }
@@ -940,7 +931,7 @@ mod wrong_answers {
 
     #[test]
     fn token_answers_with_a_signature_that_was_tampered_with() {
-        never_leaves(|_, _, right| match right {
+        never_leaves(|_, right| match right {
             RawSignature::Ed25519(mut bytes) => {
                 bytes[40] ^= 1;
                 RawSignature::Ed25519(bytes)
@@ -951,12 +942,23 @@ mod wrong_answers {
 
     #[test]
     fn token_answers_with_a_signature_over_something_else() {
-        never_leaves(|token, digest, _| {
-            let other = MessageDigest {
-                algorithm: digest.algorithm,
-                bytes: vec![0; digest.bytes.len()],
+        never_leaves(|token, _| {
+            let (public, now) = (token.public().clone(), Timestamp::now());
+            let new = NewCertificate {
+                user_id: "Other <other@example.org>".to_owned(),
+                created: now,
+                signed: now,
+                expires: None,
+                hash: HashAlgorithm::Sha256,
             };
-            token.sign(&other).expect("a signature")
+            let mut other = None;
+            let made = make_certificate(&public, &new, &mut |message| {
+                let answer = token.sign(message);
+                other.get_or_insert_with(|| answer.as_ref().expect("a signature").clone());
+                answer
+            });
+            made.expect("a certificate");
+            other.expect("the token was asked")
         });
     }
 
@@ -980,10 +982,7 @@ mod wrong_answers {
         };
         let refused = |before: Option<&PublicKey>, after: &PublicKey| {
             let error = with(before, after).expect_err("another key");
-            assert!(
-                matches!(error, CountersignError::OtherKey { .. }),
-                "{error}"
-            );
+            assert!(matches!(error, SignError::OtherKey(_)), "{error}");
             assert_eq!(
                 (world.token_count(), listing(&world.inbox()).len()),
                 (made, 0)
@@ -1035,7 +1034,7 @@ mod wrong_answers {
             make(&release).expect("something in its place");
             let error = taken().expect_err("the place is taken");
             assert!(
-                matches!(&error, CountersignError::Occupied(path) if *path == release),
+                matches!(&error, SignError::Occupied(path) if *path == release),
                 "{error}"
             );
             assert_eq!(
@@ -1058,7 +1057,7 @@ mod wrong_answers {
         let (granted, build) = world.attested();
         let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
         GRANT.set(Some((world.home(), grant)));
-        let revoke: Lie = |_, _, right| {
+        let revoke: Lie = |_, right| {
             let (home, grant) = GRANT.take().expect("the second signature is not asked for");
             let home = Home::open(&home).expect("a home");
             countersign::steps::host::revoke::revoke(grant.id(), None, &home, Timestamp::now())
@@ -1066,7 +1065,7 @@ mod wrong_answers {
             right
         };
         let error = sign_with_a_liar(&world, &granted, &build, revoke, 0).expect_err("revoked");
-        assert!(matches!(error, CountersignError::Revoked(..)), "{error}");
+        assert!(matches!(error, SignError::Revoked { .. }), "{error}");
         assert_eq!(world.logged("outcome")[0]["result"]["token_signatures"], 1);
         assert_eq!(listing(&world.inbox()), [""; 0], "something was released");
         world.sign(&granted, &build).refused("was revoked at");
@@ -1074,7 +1073,7 @@ mod wrong_answers {
 
     #[test]
     fn token_answers_with_a_signature_of_another_kind() {
-        never_leaves(|_, _, _| RawSignature::Rsa(vec![1; 256]));
+        never_leaves(|_, _| RawSignature::Rsa(vec![1; 256]));
     }
 }
 

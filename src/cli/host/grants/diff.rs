@@ -13,7 +13,7 @@ use crate::domain::evidence::Differences;
 use crate::domain::time::Timestamp;
 use crate::files::Folder;
 use crate::home::Home;
-use crate::steps::host::build::compare;
+use crate::steps::host::differences::compare;
 
 /// List the artifacts in which builders differ
 ///

@@ -112,7 +112,7 @@ pub(super) fn summary(event: &Event) -> String {
         Event::Intent(intent) => format!(
             "grant {}: {} signatures",
             intent.grant.short(),
-            intent.asked_files().count()
+            intent.plan().asked().count()
         ),
         Event::Resumed {
             intent,

@@ -11,6 +11,7 @@ use crate::domain::digest::Sha256;
 use crate::domain::event::Event;
 use crate::domain::key::{HashAlgorithm, KeyKind, PublicKey};
 use crate::domain::name::is_domain;
+use crate::domain::signing::Message;
 use crate::domain::time::{Period, Timestamp};
 use crate::home::{Home, NewHome};
 use crate::openpgp::{
@@ -243,7 +244,7 @@ impl Unlocked {
             expires,
             hash: public.least_hash().max(HashAlgorithm::Sha512),
         };
-        let mut sign = |digest: &_| token::sign(&mut *self.token, digest, people);
+        let mut sign = |message: &Message<'_>| token::sign(&mut *self.token, message, people);
         let (certificate, revocation) = make_certificate(&public, &new, &mut sign)?;
         Ok((certificate, Some(revocation)))
     }

@@ -1,0 +1,77 @@
+//! What a release carries beside its artifacts, so that everybody can make H's checks again.
+
+use std::collections::BTreeMap;
+
+use super::inspection::Inspection;
+use super::policy::Approval;
+use super::refusal::BuildError;
+use crate::domain::artifact::ArtifactList;
+use crate::domain::digest::Sha256;
+use crate::domain::name::BuilderName;
+use crate::domain::release::{LARGEST_SUMS, Sums};
+use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
+use crate::files::{FileError, FileFault, StagedFolder};
+use crate::steps::evidence::Files;
+
+/// Writes into the release what it carries beside the artifacts. Returns the list of
+/// everything.
+pub(super) fn keep_evidence(
+    build: &Inspection<'_>,
+    list: ArtifactList,
+    approvals: &[Approval],
+    staged: &StagedFolder,
+) -> Result<Sums, BuildError> {
+    let key_file = build.grant.terms().kind().public_key().map(str::to_owned);
+    let mut files = BTreeMap::<&BuilderName, Files>::new();
+    for (delivery, attested) in build.deliveries.iter().zip(&build.attested) {
+        let key = key_file.clone().zip(attested.key().public_file());
+        files.insert(
+            &delivery.builder,
+            delivery.files.clone().into_iter().chain(key).collect(),
+        );
+    }
+    let digests = |files: &Files| {
+        files
+            .iter()
+            .map(|(name, bytes)| (name.clone(), Sha256::of(bytes)))
+            .collect()
+    };
+    let of_builders = files
+        .iter()
+        .map(|(builder, files)| ((*builder).clone(), digests(files)))
+        .collect();
+    let of_approvals = approvals
+        .iter()
+        .map(|approval| (approval.file.clone(), Sha256::of(&approval.bytes)));
+    let sums = Sums::new(
+        list,
+        Sha256::of(build.grant.bytes()),
+        of_builders,
+        of_approvals.collect(),
+    );
+    // Many builders that sign many artifacts one by one would make it longer than anybody reads
+    // who verifies it.
+    if sums.to_text().len() as u64 > LARGEST_SUMS {
+        return Err(BuildError::Output(FileError::new(
+            SUMS,
+            FileFault::TooLarge {
+                limit: LARGEST_SUMS,
+            },
+        )));
+    }
+
+    let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::Output);
+    for (builder, files) in &files {
+        for (name, bytes) in files {
+            keep(&format!("{EVIDENCE}/{builder}/{name}"), bytes)?;
+        }
+    }
+    keep(&format!("{EVIDENCE}/{GRANT}"), build.grant.bytes())?;
+    for approval in approvals {
+        keep(
+            &format!("{EVIDENCE}/{APPROVALS}/{}", approval.file),
+            &approval.bytes,
+        )?;
+    }
+    Ok(sums)
+}

@@ -1,0 +1,273 @@
+//! A build while it is checked: what each builder said, and the one read of each artifact.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::deliveries::{Delivery, cut};
+use super::refusal::BuildError;
+use crate::domain::evidence::Differences;
+use crate::domain::grant::Grant;
+use crate::domain::key::HashAlgorithm;
+use crate::domain::name::{ArtifactName, BuilderName};
+use crate::domain::time::Timestamp;
+use crate::files::{FileError, FileFault, StagedFolder};
+use crate::home::Home;
+use crate::ledger::Accepted;
+use crate::mac::MacKey;
+use crate::openpgp::HashState;
+use crate::steps::Progress;
+use crate::steps::evidence::builders::{BuilderKey, Builders};
+use crate::steps::evidence::error::{Dissent, EvidenceError};
+use crate::steps::evidence::{self, Attested, MacCheck};
+
+/// A build while it is checked.
+pub(super) struct Inspection<'a> {
+    pub(super) grant: &'a Grant,
+    pub(super) builders: &'a Builders,
+    pub(super) deliveries: Vec<Delivery>,
+    /// What each delivery says, in the same order.
+    pub(super) attested: Vec<Attested>,
+    pub(super) nonces: BTreeMap<BuilderName, MacKey>,
+    pub(super) now: Timestamp,
+}
+
+fn macs<'a>(nonces: &'a BTreeMap<BuilderName, MacKey>, builder: &BuilderName) -> MacCheck<'a> {
+    nonces
+        .get(builder)
+        .map_or(MacCheck::Elsewhere, MacCheck::With)
+}
+
+impl<'a> Inspection<'a> {
+    /// Checks the evidence of each delivery.
+    pub(super) fn new(
+        grant: &'a Grant,
+        builders: &'a Builders,
+        deliveries: Vec<Delivery>,
+        accepted: Option<&Accepted>,
+        home: &Home,
+        now: Timestamp,
+    ) -> Result<Self, BuildError> {
+        let nonces = nonces(grant, &deliveries, builders, accepted, home)?;
+        let attested = attested(grant, builders, &deliveries, &nonces, now)?;
+        Ok(Self {
+            grant,
+            builders,
+            deliveries,
+            attested,
+            nonces,
+            now,
+        })
+    }
+
+    /// Each folder holds what its builder attested and nothing else; each artifact is in one of
+    /// them.
+    pub(super) fn check_folders(
+        &self,
+        agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>,
+    ) -> Result<(), BuildError> {
+        for (delivery, attested) in self.deliveries.iter().zip(&self.attested) {
+            let known = |name: &&OsString| {
+                let Some(name) = name.to_str() else {
+                    return false;
+                };
+                delivery.files.contains_key(name)
+                    || name.parse().is_ok_and(|name| attested.covers(&name))
+            };
+            if let Some(extra) = delivery.names.iter().find(|name| !known(name)) {
+                return Err(BuildError::Extra {
+                    folder: delivery.folder.path().to_owned(),
+                    name: cut(extra),
+                    builder: delivery.builder.clone(),
+                });
+            }
+        }
+        let missing = agreed
+            .keys()
+            .find(|name| !self.deliveries.iter().any(|delivery| delivery.has(name)));
+        match missing {
+            Some(name) => Err(BuildError::MissingArtifact {
+                name: name.clone(),
+                folder: self.deliveries[0].folder.path().to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The one read of each artifact: into the hash state, and into the release.
+    pub(super) fn read_artifacts(
+        &self,
+        agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>,
+        hash: HashAlgorithm,
+        staged: &StagedFolder,
+        progress: &mut dyn Progress,
+    ) -> Result<BTreeMap<ArtifactName, HashState>, BuildError> {
+        let limit = self.grant.terms().artifacts.max_bytes;
+        let mut left = limit;
+        let mut states = BTreeMap::new();
+        for artifact in agreed.keys() {
+            let name = artifact.as_str();
+            let too_large = || BuildError::TooLarge {
+                name: artifact.clone(),
+                limit,
+            };
+            let source = self
+                .deliveries
+                .iter()
+                .find(|delivery| delivery.has(artifact))
+                .expect("it is in one of them");
+            let file = source.folder.file(name)?;
+            progress.file(name, file.size());
+            let mut copy = staged.file(name).map_err(BuildError::Output)?;
+            let mut state = self.state(artifact, hash);
+            let read = file.read_once::<BuildError>(left, |piece| {
+                state.update(piece);
+                progress.read(piece.len() as u64);
+                copy.write(piece).map_err(BuildError::Output)
+            });
+            left -= read.map_err(|error| match error {
+                BuildError::Unfit(FileError {
+                    fault: FileFault::TooLarge { .. },
+                    ..
+                }) => too_large(),
+                other => other,
+            })?;
+            copy.finish().map_err(BuildError::Output)?;
+            for attested in self
+                .attested
+                .iter()
+                .filter(|attested| attested.covers(artifact))
+            {
+                self.confirm(attested, artifact, &state)
+                    .map_err(|fault| self.explain(fault, source, attested, artifact, &state))?;
+            }
+            states.insert(artifact.clone(), state);
+        }
+        Ok(states)
+    }
+
+    /// A state that the release can be signed from, and with which each builder's word can be
+    /// checked.
+    pub(super) fn state(&self, artifact: &ArtifactName, hash: HashAlgorithm) -> HashState {
+        HashState::for_all(
+            self.attested
+                .iter()
+                .filter_map(|attested| attested.hash(artifact))
+                .chain([hash]),
+        )
+    }
+
+    pub(super) fn confirm(
+        &self,
+        attested: &Attested,
+        artifact: &ArtifactName,
+        state: &HashState,
+    ) -> Result<(), EvidenceError> {
+        let macs = macs(&self.nonces, attested.builder());
+        attested.confirm(self.grant, self.builders, artifact, state, macs, self.now)
+    }
+
+    /// Reads a builder's own copy of an artifact, which only tells what it differs in.
+    pub(super) fn read_own(
+        &self,
+        delivery: &Delivery,
+        artifact: &ArtifactName,
+        state: &mut HashState,
+    ) -> Result<(), FileError> {
+        let limit = self.grant.terms().artifacts.max_bytes;
+        delivery
+            .folder
+            .file(artifact.as_str())?
+            .read_once::<FileError>(limit, |piece| {
+                state.update(piece);
+                Ok(())
+            })?;
+        Ok(())
+    }
+
+    /// Why a builder's word does not hold for an artifact that was read from another's folder:
+    /// perhaps it holds for its own, and the two differ.
+    fn explain(
+        &self,
+        fault: EvidenceError,
+        source: &Delivery,
+        attested: &Attested,
+        artifact: &ArtifactName,
+        state: &HashState,
+    ) -> BuildError {
+        let builder = attested.builder();
+        let own = self
+            .deliveries
+            .iter()
+            .find(|delivery| delivery.builder == *builder && delivery.has(artifact));
+        let Some(own) = own.filter(|own| own.builder != source.builder) else {
+            return BuildError::of_one(self.grant, builder, fault);
+        };
+        let mut other = self.state(artifact, HashAlgorithm::Sha256);
+        let read = self.read_own(own, artifact, &mut other);
+        if read.is_err() || self.confirm(attested, artifact, &other).is_err() {
+            return BuildError::of_one(self.grant, builder, fault);
+        }
+        let (one, other) = (
+            (source.builder.clone(), state.sha256()),
+            (builder.clone(), other.sha256()),
+        );
+        let both = [&one, &other].map(|(builder, digest)| (builder.clone(), Some(*digest)));
+        let differences = Differences::from([(artifact.clone(), both.into())]);
+        BuildError::of_all(
+            Box::new(Dissent {
+                name: artifact.clone(),
+                one,
+                other,
+                differences,
+            })
+            .into(),
+        )
+    }
+}
+
+/// The nonces that MACs are checked with. None is needed for evidence that was checked with it
+/// before: it is gone by then, or a run was cut off while it wiped it.
+fn nonces(
+    grant: &Grant,
+    deliveries: &[Delivery],
+    builders: &Builders,
+    accepted: Option<&Accepted>,
+    home: &Home,
+) -> Result<BTreeMap<BuilderName, MacKey>, BuildError> {
+    let mut nonces = BTreeMap::new();
+    for delivery in deliveries {
+        let (builder, digest) = delivery.named_digest();
+        let Some(BuilderKey::Nonce(commitment)) = builders.key(&builder) else {
+            continue;
+        };
+        if accepted.is_some_and(|accepted| accepted.builders.get(&builder) == Some(&digest)) {
+            continue;
+        }
+        match home.nonce(grant.id(), &builder)? {
+            Some(nonce) if nonce.commitment() == *commitment => {
+                nonces.insert(builder, nonce);
+            }
+            Some(_) => return Err(BuildError::NonceChanged { builder }),
+            None => {
+                return Err(BuildError::NonceGone(grant.id()));
+            }
+        }
+    }
+    Ok(nonces)
+}
+
+/// What each delivery says.
+fn attested(
+    grant: &Grant,
+    builders: &Builders,
+    deliveries: &[Delivery],
+    nonces: &BTreeMap<BuilderName, MacKey>,
+    now: Timestamp,
+) -> Result<Vec<Attested>, BuildError> {
+    let mut attested = Vec::new();
+    for Delivery { builder, files, .. } in deliveries {
+        let one = evidence::check(grant, builders, builder, files, macs(nonces, builder), now);
+        attested.push(one.map_err(|fault| BuildError::of_one(grant, builder, fault))?);
+    }
+    Ok(attested)
+}

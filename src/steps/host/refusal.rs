@@ -1,0 +1,240 @@
+//! Why a build is refused.
+
+use std::path::PathBuf;
+
+use super::policy::PolicyError;
+use super::trouble::Trouble;
+use crate::domain::digest::GrantId;
+use crate::domain::evidence::Differences;
+use crate::domain::grant::Grant;
+use crate::domain::key::Fingerprint;
+use crate::domain::malformed::Malformed;
+use crate::domain::name::{ArtifactName, BuilderName};
+use crate::domain::time::Timestamp;
+use crate::files::{FileError, FileFault};
+use crate::home::HomeError;
+use crate::ledger::LedgerError;
+use crate::openpgp::KeyTrouble;
+use crate::steps::evidence::error::EvidenceError;
+
+/// Why a build is refused. The token was not used.
+#[expect(missing_docs, reason = "each message says what it means")]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum BuildError {
+    #[error("grant {} was not issued by this signing host", .0.short())]
+    #[diagnostic(
+        code(refused::grant_not_issued),
+        help("use the file as `countersign grant` wrote it, on the host that issued it")
+    )]
+    NotIssued(GrantId),
+    #[error("grant {} is not valid before {not_before}", grant.short())]
+    #[diagnostic(
+        code(refused::grant_not_yet_valid),
+        help("compare this host's clock with the grant's")
+    )]
+    NotYetValid {
+        grant: GrantId,
+        not_before: Timestamp,
+    },
+    #[error("grant {} expired at {expires}", grant.short())]
+    #[diagnostic(
+        code(refused::grant_expired),
+        help("issue a new grant and build again; `--valid-for` gives the build more time")
+    )]
+    Expired { grant: GrantId, expires: Timestamp },
+    #[error("the release key cannot sign: {0}")]
+    #[diagnostic(
+        code(refused::release_key_unusable),
+        help("see `countersign key check`")
+    )]
+    ReleaseKey(#[from] KeyTrouble),
+    #[error("the grant is for release key {granted}, but this signing host's is {ours}")]
+    #[diagnostic(
+        code(refused::grant_for_other_key),
+        help("issue a new grant under the key that this host has now")
+    )]
+    OtherReleaseKey {
+        granted: Fingerprint,
+        ours: Fingerprint,
+    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Policy(#[from] PolicyError),
+    /// The builder is named where the grant has several.
+    #[error("{}{fault}", of(builder.as_ref()))]
+    #[diagnostic(forward(fault))]
+    Evidence {
+        builder: Option<BuilderName>,
+        fault: Box<EvidenceError>,
+    },
+    #[error(
+        "the nonce of grant {} was wiped when it closed or expired, and this is not evidence that \
+         was accepted before",
+        .0.short()
+    )]
+    #[diagnostic(
+        code(refused::nonce_wiped),
+        help("a grant is for one build; issue a new one if this build is right")
+    )]
+    NonceGone(GrantId),
+    #[error("the nonce kept for builder `{builder}` is not the grant's")]
+    #[diagnostic(
+        code(refused::nonce_changed),
+        help("find out who changed the home; issue a new grant and build again")
+    )]
+    NonceChanged { builder: BuilderName },
+    #[error(
+        "grant {} was closed by another build, of {}, at {at}",
+        grant.short(),
+        names(builders)
+    )]
+    #[diagnostic(
+        code(refused::grant_closed),
+        help("a grant is for one build; issue a new one if this build is right")
+    )]
+    Closed {
+        grant: GrantId,
+        builders: Vec<BuilderName>,
+        at: Timestamp,
+    },
+    #[error("`{}` contains `{name}`, which builder `{builder}` did not attest", folder.display())]
+    #[diagnostic(
+        code(refused::extra_file),
+        help("a builder's folder contains its artifacts and its evidence, and nothing else")
+    )]
+    Extra {
+        folder: PathBuf,
+        name: String,
+        builder: BuilderName,
+    },
+    #[error("`{}` contains `{name}`, which is not a builder of the grant", folder.display())]
+    #[diagnostic(
+        code(refused::not_a_builder_folder),
+        help(
+            "the grant names several builders: name the folder that has one for each, by its name"
+        )
+    )]
+    NotABuilder { folder: PathBuf, name: String },
+    #[error("artifact `{name}` is attested, but not in `{}`", folder.display())]
+    #[diagnostic(
+        code(refused::artifact_missing),
+        help("fetch the build again, complete")
+    )]
+    MissingArtifact { name: ArtifactName, folder: PathBuf },
+    #[error(
+        "the artifacts are larger than the {limit} bytes that the grant allows together (at \
+         `{name}`)"
+    )]
+    #[diagnostic(
+        code(refused::artifacts_too_large),
+        help("issue a new grant with a larger `--max-bytes` if this is right")
+    )]
+    TooLarge { name: ArtifactName, limit: u64 },
+    #[error(transparent)]
+    #[diagnostic(
+        code(refused::build_incomplete),
+        help(
+            "name the folder with the artifacts, and with the evidence that `attest` wrote beside \
+             them"
+        )
+    )]
+    Missing(FileError),
+    #[error(transparent)]
+    #[diagnostic(code(refused::build_file_unfit))]
+    Unfit(FileError),
+    #[error("the release cannot be written: {0}")]
+    #[diagnostic(forward(0))]
+    Output(FileError),
+    #[error("the release cannot be written into `{}`, which it is made from", .0.display())]
+    #[diagnostic(code(usage::release_into_itself), help("name another place with `-o`"))]
+    IntoItself(PathBuf),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Trouble(Trouble),
+}
+
+impl From<FileError> for BuildError {
+    fn from(error: FileError) -> Self {
+        match error.fault {
+            FileFault::Missing => Self::Missing(error),
+            FileFault::Kind { .. } | FileFault::TooLarge { .. } | FileFault::TooMany { .. } => {
+                Self::Unfit(error)
+            }
+            FileFault::Exists
+            | FileFault::Busy
+            | FileFault::Full(_)
+            | FileFault::Denied(_)
+            | FileFault::Io(_) => Self::Trouble(error.into()),
+        }
+    }
+}
+
+impl From<HomeError> for BuildError {
+    fn from(error: HomeError) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<LedgerError> for BuildError {
+    fn from(error: LedgerError) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+fn of(builder: Option<&BuilderName>) -> String {
+    builder.map_or_else(String::new, |builder| {
+        format!("evidence of builder `{builder}`: ")
+    })
+}
+
+fn names(builders: &[BuilderName]) -> String {
+    let names: Vec<_> = builders
+        .iter()
+        .map(|builder| format!("builder `{builder}`"))
+        .collect();
+    names.join(" and ")
+}
+
+impl BuildError {
+    /// What is wrong with the evidence of one builder.
+    pub(super) fn of_one(grant: &Grant, builder: &BuilderName, fault: EvidenceError) -> Self {
+        let several = grant.terms().builders.len() > 1;
+        Self::Evidence {
+            builder: several.then(|| builder.clone()),
+            fault: Box::new(fault),
+        }
+    }
+
+    /// What is wrong with the evidence of all builders together.
+    pub(super) fn of_all(fault: EvidenceError) -> Self {
+        Self::Evidence {
+            builder: None,
+            fault: Box::new(fault),
+        }
+    }
+
+    /// What is wrong with the artifacts as a whole.
+    pub(super) fn list(fault: Malformed) -> Self {
+        Self::of_all(fault.within("the evidence is refused").into())
+    }
+
+    /// What builders differ in, if that is why.
+    pub fn differences(&self) -> Option<&Differences> {
+        match self {
+            Self::Evidence { fault, .. } => match &**fault {
+                EvidenceError::Dissent(dissent) => Some(&dissent.differences),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether the build is at fault, and not this host.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Output(_) | Self::IntoItself(_) | Self::Trouble(_) => false,
+            Self::Policy(error) => !matches!(error, PolicyError::Trouble(_)),
+            _ => true,
+        }
+    }
+}

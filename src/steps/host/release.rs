@@ -1,0 +1,214 @@
+//! H's order, with the numbers of docs/explanation/design.md: from a build that was fetched to the
+//! exported log.
+
+use std::path::PathBuf;
+
+use super::Host;
+use super::build::{Agreement, SignRequest, VerifiedBuild};
+use super::hand_over::HandedOver;
+use super::run::{AllSigned, Begun, FindToken, SignError, check_token};
+use crate::domain::artifact::ArtifactList;
+use crate::domain::event::Event;
+use crate::domain::grant::Grant;
+use crate::domain::key::Fingerprint;
+use crate::domain::reserved::SUMS;
+use crate::domain::signing::{Coverage, signature_name};
+use crate::domain::time::Timestamp;
+use crate::files::{FileFault, real_path};
+use crate::steps::Progress;
+use crate::token::{Interaction, TokenDescription};
+
+/// A release that is signed and complete.
+#[derive(Debug)]
+pub struct Signed {
+    /// The build that it was made from.
+    pub build: Summary,
+    /// The index of its intent in the log.
+    pub intent: u64,
+    /// How many signatures the token made in this run; the others were kept from earlier ones.
+    pub token_signatures: u64,
+    /// How many different signatures it has. Artifacts of the same bytes share one.
+    pub signatures: usize,
+    /// How many of its files have a signature.
+    pub files: usize,
+    /// Where it is, without links.
+    pub folder: PathBuf,
+    /// Whether it is new; otherwise the same release was there.
+    pub new: bool,
+    /// What was done beyond this host.
+    pub handed_over: HandedOver,
+}
+
+/// A verified build, as people are shown it.
+#[derive(Debug)]
+pub struct Summary {
+    /// The grant it was built under.
+    pub grant: Grant,
+    /// Which builders attested it.
+    pub agreement: Agreement,
+    /// Its artifacts.
+    pub artifacts: ArtifactList,
+    /// The key that signs it.
+    pub key: Fingerprint,
+    /// What of it is signed.
+    pub coverage: Coverage,
+}
+
+/// What `sign` would do.
+#[derive(Debug)]
+pub struct DryRun {
+    /// The build.
+    pub build: Summary,
+    /// How many signatures the token would make.
+    pub token_signatures: usize,
+    /// How many are kept from an earlier run.
+    pub kept: usize,
+    /// The token.
+    pub token: TokenDescription,
+}
+
+impl Host {
+    /// Verifies a build, has it signed, and publishes its release as the configuration says. Asks
+    /// the token only for signatures that no earlier run has kept. Whatever fails, what the token
+    /// signed is kept.
+    pub fn sign(
+        &mut self,
+        request: SignRequest<'_>,
+        find: &mut FindToken<'_>,
+        people: &mut dyn Interaction,
+        progress: &mut dyn Progress,
+    ) -> Result<Signed, SignError> {
+        let now = self.clock.now();
+        self.home.forget_unneeded_nonces(&self.lock, now)?;
+        // 1 to 7: the build is what its grant allows and its builders attested.
+        let build = self.verified(request, now, progress)?;
+        // 8: it closes its grant.
+        self.accept(&build, now)?;
+        // 9 to 11: each statement of its release has a signature that was checked and kept.
+        let signed = match Begun::read(&build, &self.ledger)? {
+            Begun::Nothing => self.sign_first(&build, find, people, now)?,
+            Begun::Part(journal) => self.sign_rest(&build, journal, find, people, now)?,
+            Begun::All(journal) => self.check_kept(&build, journal)?,
+        };
+        // 12: the release appears, complete.
+        let summary = build.summary();
+        let (folder, new) = self.publish(build, &signed, now)?;
+        // 13 to 15: the location gets it, and the log.
+        let handed_over = self.hand_over(summary.grant.id(), &folder, progress)?;
+        let plan = signed.intent.plan();
+        Ok(Signed {
+            build: summary,
+            intent: signed.index,
+            token_signatures: signed.token_signatures,
+            signatures: plan.asked().count(),
+            files: plan.files().count(),
+            folder,
+            new,
+            handed_over,
+        })
+    }
+
+    /// As [`Host::sign`], up to the first use of the token. Nothing is logged.
+    pub fn try_sign(
+        &mut self,
+        request: SignRequest<'_>,
+        find: &mut FindToken<'_>,
+        people: &mut dyn Interaction,
+        progress: &mut dyn Progress,
+    ) -> Result<DryRun, SignError> {
+        let now = self.clock.now();
+        self.home.forget_unneeded_nonces(&self.lock, now)?;
+        let build = self.verify_build(request, now, progress)?;
+        let (token_signatures, kept) = match Begun::read(&build, &self.ledger)? {
+            Begun::Nothing => (build.plan().asked().count(), 0),
+            Begun::Part(journal) | Begun::All(journal) => (journal.missing.len(), journal.kept()),
+        };
+        let token = find(people)?;
+        check_token(&build, &*token)?;
+        Ok(DryRun {
+            build: build.summary(),
+            token_signatures,
+            kept,
+            token: token.description().clone(),
+        })
+    }
+
+    /// A verified build; a refusal is logged. For a grant that is not ours nothing is kept: anybody
+    /// could fill the log with those.
+    fn verified(
+        &mut self,
+        request: SignRequest<'_>,
+        now: Timestamp,
+        progress: &mut dyn Progress,
+    ) -> Result<VerifiedBuild, SignError> {
+        let grant = request.grant.id();
+        let error = match self.verify_build(request, now, progress) {
+            Ok(build) => return Ok(build),
+            Err(error) => error,
+        };
+        if error.is_refusal() && self.ledger.issued(grant)? {
+            let refused = Event::EvidenceRefused {
+                grant,
+                reason: error.to_string(),
+                differences: error.differences().cloned().unwrap_or_default(),
+            };
+            self.ledger.append(now, refused)?;
+        }
+        Err(error.into())
+    }
+
+    /// Logs that the build was accepted, and wipes the nonces of its grant, which nothing needs
+    /// once the log has the digest of the evidence.
+    fn accept(&mut self, build: &VerifiedBuild, now: Timestamp) -> Result<(), SignError> {
+        if !build.accepted() {
+            let accepted = Event::EvidenceAccepted {
+                grant: build.grant().id(),
+                scheme: build.grant().terms().scheme,
+                builders: build.agreement().builders.clone(),
+                artifacts: build.artifacts().digest(),
+            };
+            self.ledger.append(now, accepted)?;
+        }
+        Ok(self.home.forget_nonces(build.grant().id())?)
+    }
+
+    /// Completes the release in its folder and lets it appear. Returns where it is, and whether it
+    /// is new.
+    fn publish(
+        &mut self,
+        build: VerifiedBuild,
+        signed: &AllSigned,
+        now: Timestamp,
+    ) -> Result<(PathBuf, bool), SignError> {
+        let AllSigned { index, intent, .. } = signed;
+        build.staged().write(SUMS, build.list().as_bytes())?;
+        for file in intent.plan().files() {
+            let signature = self.ledger.signature(*index, file.shares())?;
+            let signature = signature.expect("each signature was kept");
+            build
+                .staged()
+                .write(&signature_name(file.name()), signature.as_bytes())?;
+        }
+        let target = build.staged().target().to_owned();
+        let new = build
+            .into_staged()
+            .publish()
+            .map_err(|error| match error.fault {
+                FileFault::Exists => SignError::Occupied(error.path),
+                _ => error.into(),
+            })?;
+        let folder = real_path(&target)?;
+        // An interrupted run that got this far finds its release there, and logs it now.
+        if !signed.released {
+            let inbox = self.home.inbox();
+            let released = Event::Released {
+                intent: *index,
+                sums: intent.sums,
+                folder: folder.to_string_lossy().into_owned(),
+                inbox: inbox.map(|inbox| inbox.to_string_lossy().into_owned()),
+            };
+            self.ledger.append(now, released)?;
+        }
+        Ok((folder, new))
+    }
+}

@@ -1,0 +1,474 @@
+//! The token's part in a release: each statement is announced in the log, signed, checked and kept.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::build::VerifiedBuild;
+use super::journal::Journal;
+use super::refusal::BuildError;
+use super::trouble::Trouble;
+use super::{Host, card_use};
+use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::event::{CardUse, Event, Intent, RunResult};
+use crate::domain::evidence::Differences;
+use crate::domain::key::{Fingerprint, PublicKey};
+use crate::domain::signing::{Coverage, Message, SignedFile, Signing, Statement};
+use crate::domain::time::Timestamp;
+use crate::home::Home;
+use crate::ledger::{Ledger, LedgerError};
+use crate::openpgp::{
+    BadSignature, DetachedSignature, HashState, MakeError, Signed, make_release_signature,
+};
+use crate::token::{self, Batch, Interaction, LockedToken, Token, TokenError};
+
+/// Why a build was not signed, or its release did not appear.
+#[expect(missing_docs, reason = "each message says what it means")]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SignError {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Build(#[from] BuildError),
+    #[error("the key on the token differs from the release certificate's {0}")]
+    #[diagnostic(
+        code(refused::other_key_on_token),
+        help("insert the token with the release key; see `countersign key list`")
+    )]
+    OtherKey(Fingerprint),
+    #[error(
+        "this build was signed before with other evidence: the digest of SHA256SUMS was {before} \
+         and would be {now}"
+    )]
+    #[diagnostic(
+        code(refused::evidence_changed),
+        help("use the evidence that it was signed with, or issue a new grant")
+    )]
+    OtherEvidence { before: Sha256, now: Sha256 },
+    #[error("an earlier run began to sign each artifact of this build, not only its list")]
+    #[diagnostic(
+        code(refused::begun_in_other_form),
+        help("run the same command without `--sums-only`: what was signed is kept")
+    )]
+    BegunAsEach,
+    #[error("an earlier run signed only the list of this build, not each artifact")]
+    #[diagnostic(
+        code(refused::begun_in_other_form),
+        help("run the same command with `--sums-only`: what was signed is kept")
+    )]
+    BegunAsList,
+    #[error("the signature kept for `{file}` cannot be used: {fault}")]
+    #[diagnostic(
+        code(trouble::kept_signature_invalid),
+        help("the ledger or the certificate changed; see `countersign log verify`")
+    )]
+    Kept { file: String, fault: BadSignature },
+    #[error("{0}")]
+    #[diagnostic(
+        code(refused::kept_signature_changed),
+        help("somebody changed the ledger: see `countersign log verify`, and sign nothing more")
+    )]
+    KeptChanged(String),
+    #[error(
+        "grant {} was revoked while it was signed under: `{file}` and what comes after it are not \
+         signed",
+        grant.short()
+    )]
+    #[diagnostic(code(refused::grant_revoked_meanwhile))]
+    Revoked { grant: GrantId, file: String },
+    #[error("`{file}` is not signed: {fault}")]
+    #[diagnostic(forward(fault))]
+    Sign {
+        file: String,
+        fault: MakeError<TokenError>,
+    },
+    #[error("`{}` is there already and is not this release", .0.display())]
+    #[diagnostic(
+        code(usage::release_in_the_way),
+        help("move it away, or name another place with `-o`")
+    )]
+    Occupied(PathBuf),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Trouble(Trouble),
+}
+
+impl<E: Into<Trouble>> From<E> for SignError {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+/// Finds the token, once it is needed.
+pub type FindToken<'a> =
+    dyn FnMut(&mut dyn Interaction) -> Result<Box<dyn LockedToken>, TokenError> + 'a;
+
+impl SignError {
+    /// What builders differ in, if that is why.
+    pub fn differences(&self) -> Option<&Differences> {
+        match self {
+            Self::Build(error) => error.differences(),
+            _ => None,
+        }
+    }
+}
+
+/// A run whose every statement has a signature that was checked and is kept.
+pub(super) struct AllSigned {
+    /// The index of the intent.
+    pub(super) index: u64,
+    /// What was to be signed.
+    pub(super) intent: Intent,
+    /// How many signatures the token made in this run.
+    pub(super) token_signatures: u64,
+    /// Whether the log has the release already.
+    pub(super) released: bool,
+}
+
+/// Refuses a token that shows a key other than the release key. Costs no PIN.
+pub(super) fn check_token(build: &VerifiedBuild, token: &dyn LockedToken) -> Result<(), SignError> {
+    match token.public() {
+        Some(public) => check_key(build, public),
+        None => Ok(()),
+    }
+}
+
+fn check_key(build: &VerifiedBuild, public: &PublicKey) -> Result<(), SignError> {
+    let key = build.signing_key();
+    if key.public() == public {
+        Ok(())
+    } else {
+        Err(SignError::OtherKey(key.fingerprint()))
+    }
+}
+
+impl Host {
+    /// The first run: what it will ask of the token is in the log before it asks.
+    pub(super) fn sign_first(
+        &mut self,
+        build: &VerifiedBuild,
+        find: &mut FindToken<'_>,
+        people: &mut dyn Interaction,
+        now: Timestamp,
+    ) -> Result<AllSigned, SignError> {
+        let token = ready_token(build, find, people)?;
+        let card = token.description().counter().map(card_use);
+        let intent = build.intent(&self.home.config.notation_domain, card.clone(), now);
+        let index = self.ledger.append(now, Event::Intent(intent.clone()))?;
+        let missing = intent.plan().asked().count();
+        let mut run = Run::new(self, build, index, &intent, card)?;
+        let signed = run.unlock_and_sign(token, missing, people);
+        let token_signatures = run.end(signed, now)?;
+        Ok(AllSigned {
+            index,
+            intent,
+            token_signatures,
+            released: false,
+        })
+    }
+
+    /// A later run: it checks what is kept, and asks the token for the rest.
+    pub(super) fn sign_rest(
+        &mut self,
+        build: &VerifiedBuild,
+        journal: Journal,
+        find: &mut FindToken<'_>,
+        people: &mut dyn Interaction,
+        now: Timestamp,
+    ) -> Result<AllSigned, SignError> {
+        let missing = journal.missing.len();
+        let token = match missing {
+            0 => None,
+            _ => Some(ready_token(build, find, people)?),
+        };
+        let counter = token
+            .as_ref()
+            .and_then(|token| token.description().counter());
+        let card = counter.map(card_use);
+        // Without a token too: the run before was interrupted after the last signature.
+        if token.is_some() || !journal.ended {
+            let resumed = Event::Resumed {
+                intent: journal.index,
+                kept: journal.kept() as u64,
+                unsettled: journal.unsettled.clone(),
+                card: card.clone(),
+            };
+            self.ledger.append(now, resumed)?;
+        }
+        let mut run = Run::new(self, build, journal.index, &journal.intent, card)?;
+        let signed = match token {
+            Some(token) => run.unlock_and_sign(token, missing, people),
+            None => run.sign_all(None),
+        };
+        let token_signatures = run.end(signed, now)?;
+        Ok(AllSigned {
+            index: journal.index,
+            intent: journal.intent,
+            token_signatures,
+            released: journal.released,
+        })
+    }
+
+    /// A finished run: what is kept is checked again, and nothing is logged.
+    pub(super) fn check_kept(
+        &mut self,
+        build: &VerifiedBuild,
+        journal: Journal,
+    ) -> Result<AllSigned, SignError> {
+        let mut run = Run::new(self, build, journal.index, &journal.intent, None)?;
+        run.sign_all(None)?;
+        Ok(AllSigned {
+            index: journal.index,
+            intent: journal.intent,
+            token_signatures: 0,
+            released: journal.released,
+        })
+    }
+}
+
+/// How far earlier runs came with a build.
+pub(super) enum Begun {
+    /// The token was not to be used yet.
+    Nothing,
+    /// The log does not say that every file is signed.
+    Part(Journal),
+    /// It does.
+    All(Journal),
+}
+
+impl Begun {
+    /// Refuses to go on with a release whose list has changed, or whose kept signatures are gone.
+    pub(super) fn read(build: &VerifiedBuild, ledger: &Ledger) -> Result<Self, SignError> {
+        let Some(journal) = Journal::read(build.grant().id(), ledger)? else {
+            return Ok(Self::Nothing);
+        };
+        check_intent(build, &journal.intent)?;
+        if !journal.signed {
+            return Ok(Self::Part(journal));
+        }
+        match journal.missing.first() {
+            // The token is not asked for it a second time.
+            Some(file) => Err(SignError::KeptChanged(format!(
+                "the log says that `{file}` is signed, but its signature is not kept"
+            ))),
+            None => Ok(Self::All(journal)),
+        }
+    }
+}
+
+fn check_intent(build: &VerifiedBuild, intent: &Intent) -> Result<(), SignError> {
+    let now = Sha256::of(build.list().as_bytes());
+    if intent.sums == now {
+        return Ok(());
+    }
+    let began = [Coverage::Each, Coverage::ListOnly];
+    match began
+        .into_iter()
+        .find(|coverage| intent.sums == build.list_digest(*coverage))
+    {
+        Some(Coverage::Each) => Err(SignError::BegunAsEach),
+        Some(Coverage::ListOnly) => Err(SignError::BegunAsList),
+        None => Err(SignError::OtherEvidence {
+            before: intent.sums,
+            now,
+        }),
+    }
+}
+
+/// Finds the token, and refuses it before its PIN is asked for if the run could not end well.
+fn ready_token(
+    build: &VerifiedBuild,
+    find: &mut FindToken<'_>,
+    people: &mut dyn Interaction,
+) -> Result<Box<dyn LockedToken>, SignError> {
+    // While signatures are missing, whatever has the release's name cannot be this release.
+    if build.staged().occupied() {
+        return Err(SignError::Occupied(build.staged().target().to_owned()));
+    }
+    let token = find(people)?;
+    check_token(build, &*token)?;
+    Ok(token)
+}
+
+/// The unlocked token, and the person in front of it.
+struct Signer<'a> {
+    token: &'a mut dyn Token,
+    people: &'a mut dyn Interaction,
+}
+
+/// The signatures of one build, under an intent that is in the log.
+struct Run<'a> {
+    build: &'a VerifiedBuild,
+    home: &'a Home,
+    ledger: &'a mut Ledger,
+    index: u64,
+    intent: &'a Intent,
+    /// What all statements have in common.
+    signing: Signing,
+    token_signatures: u64,
+    /// The file that the token is asked to sign, until its answer is kept.
+    unsettled: Option<String>,
+    /// The card that signs, if it is one, with its counter.
+    card: Option<CardUse>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        host: &'a mut Host,
+        build: &'a VerifiedBuild,
+        index: u64,
+        intent: &'a Intent,
+        card: Option<CardUse>,
+    ) -> Result<Self, LedgerError> {
+        let log = format!("{index} {}", host.ledger.root(index + 1)?);
+        Ok(Self {
+            build,
+            home: &host.home,
+            ledger: &mut host.ledger,
+            index,
+            intent,
+            signing: intent.signing(log),
+            token_signatures: 0,
+            unsettled: None,
+            // Nothing is asked of it before it is unlocked.
+            card: card.map(CardUse::unchanged),
+        })
+    }
+
+    /// Unlocks the token, and has it sign what is missing.
+    fn unlock_and_sign(
+        &mut self,
+        token: Box<dyn LockedToken>,
+        missing: usize,
+        people: &mut dyn Interaction,
+    ) -> Result<(), SignError> {
+        people.begins(&Batch {
+            signatures: missing,
+            token: token.description().clone(),
+        });
+        let mut token = token.unlock(people)?;
+        check_key(self.build, token.public())?;
+        // Between what the intent says and the PIN, others may have used it.
+        self.card = token.counter().map(|counter| card_use(counter).unchanged());
+        self.sign_all(Some(Signer {
+            token: &mut *token,
+            people,
+        }))
+    }
+
+    /// A signature for each statement, the list last.
+    fn sign_all(&mut self, mut signer: Option<Signer<'_>>) -> Result<(), SignError> {
+        let plan = self.intent.plan();
+        let list = HashState::of(self.build.list().as_bytes(), self.intent.hash);
+        let states: BTreeMap<_, _> = self.build.states().collect();
+        for file in plan.files() {
+            let state = states.get(file.name()).copied().unwrap_or(&list);
+            let statement = plan.statement(file, &self.signing);
+            if let Some(kept) = self.ledger.signature(self.index, file.shares())? {
+                self.check(file, &statement, state, &kept)?;
+                continue;
+            }
+            let signer = signer
+                .as_mut()
+                .expect("the token was found, as a signature is missing");
+            self.sign(file, &statement, state, signer)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the signature that an earlier run kept for a file, or that is that of an equal file.
+    fn check(
+        &self,
+        file: SignedFile<'_>,
+        statement: &Statement,
+        state: &HashState,
+        kept: &str,
+    ) -> Result<(), SignError> {
+        let file = file.name();
+        let fault = |fault| SignError::Kept {
+            file: file.to_owned(),
+            fault,
+        };
+        let kept = DetachedSignature::parse(kept.as_bytes()).map_err(fault)?;
+        let certificate = &self.home.certificate;
+        let signed = kept
+            .check(certificate, state, file, statement.created())
+            .map_err(fault)?;
+        let meant = Signed {
+            key: self.intent.key,
+            created: statement.created(),
+            notations: statement.notations().to_vec(),
+        };
+        if signed == meant {
+            Ok(())
+        } else {
+            Err(SignError::KeptChanged(format!(
+                "the signature kept for `{file}` is not the one that was to be made: it names \
+                 another grant, time or state of the log"
+            )))
+        }
+    }
+
+    /// Has the token sign a statement, and keeps the signature.
+    fn sign(
+        &mut self,
+        file: SignedFile<'_>,
+        statement: &Statement,
+        state: &HashState,
+        signer: &mut Signer<'_>,
+    ) -> Result<(), SignError> {
+        let file = file.name();
+        // A revocation takes effect even while a run is in progress.
+        if self.ledger.is_revoked(self.intent.grant)? {
+            return Err(SignError::Revoked {
+                grant: self.intent.grant,
+                file: file.to_owned(),
+            });
+        }
+        self.ledger.reserve()?;
+        let mut ask = |message: &Message<'_>| {
+            self.unsettled = Some(file.to_owned());
+            let answer = token::sign(signer.token, message, signer.people);
+            self.token_signatures += u64::from(answer.is_ok());
+            if let Some(card) = &mut self.card {
+                card.after = signer
+                    .token
+                    .counter()
+                    .and_then(|counter| counter.signatures);
+            }
+            answer
+        };
+        let key = self.build.signing_key();
+        let signature =
+            make_release_signature(key, state, statement, &mut ask).map_err(|fault| {
+                SignError::Sign {
+                    file: file.to_owned(),
+                    fault,
+                }
+            })?;
+        self.ledger.keep_signature(self.index, file, &signature)?;
+        self.unsettled = None;
+        Ok(())
+    }
+
+    /// Logs how the run ended. Returns how many signatures the token made in it.
+    fn end(self, signed: Result<(), SignError>, now: Timestamp) -> Result<u64, SignError> {
+        let token_signatures = self.token_signatures;
+        let result = match &signed {
+            Ok(()) => RunResult::Signed { token_signatures },
+            Err(error) => RunResult::Stopped {
+                token_signatures,
+                unsettled: self.unsettled,
+                reason: error.to_string(),
+            },
+        };
+        let outcome = Event::Outcome {
+            intent: self.index,
+            result,
+            card: self.card,
+        };
+        let logged = self.ledger.append(now, outcome);
+        // Why the run stopped matters more than that this could not be logged either.
+        signed?;
+        logged?;
+        Ok(token_signatures)
+    }
+}
