@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::read_certificate;
-use super::error::CliError;
+use super::error::{CliError, CommandError};
 use super::progress::Bar;
 use super::render::Output;
 use crate::domain::signing::Coverage;
@@ -106,7 +106,7 @@ impl Admit {
         match (trouble, refused) {
             (Some(trouble), _) => Err(trouble.into()),
             (None, 0) => Ok(()),
-            (None, refused) => Err(CliError::NotAdmitted { refused, all }),
+            (None, refused) => Err(CommandError::NotAdmitted { refused, all }.into()),
         }
     }
 }

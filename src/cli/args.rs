@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::error::CliError;
+use super::error::{CliError, CommandError};
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::files::InputFile;
@@ -13,19 +13,21 @@ use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 /// A certificate, in a file.
 pub(super) fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
-    Certificate::parse(&bytes).map_err(|fault| CliError::Certificate {
+    let parsed = Certificate::parse(&bytes).map_err(|fault| CommandError::Certificate {
         path: path.to_owned(),
         fault,
-    })
+    })?;
+    Ok(parsed)
 }
 
 /// A grant in a file. Whether it was issued here is not checked.
 pub(super) fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_GRANT)?;
-    Grant::parse(&bytes).map_err(|fault| CliError::BadGrant {
+    let parsed = Grant::parse(&bytes).map_err(|fault| CommandError::BadGrant {
         path: path.to_owned(),
         fault,
-    })
+    })?;
+    Ok(parsed)
 }
 
 /// A scheme, by its name.

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::args::{read_grant_file, scheme};
-use super::error::CliError;
+use super::error::{CliError, CommandError};
 use super::host::options::KeyOption;
 use super::progress::Bar;
 use super::render::{Output, artifact_values};
@@ -76,7 +76,7 @@ impl Attest {
         let steps = |key: BuildKey<'_>| {
             if let Some(expected) = self.scheme.filter(|scheme| *scheme != key.scheme()) {
                 let text = format!("the key is of scheme {}, not {expected}", key.scheme());
-                return Err(CliError::Usage(text));
+                return Err(CommandError::Usage(text).into());
             }
             let is_envelope = key.scheme() == Scheme::Dsse;
             let predicate = predicate
@@ -99,7 +99,7 @@ impl Attest {
         }
         let source = self.key.key();
         let (path, bytes) = read_key(source)?;
-        let fault = |fault| CliError::BuildKey {
+        let fault = |fault| CommandError::BuildKey {
             path: path.clone(),
             fault,
         };
@@ -181,14 +181,15 @@ fn system() -> String {
 
 fn read_predicate(path: &Path, predicate_type: String) -> Result<Predicate, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_PREDICATE)?;
-    let fail = |reason: String| CliError::Usage(format!("predicate `{}` {reason}", path.display()));
+    let fail =
+        |reason: String| CommandError::Usage(format!("predicate `{}` {reason}", path.display()));
     check_keys(&bytes).map_err(|error| fail(format!("is not JSON: {error}")))?;
     match serde_json::from_slice::<Box<RawValue>>(&bytes) {
         Ok(predicate) if predicate.get().starts_with('{') => Ok(Predicate::Given {
             predicate_type,
             predicate,
         }),
-        _ => Err(fail("is not a JSON object".to_owned())),
+        _ => Err(fail("is not a JSON object".to_owned()).into()),
     }
 }
 
@@ -209,14 +210,14 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
         return Ok((path, bytes));
     }
     if let Some(name) = key.strip_prefix("credential:") {
-        let fail = |reason| CliError::Credential {
+        let fail = |reason| CommandError::Credential {
             name: name.to_owned(),
             reason,
         };
         let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
             .ok_or_else(|| fail("$CREDENTIALS_DIRECTORY is not set"))?;
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            return Err(fail("its name is not that of a file"));
+            return Err(fail("its name is not that of a file").into());
         }
         let path = Path::new(&folder).join(name);
         let bytes = InputFile::open(&path)?.read_secret(LARGEST_BUILD_KEY)?;
@@ -224,18 +225,18 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
     }
     let path = PathBuf::from(key);
     let file = InputFile::open(&path).map_err(|error| match error.fault {
-        FileFault::Missing => CliError::NoBuildKey(path.clone()),
+        FileFault::Missing => CliError::from(CommandError::NoBuildKey(path.clone())),
         _ => error.into(),
     })?;
     let mode = file.mode()?;
     let bytes = file.read_secret(LARGEST_BUILD_KEY)?;
     if mode & 0o077 != 0 {
         // Of a file without a secret, its mode is not what is wrong.
-        BuildKey::parse(&bytes).map_err(|fault| CliError::BuildKey {
+        BuildKey::parse(&bytes).map_err(|fault| CommandError::BuildKey {
             path: path.clone(),
             fault,
         })?;
-        return Err(CliError::BuildKeyOpen { path, mode });
+        return Err(CommandError::BuildKeyOpen { path, mode }.into());
     }
     Ok((path, bytes))
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::scheme;
-use super::error::CliError;
+use super::error::{CliError, CommandError};
 use super::host::options::NewKeyOption;
 use super::render::Output;
 use crate::domain::evidence::Scheme;
@@ -40,9 +40,10 @@ impl BuildKey {
         if self.scheme == Scheme::Hmac {
             let text = "a nonce of scheme hmac is made by `countersign grant`, since the signing \
                         host must know it too";
-            return Err(CliError::Usage(text.to_owned()));
+            return Err(CommandError::Usage(text.to_owned()).into());
         }
-        let too_long = || CliError::Usage(format!("a key cannot be valid for {}", self.valid_for));
+        let too_long =
+            || CommandError::Usage(format!("a key cannot be valid for {}", self.valid_for));
         let expires = now.after(self.valid_for).ok_or_else(too_long)?;
         let public_path = PathBuf::from(format!("{}.pub", self.output.display()));
         let user_id = format!(

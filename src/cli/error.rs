@@ -1,65 +1,85 @@
-//! Everything that ends a command early. What to do next is for [`advice`](super::advice) to say.
-
-#[cfg(feature = "host")]
-mod host;
+//! What ends a command early: the error of a step, or one of the command line's own. Each brings
+//! its code and its help; the class of the code decides the exit code.
 
 use std::path::PathBuf;
 
-#[cfg(feature = "host")]
-pub(super) use host::HostError;
-
 use crate::domain::malformed::Malformed;
-use crate::files::FileError;
-use crate::steps::builder::attest::AttestError;
 use crate::steps::builder::build_key::BuildKeyError;
-use crate::steps::release::admit::AdmitError;
-use crate::steps::release::error::ReleaseError;
-use crate::steps::release::logged::NotLogged;
 
-/// Everything that ends a command early.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CliError {
+/// What ends a command early.
+pub(super) type CliError = miette::Report;
+
+/// An error of the command line itself.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(super) enum CommandError {
     #[error("{0}")]
+    #[diagnostic(code(usage::arguments))]
     Usage(String),
     #[error("standard output cannot be written: {0}")]
+    #[diagnostic(code(trouble::output_unwritten))]
     Unwritten(std::io::Error),
     #[error("certificate `{}`: {fault}", path.display())]
+    #[diagnostic(
+        code(usage::certificate_unusable),
+        help("export one certificate with `countersign key export` or `gpg --export FINGERPRINT`")
+    )]
     Certificate { path: PathBuf, fault: Malformed },
     #[error("build key `{}`: {fault}", path.display())]
+    #[diagnostic(forward(fault))]
     BuildKey { path: PathBuf, fault: BuildKeyError },
     #[error("build key `{}` does not exist", .0.display())]
+    #[diagnostic(
+        code(usage::build_key_missing),
+        help(
+            "`attest` removes a build key when it has used it: another build takes another grant \
+             and key"
+        )
+    )]
     NoBuildKey(PathBuf),
     #[error("build key `{}` has mode {mode:04o}: others can read it", path.display())]
+    #[diagnostic(code(usage::build_key_open), help("run `chmod 600 {}`", path.display()))]
     BuildKeyOpen { path: PathBuf, mode: u32 },
-    #[error("no systemd credential `{name}`: {reason}")]
+    #[error("there is no systemd credential `{name}`: {reason}")]
+    #[diagnostic(
+        code(usage::credential_missing),
+        help("pass it with `LoadCredential=` or `systemd-creds`, or name a file instead")
+    )]
     Credential { name: String, reason: &'static str },
     #[error("{refused} of {all} submissions were refused")]
+    #[diagnostic(
+        code(refused::submissions_refused),
+        help("the reason is beside each submission, in `NAME.refused`")
+    )]
     NotAdmitted { refused: usize, all: usize },
-    #[error("{refused} of {all} did not hold")]
-    DidNotHold { refused: usize, all: usize },
-    #[error(transparent)]
-    Attest(#[from] AttestError),
-    #[error(transparent)]
-    Admit(#[from] AdmitError),
-    #[error(transparent)]
-    Release(#[from] ReleaseError),
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error(transparent)]
-    NotLogged(#[from] NotLogged),
+    #[error("{refused} of {all} could not be verified")]
+    #[diagnostic(
+        code(refused::not_verified),
+        help("do not use these files; fetch the release again, or ask its maintainers")
+    )]
+    NotVerified { refused: usize, all: usize },
     #[error("log key `{key}`: {fault}")]
+    #[diagnostic(
+        code(usage::log_key_malformed),
+        help("give the key as `countersign log export` prints it")
+    )]
     LogKey { key: String, fault: Malformed },
     #[error("grant `{}`: {fault}", path.display())]
+    #[diagnostic(
+        code(refused::grant_malformed),
+        help("give the grant file that `countersign grant` wrote")
+    )]
     BadGrant { path: PathBuf, fault: Malformed },
-    #[cfg(feature = "host")]
-    #[error(transparent)]
-    Host(HostError),
 }
 
-/// So that `?` takes whatever [`HostError`] is made from.
-#[cfg(feature = "host")]
-impl<E: Into<HostError>> From<E> for CliError {
-    fn from(error: E) -> Self {
-        Self::Host(error.into())
-    }
+/// The exit code and the reason of an error, from its code.
+pub(super) fn exit_and_reason(error: &CliError) -> (u8, String) {
+    let code = error.code().expect("every error has a code").to_string();
+    let (class, reason) = code.split_once("::").expect("a class and a name");
+    let exit = match class {
+        "refused" => 1,
+        "usage" => 2,
+        "trouble" => 3,
+        class => panic!("no exit code for `{class}`"),
+    };
+    (exit, reason.to_owned())
 }

@@ -2,7 +2,6 @@
 //! wording of the result.
 
 mod admit;
-mod advice;
 mod args;
 mod attest;
 mod build_key;

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::read_certificate;
-use super::error::CliError;
+use super::error::{CliError, CommandError};
 use super::progress::Bar;
 use super::render::Output;
 use crate::domain::reserved::SUMS;
@@ -59,7 +59,7 @@ impl Verify {
             .proof
             .zip(self.log_key.map(|key| read_log_key(&key)).transpose()?);
         if proof.is_some() && (paths.len() != 1 || paths[0].is_dir()) {
-            return Err(CliError::Usage("--proof is about one file".to_owned()));
+            return Err(CommandError::Usage("--proof is about one file".to_owned()).into());
         }
         for path in paths {
             match path.is_dir() {
@@ -91,29 +91,30 @@ impl Verify {
         output.value(json!({ "results": tally.values }));
         match tally.refused {
             0 => Ok(()),
-            refused => Err(CliError::DidNotHold {
+            refused => Err(CommandError::NotVerified {
                 refused,
                 all: tally.values.len(),
-            }),
+            }
+            .into()),
         }
     }
 }
 
 /// The log's public key: the text itself, or the content of the file of that name.
 pub(super) fn read_log_key(text: &str) -> Result<VerifierKey, CliError> {
-    let fail = |fault| CliError::LogKey {
+    let fail = |fault| CommandError::LogKey {
         key: text.to_owned(),
         fault,
     };
     match text.parse() {
         Ok(key) => Ok(key),
-        Err(fault) if !Path::new(text).exists() => Err(fail(fault)),
+        Err(fault) if !Path::new(text).exists() => Err(fail(fault).into()),
         Err(_) => {
             let line = InputFile::open_named(Path::new(text))?.read_whole(LARGEST_LOG_KEY)?;
-            String::from_utf8_lossy(&line)
+            Ok(String::from_utf8_lossy(&line)
                 .trim_end_matches('\n')
                 .parse()
-                .map_err(fail)
+                .map_err(fail)?)
         }
     }
 }

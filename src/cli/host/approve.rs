@@ -11,8 +11,9 @@ use serde_json::json;
 use super::grants::show_terms;
 use super::open::{is_grant_id, read_grant};
 use crate::cli::args::read_grant_file;
-use crate::cli::error::{CliError, HostError};
+use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
+use crate::cli::host::error::HostError;
 use crate::cli::render::Output;
 use crate::domain::grant::Grant;
 use crate::files::FileError;
@@ -89,7 +90,7 @@ impl Approve {
     fn sign(self, output: &mut Output) -> Result<(), CliError> {
         if is_grant_id(&self.grant) {
             let text = "an approver signs the grant's file: give its path".to_owned();
-            return Err(CliError::Usage(text));
+            return Err(CommandError::Usage(text).into());
         }
         let grant = read_grant_file(Path::new(&self.grant))?;
         let path = self
@@ -97,10 +98,11 @@ impl Approve {
             .clone()
             .unwrap_or_else(|| PathBuf::from(format!("{}.sig", self.grant)));
         if path.exists() {
-            return Err(CliError::Usage(format!(
+            return Err(CommandError::Usage(format!(
                 "`{}` exists already: move it away, or name another with `-o`",
                 path.display()
-            )));
+            ))
+            .into());
         }
         if !self.yes {
             let mut shown = Output::new(false);
@@ -168,7 +170,7 @@ fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
 /// Asks for the version at the terminal: it is not typed by accident.
 fn consent(grant: &Grant, shown: &Output) -> Result<(), CliError> {
     let no_terminal = || {
-        CliError::Usage(
+        CommandError::Usage(
             "there is no terminal to ask at; `--yes` approves without asking".to_owned(),
         )
     };

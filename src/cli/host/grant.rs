@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::grants::builder_keys;
 use crate::cli::args::scheme;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
 use crate::cli::render::Output;
 use crate::domain::evidence::{EvidenceForm, Scheme};
@@ -246,14 +246,14 @@ fn builder(text: &str) -> Result<(BuilderName, Option<PathBuf>), CliError> {
     };
     let name: BuilderName = name
         .parse()
-        .map_err(|fault: Malformed| CliError::Usage(fault.to_string()))?;
+        .map_err(|fault: Malformed| CommandError::Usage(fault.to_string()))?;
     if file
         .as_ref()
         .is_some_and(|file| file.as_os_str().is_empty())
     {
-        return Err(CliError::Usage(format!(
-            "builder `{name}` has no file after the `=`"
-        )));
+        return Err(
+            CommandError::Usage(format!("builder `{name}` has no file after the `=`")).into(),
+        );
     }
     Ok((name, file))
 }

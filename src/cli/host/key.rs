@@ -10,7 +10,7 @@ use super::init::{Validity, expiry, validity};
 use super::prompt::Terminal;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::cli::args::read_certificate;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
 use crate::cli::render::Output;
 use crate::domain::time::Timestamp;
@@ -262,25 +262,19 @@ fn export(binary: bool, file: Option<PathBuf>, home: &Home) -> Result<(), CliErr
     match file {
         Some(path) => {
             // A certificate that was extended replaces an earlier one; nothing else is overwritten.
-            match read_certificate(&path) {
-                Ok(_)
-                | Err(CliError::File(FileError {
-                    fault: FileFault::Missing,
-                    ..
-                })) => {}
-                Err(_) => {
-                    return Err(FileError {
-                        path,
-                        fault: FileFault::Exists,
-                    }
-                    .into());
+            if path.exists() && read_certificate(&path).is_err() {
+                return Err(FileError {
+                    path,
+                    fault: FileFault::Exists,
                 }
+                .into());
             }
             Ok(replace(&path, &bytes, 0o644)?)
         }
-        None if binary && std::io::stdout().is_terminal() => Err(CliError::Usage(
+        None if binary && std::io::stdout().is_terminal() => Err(CommandError::Usage(
             "binary data is not written to a terminal: name a file with `-o`".to_owned(),
-        )),
+        )
+        .into()),
         None => Ok(std::io::stdout()
             .write_all(&bytes)
             .map_err(FileError::io(Path::new("standard output")))?),

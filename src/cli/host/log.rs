@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::cli::error::{CliError, HostError};
+use crate::cli::error::CliError;
 use crate::cli::global::Global;
+use crate::cli::host::error::HostError;
 use crate::cli::render::Output;
 use crate::domain::digest::Sha256;
 use crate::domain::event::Event;

@@ -1,10 +1,12 @@
 //! The commands of the signing host.
 
 mod approve;
+mod error;
 mod grant;
 mod grants;
 pub(super) mod init;
 mod key;
+mod list;
 mod log;
 mod open;
 pub(super) mod options;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::read_grant_file;
-use crate::cli::error::{CliError, HostError};
+use crate::cli::error::CliError;
 use crate::cli::global::Global;
+use crate::cli::host::error::HostError;
 use crate::domain::grant::Grant;
 use crate::home::Home;
 use crate::steps::host::{Clock, Host};

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::init::kinds;
 use super::prompt::Terminal;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, CommandError};
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::Grant;
 use crate::domain::key::KeyKind;
@@ -56,7 +56,7 @@ impl KeyOption {
         let mut attested = || {
             let token = token::find(uri, &mut terminal)?.unlock(&mut terminal)?;
             let key = on_token(grant, token, &mut terminal, now);
-            attest(key.map_err(|fault| CliError::BuildKey {
+            attest(key.map_err(|fault| CommandError::BuildKey {
                 path: uri.to_string().into(),
                 fault,
             })?)
@@ -102,7 +102,7 @@ impl NewKeyOption {
         };
         if scheme != Scheme::OpenPgp {
             let text = "a key on a token signs under scheme openpgp";
-            return Err(CliError::Usage(text.to_owned()));
+            return Err(CommandError::Usage(text.to_owned()).into());
         }
         let mut terminal = Terminal::new(false);
         let (uri, key) = generate_on(uri, self.kind, user_id, now, expires, &mut terminal)?;

@@ -8,7 +8,7 @@ use pinentry::{ConfirmationDialog, PassphraseInput};
 use rustix::termios::{QueueSelector, tcflush};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::cli::render::note;
+use crate::cli::host::list::note;
 use crate::domain::text::clean;
 use crate::token::{Batch, Interaction, PinRequest, PinState, TokenError, TouchPolicy};
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::error::{CliError, HostError};
+use crate::cli::error::CliError;
 use crate::cli::global::Global;
+use crate::cli::host::error::HostError;
 use crate::cli::progress::Bar;
 use crate::cli::render::Output;
 use crate::domain::event::Verdict;

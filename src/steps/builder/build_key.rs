@@ -129,7 +129,7 @@ pub enum BuildKeyError {
     /// That of an [`EvidenceSigner`].
     #[error("the key cannot sign: {0}")]
     #[diagnostic(forward(0))]
-    Elsewhere(Box<dyn miette::Diagnostic>),
+    Elsewhere(Box<dyn miette::Diagnostic + Send + Sync>),
 }
 
 impl NewKey {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::error::{CliError, HostError};
+use crate::cli::error::CliError;
+use crate::cli::host::error::HostError;
 use crate::cli::host::open::read_grant;
 use crate::cli::render::Output;
 use crate::domain::event::{Entry, Event};
@@ -52,7 +53,7 @@ impl Diff {
                         _ => None,
                     });
                 let Some((index, differences)) = last else {
-                    return Err(HostError::NothingToCompare(grant.id().short()).into());
+                    return Err(HostError::NothingToCompare(grant.id()).into());
                 };
                 output.line(format!("as found in ledger entry {index}"));
                 differences

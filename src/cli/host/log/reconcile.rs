@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::source::FromExport;
 use crate::cli::args::read_certificate;
-use crate::cli::error::{CliError, HostError};
+use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
+use crate::cli::host::error::HostError;
 use crate::cli::host::prompt::Terminal;
 use crate::cli::host::reason::reason;
 use crate::cli::render::Output;
@@ -69,15 +70,23 @@ impl Reconcile {
         };
         Err(HostError::NotReconciled {
             card: card.card,
+            log: "log",
             findings,
-            other_key,
+            help: if other_key {
+                "insert the card with the release key; `countersign key list` shows what this one \
+                 has"
+            } else {
+                "find out what else signs with this card; when that is known, `--acknowledge \
+                 REASON` notes it in the log"
+            }
+            .to_owned(),
         }
         .into())
     }
 
     fn with_export(self, log: &ExportedLog, output: &mut Output) -> Result<(), CliError> {
         let unnamed = || {
-            CliError::Usage(
+            CommandError::Usage(
                 "`--export` requires `--token URI`: there is no configuration".to_owned(),
             )
         };
@@ -90,14 +99,41 @@ impl Reconcile {
         let Some((findings, other_key)) = alarm(&report) else {
             return Ok(());
         };
-        let unfinished = report.unfinished.iter().map(|run| run.intent).collect();
-        Err(HostError::ExportNotReconciled {
+        Err(HostError::NotReconciled {
             card: card.card,
+            log: "exported log",
             findings,
-            other_key,
-            unfinished,
+            help: export_help(other_key, &report.unfinished),
         }
         .into())
+    }
+}
+
+/// What to do about a card that does not agree with an exported log.
+fn export_help(other_key: bool, unfinished: &[Unfinished]) -> String {
+    const AGAIN: &str = "export the log again, and compare again";
+    if other_key {
+        return "insert the card with the release key; if this is it, name its certificate with \
+                `--cert`"
+            .to_owned();
+    }
+    match unfinished {
+        [] => format!(
+            "if something was signed since, {AGAIN}; else find out what else signs with this card"
+        ),
+        runs => {
+            let entries: Vec<_> = runs.iter().map(|run| run.intent.to_string()).collect();
+            let what = if runs.len() == 1 {
+                "run of entry"
+            } else {
+                "runs of entries"
+            };
+            let entries = entries.join(" and ");
+            format!(
+                "the unfinished {what} {entries} may explain some or all of it: finish with \
+                 `sign`, {AGAIN}"
+            )
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::error::{CliError, HostError};
+use crate::cli::error::CliError;
 use crate::cli::global::Global;
+use crate::cli::host::error::HostError;
 use crate::cli::verify::read_log_key;
 use crate::domain::event::Entry;
 use crate::files::InputFile;

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::source::{open_exported, read_kept};
 use crate::cli::args::read_certificate;
-use crate::cli::error::{CliError, HostError};
+use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
+use crate::cli::host::error::HostError;
 use crate::cli::progress::Bar;
 use crate::cli::render::Output;
 use crate::domain::event::Entry;
@@ -126,8 +127,9 @@ impl Verify {
     }
 
     fn kept(&self, key: &VerifierKey, certificate: Option<&Certificate>) -> Result<Kept, CliError> {
-        let without =
-            || CliError::Usage("--release needs the release certificate: `--cert FILE`".to_owned());
+        let without = || {
+            CommandError::Usage("--release needs the release certificate: `--cert FILE`".to_owned())
+        };
         let now = Timestamp::now();
         let read = |path: &PathBuf| Release::read(path, certificate.ok_or_else(without)?, now);
         let releases = self.release.iter().map(read).collect::<Result<_, _>>()?;
