@@ -182,7 +182,8 @@ impl Config {
         Ok(config)
     }
 
-    /// The text of a new `config.toml`: every key with its meaning; those with a default in comments.
+    /// The text of a new `config.toml`: every key with its meaning; those with a default are in
+    /// comments.
     pub fn template(
         token: &TokenUri,
         signing_key: Fingerprint,

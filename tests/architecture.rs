@@ -35,10 +35,6 @@ const ARROWS: &str = "
     lib:
     main: cli";
 
-/// The part in whose files arrows may make a circle: one type has its methods in several files,
-/// which ask each other.
-const WITH_CIRCLES: &str = "ledger";
-
 /// Where alone each of these libraries may be named.
 const LIBRARIES: &str = "
     card_backend: token::card
@@ -283,12 +279,10 @@ impl Program {
 
     /// A circle of files that name each other, if there is one.
     fn circle(&self) -> Option<String> {
-        let may = |file: &Module| part(file).is_some_and(|part| part == WITH_CIRCLES);
         let mut arrows = BTreeMap::new();
-        for file in self.0.keys().filter(|file| !may(file)) {
+        for file in self.0.keys() {
             arrows.insert(file, self.arrows(file));
         }
-        arrows.values_mut().for_each(|to| to.retain(|to| !may(to)));
         // A file that names none of those left is in no circle.
         while let Some(end) = arrows
             .iter()

@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::{GrantId, Sha256};
 use super::evidence::{Differences, EvidenceForm, Scheme};
-use super::key::{Fingerprint, HashAlgorithm};
+use super::key::Fingerprint;
 use super::malformed::Malformed;
 use super::name::{ApproverName, ArtifactName, BuilderName, ProjectName, Version};
-use super::signing::{Coverage, Plan, Signing};
 use super::time::Timestamp;
+
+pub use super::card::{CardUse, Finding};
+pub use super::intent::Intent;
 
 /// An event with its place and time in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,67 +238,6 @@ pub enum Event {
     },
 }
 
-/// A difference between a card's counter and the log. `after` is the entry with the counter before
-/// it, `before` the entry with the counter after it; `None` if the card was read just now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "kebab-case")]
-pub enum Finding {
-    /// The card made signatures that no entry accounts for.
-    Unlogged {
-        /// After this entry.
-        after: u64,
-        /// Before this entry.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        before: Option<u64>,
-        /// How many, at least.
-        signatures: u64,
-    },
-    /// The counter is lower than it must be: the key was imported again, or the card was reset.
-    Fell {
-        /// After this entry.
-        after: u64,
-        /// Before this entry.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        before: Option<u64>,
-        /// What it must have counted at least.
-        from: u64,
-        /// What it counted.
-        to: u32,
-    },
-    /// The card has a key that differs from the log's, or none.
-    OtherKey {
-        /// The log's.
-        logged: Fingerprint,
-        /// That on the card, if there is one that has a name.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        found: Option<Fingerprint>,
-    },
-}
-
-/// A card, and its counter: how many signatures its key had made, which nobody can turn back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CardUse {
-    /// Its manufacturer and serial number, `0006:12345678`.
-    pub card: String,
-    /// How many before it was used, as far as it is known: in what announces a use, before the PIN;
-    /// in what tells how the use ended, after the PIN, when no other program could reach the card
-    /// any more.
-    pub before: Option<u32>,
-    /// How many after it was used, as far as it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<u32>,
-}
-
-impl CardUse {
-    /// As it is before the first signature was asked for.
-    pub fn unchanged(self) -> Self {
-        Self {
-            after: self.before,
-            ..self
-        }
-    }
-}
-
 /// What the token is asked for beside the signatures of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -307,62 +248,6 @@ pub enum KeyPurpose {
     Certify,
     /// A signature over a text for this purpose, to see whether the key works.
     SelfTest,
-}
-
-/// Everything that the bytes of a release's signatures depend on, and the card that makes them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intent {
-    /// The grant.
-    pub grant: GrantId,
-    /// The key.
-    pub key: Fingerprint,
-    /// The hash function of the signatures.
-    pub hash: HashAlgorithm,
-    /// The creation time that the signatures carry.
-    pub created: Timestamp,
-    /// The domain of the notations that the signatures carry.
-    pub notation_domain: String,
-    /// The artifacts that will be signed; none if they are in entries of their own.
-    pub artifacts: BTreeMap<ArtifactName, Sha256>,
-    /// The first of the entries before this one that list the artifacts, where one entry cannot
-    /// hold them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifacts_from: Option<u64>,
-    /// SHA-256 of the list that will be signed last.
-    pub sums: Sha256,
-    /// Whether only the list will be signed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sums_only: bool,
-    /// The card that is about to sign, where it is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub card: Option<CardUse>,
-}
-
-impl Intent {
-    /// What is signed: each artifact and the list, or the list alone.
-    pub fn coverage(&self) -> Coverage {
-        if self.sums_only {
-            Coverage::ListOnly
-        } else {
-            Coverage::Each
-        }
-    }
-
-    /// What all statements of the release have in common; `log` is the value of their `log@`.
-    pub fn signing(&self, log: String) -> Signing {
-        Signing {
-            created: self.created,
-            hash: self.hash,
-            domain: self.notation_domain.clone(),
-            grant: self.grant,
-            log,
-        }
-    }
-
-    /// The statements of the release.
-    pub fn plan(&self) -> Plan<'_> {
-        Plan::new(self.coverage(), &self.artifacts)
-    }
 }
 
 /// How a signing run ended.
@@ -519,27 +404,6 @@ impl Event {
             scheme: Scheme::OpenPgp,
             builders: [].into(),
             artifacts,
-        }
-    }
-}
-
-#[cfg(test)]
-impl Intent {
-    /// To sign `a`, whose bytes are `a` too, and the list `s`, under the grant `g`.
-    pub(crate) fn example() -> Self {
-        Self {
-            grant: GrantId::of(b"g"),
-            key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
-                .parse()
-                .expect("a fingerprint"),
-            hash: HashAlgorithm::Sha256,
-            created: "2026-11-22T10:00:00Z".parse().expect("a time"),
-            notation_domain: "example.org".to_owned(),
-            artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
-            artifacts_from: None,
-            sums: Sha256::of(b"s"),
-            sums_only: false,
-            card: None,
         }
     }
 }

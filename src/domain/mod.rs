@@ -8,10 +8,12 @@
 pub mod admission;
 pub mod artifact;
 pub mod build_key;
+pub mod card;
 pub mod digest;
 pub mod event;
 pub mod evidence;
 pub mod grant;
+pub mod intent;
 pub mod json;
 pub mod key;
 pub mod malformed;

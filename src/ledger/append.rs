@@ -143,7 +143,8 @@ fn set_apart(transaction: &Transaction<'_>, at: Timestamp, intent: &mut Intent) 
     if json_size(&intent.artifacts) <= MOST_OF_AN_ENTRY {
         return Ok(());
     }
-    let (mut part, mut size) = (BTreeMap::new(), 0);
+    let mut part = BTreeMap::new();
+    let mut size = 0;
     let mut parts = Vec::new();
     for (name, digest) in std::mem::take(&mut intent.artifacts) {
         let more = json_size(&(&name, digest));
@@ -229,7 +230,9 @@ mod tests {
         };
         let unknown = fault(&mut ledger, Event::example_acceptance(grant));
         assert_eq!(unknown, format!("the ledger has no grant {grant}"));
-        let (sums, folder, intent) = (Sha256::of(b"s"), "f".to_owned(), 3);
+        let sums = Sha256::of(b"s");
+        let folder = "f".to_owned();
+        let intent = 3;
         let signed = RunResult::Signed {
             token_signatures: 2,
         };

@@ -29,10 +29,8 @@ impl Ledger {
             .map_err(fail)?;
         let mut rows = statement.query([]).map_err(fail)?;
         while let Some(row) = rows.next().map_err(fail)? {
-            let (index, text) = (
-                row.get(0).map_err(fail)?,
-                row.get::<_, String>(1).map_err(fail)?,
-            );
+            let index = row.get(0).map_err(fail)?;
+            let text: String = row.get(1).map_err(fail)?;
             see(self.read(index, &text)?)?;
         }
         Ok(())

@@ -118,7 +118,9 @@ impl Ledger {
             });
         }
         folder.sweep()?;
-        let (mut files, mut into, mut at) = (0, folder.again()?, String::new());
+        let mut files = 0;
+        let mut into = folder.again()?;
+        let mut at = String::new();
         for tile in Tile::grown(before.unwrap_or(0), head.size) {
             let path = tile.path();
             let (above, name) = path.rsplit_once('/').expect("every file is below `tile`");
@@ -150,7 +152,8 @@ impl Ledger {
         let root = Folder::open(folder)?;
         let checkpoint = self.own_checkpoint(root.file(CHECKPOINT)?, key, self.size()?)?;
         for tile in Tile::grown(0, checkpoint.size) {
-            let (expected, path) = (self.tile(tile)?, tile.path());
+            let expected = self.tile(tile)?;
+            let path = tile.path();
             match root.read_below(&path, expected.len() as u64) {
                 Ok(found) if found == expected => {}
                 Ok(found) => return Err(altered(folder.join(path), tile, &expected, &found)),
@@ -208,7 +211,10 @@ impl Ledger {
 /// What is wrong with a file that has `found` in place of `expected`: the entry is named, where it
 /// is a file of entries.
 fn altered(path: PathBuf, tile: Tile, mut expected: &[u8], mut found: &[u8]) -> ExportError {
-    let mut entries = tile.range().filter(|_| tile.level.is_none());
+    if tile.level.is_some() {
+        return differs(&path);
+    }
+    let mut entries = tile.range();
     match entries.find(|_| first_entry(&mut expected) != first_entry(&mut found)) {
         Some(index) => ExportError::Differs(format!(
             "`{}` differs from the log from entry {index} on",

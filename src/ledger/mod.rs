@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `store`, `schema` | the database, its tables and triggers |
 //! | `append`, `tree`, `about` | what an event writes: its entry, the hashes of it, and rows |
-//! | `entries`, `about`, `signatures` | what is read again: entries, the state of a grant, kept signatures |
+//! | `entries`, `about`, `signatures` | what is read: entries, grants, kept signatures |
 //! | `verify`, `pass` | the check of the whole |
 //! | `export`, `exported` | the log as files, and the log from files |
 

@@ -60,7 +60,8 @@ pub(super) fn create(database: &Connection) -> rusqlite::Result<()> {
 pub(super) fn difference(database: &Connection) -> rusqlite::Result<Option<String>> {
     let made = Connection::open_in_memory()?;
     made.execute_batch(TABLES)?;
-    let (made, found) = (objects(&made)?, objects(database)?);
+    let made = objects(&made)?;
+    let found = objects(database)?;
     let differs = |name: &&String| made.get(*name) != found.get(*name);
     if let Some(name) = made.keys().chain(found.keys()).find(differs) {
         return Ok(Some(name.clone()));

@@ -1,4 +1,5 @@
-//! The journal of a signing run: the signatures that the token made, until their release is complete.
+//! The journal of a signing run: the signatures that the token made, until their release is
+//! complete.
 
 use std::fs;
 use std::path::PathBuf;

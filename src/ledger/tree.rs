@@ -75,13 +75,13 @@ impl Ledger {
                 Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
             });
         let (size, hashes) = both?;
-        match hashes == tree::first_hash(size) {
-            true => Ok(Checkpoint {
-                size,
-                root: self.root(size)?,
-            }),
-            false => Err(not_ours()),
+        if hashes != tree::first_hash(size) {
+            return Err(not_ours());
         }
+        Ok(Checkpoint {
+            size,
+            root: self.root(size)?,
+        })
     }
 
     /// The proof that entry `index` is in the log as `head` describes it. `checkpoint` is the note

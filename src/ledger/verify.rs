@@ -296,7 +296,9 @@ mod tests {
         let (folder, mut ledger) = Ledger::example();
         ledger.begin(at, key).expect("begun");
         let grant = GrantId::of(b"g");
-        let (intent, sums, name) = (3, Sha256::of(b"s"), "f".to_owned());
+        let intent = 3;
+        let sums = Sha256::of(b"s");
+        let name = "f".to_owned();
         for event in [
             Event::example_grant(grant),
             Event::example_acceptance(grant),

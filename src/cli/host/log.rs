@@ -94,8 +94,11 @@ fn show(log: &Source, index: u64, output: &mut Output) -> Result<(), CliError> {
     let entry = log.entry(index)?.ok_or(HostError::NoEntry(index))?;
     let text = serde_json::to_string_pretty(&entry).expect("an entry can be written as JSON");
     text.lines().for_each(|line| output.line(line));
-    if matches!(&entry.event, Event::EvidenceAccepted { scheme, .. } if scheme.convinces_host_alone())
-    {
+    let by_macs = match &entry.event {
+        Event::EvidenceAccepted { scheme, .. } => scheme.convinces_host_alone(),
+        _ => false,
+    };
+    if by_macs {
         output.line(
             "note: this evidence convinces this signing host alone, which could have made the MACs \
              itself",
@@ -109,7 +112,10 @@ fn checkpoint(home: &Home, output: &mut Output) -> Result<(), CliError> {
     let (head, note) = signed_head(home, &home.ledger()?)?;
     note.lines().for_each(|line| output.line(line));
     output.value(json!({
-        "log_key": home.config.log_key, "entries": head.size, "root": head.root.to_string(), "note": note,
+        "log_key": home.config.log_key,
+        "entries": head.size,
+        "root": head.root.to_string(),
+        "note": note,
     }));
     Ok(())
 }
@@ -129,15 +135,18 @@ fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliEr
     }
     output.line(format!("  log key {}", home.config.log_key));
     output.value(json!({
-        "folder": folder.to_string_lossy(), "entries": done.size, "entries_before": done.before, "files": done.files,
+        "folder": folder.to_string_lossy(),
+        "entries": done.size,
+        "entries_before": done.before,
+        "files": done.files,
         "log_key": home.config.log_key,
     }));
     Ok(())
 }
 
 /// The entries that announce a file with this digest, one for each intent: an intent of very many
-/// artifacts has several, each of which shows the same. Only `wanted`, or entries of that intent, if
-/// `wanted` is one: each signature names its intent.
+/// artifacts has several, each of which shows the same. With `wanted`, only that entry, or those of
+/// that intent: each signature names its intent.
 fn announced(ledger: &Ledger, digest: Sha256, wanted: Option<u64>) -> Result<Vec<u64>, CliError> {
     let event = |index| Ok::<_, CliError>(ledger.entry(index)?.map(|entry| entry.event));
     let intended = match wanted.map(event).transpose()?.flatten() {
@@ -162,7 +171,8 @@ fn prove(
     proof: Option<PathBuf>,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let (ledger, digest) = (home.ledger()?, digest_of(file)?);
+    let ledger = home.ledger()?;
+    let digest = digest_of(file)?;
     let found = announced(&ledger, digest, entry)?;
     let index = match found[..] {
         [index] => index,
@@ -212,7 +222,10 @@ fn prove(
     output.line(format!("  proof   {}", proof.display()));
     output.line(format!("  log key {}", home.config.log_key));
     output.value(json!({
-        "entry": index, "digest": digest, "entries": head.size, "proof": proof.to_string_lossy(),
+        "entry": index,
+        "digest": digest,
+        "entries": head.size,
+        "proof": proof.to_string_lossy(),
         "log_key": home.config.log_key,
     }));
     Ok(())

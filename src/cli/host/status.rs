@@ -77,7 +77,8 @@ fn show(run: &Unfinished, output: &mut Output) {
     match &run.left {
         Left::All => output.line("  signed     nothing yet"),
         Left::Signatures(journal) => {
-            let (kept, all) = (journal.kept(), journal.intent.plan().asked().count());
+            let kept = journal.kept();
+            let all = journal.intent.plan().asked().count();
             output.line(format!(
                 "  signed     {kept} of {all} signatures, under entry {}",
                 journal.index

@@ -348,7 +348,8 @@ fn who_computes_the_hashes_anew_is_found_further_up() {
     log.put(CHECKPOINT, &note);
     assert_eq!(
         log.fault(),
-        "`checkpoint` has a different root than the 600 entries beside it: they, or it, were changed"
+        "`checkpoint` has a different root than the 600 entries beside it: they, or it, were \
+         changed"
     );
     log.put("tile/1/000.p/2", &upper);
     assert_eq!(
@@ -452,7 +453,8 @@ fn checkpoints_that_were_kept_are_compared() {
     let error = log.verify(&[wrong(601)]).expect_err("longer").to_string();
     assert_eq!(
         error,
-        "checkpoint `of 601` is of 601 entries, but there are 600: entry 600 and those after it are gone"
+        "checkpoint `of 601` is of 601 entries, but there are 600: entry 600 and those after it \
+         are gone"
     );
     // An older export, and one that was made anew.
     log.texts.truncate(500);
@@ -498,7 +500,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_bit_of_any_file_can_be_changed(size in 1_u64..700, file: proptest::sample::Index, at: proptest::sample::Index, bit in 0_u8..8) {
+    fn no_bit_of_any_file_can_be_changed(
+        size in 1_u64..700,
+        file: proptest::sample::Index,
+        at: proptest::sample::Index,
+        bit in 0_u8..8,
+    ) {
         let log = Exported::of(size);
         let mut names: Vec<String> = Tile::grown(0, size).map(|tile| tile.path()).collect();
         names.push(CHECKPOINT.to_owned());

@@ -33,8 +33,8 @@ pub enum Left {
     Release(Journal),
 }
 
-/// The unfinished runs, first granted to last; none under a revoked grant. A run that is in progress
-/// now is among them.
+/// The unfinished runs, first granted to last; none under a revoked grant. A run in progress is one
+/// of them.
 pub fn unfinished(ledger: &Ledger) -> Result<Vec<Unfinished>, LedgerError> {
     let mut found = Vec::new();
     for record in ledger.unfinished()? {
@@ -53,11 +53,10 @@ pub fn unfinished(ledger: &Ledger) -> Result<Vec<Unfinished>, LedgerError> {
             Some(journal) if journal.missing.is_empty() => Left::Release(journal),
             Some(journal) => Left::Signatures(journal),
         };
-        let (project, version) = (project.clone(), version.clone());
         found.push(Unfinished {
             grant: record.grant,
-            project,
-            version,
+            project: project.clone(),
+            version: version.clone(),
             last: last.at,
             left,
         });

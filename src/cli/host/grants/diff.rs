@@ -75,12 +75,11 @@ impl Diff {
                 let installed = std::env::var_os("PATH").is_some_and(|path| {
                     std::env::split_paths(&path).any(|folder| folder.join("diffoscope").is_file())
                 });
-                output.line(match installed {
-                    true => format!("next: diffoscope {} {}", paths[0], paths[1]),
-                    false => {
-                        "next: install diffoscope, which shows where two files differ".to_owned()
-                    }
-                });
+                if installed {
+                    output.line(format!("next: diffoscope {} {}", paths[0], paths[1]));
+                } else {
+                    output.line("next: install diffoscope, which shows where two files differ");
+                }
             }
         }
         output.value(json!({ "grant": grant.id(), "differences": differences }));

@@ -24,8 +24,8 @@ use crate::tlog::note::VerifierKey;
 
 /// Verify the log, and compare it with checkpoints and releases that were kept elsewhere
 ///
-/// Computes everything again from the entries, and finds each one that was altered, removed, moved or
-/// added. A log whose hashes were computed again too, or an older copy of it, is found only by
+/// Computes everything again from the entries, and finds each one that was altered, removed, moved
+/// or added. A log whose hashes were computed again too, or an older copy of it, is found only by
 /// comparison with checkpoints, or with releases, whose signatures name the state of the log.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -40,7 +40,8 @@ pub(super) struct Verify {
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
     /// A release of this signing host that was kept elsewhere: it is verified, and the log must
-    /// contain the state that its signature names, and announce it there; may be given several times
+    /// contain the state that its signature names, and announce it there; may be given several
+    /// times
     #[arg(long, value_name = "DIR")]
     release: Vec<PathBuf>,
     /// The release certificate for --release [default: the home's; needed with --log-key]
@@ -118,8 +119,8 @@ impl Verify {
         output.line(format!("  read from {}", log.path().display()));
         if kept.is_empty() {
             output.line(
-                "anyone with the log's key could have replaced it, and later entries may be missing: \
-                 only a checkpoint or a release kept elsewhere shows that",
+                "anyone with the log's key could have replaced it, and later entries may be \
+                 missing: only a checkpoint or a release kept elsewhere shows that",
             );
         }
         value(head, log.key(), &kept, Some(head), output);
@@ -231,7 +232,12 @@ fn value(
 ) {
     let checkpoint =
         |(name, it): &(String, Checkpoint)| json!({ "file": name, "entries": it.size });
-    let release = |it: &Release| json!({ "folder": it.path.to_string_lossy(), "entries": it.checkpoint.checkpoint.size });
+    let release = |it: &Release| {
+        json!({
+            "folder": it.path.to_string_lossy(),
+            "entries": it.checkpoint.checkpoint.size,
+        })
+    };
     output.value(json!({
         "entries": head.size,
         "root": head.root.to_string(),

@@ -149,7 +149,8 @@ pub(super) fn summary(event: &Event) -> String {
             card,
         } => {
             format!(
-                "entry {intent}: stopped after {token_signatures} signatures by the token{}: {reason}",
+                "entry {intent}: stopped after {token_signatures} signatures by the token{}: \
+                 {reason}",
                 counted(card)
             )
         }
