@@ -1,33 +1,33 @@
 //! A hardware-backed release signer: the signing host verifies what the build machine made, and
 //! only then drives the token that holds the release key.
 //!
-//! # One artifact's way through this crate
+//! # The journey of one artifact
 //!
-//! 1. [`steps::grant`] approves a build and makes the key that will live for it alone.
-//! 2. [`steps::attest`] lists on the build machine what was built, and signs the list.
-//! 3. [`steps::build`] checks on the signing host everything that must hold, reading each artifact
-//!    once, and returns a [`VerifiedBuild`](steps::build::VerifiedBuild).
-//! 4. [`steps::countersign`] takes that value, and nothing else, to the token; the signatures are
-//!    finished from the hash states of that one read.
-//! 5. [`steps::push`] brings the release to the location, where it can be reached from the signing
-//!    host.
-//! 6. [`steps::admit`] and [`steps::verify`] check the release with the certificate alone.
+//! 1. [`steps::host::grant`] approves a build and makes the key that is valid for it alone.
+//! 2. [`steps::builder::attest`] lists on the build machine what was built, and signs the list.
+//! 3. [`steps::host::release`] is the signing host's order, as one function: it makes a
+//!    [`VerifiedBuild`](steps::host::build::VerifiedBuild), for which each artifact is read once,
+//!    and has the token sign each [`Statement`](domain::signing::Statement) of its release, from
+//!    the hash states of that one read.
+//! 4. [`steps::host::hand_over`] pushes the release to the location, and exports the log.
+//! 5. [`steps::release::admit`] and [`steps::release::verify`] check the release with the
+//!    certificate alone.
 //!
 //! # The map
 //!
 //! | module | knows | does not know |
 //! |---|---|---|
-//! | [`domain`] | what grants, manifests and releases are | any I/O |
-//! | [`files`] | reading what is hostile, writing what must be whole | any format |
-//! | [`openpgp`] | OpenPGP | where a key lives |
+//! | [`domain`] | grants, manifests, releases, and what is signed | any I/O |
+//! | [`files`] | reading hostile files, writing complete ones | any format |
+//! | [`openpgp`] | OpenPGP | where a key is |
 //! | [`dsse`], [`mac`] | the two other schemes of evidence | what the signed bytes say |
-//! | [`tlog`] | notes, checkpoints, proofs and tiles of a transparency log | what its entries say, any I/O |
+//! | [`tlog`] | notes, checkpoints, proofs and tiles of a transparency log | its entries, any I/O |
 //! | `ssh` | signatures made with `ssh-keygen` | who may approve |
-//! | `token` | OpenPGP cards, PKCS#11, PINs | OpenPGP, what is signed |
-//! | `ledger` | the audit log and the journal of runs | how an event came about |
-//! | [`location`] | the folders of the location | what makes a release good |
+//! | `token` | OpenPGP cards, PKCS#11, PINs | OpenPGP |
+//! | `ledger` | the log and the journal of runs | how an event came about |
+//! | [`location`] | where releases are read from and published to | what makes a release good |
 //! | `home`, `config` | the signing host's folder | the steps |
-//! | [`steps`] | the order of checks | command line, cards, PKCS#11, OpenPGP library |
+//! | [`steps`] | the order of checks, by machine | command line, tokens, OpenPGP library |
 //! | [`cli`] | arguments, wording, exit codes | everything else |
 //!
 //! Without the feature `host` the modules for tokens, the ledger and the home are left out: what
@@ -37,7 +37,7 @@
     not(feature = "host"),
     allow(
         rustdoc::broken_intra_doc_links,
-        reason = "the way of an artifact leads through the steps of the host"
+        reason = "the journey of an artifact leads through the steps of the host"
     )
 )]
 
