@@ -70,7 +70,8 @@ pub(super) fn generate(path: &Path, kind: KeyKind) -> Result<Box<dyn Token>, Tok
             Err(TokenError::KeyExists {
                 token: "file".to_owned(),
                 key: format!("`{}`", path.display()),
-                alternative: "name another file in the token URI",
+                alternative: "name another file in the token URI, or with `init` leave \
+                              `--generate` out to use that key",
             })
         }
         Err(error) => Err(refused(path)(error.error.to_string())),

@@ -1083,7 +1083,7 @@ fn init_can_be_repeated_after_a_wrong_pin() {
         world
             .init()
             .trouble("wrong PIN for token")
-            .says("will not be tried again");
+            .says("is not tried again");
         assert!(!world.home().join("config.toml").exists());
         write_secret(&pin, PIN);
         world.set_up();

@@ -533,7 +533,7 @@ fn an_unfinished_run_explains_one_signature_in_an_exported_log() {
         "unfinished the run of entry {intent} may explain up to 2 signatures"
     ))
     .says(&format!(
-        "the unfinished run of entry {intent} may explain some or all of it: finish it with `sign`"
+        "the unfinished run of entry {intent} may explain some or all of it: finish with `sign`"
     ));
     let report = elsewhere
         .reconcile()
