@@ -22,17 +22,15 @@ use crate::steps::host::approve::Recorded;
 
 /// Approve a grant with your own key, or record approvals on the signing host
 ///
-/// For an approver, on any machine: shows the grant, asks, and signs it like `gpg --detach-sign
-/// GRANT` or `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`.
-///
-/// On the signing host, with --signature: checks each signature, and records it.
+/// An approver reads the grant on any machine and signs it, with gpg or ssh-keygen. The signing host
+/// checks and records each --signature.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign approve foo-1.2.3.grant.json --ssh-key ~/.ssh/id_ed25519
   countersign approve foo-1.2.3.grant.json --signature foo-1.2.3.grant.json.sig")]
 pub(in crate::cli) struct Approve {
-    /// File of the grant, or on the signing host at least eight digits of its id
+    /// Grant: its file, or on the signing host eight digits of its ID
     grant: String,
     /// Record this approval; may be repeated
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ssh_key", "gpg_key", "output", "yes"])]

@@ -30,14 +30,13 @@ pub(in crate::cli) struct Grant {
     project: ProjectName,
     /// Its version
     version: Version,
-    /// Pattern for artifact names (`*`, `?`, `[a-z]`, `{a,b}`); may be repeated [default: *]
+    /// Pattern for artifact names; may be repeated [default: *]
     #[arg(long = "artifact", value_name = "GLOB")]
     artifacts: Vec<NamePattern>,
-    /// Builder, with the public key that it made itself in FILE (`countersign build-key`); may be
-    /// repeated [default: builder]
+    /// Builder, with its own public key in FILE; may be repeated [default: builder]
     #[arg(long = "builder", value_name = "NAME[=FILE]")]
     builders: Vec<String>,
-    /// How many builders must attest the same digest for every artifact
+    /// How many builders must attest the same digests
     #[arg(
         long,
         value_name = "N",
@@ -48,28 +47,28 @@ pub(in crate::cli) struct Grant {
     /// How builders authenticate evidence; only this host can verify hmac
     #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
     scheme: Scheme,
-    /// Form of the evidence: one list, or a signature or MAC for each artifact (not with dsse)
+    /// Form of the evidence: one list, or a signature or MAC for each artifact
     #[arg(long, value_name = "FORM", default_value = "manifest", value_parser = form())]
     evidence: EvidenceForm,
-    /// Allow a version older than one that was granted before
+    /// Allow a version older than a granted one
     #[arg(long)]
     allow_older: bool,
-    /// How long the grant is valid: 90m, 6h, 14d [default: valid_for in config.toml]
+    /// How long the grant is valid: 90m, 6h, 14d [default: config.toml]
     #[arg(long, value_name = "TIME")]
     valid_for: Option<Period>,
-    /// Maximum number of artifacts [default: max_count in config.toml]
+    /// Maximum number of artifacts [default: config.toml]
     #[arg(long, value_name = "N")]
     max_count: Option<u32>,
-    /// Maximum size of all artifacts, in bytes [default: max_bytes in config.toml]
+    /// Maximum size of all artifacts, in bytes [default: config.toml]
     #[arg(long, value_name = "N")]
     max_bytes: Option<u64>,
-    /// Where the source is, noted in the grant
+    /// URI of the source
     #[arg(long, value_name = "URI")]
     source_uri: Option<String>,
-    /// Commit or digest of the source, noted in the grant
+    /// Commit or digest of the source
     #[arg(long, value_name = "DIGEST", requires = "source_uri")]
     source_digest: Option<String>,
-    /// Folder for the grant and the keys
+    /// Folder for the grant and keys
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
 }

@@ -20,9 +20,8 @@ use crate::token::TokenUri;
 
 /// Set up the signing host: its home, and the release key on a token
 ///
-/// With --generate, makes a key pair on the token, not extractable. With --user-id alone, makes a
-/// certificate for the key that the URI names. With --cert, uses the token's key in an existing
-/// certificate: its primary key, or a signing subkey.
+/// The release key is a new key pair on the token (--generate), a key on it that has no certificate
+/// (--user-id), or a key of an existing certificate (--cert).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,8 +31,7 @@ Examples:
   countersign init --cert release.asc \\
       --token 'pkcs11:token=release?module-path=/PATH/TO/module.so'")]
 pub(in crate::cli) struct Init {
-    /// Token: `card:`, `card:MANUFACTURER:SERIAL`, or a PKCS#11 URI (RFC 7512); without
-    /// `pin-source=` in it, the PIN is asked at the terminal
+    /// Token: `card:`, `card:MANUFACTURER:SERIAL`, or a PKCS#11 URI (RFC 7512)
     #[arg(long, value_name = "URI")]
     token: String,
     /// Make a key pair of this kind
@@ -45,7 +43,7 @@ pub(in crate::cli) struct Init {
         value_parser = kinds()
     )]
     generate: Option<KeyKind>,
-    /// Destroy the signing key on the card, and replace it with the new one
+    /// Destroy the card's signing key and replace it
     #[arg(long, requires = "generate")]
     replace_key: bool,
     /// User ID of the new certificate
@@ -56,7 +54,7 @@ pub(in crate::cli) struct Init {
         conflicts_with = "cert"
     )]
     user_id: Option<String>,
-    /// How long the new certificate is valid: 2y, 18mo, never
+    /// Validity of the new certificate: 2y, 18mo, never
     #[arg(
         long,
         value_name = "TIME",
@@ -68,7 +66,7 @@ pub(in crate::cli) struct Init {
     /// Existing certificate
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
-    /// Domain of the notations in release signatures [default: the user ID's email domain]
+    /// Domain of notations in signatures [default: the user ID's email domain]
     #[arg(long, value_name = "DOMAIN")]
     notation_domain: Option<String>,
     /// Wait while another program uses the token

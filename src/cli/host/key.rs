@@ -30,7 +30,7 @@ pub(in crate::cli) struct Key {
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// List the keys on cards and on the tokens of the configured module, without a PIN
+    /// List the keys on cards and the configured tokens, without a PIN
     #[command(after_help = "\
 Example:
   countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'")]
@@ -39,7 +39,7 @@ Example:
         #[arg(long, value_name = "URI")]
         token: Option<String>,
     },
-    /// Check that token, certificate and configuration match, without a PIN
+    /// Check token, certificate and configuration, without a PIN
     #[command(after_help = "Example:\n  countersign key check")]
     Check {
         /// Sign a test text too: requires the PIN, and is logged
@@ -52,7 +52,7 @@ Example:
     /// Change the expiry of the release certificate: requires the PIN, and is logged
     #[command(after_help = "Example:\n  countersign key extend --expires 2y")]
     Extend {
-        /// How long it is valid from now: 2y, 18mo, never
+        /// New validity: 2y, 18mo, never
         #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity)]
         expires: Validity,
         /// Wait while another program uses the token

@@ -22,17 +22,15 @@ use crate::token::TokenUri;
 
 /// Compare a card's signature counter with the log, without a PIN
 ///
-/// Lists the signatures that are not in the log, with the entries around them, and logs the result.
-/// They are an alarm, exit code 1, until they are acknowledged.
-///
-/// With --export, any machine can compare, from a verified copy of the log; nothing is logged.
+/// Signatures that are not in the log are an alarm, exit code 1, until they are acknowledged. The
+/// result is logged, except with --export, which compares a verified copy of the log.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign log reconcile --token card:0006:12345678
   countersign log reconcile --export /srv/log --log-key log.vkey --token card:")]
 pub(super) struct Reconcile {
-    /// The card; required with --export [default: the token in config.toml]
+    /// Card [default: the token in config.toml]
     #[arg(long, value_name = "URI")]
     token: Option<String>,
     /// Acknowledge the findings, with this reason
@@ -40,7 +38,7 @@ pub(super) struct Reconcile {
     acknowledge: Option<String>,
     #[command(flatten)]
     from: FromExport,
-    /// The release certificate, to identify the card's key [default: the card's own data]
+    /// Release certificate, to identify the card's key [default: the card's data]
     #[arg(long, value_name = "FILE", requires = "export")]
     cert: Option<PathBuf>,
     /// Wait while another program uses the card
