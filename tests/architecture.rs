@@ -22,16 +22,16 @@ const ARROWS: &str = "
     token: domain files
     location: domain files
     ledger: domain files tlog
-    config: domain ssh tlog token
+    config: domain tlog token
     home: config domain files ledger mac openpgp ssh tlog
     steps:
-    steps::evidence: steps domain files dsse mac openpgp
-    steps::builder: steps steps::evidence domain files dsse mac openpgp token
+    steps::evidence: domain dsse mac openpgp
+    steps::builder: steps steps::evidence domain files dsse mac openpgp
     steps::release: steps steps::evidence domain files openpgp location tlog
     steps::host: steps steps::evidence steps::builder steps::release domain files mac openpgp \
         location tlog ssh token ledger config home
     cli: steps steps::evidence steps::builder steps::release steps::host domain files openpgp \
-        location tlog ssh token ledger home
+        location tlog token ledger home
     lib:
     main: cli";
 

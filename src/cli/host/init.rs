@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
+use super::options::kinds;
 use super::prompt::Terminal;
 use super::token_words::warn_of_file_token;
 use crate::cli::args::read_certificate;
@@ -88,16 +88,6 @@ pub(super) fn validity(text: &str) -> Result<Validity, crate::domain::malformed:
 /// When a certificate or key expires, in words.
 pub(super) fn expiry(at: Option<Timestamp>) -> String {
     at.map_or_else(|| "never".to_owned(), |at| at.to_string())
-}
-
-pub(in crate::cli) fn kinds() -> impl TypedValueParser<Value = KeyKind> {
-    let named = |name: String| {
-        KeyKind::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .expect("it is one of those")
-    };
-    PossibleValuesParser::new(KeyKind::ALL.map(KeyKind::name)).map(named)
 }
 
 impl Init {

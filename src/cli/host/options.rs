@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::init::kinds;
 use super::prompt::Terminal;
 use crate::cli::error::{CliError, CommandError};
 use crate::domain::evidence::Scheme;
@@ -69,6 +69,17 @@ impl KeyOption {
         let key = self.key.as_deref();
         key.expect("the command line requires one of the two")
     }
+}
+
+/// The kinds of keys that a token can make.
+pub(super) fn kinds() -> impl TypedValueParser<Value = KeyKind> {
+    let named = |name: String| {
+        KeyKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .expect("it is one of those")
+    };
+    PossibleValuesParser::new(KeyKind::ALL.map(KeyKind::name)).map(named)
 }
 
 #[derive(Debug, Args)]

@@ -18,8 +18,8 @@ use crate::domain::grant::Builder;
 use crate::domain::release::folder_name;
 use crate::domain::signing::Coverage;
 use crate::files::Folder;
-use crate::steps::host::build::SignRequest;
-use crate::steps::host::release::{DryRun, Signed, Summary};
+use crate::steps::host::build::{SignRequest, Summary};
+use crate::steps::host::release::{DryRun, Signed};
 use crate::steps::host::run::SignError;
 use crate::token::{self, Interaction};
 

@@ -21,13 +21,12 @@ use super::deliveries::{Delivery, deliveries};
 use super::evidence_files::keep_evidence;
 use super::inspection::Inspection;
 use super::refusal::BuildError;
-use super::release::Summary;
 use super::{Host, policy};
 use crate::domain::artifact::{Artifact, ArtifactList};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{CardUse, Intent};
 use crate::domain::grant::Grant;
-use crate::domain::key::HashAlgorithm;
+use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::release::Sums;
 use crate::domain::signing::{Coverage, Plan};
@@ -53,6 +52,21 @@ pub struct VerifiedBuild {
     /// The text of `sums`.
     list: String,
     staged: StagedFolder,
+}
+
+/// A verified build, as people are shown it.
+#[derive(Debug)]
+pub struct Summary {
+    /// The grant it was built under.
+    pub grant: Grant,
+    /// Which builders attested it.
+    pub agreement: Agreement,
+    /// Its artifacts.
+    pub artifacts: ArtifactList,
+    /// The key that signs it.
+    pub key: Fingerprint,
+    /// What of it is signed.
+    pub coverage: Coverage,
 }
 
 /// Which builders attested what. They agree about every artifact that more than one of them names.

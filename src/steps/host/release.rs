@@ -4,15 +4,12 @@
 use std::path::PathBuf;
 
 use super::Host;
-use super::build::{Agreement, SignRequest, VerifiedBuild};
+use super::build::{SignRequest, Summary, VerifiedBuild};
 use super::hand_over::HandedOver;
 use super::run::{AllSigned, Begun, FindToken, SignError, check_token};
-use crate::domain::artifact::ArtifactList;
 use crate::domain::event::Event;
-use crate::domain::grant::Grant;
-use crate::domain::key::Fingerprint;
 use crate::domain::reserved::SUMS;
-use crate::domain::signing::{Coverage, signature_name};
+use crate::domain::signing::signature_name;
 use crate::domain::time::Timestamp;
 use crate::files::{FileFault, real_path};
 use crate::steps::Progress;
@@ -37,21 +34,6 @@ pub struct Signed {
     pub new: bool,
     /// What was done beyond this host.
     pub handed_over: HandedOver,
-}
-
-/// A verified build, as people are shown it.
-#[derive(Debug)]
-pub struct Summary {
-    /// The grant it was built under.
-    pub grant: Grant,
-    /// Which builders attested it.
-    pub agreement: Agreement,
-    /// Its artifacts.
-    pub artifacts: ArtifactList,
-    /// The key that signs it.
-    pub key: Fingerprint,
-    /// What of it is signed.
-    pub coverage: Coverage,
 }
 
 /// What `sign` would do.
