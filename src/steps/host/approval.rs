@@ -23,6 +23,7 @@ pub struct Approved {
 }
 
 /// Why a signature is not a valid approval.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum BadApproval {
     #[error("key {0} is not an approver's")]

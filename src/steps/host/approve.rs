@@ -13,6 +13,7 @@ use crate::domain::release::{LARGEST_SIGNATURE, approval_name};
 use crate::files::InputFile;
 
 /// Why an approval was not recorded.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ApproveError {
     #[error("grant {} was not issued by this signing host", .0.short())]

@@ -29,6 +29,7 @@ pub struct Approval {
 }
 
 /// Why nothing is signed under a grant.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PolicyError {
     #[error("grant {} was revoked at {at}", grant.short())]

@@ -12,6 +12,7 @@ use crate::openpgp::{Certificate, fingerprint_of};
 use crate::token::{self, Interaction, TokenDescription, TokenError, TokenUri};
 
 /// Why a card was not compared with the log.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ReconcileError {
     #[error(transparent)]

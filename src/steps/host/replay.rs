@@ -34,6 +34,7 @@ use crate::domain::event::{CardUse, Entry, Event, Finding, Intent, KeyPurpose, R
 use crate::token::TokenUri;
 
 /// Why a card cannot be compared with a log.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Incomparable {
     // Not success, which could be mistaken for an answer.

@@ -7,6 +7,7 @@ use crate::domain::time::Timestamp;
 use crate::home::{Home, HomeError};
 
 /// Why a grant was not revoked.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RevokeError {
     #[error("grant {} was not issued by this signing host", .0.short())]

@@ -6,6 +6,7 @@ use crate::ledger::LedgerError;
 use crate::token::TokenError;
 
 /// What can go wrong in any step: a file, the home, the ledger or the token.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Trouble {
     #[error(transparent)]

@@ -9,6 +9,7 @@ use crate::steps::evidence::error::EvidenceError;
 use crate::steps::host::trouble::Trouble;
 
 /// Why no grant was issued.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GrantError {
     #[error("the release key cannot sign under a new grant: {0}")]

@@ -6,6 +6,7 @@ use crate::steps::host::trouble::Trouble;
 use crate::token::TokenError;
 
 /// Why a release key could not be set up or does not work.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum KeyError {
     #[error("{0}")]
@@ -50,12 +51,9 @@ pub enum KeyError {
     )]
     OtherKey(Fingerprint),
 
-    #[error("the release key does not work: the token's signature is not valid")]
-    #[diagnostic(
-        code(refused::invalid_signature_from_token),
-        help("nothing was released; do not trust this token before the cause is known")
-    )]
-    WrongAnswer,
+    #[error("the release key does not work: {0}")]
+    #[diagnostic(forward(0))]
+    Make(#[from] MakeError<TokenError>),
 
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -65,17 +63,5 @@ pub enum KeyError {
 impl<E: Into<Trouble>> From<E> for KeyError {
     fn from(error: E) -> Self {
         Self::Trouble(error.into())
-    }
-}
-
-impl From<MakeError<TokenError>> for KeyError {
-    fn from(error: MakeError<TokenError>) -> Self {
-        match error {
-            MakeError::Token(error) => error.into(),
-            MakeError::WrongAnswer => Self::WrongAnswer,
-            MakeError::Invalid(reason) => {
-                Self::Parameters(format!("the signature cannot be made: {reason}"))
-            }
-        }
     }
 }
