@@ -1,4 +1,4 @@
-//! What a card tells without a PIN.
+//! What a card reports without a PIN.
 
 use openpgp_card::Error;
 use openpgp_card::ocard::KeyType;
@@ -14,23 +14,23 @@ use crate::token::raw;
 use crate::token::uri::{CardIdent, CardUri, TokenUri};
 use crate::token::{CardState, Pin, PinRequest, PinState, TokenDescription, TouchPolicy};
 
-/// What a card tells about itself and its signing key.
+/// What a card reports of itself and its signing key.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) ident: CardIdent,
     manufacturer: String,
-    /// Of the specification that it follows.
+    /// Of the specification that it implements.
     version: u16,
-    /// Its signing key, if there is one; the reason in its place when that cannot sign a release.
+    /// Its signing key, if it has one, or the reason why that key cannot sign a release.
     pub(super) key: Option<Result<PublicKey, String>>,
     pub(super) pin: PinState,
     pub(super) state: CardState,
-    /// Whether its reader has a keypad for the PIN.
+    /// Whether its reader has a keypad for PINs.
     pub(super) keypad: bool,
 }
 
 impl Facts {
-    /// Asks the card.
+    /// Reads them from the card.
     pub(super) fn of(card: &mut OpenCard<'_>) -> Result<Self, Error> {
         let keypad = card.feature_pinpad_verify();
         let card = card.card();
@@ -72,12 +72,12 @@ impl Facts {
         })
     }
 
-    /// What to call the card in an error.
+    /// The name of the card in errors.
     pub(super) fn name(&self) -> String {
         self.ident.to_string()
     }
 
-    /// What to call its key in an error.
+    /// The name of its key in errors.
     pub(super) fn key_name(&self) -> String {
         let kind = match &self.key {
             Some(Ok(key)) => key.algorithm(),
@@ -102,7 +102,7 @@ impl Facts {
         }
     }
 
-    /// As every token describes itself; `uri` says how it was asked for.
+    /// The description of the card, which was asked for as `uri`.
     pub(super) fn description(&self, uri: &CardUri) -> TokenDescription {
         let [major, minor] = self.version.to_be_bytes();
         TokenDescription {
@@ -117,7 +117,7 @@ impl Facts {
     }
 }
 
-/// How many signatures the key has made; `None` for a card that does not tell.
+/// How many signatures the key has made; `None` for a card that does not report it.
 pub(super) fn counter(
     card: &mut openpgp_card::ocard::Transaction<'_>,
 ) -> Result<Option<u32>, Error> {
@@ -139,7 +139,7 @@ fn tries_left(count: u8) -> PinState {
 fn touch(policy: CardTouch) -> TouchPolicy {
     match policy {
         CardTouch::Off => TouchPolicy::Off,
-        // What is not known is taken for the one that people wait for.
+        // An unknown policy is treated as one that requires a touch.
         CardTouch::On | CardTouch::Unknown(_) => TouchPolicy::On,
         CardTouch::Fixed => TouchPolicy::Fixed,
         CardTouch::Cached => TouchPolicy::Cached,
@@ -147,8 +147,8 @@ fn touch(policy: CardTouch) -> TouchPolicy {
     }
 }
 
-/// The signing key. A card without one refuses the question, each with a status of its own;
-/// `marked` says whether a fingerprint is written down for it.
+/// The signing key. Cards without one answer with different errors; `marked` is whether the card
+/// has a fingerprint for it.
 fn signing_key(
     card: &mut openpgp_card::ocard::Transaction<'_>,
     marked: bool,
@@ -161,7 +161,7 @@ fn signing_key(
     }
 }
 
-/// The public key that a card answers with, or why it cannot sign a release.
+/// The public key in an answer, or why it cannot sign a release.
 pub(super) fn public_key(material: &PublicKeyMaterial) -> Result<PublicKey, String> {
     let point = match material {
         PublicKeyMaterial::R(key) => return raw::rsa(key.n(), key.v()),
@@ -182,11 +182,15 @@ pub(super) fn public_key(material: &PublicKeyMaterial) -> Result<PublicKey, Stri
         }
     };
     let wanted = 2 * curve.field_size();
-    // Some cards leave out the 4 that says "uncompressed".
+    // Some cards omit the 4 that means "uncompressed".
     let bare = match point.data() {
         [4, bare @ ..] if bare.len() == wanted => bare,
         bare if bare.len() == wanted => bare,
-        _ => return Err(format!("its point is not of {wanted} bytes, uncompressed")),
+        _ => {
+            return Err(format!(
+                "its point does not have {wanted} bytes, uncompressed"
+            ));
+        }
     };
     Ok(PublicKey::Ecdsa {
         curve,
@@ -205,7 +209,7 @@ fn ed25519(point: &[u8]) -> Result<PublicKey, String> {
     };
     bare.try_into()
         .map(PublicKey::Ed25519)
-        .map_err(|_| "its point is not of 32 bytes".to_owned())
+        .map_err(|_| "its point does not have 32 bytes".to_owned())
 }
 
 #[cfg(test)]
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_is_taken_with_and_without_its_first_byte() {
+    fn a_point_is_read_with_and_without_its_first_byte() {
         for (curve, own, size) in [
             (CardCurve::NistP256r1, Curve::P256, 64),
             (CardCurve::NistP384r1, Curve::P384, 96),

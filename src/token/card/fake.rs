@@ -1,19 +1,20 @@
-//! A card that answers what a test tells it.
+//! A card that gives the answers of a test.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use card_backend::{CardBackend, CardCaps, CardTransaction, PinType, SmartcardError};
 
-/// The application related data of an empty card: what it says of itself, three key slots, no keys.
-const EMPTY: &str = "4F10D276000124010304FFFE000000010000 5F520A0031F573C00160059000 7F660802021DB902021DB9 \
-    7381B7 C00A3F001000100010000001 C106010800002000 C206010800002000 C306010800002000 C407007F7F7F030003 \
+/// The application related data of an empty card: its features, three key slots, no keys.
+const EMPTY: &str = "4F10D276000124010304FFFE000000010000 5F520A0031F573C00160059000 \
+    7F660802021DB902021DB9 7381B7 C00A3F001000100010000001 C106010800002000 \
+    C206010800002000 C306010800002000 C407007F7F7F030003 \
     C53C{zeros} C63C{zeros} CD0C000000000000000000000000";
 
-/// The commands that a card was sent.
+/// The commands that a card received.
 pub(super) type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// Answers each command with the next of its answers, and when there are none left with "done".
+/// Answers each command with the next of its answers, and then with "done".
 pub(super) struct FakeCard {
     answers: VecDeque<Vec<u8>>,
     sent: Sent,
@@ -32,7 +33,7 @@ impl FakeCard {
         )
     }
 
-    /// A card without keys, for as long as nothing else than that is asked.
+    /// A card without keys, as long as only its data is read.
     pub(super) fn empty() -> Self {
         let data = EMPTY
             .replace("{zeros}", &"00".repeat(60))

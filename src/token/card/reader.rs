@@ -1,4 +1,4 @@
-//! Cards in readers, by way of the PC/SC service, and the way of each command to them.
+//! Cards in readers, by way of the PC/SC service, and the transport of commands to them.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
@@ -11,39 +11,38 @@ use pcsc::{Context, Protocols, Scope, ShareMode};
 use crate::domain::text::clean;
 use crate::token::TokenError;
 
-/// The longest answer that is put together from parts, in bytes: more than any key or certificate
-/// on a card.
+/// The maximum length of an answer in parts, in bytes: more than any key or certificate on a card.
 const LONGEST_ANSWER: usize = 64 << 10;
 
-/// The longest part of an answer, with its status (ISO 7816-3, section 12.2.1, and extended
-/// length).
+/// The maximum length of a part of an answer, with its status (ISO 7816-3, section 12.2.1, and
+/// extended length).
 const LONGEST_PART: usize = (64 << 10) + 2;
 
-/// The command that takes a PIN (OpenPGP card 3.4, section 7.2.2); its P2 says which.
+/// The command that checks a PIN (OpenPGP card 3.4, section 7.2.2); its P2 says which.
 const VERIFY: u8 = 0x20;
 
-/// The status of a command that was carried out.
+/// The status of a command that succeeded.
 const DONE: [u8; 2] = [0x90, 0x00];
 
-/// Why there is no card to be had from a reader.
+/// Why a reader gives no card.
 #[derive(Debug)]
 pub(super) enum NoCard {
-    /// None is in it.
+    /// It is empty.
     Empty,
-    /// This went wrong.
+    /// It or its card cannot be used.
     Trouble(TokenError),
 }
 
-/// The readers there are.
+/// All readers.
 pub(super) fn readers() -> Result<Vec<CString>, TokenError> {
-    // PC/SC Lite has none of more than 128 bytes, and no more than 16.
+    // PC/SC Lite has at most 16 readers, with names of at most 128 bytes.
     let mut names = [0; 16 * 130];
     let context = Context::establish(Scope::System).map_err(no_service)?;
     let names = context.list_readers(&mut names).map_err(no_service)?;
     Ok(names.map(CStr::to_owned).collect())
 }
 
-/// What to call a reader.
+/// The name of a reader in errors.
 pub(super) fn named(reader: &CStr) -> String {
     clean(&reader.to_string_lossy())
 }
@@ -85,8 +84,8 @@ fn no_service(error: pcsc::Error) -> TokenError {
     }
 }
 
-/// The programs that have the client library of the service loaded, as far as this user may look:
-/// one of them holds the card. The service itself does not tell which.
+/// The programs that have loaded the client library of the service, as far as this user can see
+/// them: one of them holds the card. The service itself does not report which.
 pub(super) fn holders() -> Vec<String> {
     let own = std::process::id();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -105,12 +104,12 @@ pub(super) fn holders() -> Vec<String> {
     found
 }
 
-/// A card whose answers come whole, and that is left without a PIN.
+/// A card whose answers arrive complete, and whose PINs are withdrawn in the end.
 pub(super) struct Whole(pub(super) Box<dyn CardBackend + Send + Sync>);
 
 struct WholeTransaction<'a> {
     card: Box<dyn CardTransaction + Send + Sync + 'a>,
-    /// P2 of each PIN that it took.
+    /// P2 of each PIN that it accepted.
     unlocked: BTreeSet<u8>,
 }
 
@@ -131,8 +130,8 @@ impl CardBackend for Whole {
 }
 
 impl CardTransaction for WholeTransaction<'_> {
-    /// Puts an answer in parts (status 61xx, ISO 7816-4, section 5.3.4) together. The library does
-    /// so too, but panics when the card takes commands of extended length.
+    /// Joins the parts of an answer (status 61xx, ISO 7816-4, section 5.3.4). The library does so
+    /// too, but panics when the card supports commands of extended length.
     fn transmit(&mut self, command: &[u8], _: usize) -> Result<Vec<u8>, SmartcardError> {
         let mut whole = Vec::new();
         let mut part = self.card.transmit(command, LONGEST_PART)?;
@@ -205,9 +204,9 @@ impl WholeTransaction<'_> {
 }
 
 impl Drop for WholeTransaction<'_> {
-    /// Takes back each PIN, with a VERIFY whose P1 is FF, before another program can begin a
-    /// transaction: it would sign with our PIN. A card older than that form refuses it, and forgets
-    /// the PIN in the reset that follows.
+    /// Withdraws each PIN, with a VERIFY whose P1 is FF, before another program can begin a
+    /// transaction and sign with it. A card that is too old for this refuses it, and forgets the
+    /// PIN in the reset that follows.
     fn drop(&mut self) {
         for pin in std::mem::take(&mut self.unlocked) {
             let _gone_or_unknown = self.card.transmit(&[0, VERIFY, 0xff, pin], LONGEST_PART);
@@ -220,7 +219,7 @@ mod tests {
     use super::super::fake::{FakeCard, Sent};
     use super::*;
 
-    /// What comes of one command to a card that gives these answers, and what it was sent in all.
+    /// The answer to one command to a card that gives these answers, and all that it was sent.
     fn answers(answers: &[&[u8]]) -> (Result<Vec<u8>, SmartcardError>, Sent) {
         let (card, sent) = FakeCard::that_answers(answers);
         let mut whole = Whole(Box::new(card));
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_in_parts_is_put_together() {
+    fn an_answer_in_parts_is_joined() {
         let (answer, sent) = answers(&[b"one\x61\x03", b"two\x61\x00", b"three\x90\x00"]);
         assert_eq!(answer.expect("an answer"), b"onetwothree\x90\x00");
         let sent = sent.lock().expect("no panic").clone();
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn each_pin_that_was_taken_is_taken_back() {
+    fn each_accepted_pin_is_withdrawn() {
         let verify = |pin: u8| [&[0, 0x20, 0, pin, 6][..], b"123456"].concat();
         let sent_for = |answer: &'static [u8]| {
             let (card, sent) = FakeCard::that_answers(&[answer, answer]);

@@ -1,9 +1,9 @@
 //! The thread on which the card library runs.
 //!
 //! The library panics on answers that it does not expect (`openpgp-card` 0.7: a chained response, a
-//! status that cannot be read again), and a transaction of another program keeps it waiting without
-//! a limit. On a thread of its own neither reaches the rest: a panic ends that thread alone,
-//! silently, and waiting for it can be given up.
+//! status that cannot be read again), and waits without a limit while another program has a
+//! transaction. On a thread of its own neither affects the rest: a panic ends only that thread,
+//! silently, and waiting for it can stop.
 
 use std::panic;
 use std::sync::Once;
@@ -14,22 +14,22 @@ use std::time::Duration;
 use openpgp_card::Card;
 use openpgp_card::state::Transaction;
 
-/// The name of the thread, by which its panics are told apart.
+/// The name of the thread, by which its panics are recognised.
 const NAME: &str = "card";
 
-/// An opened card, as the library has it.
+/// An open card, as the library has it.
 pub(super) type OpenCard<'a> = Card<Transaction<'a>>;
 
 type Job = Box<dyn FnOnce(&mut OpenCard<'_>) + Send>;
 
-/// Runs what it is given, one after another, on the card that is open on its thread.
+/// Runs jobs, one after another, on the card that is open on its thread.
 pub(super) struct Worker {
     jobs: Sender<Job>,
-    /// Says that the thread has let go of everything.
+    /// Signals that the thread has released everything.
     ended: Receiver<()>,
 }
 
-/// The thread is gone: what ran on it has panicked.
+/// The thread is gone: its job panicked.
 #[derive(Debug)]
 pub(super) struct Gone;
 
@@ -40,7 +40,7 @@ pub(super) struct Starting<A> {
     answer: Receiver<A>,
 }
 
-/// How a start that was waited for stands.
+/// The state of a start that was waited for.
 pub(super) enum Started<A> {
     /// It answered.
     Yes(Worker, A),
@@ -57,12 +57,12 @@ pub(super) struct Desk<A> {
 }
 
 impl<A> Desk<A> {
-    /// Whether whoever started this still waits for it.
+    /// Answers. Whether the one who started this still waits for it.
     pub(super) fn answer(&self, answer: A) -> bool {
         self.answer.send(answer).is_ok()
     }
 
-    /// Runs jobs on `card` until there can be no more.
+    /// Runs jobs on `card` until the worker is dropped.
     pub(super) fn serve(&self, card: &mut OpenCard<'_>) {
         while let Ok(job) = self.jobs.recv() {
             job(card);
@@ -74,14 +74,15 @@ impl<A: Send + 'static> Starting<A> {
     /// Starts a thread that runs `work`.
     pub(super) fn new(work: impl FnOnce(Desk<A>) + Send + 'static) -> Self {
         keep_panics_silent();
-        let ((jobs, to_do), (answered, answer), (at_end, ended)) =
-            (mpsc::channel(), mpsc::channel(), mpsc::channel());
+        let (jobs, to_do) = mpsc::channel();
+        let (answered, answer) = mpsc::channel();
+        let (at_end, ended) = mpsc::channel();
         let desk = Desk {
             jobs: to_do,
             answer: answered,
         };
         let run = move || {
-            // Dropped last, also by a panic.
+            // Dropped last, also after a panic.
             let _at_end: Sender<()> = at_end;
             work(desk);
         };
@@ -96,7 +97,7 @@ impl<A: Send + 'static> Starting<A> {
         }
     }
 
-    /// Waits so long for the answer.
+    /// Waits for the answer.
     pub(super) fn wait(self, patience: Duration) -> Started<A> {
         match self.answer.recv_timeout(patience) {
             Ok(answer) => Started::Yes(
@@ -129,16 +130,14 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Without a sender the thread ends; until it has let go of the card, another program could
-        // not take it.
+        // Without a sender the thread ends. Another program can use the card only when it has.
         let (nowhere, _) = mpsc::channel();
         self.jobs = nowhere;
         let _at_end = self.ended.recv();
     }
 }
 
-/// Lets a panic on a thread of ours pass without a word on standard error: it becomes an error in
-/// its own words.
+/// Keeps panics on our threads off standard error: they are reported as errors.
 fn keep_panics_silent() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_a_job_is_the_last_word() {
+    fn a_panic_in_a_job_ends_the_worker() {
         let start = Starting::new(|desk| {
             let card: Box<dyn CardBackend + Send + Sync> = Box::new(FakeCard::empty());
             let mut card = Card::<Open>::new(card).expect("a card");
@@ -195,7 +194,7 @@ mod tests {
         assert!(
             worker
                 .run(|card| card.card().application_identifier().is_ok())
-                .is_ok_and(|told| told)
+                .is_ok_and(|known| known)
         );
         assert!(
             worker

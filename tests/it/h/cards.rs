@@ -239,7 +239,7 @@ fn wrong_pins(world: &World, card: &VirtualCard) {
     write_secret(&pin, "12345");
     world
         .sign(&granted, &build)
-        .stops(2, "shorter than any that an OpenPGP card takes");
+        .stops(2, "shorter than any PIN of an OpenPGP card");
     assert_eq!(card.tries(), (3, 3), "what cannot be a PIN was tried");
 
     write_secret(&pin, "654321");
