@@ -1,4 +1,4 @@
-//! What every token can do, whatever it is, and whom it asks meanwhile.
+//! What every token can do, and how it asks the user.
 
 use secrecy::SecretString;
 
@@ -8,12 +8,12 @@ use crate::domain::key::{Fingerprint, KeyKind, PublicKey, RawSignature};
 use crate::domain::signing::Message;
 use crate::domain::time::Timestamp;
 
-/// A token that is found and not yet unlocked. Nothing it tells has cost a PIN try.
+/// A token that is found and not yet unlocked. Reading it has not cost a PIN try.
 pub trait LockedToken {
-    /// The public half of its signing key; `None` where the token shows it only after the PIN.
+    /// The public half of its signing key; `None` if the token reveals it only after the PIN.
     fn public(&self) -> Option<&PublicKey>;
 
-    /// What it tells about itself.
+    /// What it reports of itself.
     fn description(&self) -> &TokenDescription;
 
     /// Unlocks it: at most one PIN is tried.
@@ -33,7 +33,7 @@ pub trait Token {
     /// checks the answer.
     fn sign(&mut self, message: &Message<'_>) -> Result<RawSignature, TokenError>;
 
-    /// Whether each signature waits until somebody touches the token.
+    /// Whether each signature waits for a touch.
     fn waits_for_touch(&self) -> bool {
         false
     }
@@ -44,7 +44,7 @@ pub trait Token {
     }
 }
 
-/// Lets the token sign, and says so when it waits for a touch.
+/// Lets the token sign, and announces when it waits for a touch.
 pub fn sign(
     token: &mut dyn Token,
     message: &Message<'_>,
@@ -56,19 +56,19 @@ pub fn sign(
     token.sign(message)
 }
 
-/// A key to be made on a token.
+/// A key to generate on a token.
 pub struct NewKey<'a> {
     /// Its kind.
     pub kind: KeyKind,
-    /// The creation time of the OpenPGP key, which a card keeps beside it.
+    /// The creation time of the OpenPGP key, which a card stores.
     pub created: Timestamp,
-    /// The OpenPGP fingerprint of a key made then, which a card keeps too.
+    /// The OpenPGP fingerprint of a key with this creation time, which a card stores too.
     pub fingerprint: &'a dyn Fn(&PublicKey) -> Option<Fingerprint>,
-    /// Whether it may take the place of the signing key that is on a card.
+    /// Whether it may replace the signing key that is on a card.
     pub replace: bool,
 }
 
-/// A run of signatures that is about to begin.
+/// Signatures that are about to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// How many signatures.
@@ -77,27 +77,27 @@ pub struct Batch {
     pub token: TokenDescription,
 }
 
-/// Whoever can answer while a token is unlocked.
+/// The user, who can be asked and informed while a token is used.
 pub trait Interaction {
-    /// Asks for the PIN, once. `None`: there is nobody to ask, or they declined.
+    /// Asks for the PIN, once. `None` if there is nobody to ask, or they declined.
     fn pin(&mut self, request: &PinRequest) -> Option<SecretString>;
 
-    /// One wrong PIN more locks the token: may it be tried? Asked before [`Interaction::pin`].
+    /// Another wrong PIN locks the token: may it be tried? Asked before [`Interaction::pin`].
     fn final_try(&mut self, request: &PinRequest) -> bool;
 
     /// The PIN is now to be typed on the keypad of the token or of its reader.
     fn at_keypad(&mut self, _request: &PinRequest) {}
 
-    /// Signatures are about to be asked for; the token is not unlocked yet.
+    /// Signatures are about to be made; the token is not unlocked yet.
     fn begins(&mut self, _batch: &Batch) {}
 
-    /// The token waits to be touched.
+    /// The token waits for a touch.
     fn touch(&mut self) {}
 
-    /// This key on the token is about to be lost for ever, in favour of a new one.
+    /// This key on the token is about to be replaced by a new one, and lost for ever.
     fn replaces(&mut self, _token: &str, _key: &str) {}
 
-    /// Another program holds the token, as the error says: wait for it?
+    /// Another program holds the token, as the error says. Whether to wait for it.
     fn held(&mut self, _error: &TokenError) -> bool {
         false
     }

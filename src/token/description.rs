@@ -1,4 +1,4 @@
-//! What a token tells of itself before it is unlocked: its name, its keys, how its PIN stands.
+//! What a token reports before it is unlocked: its name, its keys, the state of its PIN.
 
 use std::fmt;
 
@@ -8,23 +8,23 @@ use super::uri::TokenUri;
 use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::time::Timestamp;
 
-/// What a token tells about itself without a PIN.
+/// What a token reports of itself without a PIN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenDescription {
-    /// The URI that names exactly this token and key, with the module and PIN source it was found
-    /// by.
+    /// The URI of exactly this token and key, with the module and PIN source of the URI that was
+    /// asked for.
     pub uri: TokenUri,
     /// The token's label.
     pub label: String,
-    /// Who made it.
+    /// Its manufacturer.
     pub manufacturer: String,
-    /// Model, as the maker calls it.
+    /// The manufacturer's name of the model.
     pub model: String,
     /// Serial number.
     pub serial: String,
-    /// How its PIN stands.
+    /// The state of its PIN.
     pub pin: PinState,
-    /// What it tells beside, if it is an OpenPGP card.
+    /// What else it reports, if it is an OpenPGP card.
     pub card: Option<CardState>,
 }
 
@@ -39,62 +39,62 @@ impl TokenDescription {
     }
 }
 
-/// What an OpenPGP card tells about its signing key (OpenPGP smart card application 3.4, section
+/// What an OpenPGP card reports of its signing key (OpenPGP smart card application 3.4, section
 /// 4.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CardState {
     /// Whether a signature waits for a touch.
     pub touch: TouchPolicy,
-    /// Whether each signature takes the PIN anew.
+    /// Whether each signature requires the PIN again.
     pub pin_per_signature: bool,
-    /// How many signatures the key has made, where the card tells.
+    /// How many signatures the key has made, if the card reports it.
     pub signatures: Option<u32>,
-    /// How the admin PIN stands.
+    /// The state of the admin PIN.
     pub admin_pin: PinState,
-    /// The OpenPGP fingerprint that was written to the card beside the key.
+    /// The OpenPGP fingerprint that is stored on the card with the key.
     pub fingerprint: Option<Fingerprint>,
-    /// The creation time of the OpenPGP key that was written to the card beside it.
+    /// The creation time of the OpenPGP key that is stored on the card with the key.
     pub created: Option<Timestamp>,
 }
 
-/// When a card waits for a touch before it signs.
+/// When a card requires a touch before it signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TouchPolicy {
-    /// Never, or the card knows no touch.
+    /// Never, or the card does not support it.
     Off,
     /// Before each signature.
     On,
-    /// Before each signature, and only a factory reset changes that.
+    /// Before each signature, until a factory reset.
     Fixed,
-    /// Before a signature, unless it was touched some seconds ago.
+    /// Before a signature, unless touched a few seconds ago.
     Cached,
-    /// As `Cached`, and only a factory reset changes that.
+    /// As `Cached`, until a factory reset.
     CachedFixed,
 }
 
-/// How a token's PIN stands, as far as the token tells.
+/// The state of a token's PIN, as far as the token reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PinState {
     /// No try was lost, or the token does not count.
     Untouched,
-    /// At least one wrong PIN was given since the last right one.
+    /// At least one wrong PIN was tried since the last right one.
     CountLow,
-    /// So many tries are left: two at least.
+    /// This number of tries is left, at least two.
     Left(u8),
-    /// One wrong PIN more locks it.
+    /// One try is left: another wrong PIN locks it.
     FinalTry,
     /// Locked.
     Locked,
-    /// Takes no PIN.
+    /// The token needs no PIN.
     NotNeeded,
 }
 
 /// A key found on a token without unlocking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundKey {
-    /// The token, with the URI that names exactly this key.
+    /// The token, with the URI of exactly this key.
     pub token: TokenDescription,
     /// The key's label.
     pub label: String,
@@ -107,9 +107,9 @@ pub struct FoundKey {
 /// Why there is no key that can sign a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoSuchKey {
-    /// The place on the card is empty.
+    /// The slot of the card is empty.
     Absent,
-    /// It is of another kind.
+    /// It cannot sign a release, for this reason.
     Unsuitable(String),
 }
 
@@ -127,18 +127,18 @@ impl fmt::Display for NoSuchKey {
 pub struct CardCounter {
     /// Manufacturer and serial number.
     pub card: String,
-    /// The signatures, as far as they are known.
+    /// The signatures, if they are known.
     pub signatures: Option<u32>,
 }
 
-/// What a PIN is asked for.
+/// A request for a PIN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinRequest {
     /// The token, as its label and serial number.
     pub token: String,
     /// Which PIN.
     pub pin: Pin,
-    /// How it stands.
+    /// Its state.
     pub state: PinState,
 }
 

@@ -1,7 +1,7 @@
 //! A key in a file, for tests: PKCS#8 PEM, Ed25519, no PIN.
 //!
-//! Beside the key, `PATH.count` holds in decimal how often it signed, so that a test can assert
-//! that a token was *not* used. It protects nothing: whoever reads the file has the key.
+//! `PATH.count` contains in decimal how often it signed, so that a test can assert that a token was
+//! *not* used. It protects nothing: anyone who can read the file has the key.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -21,7 +21,7 @@ use super::{
 use crate::domain::key::{KeyKind, PublicKey, RawSignature};
 use crate::domain::signing::Message;
 
-/// The longest file that is read, in bytes.
+/// The maximum length of the file, in bytes.
 const LONGEST: u64 = 4096;
 
 struct FileToken {
@@ -36,7 +36,7 @@ pub(super) fn find(path: &Path) -> Result<Box<dyn LockedToken>, TokenError> {
     read(path).map(|token| Box::new(token) as Box<dyn LockedToken>)
 }
 
-/// The one key that a file holds.
+/// The one key in a file.
 pub(super) fn list_keys(path: &Path) -> Result<Vec<FoundKey>, TokenError> {
     let FileToken {
         description,
@@ -51,11 +51,11 @@ pub(super) fn list_keys(path: &Path) -> Result<Vec<FoundKey>, TokenError> {
     }])
 }
 
-/// Makes a new file with a new key.
+/// Generates a key in a new file.
 pub(super) fn generate(path: &Path, kind: KeyKind) -> Result<Box<dyn Token>, TokenError> {
     if kind != KeyKind::Ed25519 {
         return Err(refused(path)(format!(
-            "a file holds ed25519 keys only, not {kind}"
+            "a file can contain an ed25519 key only, not {kind}"
         )));
     }
     let mut seed = Zeroizing::new([0; 32]);
@@ -100,7 +100,7 @@ impl Token for FileToken {
     fn sign(&mut self, message: &Message<'_>) -> Result<RawSignature, TokenError> {
         let digest = message.digest();
         let signature = self.key.sign(&digest.bytes);
-        // A signature that cannot be counted is not given out.
+        // A signature that cannot be counted is not returned.
         self.count()
             .map_err(|error| refused(&self.counter())(error.to_string()))?;
         Ok(RawSignature::Ed25519(signature.to_bytes()))
@@ -129,9 +129,9 @@ impl FileToken {
 fn read(path: &Path) -> Result<FileToken, TokenError> {
     let refused = refused(path);
     let pem = Zeroizing::new(content(path).map_err(|error| refused(error.to_string()))?);
-    // The decoder's own words could tell something of the key.
+    // The decoder's own message could reveal part of the key.
     let key = SigningKey::from_pkcs8_pem(&pem)
-        .map_err(|_| refused("no Ed25519 key in PKCS#8 PEM".to_owned()))?;
+        .map_err(|_| refused("it is not an Ed25519 key in PKCS#8 PEM".to_owned()))?;
     let public = key.verifying_key().to_bytes();
     let description = TokenDescription {
         uri: TokenUri::File(path.to_owned()),
@@ -218,11 +218,11 @@ mod tests {
 
     impl Interaction for Nobody {
         fn pin(&mut self, _: &PinRequest) -> Option<secrecy::SecretString> {
-            panic!("a file takes no PIN")
+            panic!("a file needs no PIN")
         }
 
         fn final_try(&mut self, _: &PinRequest) -> bool {
-            panic!("a file takes no PIN")
+            panic!("a file needs no PIN")
         }
     }
 
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_private_key_is_refused() {
+    fn a_file_that_is_not_a_private_key_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("key.pem");
         let reason = || match find(&path) {
@@ -297,7 +297,7 @@ mod tests {
             "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         )
         .expect("a spoilt key");
-        assert_eq!(reason(), "no Ed25519 key in PKCS#8 PEM");
+        assert_eq!(reason(), "it is not an Ed25519 key in PKCS#8 PEM");
         fs::write(&path, "A".repeat(5000)).expect("a long file");
         assert!(reason().contains("longer than 4096 bytes"));
 

@@ -1,9 +1,9 @@
-//! What holds the release key: an OpenPGP card, a PKCS#11 token, or (for tests) a file.
+//! Where the release key is: an OpenPGP card, a PKCS#11 token, or (for tests) a file.
 //!
-//! A [`Token`] has two duties: its public key and a signature over a digest. Finding it, telling
-//! several apart and unlocking it come before, through [`find`] and [`LockedToken`]; whoever sits
-//! at the terminal is asked through [`Interaction`]. This module knows neither OpenPGP nor what is
-//! signed, and it prints nothing.
+//! A [`Token`] has two duties: its public key and a signature over a digest. Finding, choosing and
+//! unlocking it come before, through [`find`] and [`LockedToken`]; the user at the terminal is asked
+//! through [`Interaction`]. This module knows neither OpenPGP nor what is signed, and prints
+//! nothing.
 
 mod card;
 mod contract;
@@ -50,17 +50,17 @@ pub fn list_keys(
     }
 }
 
-/// Lists the signing keys of all OpenPGP cards there are, without a PIN, and what went wrong with
-/// others.
+/// Lists the signing keys of all OpenPGP cards present, without a PIN, and the errors of readers
+/// that could not be read.
 pub fn list_cards(
     interaction: &mut dyn Interaction,
 ) -> Result<(Vec<FoundKey>, Vec<TokenError>), TokenError> {
     card::list_all(interaction)
 }
 
-/// Generates a key pair on the token; the private half is sensitive and not extractable. The answer
-/// names exactly that key, and is ready to sign with it. A key that bears the name already is never
-/// replaced; the one signing key of a card is, where [`NewKey::replace`] says so.
+/// Generates a key pair on the token; the private half is sensitive and not extractable. Returns the
+/// URI of exactly that key, and the token ready to sign with it. A key that has the name already is
+/// never replaced; the one signing key of a card is, where [`NewKey::replace`] says so.
 pub fn generate(
     uri: &TokenUri,
     new: &NewKey<'_>,

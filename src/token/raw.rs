@@ -1,13 +1,12 @@
-//! What a token is handed for a digest, and the numbers in what it hands back: alike for cards and
-//! PKCS#11 modules.
+//! What a token gets for a digest, and the numbers in its answer: the same for cards and PKCS#11
+//! modules.
 
 use crate::domain::key::{HashAlgorithm, MessageDigest, PublicKey, RawSignature};
 
-/// The bits of an RSA modulus that are taken: less is no longer safe, and more is not made by any
-/// token.
+/// The accepted sizes of an RSA modulus, in bits: less is no longer safe, and no token makes more.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-// What comes before the digest in a DigestInfo (RFC 8017, section 9.2, note 1).
+// What precedes the digest in a DigestInfo (RFC 8017, section 9.2, note 1).
 const SHA256_PREFIX: &[u8] = &[
     0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
     0x00, 0x04, 0x20,
@@ -29,14 +28,14 @@ pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<PublicKey, String> {
         .map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
     if !RSA_BITS.contains(&bits) {
         return Err(format!(
-            "its RSA modulus has {bits} bits; {} to {} are taken",
+            "its RSA modulus has {bits} bits; {} to {} are accepted",
             RSA_BITS.start(),
             RSA_BITS.end()
         ));
     }
     let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
     if !odd(&n) || !odd(&e) || e == [1] {
-        return Err("its RSA modulus and exponent make no key".to_owned());
+        return Err("its RSA modulus and exponent are not a valid key".to_owned());
     }
     Ok(PublicKey::Rsa { n, e })
 }
@@ -50,14 +49,14 @@ fn number(bytes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// What the token is handed for `digest`: a DigestInfo for RSA; for ECDSA no more than the field
-/// holds, because many modules refuse longer input instead of cutting it; for Ed25519 the digest as
-/// the message.
+/// What the token gets for `digest`: a DigestInfo for RSA; for ECDSA at most the size of the field,
+/// because many modules refuse longer input instead of cutting it; for Ed25519 the digest as the
+/// message.
 pub(super) fn to_be_signed(key: &PublicKey, digest: &MessageDigest) -> Vec<u8> {
     assert_eq!(
         digest.bytes.len(),
         digest.algorithm.size(),
-        "a digest is as long as its algorithm makes it"
+        "a digest has the size of its algorithm"
     );
     match key {
         PublicKey::Rsa { .. } => [digest_info_prefix(digest.algorithm), &digest.bytes].concat(),
@@ -76,16 +75,16 @@ fn digest_info_prefix(algorithm: HashAlgorithm) -> &'static [u8] {
     }
 }
 
-/// The numbers of a signature; what is wrong with the answer otherwise.
+/// The numbers of a signature, or what is wrong with the answer.
 pub(super) fn signature(key: &PublicKey, answer: &[u8]) -> Result<RawSignature, String> {
     let size = match key {
         PublicKey::Rsa { n, .. } => n.len(),
         PublicKey::Ecdsa { curve, .. } => 2 * curve.field_size(),
         PublicKey::Ed25519(_) => 64,
     };
-    let wrong = || format!("a signature of {} bytes where {size} are due", answer.len());
+    let wrong = || format!("a signature of {} bytes instead of {size}", answer.len());
     match key {
-        // Some modules leave out the leading zeros of the number.
+        // Some modules omit the leading zeros of the number.
         PublicKey::Rsa { .. } if !answer.is_empty() && answer.len() <= size => Ok(
             RawSignature::Rsa([vec![0; size - answer.len()], answer.to_vec()].concat()),
         ),
@@ -178,7 +177,7 @@ mod tests {
         );
         assert_eq!(
             signature(&ed25519, &[5; 63]),
-            Err("a signature of 63 bytes where 64 are due".to_owned())
+            Err("a signature of 63 bytes instead of 64".to_owned())
         );
     }
 }

@@ -1,6 +1,6 @@
-//! From the attributes of a key object to its public key, and what makes and uses a key of a kind.
+//! The public key in the attributes of a key object, and the mechanisms for each kind of key.
 //!
-//! Modules disagree about encodings; here is where that ends. Nothing in this file calls a module.
+//! Modules encode keys in different ways, which are handled here alone. This file calls no module.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
@@ -9,7 +9,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType};
 use crate::domain::key::{Curve, KeyKind, PublicKey};
 use crate::token::raw;
 
-/// What is read of a key to learn its public half.
+/// The attributes that contain the public half of a key.
 pub(super) const PUBLIC_ATTRIBUTES: [AttributeType; 5] = [
     AttributeType::KeyType,
     AttributeType::Modulus,
@@ -31,7 +31,7 @@ const ED25519_GNU: &[u8] = &[
     0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01,
 ];
 
-/// The public key that `attributes` make, or why it cannot sign a release.
+/// The public key in `attributes`, or why it cannot sign a release.
 pub(super) fn public_key(attributes: &[Attribute]) -> Result<PublicKey, String> {
     let kind = attributes.iter().find_map(|attribute| match attribute {
         Attribute::KeyType(kind) => Some(*kind),
@@ -42,9 +42,9 @@ pub(super) fn public_key(attributes: &[Attribute]) -> Result<PublicKey, String> 
         Some(KeyType::EC) => ecdsa(attributes),
         Some(KeyType::EC_EDWARDS) => ed25519(attributes),
         Some(other) => Err(format!(
-            "its type is {other}; RSA, CKK_EC and CKK_EC_EDWARDS are supported"
+            "its type is {other}; CKK_RSA, CKK_EC and CKK_EC_EDWARDS are supported"
         )),
-        None => Err("it does not tell its type (CKA_KEY_TYPE)".to_owned()),
+        None => Err("it does not reveal its type (CKA_KEY_TYPE)".to_owned()),
     }
 }
 
@@ -59,7 +59,7 @@ fn rsa(attributes: &[Attribute]) -> Result<PublicKey, String> {
     });
     let (Some(n), Some(e)) = (n, e) else {
         return Err(
-            "it does not tell its modulus and exponent (CKA_MODULUS, CKA_PUBLIC_EXPONENT)"
+            "it does not reveal its modulus and exponent (CKA_MODULUS, CKA_PUBLIC_EXPONENT)"
                 .to_owned(),
         );
     };
@@ -113,13 +113,13 @@ fn params_and_point(attributes: &[Attribute]) -> Result<(&[u8], &[u8]), String> 
         _ => None,
     });
     params.zip(point).ok_or_else(|| {
-        "it does not tell its curve and point (CKA_EC_PARAMS, CKA_EC_POINT)".to_owned()
+        "it does not reveal its curve and point (CKA_EC_PARAMS, CKA_EC_POINT)".to_owned()
     })
 }
 
-/// CKA_EC_POINT is an OCTET STRING in DER by the standard, and the bare point with some modules.
-/// The length decides: the first byte cannot, since 4 begins both an OCTET STRING and an
-/// uncompressed point.
+/// CKA_EC_POINT is an OCTET STRING in DER by the standard, and the bare point in some modules. The
+/// length decides: the first byte cannot, since both an OCTET STRING and an uncompressed point
+/// begin with 4.
 fn unwrapped(raw: &[u8], size: usize) -> Result<&[u8], String> {
     if raw.len() == size {
         return Ok(raw);
@@ -137,7 +137,7 @@ fn unwrapped(raw: &[u8], size: usize) -> Result<&[u8], String> {
     };
     (point.len() == size)
         .then_some(point)
-        .ok_or_else(|| format!("its point is not of {size} bytes (CKA_EC_POINT)"))
+        .ok_or_else(|| format!("its point does not have {size} bytes (CKA_EC_POINT)"))
 }
 
 fn hex_start(bytes: &[u8]) -> String {
@@ -147,7 +147,7 @@ fn hex_start(bytes: &[u8]) -> String {
 /// A mechanism, and its name in the standard.
 pub(super) type Named = (Mechanism<'static>, &'static str);
 
-/// What signs with `key`.
+/// The mechanism that signs with `key`.
 pub(super) fn signing_mechanism(key: &PublicKey) -> Named {
     match key {
         PublicKey::Rsa { .. } => rsa_pkcs(),
@@ -171,18 +171,17 @@ fn ed_dsa() -> Named {
     )
 }
 
-/// How a key pair is made.
+/// How a key pair is generated.
 pub(super) struct Generation {
-    /// What makes it.
+    /// The mechanism that generates it.
     pub(super) mechanism: Named,
-    /// What will sign with it.
+    /// The mechanism that will sign with it.
     pub(super) signing: Named,
-    /// The attributes of the public half that say which key, in the spellings that are tried in
-    /// turn.
+    /// The attributes that select the key, in the spellings that are tried in turn.
     pub(super) spellings: Vec<Vec<Attribute>>,
 }
 
-/// How a key pair of this kind is made.
+/// How a key pair of this kind is generated.
 pub(super) fn generation(kind: KeyKind) -> Generation {
     let curve = |params: &[u8]| vec![Attribute::EcParams(params.to_vec())];
     let ec = |params| Generation {
@@ -230,10 +229,8 @@ mod tests {
     }
 
     fn rsa_of(n: &[u8], e: &[u8]) -> Result<PublicKey, String> {
-        let (n, e) = (
-            Attribute::Modulus(n.to_vec()),
-            Attribute::PublicExponent(e.to_vec()),
-        );
+        let n = Attribute::Modulus(n.to_vec());
+        let e = Attribute::PublicExponent(e.to_vec());
         public_key(&[Attribute::KeyType(KeyType::RSA), n, e])
     }
 
@@ -352,7 +349,7 @@ mod tests {
             (modulus(0x80, 256), vec![1]),
             (modulus(0x80, 256), vec![]),
         ] {
-            assert!(rsa_of(&n, &e).expect_err("no key").contains("make no key"));
+            assert!(rsa_of(&n, &e).expect_err("no key").contains("not a valid key"));
         }
         assert!(rsa_of(&[], &[3]).expect_err("nothing").contains("0 bits"));
     }

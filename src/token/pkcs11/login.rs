@@ -6,13 +6,14 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::session::UserType;
 use secrecy::SecretString;
 
-use super::lookup::{Opened, TokenInfo, is_busy};
-use super::module::{Failure, described};
+use super::answer::{Failure, described, is_busy};
+use super::opened::Opened;
+use super::token_info::TokenInfo;
 use crate::token::pin::{Given, obtain};
 use crate::token::{Interaction, Pin, PinError, PinRequest, PinSource, PinState, TokenError};
 
 impl Given {
-    /// The PIN as C_Login wants it.
+    /// The PIN as C_Login takes it.
     pub(super) fn pin(&self) -> Option<&SecretString> {
         match self {
             Self::Pin(pin) => Some(pin),
@@ -21,17 +22,15 @@ impl Given {
     }
 }
 
-/// Logs in to the token, with a PIN from the source that its URI names. Exactly one PIN is tried,
-/// and none where the token's flags tell that it would be in vain or could be the last.
+/// Logs in to the token, with a PIN from the source that its URI names. At most one PIN is tried,
+/// and none if by the token's flags it would be in vain or could be the last.
 pub(super) fn login(
     opened: Opened,
     interaction: &mut dyn Interaction,
 ) -> Result<(Opened, Given), TokenError> {
-    let (module, uri, read_write) = (
-        Arc::clone(&opened.module),
-        opened.uri.clone(),
-        opened.read_write,
-    );
+    let module = Arc::clone(&opened.module);
+    let uri = opened.uri.clone();
+    let read_write = opened.read_write;
     let opened = match opened
         .refreshed()
         .filter(|opened| !is_half_read(&opened.info))
@@ -45,7 +44,7 @@ pub(super) fn login(
                 };
                 return Err(Failure {
                     error,
-                    passing: true,
+                    transient: true,
                 });
             }
             Ok(opened)
@@ -66,17 +65,17 @@ pub(super) fn login(
             .session
             .call(|session| session.login(UserType::User, given.pin()))
         {
-            // Login is per token, not per session: another session of this process did it.
+            // Login is per token, not per session: another session of this process is logged in.
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(opened),
             // SoftHSM2 read the token's file while another process wrote it: without its end, where
-            // the PIN is, or not at all. Both it finds before it looks at this PIN, and it never
-            // locks one, so the same PIN may be given again. No other token may be treated like
-            // that: CKR_GENERAL_ERROR does not tell whether the try was counted.
+            // the PIN is, or not at all. It detects both before it checks this PIN, and never locks
+            // one, so the same PIN may be given again. This holds for no other token:
+            // CKR_GENERAL_ERROR does not reveal whether the try was counted.
             Err(
                 error @ Error::Pkcs11(RvError::GeneralError | RvError::UserPinNotInitialized, _),
             ) if opened.info.is_softhsm() => Err(Failure {
                 error: refused(&opened, &error),
-                passing: true,
+                transient: true,
             }),
             Err(error) => Err(refused(&opened, &error).into()),
         }
@@ -84,13 +83,13 @@ pub(super) fn login(
     Ok((opened, given))
 }
 
-/// Whether SoftHSM2 may have read the token's file while another process wrote it, and missed that
-/// it has a PIN.
+/// Whether SoftHSM2 may have read the token's file while another process wrote it, and so missed
+/// its PIN.
 fn is_half_read(token: &TokenInfo) -> bool {
     token.is_softhsm() && !token.pin_is_set
 }
 
-/// The PIN, if one is needed and may be tried.
+/// Gets the PIN, if one is needed and may be tried.
 fn ask(
     token: &TokenInfo,
     source: &PinSource,
@@ -115,7 +114,7 @@ fn ask(
     )
 }
 
-/// Why C_Login failed. How the PIN stands now is asked of the token.
+/// Why C_Login failed, with the state of the PIN as the token reports it now.
 pub(super) fn refused(opened: &Opened, error: &Error) -> TokenError {
     let token = opened.info.name().to_owned();
     let Error::Pkcs11(answer, _) = error else {

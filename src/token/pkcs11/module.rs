@@ -1,14 +1,13 @@
 //! A PKCS#11 module in this process: loaded and initialised once, and initialised again when its
-//! tokens went away.
+//! tokens are lost.
 //!
-//! C_Finalize ends every session of the process and their numbers are then given out anew. So a
-//! session remembers the *generation* of the module that it belongs to, and one of an older
-//! generation is never used again: its number could be another's.
+//! C_Finalize ends every session of the process, and their handles are then reused. So a session
+//! remembers the *generation* of the module that it belongs to, and one of an older generation is
+//! never used again: its handle could be that of another session.
 //!
-//! One call at a time, whatever thread it comes from. Modules promise more (CKF_OS_LOCKING_OK) than
-//! they keep: SoftHSM2 crashes when two threads are in C_Initialize, Kryoptic waits for ever when
-//! one logs in while another looks for objects. A token that is a device does one thing at a time
-//! anyway.
+//! One call at a time, from any thread. Modules do not keep their promise (CKF_OS_LOCKING_OK):
+//! SoftHSM2 crashes when two threads are in C_Initialize, Kryoptic blocks for ever when one logs in
+//! while another looks for objects. A hardware token does one thing at a time anyway.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,12 +21,13 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::slot::Slot;
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_SESSION_HANDLE, CK_ULONG};
 
-use crate::token::TokenError;
+use super::answer::{Failure, described};
+use crate::token::{Pkcs11Uri, TokenError};
 
-/// How often something is tried on SoftHSM2 (see [`Module::patiently`]).
+/// The number of tries on SoftHSM2 (see [`Module::patiently`]).
 const PATIENCE: u32 = 10;
 
-/// The longest signature that is taken, in bytes: RSA with a modulus of 8192 bits.
+/// The maximum length of a signature, in bytes: RSA with a modulus of 8192 bits.
 const LONGEST_SIGNATURE: usize = 1024;
 
 static LOADED: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new());
@@ -36,15 +36,15 @@ static LOADED: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new(
 pub(super) struct Module {
     context: Pkcs11,
     sign: SignFunction,
-    /// SoftHSM2, whose tokens flicker while other processes log in to them.
+    /// SoftHSM2, whose tokens can be invisible while other processes log in to them.
     pub(super) is_softhsm: bool,
     state: Mutex<State>,
 }
 
-/// How it stands with a module. Locked during each call.
+/// The state of a module. Locked during each call.
 #[derive(Default)]
 struct State {
-    /// Counts C_Initialize.
+    /// The number of C_Initialize calls.
     generation: u64,
     /// Sessions open in this generation.
     open: usize,
@@ -59,42 +59,32 @@ type SignFunction = unsafe extern "C" fn(
     *mut CK_ULONG,
 ) -> cryptoki_sys::CK_RV;
 
-/// A read-only or read-write session. Closed when dropped; the last one of a token logs out.
+/// A read-only or read-write session. It is closed when dropped; the last one of a token logs
+/// out.
 pub(super) struct Session {
     module: Arc<Module>,
     session: Option<cryptoki::session::Session>,
     generation: u64,
 }
 
-/// A failure, and whether it may pass by itself.
-pub(super) struct Failure {
-    pub(super) error: TokenError,
-    pub(super) passing: bool,
-}
-
-impl From<TokenError> for Failure {
-    fn from(error: TokenError) -> Self {
-        Self {
-            error,
-            passing: false,
-        }
-    }
-}
-
-impl From<Failure> for TokenError {
-    fn from(failure: Failure) -> Self {
-        failure.error
-    }
-}
-
 impl Module {
-    /// The module in the file at `path`, from the table of this process where it is loaded already.
-    pub(super) fn load(path: &Path) -> std::result::Result<Arc<Self>, TokenError> {
+    /// The module that `uri` names.
+    pub(super) fn of(uri: &Pkcs11Uri) -> std::result::Result<Arc<Self>, TokenError> {
+        let path = uri.module_path().ok_or_else(|| TokenError::Incomplete {
+            uri: uri.into(),
+            missing: "a PKCS#11 module",
+            attribute: "?module-path=/path/to/module.so",
+        })?;
+        Self::load(path)
+    }
+
+    /// The module in the file at `path`, which is loaded unless it is already.
+    fn load(path: &Path) -> std::result::Result<Arc<Self>, TokenError> {
         let refuse = |reason: String| TokenError::Module {
             module: path.display().to_string(),
             reason,
         };
-        // The loader would search its own folders for a name that is not a path.
+        // The loader would search its own folders for a name without a `/`.
         let file = path
             .canonicalize()
             .map_err(|error| refuse(error.to_string()))?;
@@ -142,8 +132,8 @@ impl Module {
         })
     }
 
-    /// C_Finalize and C_Initialize, unless it was done since `generation`. What a token that went
-    /// away needs: a module does not see by itself that it came back.
+    /// C_Finalize and C_Initialize, unless they were called since `generation`. A lost token needs
+    /// it: a module does not notice by itself that it is back.
     pub(super) fn renew(&self, generation: u64) -> Result<()> {
         let mut state = self.state();
         if state.generation != generation {
@@ -153,20 +143,20 @@ impl Module {
             generation: generation + 1,
             open: 0,
         };
-        // A module that lost its token may refuse to end; initialising it says whether it is of
-        // use.
+        // A module that lost its token may refuse to end; initialising it shows whether it is
+        // usable.
         let _ = self.context.clone().finalize();
         initialise(&self.context)
     }
 
-    /// Tries what finds or opens a token again, where its failure may pass, with the module renewed
+    /// Repeats an attempt to find or open a token after a transient failure, with the module renewed
     /// before each further try.
     ///
-    /// SoftHSM2 rewrites a token's file in place at each login, so a process that looks at that
-    /// moment sees no such token or gets CKR_GENERAL_ERROR; that it did not is known only by trying
-    /// again, [`PATIENCE`] times in all. Other modules are renewed once: a connection that broke is
-    /// set up again by it. Nothing is renewed while the process has other sessions open on the
-    /// module, because it would end them.
+    /// SoftHSM2 rewrites a token's file in place at each login, so a process that reads it at that
+    /// moment sees no such token or gets CKR_GENERAL_ERROR. Only another try can show this; there
+    /// are [`PATIENCE`] tries. Other modules are renewed once, which restores a broken connection.
+    /// Nothing is renewed while the process has other sessions open on the module, because that
+    /// would end them.
     pub(super) fn patiently<T>(
         &self,
         mut attempt: impl FnMut() -> std::result::Result<T, Failure>,
@@ -175,7 +165,7 @@ impl Module {
         for tried in 1..tries {
             match attempt() {
                 Ok(value) => return Ok(value),
-                Err(failure) if failure.passing => {
+                Err(failure) if failure.transient => {
                     let State { generation, open } = *self.state();
                     if open > 0 {
                         return Err(failure.error);
@@ -183,7 +173,7 @@ impl Module {
                     if self.is_softhsm {
                         back_off(tried);
                     }
-                    // Where it fails, the next attempt says so.
+                    // If it fails, the next attempt reports it.
                     let _ = self.renew(generation);
                 }
                 Err(failure) => return Err(failure.error),
@@ -198,8 +188,8 @@ impl Module {
 }
 
 impl Session {
-    /// Calls the module in this session; CKR_SESSION_HANDLE_INVALID where the module was renewed
-    /// since it was opened.
+    /// Calls the module in this session; CKR_SESSION_HANDLE_INVALID if the module was renewed since
+    /// the session was opened.
     pub(super) fn call<T>(
         &self,
         call: impl FnOnce(&cryptoki::session::Session) -> Result<T>,
@@ -216,8 +206,8 @@ impl Session {
 
     /// C_SignInit, what `between` does, and one C_Sign.
     ///
-    /// Not cryptoki's `sign`: it leaves no room for the login that CKA_ALWAYS_AUTHENTICATE wants in
-    /// between (ECDSA has no multi-part form that would), and it calls C_Sign twice, the first time
+    /// Not cryptoki's `sign`: it has no place for the login in between that CKA_ALWAYS_AUTHENTICATE
+    /// requires (ECDSA has no multi-part form with one), and it calls C_Sign twice, the first time
     /// for the size.
     pub(super) fn sign<E: From<Error>>(
         &self,
@@ -233,7 +223,7 @@ impl Session {
         })?
     }
 
-    /// The generation of the module that it belongs to.
+    /// The generation of its module.
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
@@ -257,7 +247,7 @@ fn initialise(context: &Pkcs11) -> Result<()> {
     loop {
         tried += 1;
         match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            // Whoever else uses the module in this process has initialised it.
+            // Another user of the module in this process has initialised it.
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => return Ok(()),
             // SoftHSM2, reading a token that another process is writing.
             Err(Error::Pkcs11(RvError::GeneralError, _)) if tried < PATIENCE => back_off(tried),
@@ -266,57 +256,25 @@ fn initialise(context: &Pkcs11) -> Result<()> {
     }
 }
 
-/// From 5 ms, doubling up to 200 ms, and up to as much again by process id: processes that met once
-/// must not meet again.
+/// Waits from 5 ms, doubling up to 200 ms, and up to as much again by process id: processes that
+/// collided once must not collide again.
 pub(super) fn back_off(tried: u32) {
     let step = (5_u64 << tried.saturating_sub(1).min(6)).min(200);
     let jitter = u64::from(std::process::id().wrapping_mul(2_654_435_761) >> (tried % 16)) % step;
     std::thread::sleep(Duration::from_millis(step + jitter));
 }
 
-/// How an error of a module is told: `C_Login: CKR_PIN_LOCKED`.
-pub(super) fn described(error: &Error) -> String {
-    match error {
-        Error::Pkcs11(answer, function) => format!("C_{function:?}: {}", name(answer)),
-        other => other.to_string(),
-    }
-}
-
-/// The name of an answer in the standard, made of its name in cryptoki.
-pub(super) fn name(answer: &RvError) -> String {
-    match answer {
-        RvError::VendorDefined(number) => format!("CKR_VENDOR_DEFINED {number:#x}"),
-        RvError::UnknownErrorCode(number) => format!("{number:#x}"),
-        known => {
-            let capital = |c: char| {
-                if c.is_ascii_uppercase() {
-                    format!("_{c}")
-                } else {
-                    c.to_uppercase().to_string()
-                }
-            };
-            format!(
-                "CKR{}",
-                format!("{known:?}")
-                    .chars()
-                    .map(capital)
-                    .collect::<String>()
-            )
-        }
-    }
-}
-
 #[expect(
     unsafe_code,
-    reason = "cryptoki does not give out the functions of a module"
+    reason = "cryptoki does not expose the functions of a module"
 )]
 fn sign_function(file: &Path) -> Option<SignFunction> {
     let mut list: *mut CK_FUNCTION_LIST = std::ptr::null_mut();
-    // SAFETY: `file` is loaded already, as a PKCS#11 module that whoever runs this program chose;
-    // loading it again runs none of its code and gives the same module. C_GetFunctionList, which
-    // must be there to be called, writes one pointer and asks for nothing else; it is checked, and
-    // by the standard points to a list that lives as long as the module: which is as long as the
-    // process, because the table of modules forgets none.
+    // SAFETY: `file` is loaded already, as the PKCS#11 module that the user chose; loading it again
+    // runs none of its code and gives the same module. C_GetFunctionList is called only if it
+    // exists, and writes one pointer. The pointer is checked, and by the standard points to a list
+    // that lives as long as the module: as long as the process, because the table of modules keeps
+    // each.
     unsafe {
         let library = cryptoki_sys::Pkcs11::new(file).ok()?;
         library.C_GetFunctionList.as_ref().ok()?;
@@ -339,8 +297,8 @@ fn c_sign(
     let mut length = CK_ULONG::try_from(signature.len())?;
     let data_length = CK_ULONG::try_from(data.len())?;
     // SAFETY: `function` is C_Sign of the module that opened `session`, and the module stays
-    // loaded. Both buffers are valid for the lengths given beside them, during the call; the module
-    // only reads the first, although C has no way to say so.
+    // loaded. Both buffers are valid for their lengths during the call; the module only reads the
+    // first, which C cannot express.
     let answer = unsafe {
         function(
             session.handle(),
@@ -351,8 +309,7 @@ fn c_sign(
         )
     };
     Rv::from(answer).into_result(Function::Sign)?;
-    // A length beyond the buffer is the module's lie; truncating to it would keep all of the
-    // buffer.
+    // A length beyond the buffer is false; truncating to it would keep all of the buffer.
     let length = usize::try_from(length)?;
     if length > signature.len() {
         return Err(Error::InvalidValue);
@@ -366,22 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_have_their_names_in_the_standard() {
-        assert_eq!(name(&RvError::PinIncorrect), "CKR_PIN_INCORRECT");
-        assert_eq!(
-            name(&RvError::CryptokiAlreadyInitialized),
-            "CKR_CRYPTOKI_ALREADY_INITIALIZED"
-        );
-        assert_eq!(
-            name(&RvError::VendorDefined(0x8000_0001)),
-            "CKR_VENDOR_DEFINED 0x80000001"
-        );
-        let error = Error::Pkcs11(RvError::GeneralError, Function::Login);
-        assert_eq!(described(&error), "C_Login: CKR_GENERAL_ERROR");
-    }
-
-    #[test]
-    fn what_is_no_module_is_refused() {
+    fn a_file_that_is_not_a_module_is_refused() {
         for path in ["/nonexistent/module.so", "/etc/passwd", "module.so"] {
             assert!(
                 matches!(
