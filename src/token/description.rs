@@ -104,7 +104,7 @@ pub struct FoundKey {
     pub public: Result<PublicKey, NoSuchKey>,
 }
 
-/// Why there is no key that can sign a release.
+/// Why a token has no key that can sign a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoSuchKey {
     /// The slot of the card is empty.

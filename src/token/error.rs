@@ -28,14 +28,18 @@ pub enum TokenError {
         missing: &'static str,
         attribute: &'static str,
     },
-    #[error("no token fits `{uri}`; present: {}", list(present))]
+    #[error("no token matches `{uri}`; present: {present}", present = list(present))]
     #[diagnostic(code(trouble::token_absent), help("{}", insert(uri)))]
     TokenAbsent {
         uri: Box<TokenUri>,
         present: Vec<String>,
     },
     /// Several tokens or several keys: `what`.
-    #[error("{} {what} fit `{uri}`: {}", candidates.len(), list(candidates))]
+    #[error(
+        "{number} {what} match `{uri}`: {list}",
+        number = candidates.len(),
+        list = list(candidates)
+    )]
     #[diagnostic(
         code(usage::ambiguous_token_uri),
         help("name one of them in the token URI{by}")
@@ -46,7 +50,10 @@ pub enum TokenError {
         candidates: Vec<String>,
         by: &'static str,
     },
-    #[error("no key on token `{token}` fits `{uri}`; present: {}", list(present))]
+    #[error(
+        "no key on token `{token}` matches `{uri}`; present: {present}",
+        present = list(present)
+    )]
     #[diagnostic(
         code(usage::key_absent),
         help("correct `object` and `id` in the token URI; `countersign key list` lists the keys")
@@ -129,8 +136,8 @@ pub enum TokenError {
     Busy { token: String, reason: String },
     /// `holders` are programs that use the smart card service, as far as can be seen.
     #[error(
-        "the card in reader `{reader}` is held by another program{}",
-        by(holders)
+        "the card in reader `{reader}` is held by another program{holders}",
+        holders = by(holders)
     )]
     #[diagnostic(code(trouble::card_held), help("{}", release_card(holders)))]
     Held {

@@ -1,8 +1,8 @@
 //! Where the release key is: an OpenPGP card, a PKCS#11 token, or (for tests) a file.
 //!
 //! A [`Token`] has two duties: its public key and a signature over a digest. Finding, choosing and
-//! unlocking it come before, through [`find`] and [`LockedToken`]; the user at the terminal is asked
-//! through [`Interaction`]. This module knows neither OpenPGP nor what is signed, and prints
+//! unlocking it come before, through [`find`] and [`LockedToken`]; the user at the terminal is
+//! asked through [`Interaction`]. This module knows neither OpenPGP nor what is signed, and prints
 //! nothing.
 
 mod card;
@@ -58,9 +58,10 @@ pub fn list_cards(
     card::list_all(interaction)
 }
 
-/// Generates a key pair on the token; the private half is sensitive and not extractable. Returns the
-/// URI of exactly that key, and the token ready to sign with it. A key that has the name already is
-/// never replaced; the one signing key of a card is, where [`NewKey::replace`] says so.
+/// Generates a key pair on the token; the private half is sensitive and not extractable. Returns
+/// the URI of exactly that key, and the token ready to sign with it. A key that has the name
+/// already is never replaced; the one signing key of a card is, where [`NewKey::replace`] says
+/// so.
 pub fn generate(
     uri: &TokenUri,
     new: &NewKey<'_>,

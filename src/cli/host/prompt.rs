@@ -1,5 +1,5 @@
-//! PIN, consent and touch: on the terminal, or where there is none and pinentry is installed, in
-//! its window.
+//! PIN, consent and touch: on the terminal, or without one in the window of pinentry, if it is
+//! installed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -8,26 +8,30 @@ use pinentry::{ConfirmationDialog, PassphraseInput};
 use rustix::termios::{QueueSelector, tcflush};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::cli::host::list::note;
+use super::list::note;
+use super::token_words::counted;
 use crate::domain::text::clean;
 use crate::token::{Batch, Interaction, PinRequest, PinState, TokenError, TouchPolicy};
 
-/// Asks whoever sits at the terminal, if there is one.
+/// Asks the user at the terminal, if there is one.
 pub(in crate::cli) struct Terminal {
     /// Whether to wait for a token that another program holds.
     wait: bool,
-    /// That it waits was said.
-    said: bool,
-    /// Signatures that were announced, and how many of them were waited for.
-    batch: (usize, usize),
+    /// That it waits was announced.
+    announced: bool,
+    /// The number of announced signatures.
+    signatures: usize,
+    /// The number of touches asked for.
+    touches: usize,
 }
 
 impl Terminal {
     pub(in crate::cli) fn new(wait: bool) -> Self {
         Self {
             wait,
-            said: false,
-            batch: (0, 0),
+            announced: false,
+            signatures: 0,
+            touches: 0,
         }
     }
 }
@@ -36,7 +40,7 @@ impl Interaction for Terminal {
     fn pin(&mut self, request: &PinRequest) -> Option<SecretString> {
         let state = match request.state {
             PinState::Untouched | PinState::NotNeeded => String::new(),
-            PinState::CountLow => " (a wrong PIN was given before)".to_owned(),
+            PinState::CountLow => " (a wrong PIN was tried before)".to_owned(),
             PinState::Left(tries) => format!(" ({tries} tries left)"),
             PinState::FinalTry => " (this is the last try)".to_owned(),
             PinState::Locked => " (locked)".to_owned(),
@@ -48,7 +52,7 @@ impl Interaction for Terminal {
         );
         let pin = match terminal() {
             Some(_) => {
-                forget_what_was_typed();
+                discard_input();
                 SecretString::from(rpassword::prompt_password(prompt).ok()?)
             }
             None => {
@@ -65,14 +69,14 @@ impl Interaction for Terminal {
 
     fn final_try(&mut self, request: &PinRequest) -> bool {
         let question = format!(
-            "{} has one try left for the {}; a wrong one locks it.",
-            capital(&clean(&request.token)),
-            request.pin
+            "One {} try is left for {}; a wrong PIN locks it.",
+            request.pin,
+            clean(&request.token)
         );
         let ask = |mut terminal: File| -> std::io::Result<bool> {
             write!(terminal, "{question} Try? Type yes: ")?;
             let mut answer = String::new();
-            forget_what_was_typed();
+            discard_input();
             BufReader::new(terminal).read_line(&mut answer)?;
             Ok(answer.trim() == "yes")
         };
@@ -85,34 +89,29 @@ impl Interaction for Terminal {
 
     fn at_keypad(&mut self, request: &PinRequest) {
         note(&format!(
-            "type the {} of {} on the keypad of its reader",
+            "enter the {} of {} on the keypad of its reader",
             request.pin,
             clean(&request.token)
         ));
     }
 
     fn begins(&mut self, batch: &Batch) {
-        self.batch = (batch.signatures, 0);
+        self.signatures = batch.signatures;
+        self.touches = 0;
         let Some(card) = &batch.token.card else {
             return;
         };
-        let count = |number: usize, one: &str, many: &str| {
-            format!("{number} {}", if number == 1 { one } else { many })
-        };
-        let mut told = vec![count(batch.signatures, "signature", "signatures")];
+        let signatures = batch.signatures as u64;
+        let touches = counted(signatures, "touch", "touches");
+        let mut facts = vec![counted(signatures, "signature", "signatures")];
         match card.touch {
             TouchPolicy::Off => {}
-            TouchPolicy::On | TouchPolicy::Fixed => {
-                told.push(count(batch.signatures, "touch", "touches"))
-            }
+            TouchPolicy::On | TouchPolicy::Fixed => facts.push(touches),
             TouchPolicy::Cached | TouchPolicy::CachedFixed => {
-                told.push(format!(
-                    "at most {}",
-                    count(batch.signatures, "touch", "touches")
-                ));
+                facts.push(format!("at most {touches}"));
             }
         }
-        told.push(match batch.token.pin {
+        facts.push(match batch.token.pin {
             PinState::Left(tries) => format!("{tries} PIN tries left"),
             PinState::FinalTry => "one PIN try left".to_owned(),
             PinState::Locked => "PIN locked".to_owned(),
@@ -121,16 +120,15 @@ impl Interaction for Terminal {
         note(&format!(
             "card {}: {}",
             clean(&batch.token.label),
-            told.join(", ")
+            facts.join(", ")
         ));
     }
 
     fn touch(&mut self) {
-        let (all, touched) = &mut self.batch;
-        *touched += 1;
-        match all {
+        self.touches += 1;
+        match self.signatures {
             0 => note("touch the card now"),
-            all => note(&format!("touch the card now ({touched} of {all})")),
+            all => note(&format!("touch the card now ({} of {all})", self.touches)),
         }
     }
 
@@ -143,9 +141,9 @@ impl Interaction for Terminal {
     }
 
     fn held(&mut self, error: &TokenError) -> bool {
-        if self.wait && !self.said {
+        if self.wait && !self.announced {
             note(&format!("waiting: {}", clean(&error.to_string())));
-            self.said = true;
+            self.announced = true;
         }
         self.wait
     }
@@ -166,8 +164,8 @@ fn capital(text: &str) -> String {
     })
 }
 
-/// Keys that were pressed before the question are no answer to it, and would cost a PIN try.
-fn forget_what_was_typed() {
+/// Discards what was typed before the question: it is not an answer, and would cost a PIN try.
+fn discard_input() {
     if let Some(terminal) = terminal() {
         let _no_terminal = tcflush(&terminal, QueueSelector::IFlush);
     }

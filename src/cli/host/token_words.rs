@@ -1,13 +1,13 @@
-//! What there is to say of a token, in words.
+//! The words for a token: its PIN, its card, a warning.
 
 use crate::cli::render::Output;
 use crate::token::{PinState, TokenDescription, TokenUri, TouchPolicy};
 
-/// How a PIN stands, in words.
+/// The state of a PIN.
 pub(super) fn pin_state(state: PinState) -> String {
     match state {
-        PinState::Untouched => "no failed try (as far as the token tells)".to_owned(),
-        PinState::CountLow => "at least one failed try since the last right one".to_owned(),
+        PinState::Untouched => "no failed try (as far as the token reports)".to_owned(),
+        PinState::CountLow => "at least one failed try since the last correct one".to_owned(),
         PinState::Left(tries) => format!("{tries} tries left"),
         PinState::FinalTry => "one try left".to_owned(),
         PinState::Locked => "locked".to_owned(),
@@ -15,7 +15,7 @@ pub(super) fn pin_state(state: PinState) -> String {
     }
 }
 
-/// What an OpenPGP card tells beside, a line each: its name and its value.
+/// What else an OpenPGP card reports: the name and the value of each line.
 pub(super) fn card_lines(token: &TokenDescription) -> Vec<(&'static str, String)> {
     let Some(card) = &token.card else {
         return Vec::new();
@@ -24,9 +24,9 @@ pub(super) fn card_lines(token: &TokenDescription) -> Vec<(&'static str, String)
         TouchPolicy::Off => "not needed",
         TouchPolicy::On => "for each signature",
         TouchPolicy::Fixed => "for each signature, until a factory reset",
-        TouchPolicy::Cached => "for a signature, unless touched some seconds before",
+        TouchPolicy::Cached => "for a signature, unless touched a few seconds before",
         TouchPolicy::CachedFixed => {
-            "for a signature, unless touched some seconds before, until a factory reset"
+            "for a signature, unless touched a few seconds before, until a factory reset"
         }
     };
     let pin = if card.pin_per_signature {
@@ -34,21 +34,35 @@ pub(super) fn card_lines(token: &TokenDescription) -> Vec<(&'static str, String)
     } else {
         "once, for all signatures"
     };
-    let counted = card.signatures.map_or_else(
-        || "not told".to_owned(),
-        |count| format!("{count} signatures so far"),
+    let signatures = card.signatures.map_or_else(
+        || "not reported".to_owned(),
+        |count| {
+            format!(
+                "{} so far",
+                counted(count.into(), "signature", "signatures")
+            )
+        },
     );
     vec![
         ("touch", touch.to_owned()),
         ("PIN asked", pin.to_owned()),
         ("admin PIN", pin_state(card.admin_pin)),
-        ("counter", counted),
+        ("counter", signatures),
     ]
 }
 
-/// A key in a file protects nothing.
+/// A number with its noun: `1 touch`, `3 touches`.
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+    let noun = if number == 1 { one } else { many };
+    format!("{number} {noun}")
+}
+
+/// Warns that a key in a file is not protected.
 pub(super) fn warn_of_file_token(uri: &TokenUri, output: &Output) {
     if matches!(uri, TokenUri::File(_)) {
-        output.warn("the release key is a plain file, which is for tests alone: whoever reads it can sign as you");
+        output.warn(
+            "the release key is a plain file, which is only for tests: \
+             anyone who can read it can sign as you",
+        );
     }
 }

@@ -349,7 +349,11 @@ mod tests {
             (modulus(0x80, 256), vec![1]),
             (modulus(0x80, 256), vec![]),
         ] {
-            assert!(rsa_of(&n, &e).expect_err("no key").contains("not a valid key"));
+            assert!(
+                rsa_of(&n, &e)
+                    .expect_err("no key")
+                    .contains("not a valid key")
+            );
         }
         assert!(rsa_of(&[], &[3]).expect_err("nothing").contains("0 bits"));
     }

@@ -149,7 +149,7 @@ impl Module {
         initialise(&self.context)
     }
 
-    /// Repeats an attempt to find or open a token after a transient failure, with the module renewed
+    /// Repeats an attempt to find or open a token after a transient failure. The module is renewed
     /// before each further try.
     ///
     /// SoftHSM2 rewrites a token's file in place at each login, so a process that reads it at that

@@ -37,7 +37,7 @@ pub(super) struct Unlocked {
     reopened: bool,
 }
 
-/// Why there is no signature.
+/// Why a signature failed.
 enum NotSigned {
     /// The session is lost. Another one might work.
     Lost(String),

@@ -570,7 +570,7 @@ fn one_card_must_fit() {
         .says("no token in reach shows a key");
     world
         .init()
-        .stops(3, "no token fits `card:`; present: none")
+        .stops(3, "no token matches `card:`; present: none")
         .says("insert the card");
 
     let Some(first) = world
@@ -597,13 +597,13 @@ fn one_card_must_fit() {
     };
     let said = init("card:").stops(
         2,
-        "2 tokens fit `card:`: `card:FFFE:00000001`, `card:FFFE:0000000B`",
+        "2 tokens match `card:`: `card:FFFE:00000001`, `card:FFFE:0000000B`",
     );
     said.says("name one of them");
     init("card:FFFE:0000000b").stops(2, "card `FFFE:0000000B` has no signing key");
     init("card:FFFE:00000003").stops(
         3,
-        "no token fits `card:FFFE:00000003`; present: `card:FFFE:00000001`",
+        "no token matches `card:FFFE:00000003`; present: `card:FFFE:00000001`",
     );
     let keys = world.host(&[&"key", &"list", &"--json"]).ok().json();
     let seen: Vec<_> = ["uri", "algorithm", "release_key"]
@@ -627,7 +627,7 @@ fn one_card_must_fit() {
     first.pull();
     world
         .host(&[&"key", &"check"])
-        .trouble("no token fits `card:FFFE:00000001`; present: `card:FFFE:0000000B`");
+        .trouble("no token matches `card:FFFE:00000001`; present: `card:FFFE:0000000B`");
 }
 
 #[test]
@@ -718,7 +718,7 @@ fn a_card_that_is_pulled_out_loses_nothing() {
             "{options:?}"
         );
 
-        world.sign(&granted, &build).trouble("no token fits");
+        world.sign(&granted, &build).trouble("no token matches");
         let Some(card) = world.reader().insert(Slot::First, &[]) else {
             return;
         };

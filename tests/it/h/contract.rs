@@ -1,5 +1,5 @@
-//! What any token has to do, asked of SoftHSM2, of Kryoptic and of a file; and the pitfalls of
-//! PKCS#11 that can be shown without hardware.
+//! The contract of every token, tested with SoftHSM2, Kryoptic, cards and a file; and the pitfalls
+//! of PKCS#11 that can be shown without hardware.
 //!
 //! Each test on a software token runs its scenario in a child process, which is this program
 //! started again with the token's configuration in its environment (see `on!`).
@@ -32,7 +32,7 @@ use sequoia_openpgp::packet::key::{Key4, PublicParts, UnspecifiedRole};
 use sequoia_openpgp::types::{Curve as PgpCurve, HashAlgorithm as PgpHash, PublicKeyAlgorithm};
 
 /// Runs a scenario on a fresh token, in a child process that is the same test again. A macro,
-/// because a test learns its name only from where it stands.
+/// because a test learns its name only at its own place.
 macro_rules! on {
     ($maker:expr, $scenario:expr) => {{
         fn here() {}
@@ -65,8 +65,7 @@ fn kryoptic_keeps_the_contract() {
     ));
 }
 
-/// Every kind of key is made, found again under the URI that was given for it, and signs every
-/// hash.
+/// Every kind of key is generated, found again by its exact URI, and signs every hash.
 fn keeps_the_contract(uri: &dyn Fn(&str) -> String, kinds: &[KeyKind]) {
     for &kind in kinds {
         let wanted = parsed(&uri(kind.name()));
@@ -140,7 +139,7 @@ fn a_card_keeps_its_contract(uri: &str, kinds: &[KeyKind]) {
     for &kind in kinds {
         let wanted = parsed(uri);
         let made = generate_on_card(&wanted, kind, true);
-        // Not every card that people own knows every kind.
+        // Not every card supports every kind.
         if env::var_os("HW_TOKEN").is_some()
             && matches!(made, Err(TokenError::MechanismUnsupported { .. }))
         {
@@ -154,7 +153,7 @@ fn a_card_keeps_its_contract(uri: &str, kinds: &[KeyKind]) {
         );
         signs_everything(&mut *made);
         let public = made.public().clone();
-        // It holds the card for itself.
+        // It keeps the card in its transaction.
         drop(made);
 
         let locked = said(find(&exact));
@@ -315,12 +314,12 @@ fn the_last_try_is_for_a_person_who_agrees() {
         let mut tries = 0;
         while state() != PinState::FinalTry {
             tries += 1;
-            assert!(tries < 20, "Kryoptic's PIN comes to no end");
+            assert!(tries < 20, "Kryoptic never locks its PIN");
             let error = unlock(&mut Person::who_says("wrong"), &prompt);
             assert!(matches!(error, TokenError::PinWrong { .. }), "{error}");
         }
 
-        // Unattended, even with the right PIN; at the prompt, by whoever does not agree.
+        // Not unattended, even with the right PIN, and not without consent.
         let error = unlock(&mut Nobody, &token.key_uri("key"));
         assert!(matches!(error, TokenError::FinalTry { .. }), "{error}");
         let mut careful = Person::who_says("wrong");
@@ -458,7 +457,7 @@ fn one_token_must_fit() {
             .collect();
         assert_eq!(serials.len(), 2, "{candidates:?}");
 
-        // The serial number tells two of one label apart, and both together name one.
+        // The serial number distinguishes two with one label, and both together name one.
         for serial in serials {
             let (exact, _) = said(make(&format!("serial={serial}")));
             assert!(
@@ -559,16 +558,16 @@ fn other_keys_are_refused_before_the_pin() {
         token.keypair("rsa:1024", "short", "02", &[]);
         for (label, reason) in [("koblitz", "P-256"), ("short", "1024 bits")] {
             let error = refused(find(&parsed(&token.prompting_uri(label))));
-            let TokenError::KeyUnsuitable { reason: told, .. } = &error else {
+            let TokenError::KeyUnsuitable { reason: why, .. } = &error else {
                 panic!("{error}")
             };
-            assert!(told.contains(reason), "{error}");
+            assert!(why.contains(reason), "{error}");
             let listed = said(list_keys(&parsed(&token.prompting_uri(label))));
             assert!(
                 listed[0]
                     .public
                     .as_ref()
-                    .is_err_and(|told| told.to_string().contains(reason))
+                    .is_err_and(|why| why.to_string().contains(reason))
             );
         }
     });
@@ -593,7 +592,7 @@ fn half_a_key_pair_is_told_apart() {
             let locked = locked(&token.key_uri(label));
             (locked.public().is_some(), locked.unlock(&mut Nobody))
         };
-        // An RSA private key tells its public half, one on a curve does not here.
+        // An RSA private key contains its public half; one on a curve does not here.
         token.keypair("rsa:2048", "private-rsa", "01", &[]);
         delete("pubkey", "private-rsa");
         let (visible, unlocked) = unlock("private-rsa");
@@ -641,7 +640,7 @@ fn a_new_key_stays_on_kryoptic() {
 
 fn new_keys_stay_on_the_token(token: &SoftwareToken) {
     make(token, "key", KeyKind::Rsa2048);
-    let told = token.pkcs11_tool([
+    let listed = token.pkcs11_tool([
         "--login",
         "--pin",
         PIN,
@@ -649,7 +648,7 @@ fn new_keys_stay_on_the_token(token: &SoftwareToken) {
         "--type",
         "privkey",
     ]);
-    let usage = told
+    let usage = listed
         .lines()
         .find(|line| line.contains("Usage:"))
         .expect("its usage")
@@ -657,11 +656,11 @@ fn new_keys_stay_on_the_token(token: &SoftwareToken) {
         .to_owned();
     assert!(
         usage.contains("sign") && !usage.contains("decrypt") && !usage.contains("unwrap"),
-        "{told}"
+        "{listed}"
     );
     assert!(
-        told.contains("sensitive") && told.contains("never extractable"),
-        "{told}"
+        listed.contains("sensitive") && listed.contains("never extractable"),
+        "{listed}"
     );
 }
 
@@ -689,8 +688,8 @@ fn what_cannot_be_used_is_named() {
 
 // ---- Several at once, and tokens that go away ----
 
-/// SoftHSM2 writes a token's file anew at each login; whoever opens the token at that moment does
-/// not see it.
+/// SoftHSM2 rewrites a token's file at each login; another process does not see the token at that
+/// moment.
 #[test]
 fn processes_share_a_softhsm_token() {
     const PROCESSES: usize = 8;
@@ -708,7 +707,7 @@ fn processes_share_a_softhsm_token() {
     });
 }
 
-/// Not a test by itself: what `processes_share_a_softhsm_token` starts many times.
+/// Not a test by itself: `processes_share_a_softhsm_token` starts it many times.
 #[test]
 fn one_more_process_signs() {
     if let Some(token) = of_the_parent(SOFTHSM) {
@@ -760,8 +759,8 @@ fn a_token_that_comes_back_signs_on() {
             });
             signs_everything(&mut *first);
         });
-        // The module was initialised anew, which ended the sessions of all: each finds that out and
-        // comes back by itself, without a PIN, because the process is logged in already.
+        // The module was initialised again, which ended all sessions: each notices and recovers by
+        // itself, without a PIN, because the process is logged in already.
         signs_everything(&mut *second);
         signs_everything(&mut *prompted);
 
@@ -857,7 +856,7 @@ fn another_key_under_the_old_name_does_not_sign() {
 
 // ---- The people and the tokens of these tests ----
 
-/// Somebody at the terminal, who knows one PIN.
+/// A user at the terminal, who knows one PIN.
 struct Person {
     pin: &'static str,
     agrees: bool,
@@ -979,7 +978,7 @@ fn generate(
 }
 
 fn said<T>(answer: Result<T, TokenError>) -> T {
-    answer.unwrap_or_else(|error| panic!("{}", told(&error)))
+    answer.unwrap_or_else(|error| panic!("{}", shown(&error)))
 }
 
 /// The error, in which there must be no PIN.
@@ -987,14 +986,14 @@ fn refused<T>(answer: Result<T, TokenError>) -> TokenError {
     match answer {
         Ok(_) => panic!("nothing was refused"),
         Err(error) => {
-            assert!(!told(&error).contains(PIN), "the PIN is in an error");
+            assert!(!shown(&error).contains(PIN), "the PIN is in an error");
             error
         }
     }
 }
 
-/// Everything that an error tells.
-fn told(error: &TokenError) -> String {
+/// Everything that an error shows.
+fn shown(error: &TokenError) -> String {
     let mut text = format!("{error:?}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -1069,8 +1068,7 @@ const KRYOPTIC: Maker = (Kryoptic::create, Kryoptic::at);
 /// Where a child process finds the token that its parent made.
 const DIRECTORY: &str = "COUNTERSIGN_TEST_DIRECTORY";
 
-/// What a child process says when its scenario has run to the end. Without it nothing has: a test
-/// of another name.
+/// The last line of a child process whose scenario is complete. Without it no test has run.
 const DONE: &str = "the scenario has run to the end";
 
 fn on_a_token_in_a_child(here: &str, (create, at): Maker, scenario: impl FnOnce(&SoftwareToken)) {
@@ -1114,7 +1112,7 @@ fn of_the_parent((_, at): Maker) -> Option<SoftwareToken> {
     env::var_os(DIRECTORY).and_then(|directory| at(Path::new(&directory)))
 }
 
-/// The test called `here`, or in which it stands, again with this token.
+/// The test called `here`, or around it, again with this token.
 fn again(here: &str, token: &SoftwareToken) -> Child {
     let (variable, configuration) = token.env();
     let directory = token.pin_file().parent().expect("the token's folder");
@@ -1126,7 +1124,7 @@ fn again(here: &str, token: &SoftwareToken) -> Child {
         .expect("this program again")
 }
 
-/// This program again, running the test called `here`, or in which a function of that name stands.
+/// This program again, running the test called `here`, or around it.
 fn this_test_again(here: &str) -> Command {
     let name = here.strip_suffix("::here").unwrap_or(here);
     let (_program, name) = name.split_once("::").expect("a path");

@@ -687,7 +687,7 @@ fn a_run_goes_on_when_softhsm_is_back() {
     fs::create_dir(&there).expect("an empty place");
     world
         .sign(&granted, &build)
-        .trouble("no token fits")
+        .trouble("no token matches")
         .says("insert the token");
     assert!(world.logged("intent").is_empty(), "it was not even found");
     fs::remove_dir(&there).expect("removed");

@@ -762,11 +762,13 @@ fn another_card_is_not_taken_for_the_one_in_the_log() {
         &format!("card `FFFE:0000000B` is in no entry of the log, which has {CARD}"),
     );
     assert_eq!(world.logged("reconciled"), [] as [Value; 0]);
-    reconcile(&world).stops(2, "2 tokens fit `card:`");
+    reconcile(&world).stops(2, "2 tokens match `card:`");
     // The configuration names ours.
     world.host(&[&"log", &"reconcile"]).ok();
     card.pull();
-    world.host(&[&"log", &"reconcile"]).trouble("no token fits");
+    world
+        .host(&[&"log", &"reconcile"])
+        .trouble("no token matches");
 }
 
 /// Whoever asked must not take it for an answer.
