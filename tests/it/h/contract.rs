@@ -698,7 +698,7 @@ fn processes_share_a_softhsm_token() {
         make(token, "key", KeyKind::Ed25519);
         for _ in 0..STARTS {
             let children: Vec<Child> = (0..PROCESSES)
-                .map(|_| again("one_more_process_signs", token))
+                .map(|_| again(any::type_name_of_val(&one_more_process_signs), token))
                 .collect();
             for child in children {
                 succeeds(child);
