@@ -17,8 +17,9 @@ use openpgp::{Packet, Profile};
 use std::fmt;
 use zeroize::Zeroizing;
 
-use super::certificate::{Certificate, first_line};
+use super::certificate::Certificate;
 use super::hash::HashState;
+use super::reason::first_line;
 use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::key::HashAlgorithm;
 use crate::domain::malformed::Malformed;

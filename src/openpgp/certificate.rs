@@ -1,21 +1,16 @@
 //! OpenPGP certificates: the release key's, and those of build keys.
 
-use std::time::SystemTime;
-
 use sequoia_openpgp as openpgp;
 
 use openpgp::Cert;
 use openpgp::cert::CertParser;
-use openpgp::cert::amalgamation::key::ValidErasedKeyAmalgamation;
-use openpgp::cert::amalgamation::{ValidAmalgamation, ValidateAmalgamation};
 use openpgp::packet::UserID;
-use openpgp::packet::key::PublicParts;
 use openpgp::parse::Parse;
-use openpgp::policy::StandardPolicy;
 use openpgp::serialize::{Marshal, SerializeInto};
-use openpgp::types::RevocationStatus;
 
-use super::key::{self, PublicHalf};
+use super::key;
+use super::reason::first_line;
+use super::signing_key::{KeyTrouble, SigningKey};
 use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::malformed::Malformed;
 use crate::domain::time::Timestamp;
@@ -28,51 +23,6 @@ const MOST_PARTS: usize = 100;
 /// One OpenPGP certificate (RFC 9580, section 10.1) with a v4 primary key, without secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Certificate(Cert);
-
-/// A key of a certificate that may sign at some time.
-#[derive(Debug, Clone)]
-pub struct SigningKey {
-    pub(super) key: PublicHalf,
-    fingerprint: Fingerprint,
-    public: PublicKey,
-    expires: Option<Timestamp>,
-}
-
-/// Why a certificate or a key in it cannot make or vouch for a signature.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
-pub enum KeyTrouble {
-    /// The key or its certificate expired.
-    #[error("{what} expired at {at}")]
-    #[diagnostic(
-        code(refused::key_expired),
-        help("run `countersign key extend`, and publish the certificate again")
-    )]
-    Expired {
-        /// "key" or "certificate", and its fingerprint.
-        what: String,
-        /// When it expired.
-        at: Timestamp,
-    },
-    /// The key or its certificate is revoked, or not made for this.
-    #[error("{0}")]
-    #[diagnostic(
-        code(refused::key_unusable),
-        help("this key cannot sign releases any more: set up another one with `countersign init`")
-    )]
-    Unusable(Malformed),
-    /// The certificate does not have the key.
-    #[error("certificate {certificate} has no key {key}")]
-    #[diagnostic(
-        code(refused::key_not_in_certificate),
-        help("this key cannot sign releases any more: set up another one with `countersign init`")
-    )]
-    NoSuchKey {
-        /// Fingerprint of its primary key.
-        certificate: Fingerprint,
-        /// What was looked for: a fingerprint or a key id.
-        key: String,
-    },
-}
 
 impl Certificate {
     /// Reads one certificate, armoured or binary.
@@ -207,12 +157,16 @@ impl Certificate {
         fingerprint: Fingerprint,
         at: Timestamp,
     ) -> Result<SigningKey, KeyTrouble> {
-        self.signing_key_with(
-            &openpgp::Fingerprint::from_bytes(4, &bytes(fingerprint))
-                .expect("20 bytes")
-                .into(),
-            at,
-        )
+        let fingerprint = openpgp::Fingerprint::V4(fingerprint.bytes());
+        self.signing_key_with(&fingerprint.into(), at)
+    }
+
+    pub(super) fn signing_key_with(
+        &self,
+        handle: &openpgp::KeyHandle,
+        at: Timestamp,
+    ) -> Result<SigningKey, KeyTrouble> {
+        SigningKey::find(&self.0, handle, at)
     }
 
     /// Every key that may sign at `at`; the trouble of the first that may not, if none may.
@@ -230,115 +184,6 @@ impl Certificate {
             _ => Ok(usable),
         }
     }
-
-    pub(super) fn signing_key_with(
-        &self,
-        handle: &openpgp::KeyHandle,
-        at: Timestamp,
-    ) -> Result<SigningKey, KeyTrouble> {
-        let certificate = self.fingerprint();
-        let found = self
-            .0
-            .keys()
-            .find(|ka| handle.aliases(ka.key().key_handle()));
-        let found = found.ok_or_else(|| KeyTrouble::NoSuchKey {
-            certificate,
-            key: handle.to_string(),
-        })?;
-        let key = key::fingerprint(&found.key().fingerprint()).expect("only v4 keys are taken");
-
-        let policy = StandardPolicy::new();
-        let valid = found.with_policy(&policy, at.system());
-        let valid = valid.map_err(|error| self.refused_by_policy(&error))?;
-        self.check_usable(&valid, at, key)?;
-
-        let numbers = key::numbers(valid.key());
-        let Some(public) = numbers.filter(|_| valid.for_signing()) else {
-            return Err(KeyTrouble::Unusable(Malformed::new(format!(
-                "key {key} is not a signing key of a supported algorithm"
-            ))));
-        };
-        let ends = [
-            valid.valid_cert().primary_key().key_expiration_time(),
-            valid.key_expiration_time(),
-        ];
-        let expires = ends.into_iter().flatten().min().map(Timestamp::from);
-        Ok(SigningKey {
-            key: valid.key().clone(),
-            fingerprint: key,
-            public,
-            expires,
-        })
-    }
-
-    fn check_usable(
-        &self,
-        valid: &ValidErasedKeyAmalgamation<PublicParts>,
-        at: Timestamp,
-        key: Fingerprint,
-    ) -> Result<(), KeyTrouble> {
-        let cert = valid.valid_cert();
-        let certificate = format!("certificate {}", self.fingerprint());
-        check_not_revoked(&certificate, cert.revocation_status())?;
-        check_not_expired(&certificate, cert.primary_key().key_expiration_time(), at)?;
-        cert.alive()
-            .map_err(|error| self.refused_by_policy(&error))?;
-        let key = format!("key {key}");
-        check_not_revoked(&key, valid.revocation_status())?;
-        check_not_expired(&key, valid.key_expiration_time(), at)?;
-        valid
-            .alive()
-            .map_err(|error| self.refused_by_policy(&error))
-    }
-
-    fn refused_by_policy(&self, error: &openpgp::anyhow::Error) -> KeyTrouble {
-        let certificate = self.fingerprint();
-        let reason = first_line(error);
-        KeyTrouble::Unusable(Malformed::new(format!(
-            "certificate {certificate} cannot be used: {reason}"
-        )))
-    }
-}
-
-fn check_not_revoked(what: &str, status: RevocationStatus<'_>) -> Result<(), KeyTrouble> {
-    if let RevocationStatus::Revoked(revocations) = status {
-        let reason = reason(&revocations);
-        return Err(KeyTrouble::Unusable(Malformed::new(format!(
-            "{what} was revoked: {reason}"
-        ))));
-    }
-    Ok(())
-}
-
-fn check_not_expired(
-    what: &str,
-    end: Option<SystemTime>,
-    now: Timestamp,
-) -> Result<(), KeyTrouble> {
-    match end.map(Timestamp::from) {
-        Some(at) if at <= now => Err(KeyTrouble::Expired {
-            what: what.to_owned(),
-            at,
-        }),
-        _ => Ok(()),
-    }
-}
-
-impl SigningKey {
-    /// Its fingerprint.
-    pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-
-    /// Its numbers, as a token knows them.
-    pub fn public(&self) -> &PublicKey {
-        &self.public
-    }
-
-    /// When it, or its certificate, expires.
-    pub fn expires(&self) -> Option<Timestamp> {
-        self.expires
-    }
 }
 
 /// The domain of the mail address in a user id, `Project Releases <release@example.org>`.
@@ -346,33 +191,4 @@ pub fn mail_domain(user_id: &str) -> Option<String> {
     let user_id = UserID::from(user_id);
     let (_, domain) = user_id.email().ok()??.rsplit_once('@')?;
     Some(domain.to_ascii_lowercase())
-}
-
-fn bytes(fingerprint: Fingerprint) -> Vec<u8> {
-    hex::decode(fingerprint.to_string()).expect("a fingerprint is written in hexadecimal")
-}
-
-fn reason(revocations: &[&openpgp::packet::Signature]) -> String {
-    let given = revocations
-        .iter()
-        .find_map(|revocation| revocation.reason_for_revocation());
-    given.map_or_else(
-        || "no reason given".to_owned(),
-        |(code, text)| match &*String::from_utf8_lossy(text) {
-            "" => code.to_string(),
-            text => format!("{code}, `{text}`"),
-        },
-    )
-}
-
-/// The library's errors are chains; the innermost tells most, on one line.
-pub(super) fn first_line(error: &openpgp::anyhow::Error) -> String {
-    let innermost = error.root_cause().to_string();
-    innermost
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(200)
-        .collect()
 }

@@ -15,10 +15,12 @@ use openpgp::types::{
 };
 use openpgp::{Cert, Packet};
 
-use super::certificate::{Certificate, SigningKey};
+use super::certificate::Certificate;
 use super::hash::{self, HashState};
 use super::key::{self, PublicHalf};
+use super::reason::first_line;
 use super::signature::armored;
+use super::signing_key::SigningKey;
 use crate::domain::key::{Fingerprint, HashAlgorithm, MessageDigest, PublicKey, RawSignature};
 use crate::domain::signing::{Message, Statement};
 use crate::domain::time::Timestamp;
@@ -313,7 +315,7 @@ fn revocation_certificate(certificate: &Certificate, revocation: Signature) -> S
 }
 
 fn invalid<E: miette::Diagnostic>(error: openpgp::anyhow::Error) -> MakeError<E> {
-    MakeError::Invalid(super::certificate::first_line(&error))
+    MakeError::Invalid(first_line(&error))
 }
 
 #[cfg(test)]

@@ -9,13 +9,16 @@ mod certificate;
 mod hash;
 mod key;
 mod make;
+mod reason;
 mod signature;
+mod signing_key;
 
 pub use build_key::{BuildKey, GeneratedKey, LARGEST_BUILD_KEY};
-pub use certificate::{Certificate, KeyTrouble, LARGEST_CERTIFICATE, SigningKey, mail_domain};
+pub use certificate::{Certificate, LARGEST_CERTIFICATE, mail_domain};
 pub use hash::HashState;
 pub use make::{
     MakeError, NewCertificate, extend_certificate, fingerprint_of, make_certificate,
     make_evidence_signature, make_release_signature,
 };
 pub use signature::{BadSignature, DetachedSignature, Signed};
+pub use signing_key::{KeyTrouble, SigningKey};

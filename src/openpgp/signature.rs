@@ -12,8 +12,10 @@ use openpgp::serialize::{MarshalInto, Serialize};
 use openpgp::types::SignatureType;
 use openpgp::{Packet, armor};
 
-use super::certificate::{Certificate, KeyTrouble, first_line};
+use super::certificate::Certificate;
 use super::hash::{self, HashState};
+use super::reason::first_line;
+use super::signing_key::KeyTrouble;
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::malformed::Malformed;
 use crate::domain::time::Timestamp;

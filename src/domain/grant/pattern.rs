@@ -1,0 +1,90 @@
+//! Patterns for artifact names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use globset::{Glob, GlobMatcher};
+
+use crate::domain::digest::as_text;
+use crate::domain::malformed::Malformed;
+use crate::domain::name::ArtifactName;
+use crate::domain::text::cut;
+
+/// A pattern for artifact names: `*`, `?`, `[a-z]` and `{a,b}` as in a shell.
+#[derive(Clone)]
+pub struct NamePattern {
+    text: String,
+    matcher: GlobMatcher,
+}
+
+impl NamePattern {
+    /// Whether it fits the name.
+    pub fn fits(&self, name: &ArtifactName) -> bool {
+        self.matcher.is_match(name.as_str())
+    }
+}
+
+impl FromStr for NamePattern {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let bad = |reason: &str| {
+            let pattern = cut(text, 80);
+            Malformed::new(format!(
+                "`{pattern}` is not a pattern for artifact names: {reason}"
+            ))
+        };
+        if text.is_empty() || text.len() > 200 || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            return Err(bad("it must be 1 to 200 printable ASCII characters"));
+        }
+        if text.contains(['/', '\\']) {
+            return Err(bad("artifacts have plain names, without folders"));
+        }
+        // Shown between backticks, it must not look as if it ended there.
+        if text.contains(['`']) || text.contains("  ") || text.trim() != text {
+            return Err(bad(
+                "no name has a backtick, two spaces in a row or a space at an end",
+            ));
+        }
+        let glob = Glob::new(text).map_err(|error| bad(&error.kind().to_string()))?;
+        Ok(Self {
+            text: text.to_owned(),
+            matcher: glob.compile_matcher(),
+        })
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for NamePattern {}
+
+as_text!(NamePattern);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_pattern_makes_it_panic(text in ".{0,40}") {
+            let _ = text.parse::<NamePattern>();
+        }
+    }
+}

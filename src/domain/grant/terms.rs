@@ -1,0 +1,313 @@
+//! What a grant says, field by field.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::nonce::Nonce;
+use super::pattern::NamePattern;
+use crate::domain::digest::as_text;
+use crate::domain::evidence::{EvidenceForm, EvidenceKind, Scheme};
+use crate::domain::json;
+use crate::domain::key::Fingerprint;
+use crate::domain::malformed::Malformed;
+use crate::domain::name::{ArtifactName, BuilderName, ProjectName, Version, case_clash, is_domain};
+use crate::domain::text::cut;
+use crate::domain::time::Timestamp;
+
+const FORMAT: &str = "countersign-grant/1";
+const MOST_BUILDERS: usize = 64;
+pub(super) const MOST_GLOBS: usize = 100;
+/// The longest part of what a grant notes of its source, in bytes.
+const LONGEST_SOURCE: usize = 500;
+
+/// What a grant says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    format: Format,
+    /// What is built.
+    pub project: ProjectName,
+    /// Its version.
+    pub version: Version,
+    /// The source it is built from.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "source"
+    )]
+    pub source: Option<Source>,
+    /// How builders authenticate their evidence.
+    pub scheme: Scheme,
+    /// The form their evidence has.
+    pub evidence: EvidenceForm,
+    /// The domain of the notations in signatures of single artifacts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Who may build.
+    #[serde(deserialize_with = "json::objects")]
+    pub builders: Vec<Builder>,
+    /// How many builders must have attested the same digest for every artifact.
+    pub quorum: u32,
+    /// What they may build.
+    #[serde(deserialize_with = "json::object")]
+    pub artifacts: Limits,
+    /// From when on the grant counts.
+    pub not_before: Timestamp,
+    /// From when on it counts no more.
+    pub expires: Timestamp,
+    /// The fingerprint of the OpenPGP key that will sign the release.
+    pub release_key: Fingerprint,
+    /// Makes two grants differ, whatever else they say.
+    pub nonce: Nonce,
+}
+
+/// The one format of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Format;
+
+/// Where the source of a build is from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Where it is.
+    pub uri: String,
+    /// What it is: a commit or a digest, `sha1:…`, `sha256:…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// One builder, by name and key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Builder {
+    /// Its name.
+    pub name: BuilderName,
+    /// The public half of its build key: an armoured OpenPGP certificate, an Ed25519 key in PEM
+    /// (RFC 8410), or of a nonce its SHA-256.
+    pub key: String,
+}
+
+/// What a build may contain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Each artifact's name must match one of these.
+    #[serde(deserialize_with = "few_patterns")]
+    pub names: Vec<NamePattern>,
+    /// The most artifacts.
+    pub max_count: u32,
+    /// The most bytes, of all artifacts together.
+    pub max_bytes: u64,
+}
+
+/// What to put into a new grant; [`Terms::new`] adds the rest.
+#[derive(Debug, Clone)]
+pub struct NewGrant {
+    /// See [`Terms::project`].
+    pub project: ProjectName,
+    /// See [`Terms::version`].
+    pub version: Version,
+    /// See [`Terms::source`].
+    pub source: Option<Source>,
+    /// See [`Terms::scheme`].
+    pub scheme: Scheme,
+    /// See [`Terms::evidence`].
+    pub evidence: EvidenceForm,
+    /// See [`Terms::domain`]; left out where nothing needs it.
+    pub domain: String,
+    /// See [`Terms::builders`].
+    pub builders: Vec<Builder>,
+    /// See [`Terms::quorum`].
+    pub quorum: u32,
+    /// See [`Terms::artifacts`].
+    pub artifacts: Limits,
+    /// See [`Terms::not_before`].
+    pub not_before: Timestamp,
+    /// See [`Terms::expires`].
+    pub expires: Timestamp,
+    /// See [`Terms::release_key`].
+    pub release_key: Fingerprint,
+}
+
+impl Terms {
+    /// The terms of a new grant, with a nonce of its own. They are not checked yet.
+    pub(super) fn new(new: NewGrant) -> Self {
+        let notes = EvidenceKind::of(new.scheme, new.evidence) == Some(EvidenceKind::Signatures);
+        Self {
+            format: Format,
+            project: new.project,
+            version: new.version,
+            source: new.source,
+            scheme: new.scheme,
+            evidence: new.evidence,
+            domain: notes.then_some(new.domain),
+            builders: new.builders,
+            quorum: new.quorum,
+            artifacts: new.artifacts,
+            not_before: new.not_before,
+            expires: new.expires,
+            release_key: new.release_key,
+            nonce: Nonce::random(),
+        }
+    }
+
+    /// What its builders' evidence has to be.
+    pub fn kind(&self) -> EvidenceKind {
+        EvidenceKind::of(self.scheme, self.evidence)
+            .expect("a grant with other evidence is not read")
+    }
+
+    /// Refuses terms that nothing could satisfy.
+    pub(super) fn check(&self) -> Result<(), Malformed> {
+        self.check_builders()?;
+        self.check_evidence()?;
+        self.check_source()?;
+        self.artifacts.check()?;
+        let Self {
+            not_before,
+            expires,
+            ..
+        } = self;
+        if not_before >= expires {
+            return Err(Malformed::new(format!(
+                "`expires` ({expires}) is not after `not_before` ({not_before})"
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_builders(&self) -> Result<(), Malformed> {
+        let count = self.builders.len();
+        if count == 0 {
+            return Err(Malformed::new("`builders` is empty"));
+        }
+        if count > MOST_BUILDERS {
+            return Err(Malformed::new(format!(
+                "`builders` has {count} entries; the maximum is {MOST_BUILDERS}"
+            )));
+        }
+        if let Some((_, twice)) = case_clash(self.builders.iter().map(|b| b.name.as_str())) {
+            return Err(Malformed::new(format!("builder `{twice}` is listed twice")));
+        }
+        let quorum = usize::try_from(self.quorum).unwrap_or(usize::MAX);
+        if !(1..=count).contains(&quorum) {
+            return Err(Malformed::new(format!(
+                "`quorum` is {quorum}, but must be from 1 to {count}, the number of builders"
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_evidence(&self) -> Result<(), Malformed> {
+        let Self {
+            scheme, evidence, ..
+        } = self;
+        let kind = EvidenceKind::of(*scheme, *evidence).ok_or_else(|| {
+            Malformed::new(format!(
+                "scheme {scheme} has no evidence of form {evidence}: \
+                 one envelope covers all artifacts"
+            ))
+        })?;
+        let domain = self.domain.as_deref();
+        let has_domain = domain.is_some_and(is_domain);
+        if (kind == EvidenceKind::Signatures && has_domain)
+            || (kind != EvidenceKind::Signatures && domain.is_none())
+        {
+            return Ok(());
+        }
+        Err(Malformed::new(
+            "`domain` must be a domain name where each artifact has an OpenPGP signature, \
+             and left out otherwise",
+        ))
+    }
+
+    /// A source must not pass for other lines of what an approver reads.
+    fn check_source(&self) -> Result<(), Malformed> {
+        let harmless = |text: &String| {
+            (1..=LONGEST_SOURCE).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let source = self.source.as_ref();
+        if source.is_none_or(|it| harmless(&it.uri) && it.digest.as_ref().is_none_or(harmless)) {
+            return Ok(());
+        }
+        Err(Malformed::new(format!(
+            "`source` has a `uri` or `digest` that is not 1 to {LONGEST_SOURCE} printable \
+             characters without a space"
+        )))
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), Malformed> {
+        if self.names.is_empty() {
+            return Err(Malformed::new("`artifacts.names` is empty"));
+        }
+        if self.max_count == 0 || self.max_bytes == 0 {
+            return Err(Malformed::new(
+                "`artifacts` allows no artifact: `max_count` or `max_bytes` is 0",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether an artifact may have this name.
+    pub fn allow(&self, name: &ArtifactName) -> bool {
+        self.names.iter().any(|pattern| pattern.fits(name))
+    }
+}
+
+fn source<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Source>, D::Error> {
+    json::object(from).map(Some)
+}
+
+/// A pattern is compiled as it is read: one too many is refused before it costs anything.
+fn few_patterns<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<NamePattern>, D::Error> {
+    struct Few;
+
+    impl<'de> serde::de::Visitor<'de> for Few {
+        type Value = Vec<NamePattern>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MOST_GLOBS} name patterns")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut items: A,
+        ) -> Result<Self::Value, A::Error> {
+            let mut patterns = Vec::new();
+            while let Some(pattern) = items.next_element()? {
+                if patterns.len() == MOST_GLOBS {
+                    return Err(serde::de::Error::invalid_length(MOST_GLOBS + 1, &self));
+                }
+                patterns.push(pattern);
+            }
+            Ok(patterns)
+        }
+    }
+
+    from.deserialize_seq(Few)
+}
+
+impl FromStr for Format {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text == FORMAT {
+            return Ok(Self);
+        }
+        let text = cut(text, 60);
+        Err(Malformed::new(format!("format `{text}` is not `{FORMAT}`")))
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(FORMAT)
+    }
+}
+
+as_text!(Format);
