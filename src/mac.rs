@@ -9,12 +9,11 @@ use zeroize::Zeroizing;
 use crate::domain::digest::Sha256;
 use crate::domain::malformed::Malformed;
 
-/// The 32 bytes that one builder and the signing host know. Never shown; wiped when dropped.
+/// The 32 bytes that one builder and the signing host share. Never shown; wiped when dropped.
 #[derive(Clone)]
 pub struct MacKey(Zeroizing<[u8; 32]>);
 
-/// An HMAC-SHA256 as a file holds it: 64 lower-case hexadecimal digits and a newline. Not yet
-/// checked.
+/// An HMAC-SHA256 from a file of 64 lower-case hexadecimal digits and a newline, not checked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag([u8; 32]);
 
@@ -42,12 +41,12 @@ impl MacKey {
         line
     }
 
-    /// What a grant says of it: its SHA-256, from which nobody finds 32 random bytes.
+    /// Its SHA-256, which the grant has: 32 random bytes cannot be found from it.
     pub fn commitment(&self) -> Sha256 {
         Sha256::of(&*self.0)
     }
 
-    /// The MAC of `message`, as a file holds it.
+    /// The MAC of `message`, as the text of its file.
     pub fn tag(&self, message: &[u8]) -> String {
         format!(
             "{}\n",
@@ -97,8 +96,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn macs_are_the_published_ones() {
-        // RFC 4231, test case 2, has a shorter key, which HMAC fills up with zeros.
+    fn macs_match_the_published_vectors() {
+        // RFC 4231, test case 2, has a shorter key, which HMAC pads with zeros.
         let mut key = [0; 32];
         key[..4].copy_from_slice(b"Jefe");
         let tag = MacKey(Zeroizing::new(key)).tag(b"what do ya want for nothing?");
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mac_fits_its_message_and_key_alone() {
+    fn a_mac_matches_its_message_and_key_alone() {
         let key = MacKey::generate();
         let other = MacKey::generate();
         let tag = Tag::parse(key.tag(b"message").as_bytes()).expect("a MAC");

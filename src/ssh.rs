@@ -17,7 +17,7 @@ const END: &str = "-----END SSH SIGNATURE-----";
 /// The one version of the format (PROTOCOL.sshsig).
 const VERSION: u32 = 1;
 
-/// Set by a FIDO key when its owner touched it (PROTOCOL.u2f).
+/// The flag of a FIDO key that was touched (PROTOCOL.u2f).
 const USER_PRESENT: u8 = 1;
 
 /// An SSH public key: Ed25519, ECDSA (P-256, P-384), RSA from 2048 bits, and the FIDO kinds of the
@@ -65,7 +65,7 @@ impl PublicKey {
         )))
     }
 
-    /// The numbers of the key; none for a FIDO key, whose secret nothing else can have.
+    /// The numbers of the key; `None` for a FIDO key, whose secret no other key can have.
     pub fn numbers(&self) -> Option<Numbers> {
         numbers(&self.0)
     }
@@ -96,11 +96,9 @@ fn numbers(key: &ssh_key::PublicKey) -> Option<Numbers> {
             point: point.as_bytes().to_vec(),
         }),
         KeyData::Rsa(key) => {
-            let (n, e) = (key.n.as_positive_bytes()?, key.e.as_positive_bytes()?);
-            Some(Numbers::Rsa {
-                n: n.to_vec(),
-                e: e.to_vec(),
-            })
+            let n = key.n.as_positive_bytes()?.to_vec();
+            let e = key.e.as_positive_bytes()?.to_vec();
+            Some(Numbers::Rsa { n, e })
         }
         _ => None,
     }
@@ -155,12 +153,12 @@ impl Signature {
         }
     }
 
-    /// Whether it says that this key made it.
+    /// Whether it names this key as its maker.
     pub fn is_by(&self, key: &PublicKey) -> bool {
         self.0.public_key() == key.0.key_data()
     }
 
-    /// The key that made it, by its own word: a fingerprint.
+    /// The fingerprint of the key that it names as its maker.
     pub fn issuer(&self) -> String {
         self.0.public_key().fingerprint(HashAlg::Sha256).to_string()
     }
@@ -224,8 +222,7 @@ mod tests {
 
     const NAMESPACE: &str = "test";
 
-    /// A FIDO key, and what it answers to a demand for a signature with these flags, under this
-    /// name of an algorithm.
+    /// A FIDO key and its signature with these flags, under this name of an algorithm.
     fn fido(flags: u8, algorithm: Algorithm) -> (PublicKey, Signature) {
         let pair = Ed25519Keypair::from_seed(&[7; 32]);
         let key = KeyData::SkEd25519(SkEd25519::new(pair.public, "ssh:"));
@@ -265,7 +262,7 @@ mod tests {
             check(fido(4, Algorithm::SkEd25519)),
             Err(BadSshSignature::Untouched)
         );
-        // The name of the algorithm is not signed: under another it is nobody's, touched or not.
+        // The name of the algorithm is not signed: a signature under another one is refused.
         for flags in [0, USER_PRESENT] {
             let refused = check(fido(
                 flags,

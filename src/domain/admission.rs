@@ -1,8 +1,8 @@
 //! The report that L leaves in its inbox when it has admitted a release: `NAME.admitted`, for H to
 //! read. Of one that it refused there is a note, `NAME.refused`.
 //!
-//! Whoever may write to the inbox can write one. It says what L, or somebody in its place, wants H
-//! to note, and proves nothing: that a release is public is seen where it is public.
+//! Anyone with write access to the inbox can write one, so a report proves nothing: whether a
+//! release is public can be seen where it is published.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,18 +19,18 @@ pub const LARGEST_REPORT: u64 = 4 << 10;
 
 const FORMAT: &str = "countersign-admission/1";
 
-/// What L says of a release that it admitted.
+/// L's report of a release that it admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdmissionReport {
     format: String,
-    /// What its folder is called.
+    /// The name of its folder.
     pub release: ArtifactName,
-    /// SHA-256 of its list, which says which release it is.
+    /// SHA-256 of its list, which identifies it.
     pub sums: Sha256,
-    /// Who signed it.
+    /// The key that signed it.
     pub key: Fingerprint,
-    /// When it was made public, by L's clock.
+    /// When it was published, by L's clock.
     pub at: Timestamp,
 }
 
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_report_is_refused() {
+    fn malformed_reports_are_refused() {
         for (was, is, reason) in [
             (
                 "countersign-admission/1",

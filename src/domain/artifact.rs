@@ -4,7 +4,7 @@ use super::digest::Sha256;
 use super::malformed::Malformed;
 use super::name::{ArtifactName, case_clash};
 
-/// The most artifacts in one build or release.
+/// Maximum number of artifacts in one build or release.
 pub const MOST_ARTIFACTS: usize = 10_000;
 
 /// One file of a build.
@@ -16,13 +16,13 @@ pub struct Artifact {
     pub digest: Sha256,
 }
 
-/// The artifacts of one build: at least one, sorted by name, each name once, none that clashes with
-/// another in case alone.
+/// The artifacts of one build: at least one, sorted by name, and no two whose names differ in case
+/// alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactList(Vec<Artifact>);
 
 impl ArtifactList {
-    /// The list of these artifacts, which may come in any order.
+    /// The list of these artifacts, in any order.
     pub fn sort(mut artifacts: Vec<Artifact>) -> Result<Self, Malformed> {
         artifacts.sort();
         Self::sorted(artifacts)
@@ -56,12 +56,12 @@ impl ArtifactList {
         self.0.iter()
     }
 
-    /// How many there are; never 0.
+    /// Number of artifacts; never 0.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The digest of its lines as `sha256sum` writes them: which build it is.
+    /// The digest of its lines as `sha256sum` writes them, which identifies the build.
     pub fn digest(&self) -> Sha256 {
         let lines: String = self
             .0
@@ -93,9 +93,7 @@ fn clash(first: &str, second: &str) -> Malformed {
     Malformed::new(if first == second {
         format!("`{first}` is listed twice")
     } else {
-        format!(
-            "`{first}` and `{second}` are both listed, but some file systems take them for one name"
-        )
+        format!("`{first}` and `{second}` are both listed, but are one name on some file systems")
     })
 }
 
@@ -113,7 +111,7 @@ pub fn sum_line(digest: &Sha256, path: &str) -> String {
     format!("{digest}  {path}\n")
 }
 
-/// Reads a line that [`sum_line`] could have written; the path is still anything.
+/// Parses a line that [`sum_line`] could have written; the path is not checked yet.
 pub(super) fn parse_sum_line(line: &str) -> Option<(Sha256, &str)> {
     let (digest, path) = line.split_once("  ")?;
     Some((digest.parse().ok()?, path))
@@ -157,7 +155,7 @@ mod tests {
             (&["a", "a"], "`a` is listed twice"),
             (
                 &["Tool", "tool"],
-                "`Tool` and `tool` are both listed, but some file systems take them for one name",
+                "`Tool` and `tool` are both listed, but are one name on some file systems",
             ),
         ] {
             let refused = ArtifactList::sorted(artifacts(names)).expect_err(message);

@@ -1,5 +1,5 @@
-//! What a build key's file says beside the secret: everything that M must know, so that one secret
-//! is enough.
+//! The label of a build key's file: everything but the secret that M must know, so that M needs no
+//! other file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,8 +11,8 @@ use super::malformed::Malformed;
 use super::name::{BuilderName, ProjectName, Version, is_domain};
 use super::text::cut;
 
-/// What a build key was made for. M takes it over into its evidence; only H's check of the evidence
-/// against the grant gives it weight.
+/// What a build key was made for. M copies it into its evidence; it means nothing before H checks
+/// that against the grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildKeyLabel {
     /// The grant.
@@ -23,16 +23,16 @@ pub struct BuildKeyLabel {
     pub project: ProjectName,
     /// Its version.
     pub version: Version,
-    /// What evidence the grant asks for.
+    /// The evidence that the grant requires.
     pub kind: EvidenceKind,
-    /// The domain of notations, where the evidence has some.
+    /// The domain of notations, where the evidence has them.
     pub domain: Option<String>,
-    /// Patterns of which the grant wants one to fit each artifact's name.
+    /// The patterns of the grant: each artifact's name must match one.
     pub names: Vec<NamePattern>,
 }
 
 impl BuildKeyLabel {
-    /// What `grant` says to one of its builders.
+    /// The label for one builder of a grant.
     pub fn of(grant: &Grant, builder: &BuilderName) -> Self {
         let terms = grant.terms();
         Self {
@@ -46,7 +46,7 @@ impl BuildKeyLabel {
         }
     }
 
-    /// The header lines, without what marks them as such.
+    /// The header lines, without their prefix.
     pub fn to_lines(&self) -> Vec<String> {
         let Self {
             grant,
@@ -74,7 +74,7 @@ impl BuildKeyLabel {
             .collect()
     }
 
-    /// Reads what [`BuildKeyLabel::to_lines`] wrote; `None` if there is nothing of it at all.
+    /// Parses what [`BuildKeyLabel::to_lines`] wrote; `None` if there is no label.
     pub fn from_lines<'a>(
         lines: impl IntoIterator<Item = &'a str>,
     ) -> Result<Option<Self>, Malformed> {
@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_label_reads_back_as_it_was_written() {
-        let (label, lines) = (label(), label().to_lines());
+        let label = label();
+        let lines = label.to_lines();
         let read = |lines: &[String]| BuildKeyLabel::from_lines(lines.iter().map(String::as_str));
         let refused = |lines: &[String]| read(lines).expect_err("refused").to_string();
         assert_eq!(read(&lines), Ok(Some(label)));

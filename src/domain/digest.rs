@@ -18,7 +18,7 @@ impl Sha256 {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// The digest that a hash function returned.
+    /// The digest with these bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -50,7 +50,7 @@ impl FromStr for Sha256 {
     }
 }
 
-/// The id of a grant: the SHA-256 of its bytes as they are, written `sha256:<hex>`.
+/// The id of a grant: the SHA-256 of its bytes, written `sha256:<hex>`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GrantId(Sha256);
 
@@ -112,7 +112,9 @@ macro_rules! as_text {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                <String as serde::Deserialize>::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+                <String as serde::Deserialize>::deserialize(from)?
+                    .parse()
+                    .map_err(serde::de::Error::custom)
             }
         }
     )*};
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_spelling_is_taken() {
+    fn a_digest_has_one_spelling() {
         assert!(EMPTY.parse::<Sha256>().is_ok());
         for wrong in [
             EMPTY.to_uppercase(),

@@ -1,4 +1,4 @@
-//! What a builder leaves beside its artifacts, and which files that is.
+//! What a builder leaves beside its artifacts, and in which files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ const LARGEST_MANIFEST: u64 = 4 << 20;
 const LARGEST_ENVELOPE: u64 = 8 << 20;
 /// The largest signature or MAC that evidence may have, in bytes.
 const LARGEST_PROOF: u64 = 64 << 10;
-/// The same where each artifact has one: there may be many.
+/// The same where each artifact has its own.
 const LARGEST_PROOF_EACH: u64 = 8 << 10;
 
 /// How a builder's evidence is authenticated.
@@ -29,7 +29,7 @@ pub enum Scheme {
     OpenPgp,
     /// An in-toto statement in a DSSE envelope, signed with Ed25519.
     Dsse,
-    /// HMAC-SHA256 with a nonce that the signing host knows too.
+    /// HMAC-SHA256 with a nonce that the signing host also knows.
     Hmac,
 }
 
@@ -61,13 +61,13 @@ pub enum EvidenceKind {
 /// The files that authenticate a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EvidenceFiles {
-    /// These, each with the most bytes it may have.
+    /// These, each with its size limit in bytes.
     Named(&'static [(&'static str, u64)]),
     /// One beside each artifact.
     Each {
-        /// What its name has more than the artifact's.
+        /// What is added to the artifact's name.
         suffix: &'static str,
-        /// The most bytes it may have.
+        /// Its size limit in bytes.
         limit: u64,
     },
 }
@@ -85,8 +85,8 @@ impl Scheme {
         }
     }
 
-    /// Whether nobody but the signing host can be convinced: it knows the secret too, and could
-    /// have made the evidence.
+    /// Whether the evidence convinces the signing host alone, which knows the secret and could have
+    /// made the evidence itself.
     pub fn convinces_host_alone(self) -> bool {
         match self {
             Self::Hmac => true,
@@ -121,7 +121,7 @@ impl fmt::Display for EvidenceForm {
 }
 
 impl EvidenceKind {
-    /// The scheme in this form; `None` for a form that it does not have.
+    /// A scheme in this form; `None` if the scheme does not have it.
     pub fn of(scheme: Scheme, form: EvidenceForm) -> Option<Self> {
         match (scheme, form) {
             (Scheme::OpenPgp, EvidenceForm::Manifest) => Some(Self::SignedManifest),
@@ -133,7 +133,7 @@ impl EvidenceKind {
         }
     }
 
-    /// Its scheme, and the form that this is of it.
+    /// Its scheme and its form.
     pub fn scheme_and_form(self) -> (Scheme, EvidenceForm) {
         match self {
             Self::SignedManifest => (Scheme::OpenPgp, EvidenceForm::Manifest),
@@ -166,7 +166,7 @@ impl EvidenceKind {
         }
     }
 
-    /// What a release calls the builder's public key; `None` where there is none.
+    /// The file name of the builder's public key in a release, if it has one.
     pub fn public_key(self) -> Option<&'static str> {
         match self {
             Self::SignedManifest | Self::Signatures => Some(BUILD_KEY),
@@ -175,7 +175,7 @@ impl EvidenceKind {
         }
     }
 
-    /// The most bytes of the file `name`; `None` for a file that is no evidence of this kind.
+    /// The size limit of the file `name` in bytes; `None` for a file that is not such evidence.
     pub fn limit(self, name: &str) -> Option<u64> {
         match self.files() {
             EvidenceFiles::Named(files) => files
@@ -187,11 +187,10 @@ impl EvidenceKind {
     }
 }
 
-/// What builders say of an artifact on which they do not agree: each builder's digest, or that it
-/// did not build it.
+/// The artifacts in which builders differ: each builder's digest, or `None` if it did not build it.
 pub type Differences = BTreeMap<ArtifactName, BTreeMap<BuilderName, Option<Sha256>>>;
 
-/// Whether a file of a release's evidence may be called so, whatever the scheme of its grant.
+/// Whether a file of a release's evidence can have this name, under any scheme.
 pub fn is_evidence_file(name: &str) -> bool {
     let each = |suffix| {
         name.strip_suffix(suffix)

@@ -1,7 +1,7 @@
 //! The grant: the approval of one build, and what it demands of the evidence.
 //!
-//! A grant is a JSON file whose bytes are what is hashed, approved and logged. They are kept as
-//! they came and never written anew.
+//! A grant is a JSON file. Its bytes are hashed, approved and logged as they are, and never
+//! serialized again.
 
 mod nonce;
 mod pattern;
@@ -18,7 +18,7 @@ pub use terms::{Builder, Limits, NewGrant, Source, Terms};
 /// The largest grant that is read, in bytes.
 pub const LARGEST_GRANT: u64 = 1 << 20;
 
-/// The approval of one build, with the bytes that say so.
+/// The approval of one build, with its bytes.
 #[derive(Debug, Clone)]
 pub struct Grant {
     id: GrantId,
@@ -53,12 +53,12 @@ impl Grant {
         self.id
     }
 
-    /// Its bytes, as they came.
+    /// Its bytes, unchanged.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What it says.
+    /// Its fields.
     pub fn terms(&self) -> &Terms {
         &self.terms
     }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_two_things_is_refused() {
+    fn ambiguous_or_impossible_grants_are_refused() {
         for (what, from, to) in [
             (
                 "unknown field",
@@ -105,7 +105,7 @@ mod tests {
                 "\"quorum\": 1,",
                 "\"quorum\": 1, \"quorum\": 1,",
             ),
-            ("quorum of none", "\"quorum\": 1,", "\"quorum\": 0,"),
+            ("quorum of zero", "\"quorum\": 1,", "\"quorum\": 0,"),
             ("quorum out of reach", "\"quorum\": 1,", "\"quorum\": 2,"),
             ("negative quorum", "\"quorum\": 1,", "\"quorum\": -1,"),
             ("other format", "grant/1", "grant/2"),
@@ -127,7 +127,8 @@ mod tests {
             ),
             (
                 "array for an object",
-                "{\n    \"names\": [\n      \"foo*\"\n    ],\n    \"max_count\": 100,\n    \"max_bytes\": 1073741824\n  }",
+                "{\n    \"names\": [\n      \"foo*\"\n    ],\n    \"max_count\": 100,\n    \
+                 \"max_bytes\": 1073741824\n  }",
                 "[[\"foo*\"], 100, 1073741824]",
             ),
             (
@@ -152,7 +153,7 @@ mod tests {
             ("no bytes", "\"max_bytes\": 1073741824", "\"max_bytes\": 0"),
             ("broken pattern", "\"foo*\"", "\"foo[\""),
             ("time with an offset", "16:00:00Z", "16:00:00+00:00"),
-            ("begins after it ends", "2026-11-22T10", "2026-11-23T10"),
+            ("beginning after the end", "2026-11-22T10", "2026-11-23T10"),
             (
                 "lower-case fingerprint",
                 "\"release_key\": \"A",

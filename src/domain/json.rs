@@ -1,4 +1,4 @@
-//! JSON from elsewhere: what could mean two things, or fill a log, is refused.
+//! JSON from other machines: what is ambiguous, or would fill a log, is refused.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,8 +13,8 @@ use super::text::cut;
 /// The longest message of the JSON reader that is kept, in characters: it repeats the input.
 const LONGEST_REASON: usize = 200;
 
-/// A value that is written as an object. A derived reader also takes an array of the fields, which
-/// no other tool does.
+/// A value that is written as an object. A derived reader also accepts an array of the fields,
+/// which no other tool does.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 

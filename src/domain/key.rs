@@ -1,4 +1,4 @@
-//! Keys and signatures as a token speaks of them: numbers, without OpenPGP around them.
+//! Keys and signatures as a token knows them: numbers, without OpenPGP packets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,7 +32,7 @@ impl HashAlgorithm {
     }
 }
 
-/// The digest of a message: what a token is asked to sign.
+/// The digest of a message, which a token signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageDigest {
     /// The function that made it.
@@ -86,9 +86,9 @@ pub enum PublicKey {
     Ed25519([u8; 32]),
 }
 
-/// The points of Ed25519 whose order is small, in every encoding that decodes, but for the sign in
-/// the last bit: the list of libsodium (`ge25519_has_small_order`). For a key that is one of them
-/// anybody can make signatures.
+/// The points of Ed25519 of small order, in every encoding that decodes, without the sign in the
+/// last bit: the list of libsodium (`ge25519_has_small_order`). Anybody can make signatures for a
+/// key that is one of them.
 const SMALL_ORDER: [&str; 7] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -110,16 +110,16 @@ impl PublicKey {
         SMALL_ORDER.contains(&hex::encode(unsigned).as_str())
     }
 
-    /// Whether both have one secret.
+    /// Whether both keys have the same secret.
     pub fn is_one_with(&self, other: &Self) -> bool {
         match (self, other) {
-            // Who has the factors can use any exponent.
+            // The factors of the modulus give the secret for any exponent.
             (Self::Rsa { n: ours, .. }, Self::Rsa { n: theirs, .. }) => ours == theirs,
             (ours, theirs) => ours == theirs,
         }
     }
 
-    /// The hash function that verifiers ask for at the least: gpgv wants SHA-384 for P-384 and
+    /// The shortest hash function that verifiers accept: gpgv requires SHA-384 for P-384 and
     /// SHA-512 for P-521.
     pub fn least_hash(&self) -> HashAlgorithm {
         match self {
@@ -137,7 +137,7 @@ impl PublicKey {
         }
     }
 
-    /// What to call it: `rsa4096`, `p256`, `ed25519`.
+    /// Its name for people: `rsa4096`, `p256`, `ed25519`.
     pub fn algorithm(&self) -> String {
         match self {
             Self::Rsa { n, .. } => format!("rsa{}", bits(n)),
@@ -165,7 +165,7 @@ fn bits(number: &[u8]) -> usize {
     })
 }
 
-/// A signature as the token made it. Each number is big-endian and of the full width of its key.
+/// A signature from the token. Each number is big-endian and of the full width of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawSignature {
     /// RSA PKCS#1 v1.5.
@@ -280,7 +280,7 @@ impl FromStr for Fingerprint {
 
 as_text!(Fingerprint);
 
-/// Each two of them, once: to find two that have one key.
+/// Each pair of them, once: to find two that have the same key.
 pub fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
     all.iter()
         .enumerate()

@@ -1,5 +1,5 @@
-//! The manifest: what a builder says it built, in one strict text form that `sha256sum -c` reads
-//! too.
+//! The manifest: what a builder attests that it built, in one strict text form that `sha256sum -c`
+//! can read.
 
 use std::str::FromStr;
 
@@ -16,7 +16,7 @@ const FORMAT: &str = "# countersign-manifest/1";
 pub struct Manifest {
     /// The grant it was made under.
     pub grant: GrantId,
-    /// Who made it.
+    /// The builder that made it.
     pub builder: BuilderName,
     /// The grant's project.
     pub project: ProjectName,
@@ -37,7 +37,8 @@ impl Manifest {
             artifacts,
         } = self;
         let mut text = format!(
-            "{FORMAT}\n# grant: {grant}\n# builder: {builder}\n# project: {project}\n# version: {version}\n"
+            "{FORMAT}\n# grant: {grant}\n# builder: {builder}\n\
+             # project: {project}\n# version: {version}\n"
         );
         for artifact in artifacts {
             text += &sum_line(&artifact.digest, artifact.name.as_str());
@@ -182,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_taken_is_written_back_the_same(at in 0..VECTOR.len(), byte: u8) {
+        fn what_is_accepted_is_written_back_the_same(at in 0..VECTOR.len(), byte: u8) {
             let mut bytes = VECTOR.as_bytes().to_vec();
             bytes[at] = byte;
             if let Ok(manifest) = Manifest::parse(&bytes) {

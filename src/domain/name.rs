@@ -1,7 +1,7 @@
-//! Names that come from elsewhere: artifacts, builders, projects, versions.
+//! Names from other machines: artifacts, builders, projects, versions.
 //!
-//! A name is taken only if it is harmless as a file name, in a list of digests, on a terminal and
-//! on a command line.
+//! A name is accepted only if it is harmless as a file name, in a list of digests, on a terminal
+//! and on a command line.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,9 +14,9 @@ use super::reserved::{
 };
 use super::text::cut;
 
-/// The longest name, in bytes: with our endings it still fits every file system.
+/// The longest name, in bytes: with our suffixes it is still short enough for every file system.
 const LONGEST: usize = 200;
-/// The longest name of a project, a version or a builder: two of them together still make a name.
+/// The longest name of a project, a version or a builder, in bytes: two of them make one name.
 const LONGEST_PART: usize = 80;
 
 /// Why a name is refused: what follows "artifact name `x`".
@@ -68,7 +68,7 @@ fn builder(name: &str) -> Result<(), Refused> {
     }
 }
 
-/// Names that we write ourselves beside artifacts, or that other tools read beside them.
+/// Refuses names of files that we write beside artifacts, or that other tools read there.
 fn unreserved(name: &str) -> Result<(), Refused> {
     harmless(name)?;
     let folded = name.to_ascii_lowercase();
@@ -130,7 +130,7 @@ names! {
     ArtifactName, "artifact name", unreserved;
     /// The name of a builder, `m1`.
     BuilderName, "builder name", builder;
-    /// The name of somebody who may approve grants, `alice`.
+    /// The name of an approver, `alice`.
     ApproverName, "approver name", restricted;
     /// The name of a project, `foo`.
     ProjectName, "project name", restricted;
@@ -138,7 +138,7 @@ names! {
     Version, "version", restricted;
 }
 
-/// Whether a text is a domain name, as a notation can be under.
+/// Whether a text is a domain name that notations can have.
 pub fn is_domain(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -149,7 +149,7 @@ pub fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
-/// The first two names that a file system without upper and lower case could not tell apart.
+/// The first two names that differ in case alone, or not at all.
 pub fn case_clash<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
     let mut seen = HashMap::new();
     names.into_iter().find_map(|name| {
@@ -164,7 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn names_of_real_artifacts_are_taken() {
+    fn names_of_real_artifacts_are_accepted() {
         for name in [
             "foo-1.2.3.tar.xz",
             "foo_1.2.3-1~deb12u1_amd64.deb",
@@ -256,11 +256,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_that_is_taken_is_one_plain_path_component(name in ".{0,20}") {
+        fn an_accepted_name_is_one_plain_path_component(name in ".{0,20}") {
             if let Ok(taken) = name.parse::<ArtifactName>() {
                 let path = std::path::Path::new(taken.as_str());
                 prop_assert_eq!(path.components().count(), 1);
-                prop_assert!(matches!(path.components().next(), Some(std::path::Component::Normal(_))));
+                let first = path.components().next();
+                prop_assert!(matches!(first, Some(std::path::Component::Normal(_))));
                 prop_assert!(taken.as_str().bytes().all(|b| (0x20..0x7f).contains(&b)));
             }
         }

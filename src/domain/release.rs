@@ -2,11 +2,11 @@
 //! the evidence.
 //!
 //! ```text
-//! NAME, NAME.asc          each artifact and its detached signature
-//! SHA256SUMS, SHA256SUMS.asc   everything but the signatures of H, in one signed list
-//! evidence/grant.json     the grant
-//! evidence/BUILDER/       what the builder left, and its public key
-//! evidence/approvals/     the signatures of those who approved the grant
+//! NAME, NAME.asc               each artifact and its detached signature
+//! SHA256SUMS, SHA256SUMS.asc   everything but H's signatures, in one signed list
+//! evidence/grant.json          the grant
+//! evidence/BUILDER/            the builder's evidence and public key
+//! evidence/approvals/          the approvers' signatures over the grant
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,18 +20,17 @@ use super::reserved::{APPROVALS, EVIDENCE, GRANT, SIGNATURE, SSH_SIGNATURE};
 use super::signing::{Coverage, Plan};
 use super::text::cut;
 
-/// The most approvals that a release carries.
+/// Maximum number of approvals in a release.
 pub const MOST_APPROVALS: usize = 1000;
 /// The largest signature file that is read, in bytes.
 pub const LARGEST_SIGNATURE: u64 = 64 << 10;
 /// The largest list that is read, in bytes.
 pub const LARGEST_SUMS: u64 = 8 << 20;
 
-/// The first line of a list whose signature is the only one of its release. To `sha256sum` it is a
-/// comment.
+/// The first line of a list that alone is signed. `sha256sum` reads it as a comment.
 const LIST_ONLY: &str = "# only this list is signed";
 
-/// What a release folder is called: `foo-1.2.3`.
+/// The name of a release folder: `foo-1.2.3`.
 pub fn folder_name(project: &ProjectName, version: &Version) -> String {
     format!("{project}-{version}")
 }
@@ -68,7 +67,7 @@ impl Sums {
         }
     }
 
-    /// The list of the same files, for a release of which this is signed.
+    /// The same list, for a release with this coverage.
     #[must_use]
     pub fn covering(self, coverage: Coverage) -> Self {
         Self { coverage, ..self }
@@ -88,8 +87,7 @@ impl Sums {
         )
     }
 
-    /// Whether a text could be the list of a release of which the list alone is signed. Whether it
-    /// is, only its signature says.
+    /// Whether a list claims that it alone is signed. Only its signature proves that.
     pub fn claims_list_only(bytes: &[u8]) -> bool {
         bytes
             .strip_prefix(LIST_ONLY.as_bytes())
@@ -106,18 +104,18 @@ impl Sums {
         self.grant
     }
 
-    /// The builders whose evidence is there, each with its files.
+    /// The builders whose evidence is listed, each with its files.
     pub fn builders(&self) -> &BTreeMap<BuilderName, FileDigests> {
         &self.builders
     }
 
-    /// The approvals that are there.
+    /// The approvals that are listed.
     pub fn approvals(&self) -> &FileDigests {
         &self.approvals
     }
 
-    /// The bytes of `SHA256SUMS`: where it applies a line that says that only it is signed,
-    /// artifacts sorted by name, then each builder's evidence, the grant, and its approvals.
+    /// The bytes of `SHA256SUMS`: the header if the list alone is signed, the artifacts sorted by
+    /// name, then each builder's evidence, the grant, and its approvals.
     pub fn to_text(&self) -> String {
         let mut text = match self.coverage {
             Coverage::Each => String::new(),
@@ -311,8 +309,9 @@ mod tests {
     }
 
     #[test]
-    fn that_only_the_list_is_signed_is_said_in_one_way() {
-        let (each, only) = (list(Coverage::Each), list(Coverage::ListOnly));
+    fn a_list_that_alone_is_signed_has_one_spelling() {
+        let each = list(Coverage::Each);
+        let only = list(Coverage::ListOnly);
         assert_eq!(only, format!("# only this list is signed\n{each}"));
         let header = only.lines().next().expect("a line");
         for wrong in [
@@ -343,12 +342,12 @@ mod tests {
                 "evidence/other.json",
             ),
             (
-                "evidence that is none",
+                "file that is not evidence",
                 "evidence/m1/build.manifest.sig",
                 "evidence/m1/build.manifest.asc",
             ),
-            ("evidence of nobody", "evidence/m1/", "evidence/-/"),
-            ("approval that is none", "alice.sig", "alice.asc"),
+            ("evidence without a builder", "evidence/m1/", "evidence/-/"),
+            ("file that is not an approval", "alice.sig", "alice.asc"),
             ("approval out of order", "approvals/alice", "approvals/zoe"),
             (
                 "no grant",
@@ -375,7 +374,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_taken_is_written_back_the_same(only: bool, at in 0..vector().len(), byte: u8) {
+        fn what_is_accepted_is_written_back_the_same(
+            only: bool,
+            at in 0..vector().len(),
+            byte: u8,
+        ) {
             let coverage = if only { Coverage::ListOnly } else { Coverage::Each };
             let mut bytes = list(coverage).into_bytes();
             bytes[at] = byte;

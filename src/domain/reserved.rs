@@ -1,8 +1,8 @@
-//! The names that countersign gives files beside artifacts, and what such names begin or end in.
+//! The names that countersign gives files beside artifacts, and their prefixes and suffixes.
 
 /// The signed list of a release.
 pub const SUMS: &str = "SHA256SUMS";
-/// What the name of a release key's signature ends in, behind that of the file.
+/// The suffix of a release key's signature, after the name of its file.
 pub const RELEASE_SIGNATURE: &str = ".asc";
 
 /// The folder of a release's evidence.
@@ -16,7 +16,7 @@ pub const BUILD_KEY: &str = "build-key.pgp";
 /// A builder's Ed25519 key in its evidence, as `openssl pkey -pubin` reads it.
 pub const BUILD_KEY_PEM: &str = "build-key.pem";
 
-/// What the names of evidence begin with that is about a build and not about one artifact.
+/// The prefix of evidence about a build rather than about one artifact.
 pub const BUILD: &str = "build.";
 /// A manifest.
 pub const MANIFEST: &str = "build.manifest";
@@ -27,14 +27,14 @@ pub const MANIFEST_MAC: &str = "build.manifest.mac";
 /// The envelope with a statement.
 pub const ENVELOPE: &str = "build.dsse.json";
 
-/// What the name of a builder's or an approver's OpenPGP signature ends in.
+/// The suffix of a builder's or an approver's OpenPGP signature.
 pub const SIGNATURE: &str = ".sig";
-/// What the name of a builder's MAC ends in.
+/// The suffix of a builder's MAC.
 pub const MAC: &str = ".mac";
-/// What the name of an approver's SSH signature ends in.
+/// The suffix of an approver's SSH signature.
 pub const SSH_SIGNATURE: &str = ".sshsig";
 
-/// What the name of L's report ends in, behind that of the release.
+/// The suffix of L's report, after the name of the release.
 pub const ADMITTED: &str = ".admitted";
-/// What the name of a note ends in that says why a submission was refused.
+/// The suffix of a note on why a submission was refused.
 pub const REFUSED: &str = ".refused";

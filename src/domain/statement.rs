@@ -1,9 +1,9 @@
-//! What a builder says it built, as an in-toto Statement v1 (in-toto Attestation Framework, v1),
-//! which the DSSE scheme signs.
+//! What a builder attests that it built, as an in-toto Statement v1 (in-toto Attestation Framework,
+//! v1), which the DSSE scheme signs.
 //!
 //! Its subjects are the artifacts. It names the grant, in a SLSA provenance predicate as the
-//! external parameter `grant`, or in the annotations of its subjects. Of the predicate nothing else
-//! is judged but its times.
+//! external parameter `grant`, or in the annotations of its subjects. Nothing else of the predicate
+//! is checked but its times.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,11 @@ use super::name::ArtifactName;
 use super::text::cut;
 use super::time::Timestamp;
 
-/// The predicate that is written where none is given.
+/// The type of the default predicate.
 pub const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
-/// What `attest` calls itself and its builders: names that nobody else gives out, behind which
-/// there is no document.
+/// The names of `attest` and its builders: URNs of our own, which lead to no document.
 const BUILD_TYPE: &str = "urn:x-countersign:attest:1";
 const BUILDER: &str = "urn:x-countersign:builder:";
 /// Where SLSA provenance has the grant and the times of the build, as JSON pointers.
@@ -35,14 +34,14 @@ const PROVENANCE_TIMES: [&str; 2] = [
     "/runDetails/metadata/finishedOn",
 ];
 
-/// A statement that can be read, with what the signing host judges of it.
+/// What the signing host checks of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     /// Its subjects.
     pub artifacts: ArtifactList,
-    /// The grants that it names; none, or the same again and again, or several.
+    /// The grants that it names, in each place where it names one.
     pub grants: Vec<String>,
-    /// When the build began and ended, as far as its provenance says.
+    /// When the build began and ended, as far as its provenance has that.
     pub times: Vec<Timestamp>,
 }
 
@@ -88,8 +87,7 @@ struct Subject {
 }
 
 impl Statement {
-    /// Reads a statement. What could mean two things is refused: a key twice, at any depth, or an
-    /// unknown field.
+    /// Reads a statement. Refuses a key that is there twice, at any depth, and unknown fields.
     pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         let not_one = |error: Malformed| error.within("the text is not an in-toto statement");
         json::check_keys(payload).map_err(not_one)?;
@@ -119,9 +117,9 @@ impl Statement {
         })
     }
 
-    /// The bytes of a statement about `artifacts`, for the build that `label` speaks of.
-    /// `predicate` is of the type `predicate_type`, and stands there as it is; the grant stands in
-    /// the annotations too, because the predicate may know no place for it.
+    /// The bytes of a statement about `artifacts`, for the build that `label` names. `predicate` is
+    /// of the type `predicate_type` and is copied as it is. The grant is in the annotations too,
+    /// because the predicate may have no place for it.
     pub fn write(
         label: &BuildKeyLabel,
         artifacts: &ArtifactList,
@@ -176,8 +174,8 @@ fn provenance_times(predicate: &Value) -> Result<Vec<Timestamp>, Malformed> {
         .collect()
 }
 
-/// The SLSA provenance (v1) of a build that `attest` knows nothing more of than what its key says.
-/// `system` is what it ran on.
+/// The SLSA provenance (v1) of a build of which `attest` knows only the label of its key. `system`
+/// is the operating system.
 pub fn provenance(label: &BuildKeyLabel, system: &str, finished: Timestamp) -> Value {
     json!({
         "buildDefinition": {
@@ -199,7 +197,7 @@ pub fn provenance(label: &BuildKeyLabel, system: &str, finished: Timestamp) -> V
     })
 }
 
-/// What is said of a grant where one should be named, cut short.
+/// The value where a grant should be named, cut short.
 fn named(found: Option<&Value>) -> Option<String> {
     let text = found.map(|value| {
         value
@@ -209,7 +207,7 @@ fn named(found: Option<&Value>) -> Option<String> {
     Some(cut(&text, 80))
 }
 
-/// Whether every grant that is named is this one, and one is.
+/// Whether at least one grant is named, and all of them are this one.
 pub fn names_only(grants: &[String], grant: GrantId) -> bool {
     let grant = grant.to_string();
     !grants.is_empty() && grants.iter().all(|named| *named == grant)
@@ -273,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_two_things_is_refused() {
+    fn ambiguous_statements_are_refused() {
         let text = written();
         for (what, from, to) in [
             (
@@ -297,7 +295,7 @@ mod tests {
                 "\"digest\":{\"sha256\":\"\",",
             ),
             (
-                "the same key in another spelling",
+                "the same key, spelt differently",
                 "\"digest\":{",
                 "\"digest\":{\"sha\\u0032\\u0035\\u0036\":\"\",",
             ),
@@ -306,7 +304,7 @@ mod tests {
             ("name twice", "\"b.deb\"", "\"a.tar.xz\""),
             ("names that differ in case", "\"b.deb\"", "\"A.tar.xz\""),
             ("no SHA-256", "\"sha256\"", "\"sha1\""),
-            ("time that is none", "2026-11-22T10:00:00Z", "yesterday"),
+            ("invalid time", "2026-11-22T10:00:00Z", "yesterday"),
             ("text behind it", "}}}", "}}} {}"),
         ] {
             let changed = text.replacen(from, to, 1);
@@ -323,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_seen_wherever_it_is_named() {
+    fn a_grant_is_found_in_each_place() {
         let other = GrantId::of(b"other").to_string();
         for place in [
             "\"annotations\":{\"grant\":\"",

@@ -1,7 +1,7 @@
-//! Text that may hold names from elsewhere, made fit for a terminal, a note or a log.
+//! Text with names from other machines, made safe for a terminal, a note or a log.
 
-/// The text with whatever could steer a terminal, forge a line or mislead the eye written out, as
-/// `\u{1b}`.
+/// The text with everything that could control a terminal, forge a line or mislead a reader escaped
+/// as `\u{1b}`.
 pub fn clean(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut clean, c| {
@@ -19,15 +19,22 @@ pub fn cut(text: &str, limit: usize) -> String {
     text.chars().take(limit).collect()
 }
 
-/// Control characters, line breaks among them, and marks that change the direction or the place of
+/// Control characters, including line breaks, and marks that change the direction or the place of
 /// text.
 pub fn is_harmful(c: char) -> bool {
-    let unseen = matches!(
+    let invisible = matches!(
         c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
     );
-    c.is_control() || unseen
+    c.is_control() || invisible
 }
 
 #[cfg(test)]
@@ -35,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_elsewhere_can_steer_the_terminal() {
+    fn no_text_can_control_the_terminal() {
         assert_eq!(
             clean("a\u{1b}[2Jb\rc\u{202e}d\ne\u{9b}é"),
             "a\\u{1b}[2Jb\\u{d}c\\u{202e}d\\u{a}e\\u{9b}é"

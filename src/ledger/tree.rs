@@ -89,7 +89,7 @@ impl Ledger {
     pub fn prove(&self, index: u64, head: &Checkpoint, checkpoint: String) -> Result<Proof> {
         let entry = self.text(index)?;
         let path = tree::prove(head.size, index, |number| self.hash(number))?;
-        if !tree::holds(
+        if !tree::proves(
             &path,
             head.size,
             head.root,

@@ -1,5 +1,4 @@
-//! The build key of the OpenPGP scheme: an Ed25519 key that lives for one build, in one armoured
-//! file.
+//! The build key of the OpenPGP scheme: an Ed25519 key for one build, in one armoured file.
 
 use sequoia_openpgp as openpgp;
 
@@ -36,7 +35,7 @@ pub struct BuildKey {
 
 impl BuildKey {
     /// Makes the key pair of a build: OpenPGP v4, Ed25519 as EdDSALegacy so that gpg 2.2 reads it.
-    /// Who will use it is told by `user_id`; the grant is not known yet, because it will name this
+    /// The `user_id` names the builder, not the grant: that does not exist yet, and will name this
     /// key.
     pub fn generate(user_id: &str, created: Timestamp, expires: Timestamp) -> GeneratedKey {
         let made = CertBuilder::new()
@@ -82,7 +81,7 @@ impl BuildKey {
         Ok(key)
     }
 
-    /// What it was made for; nothing if it was made before its grant.
+    /// What it was made for; `None` if it was made before its grant.
     pub fn label(&self) -> Option<&BuildKeyLabel> {
         self.label.as_ref()
     }
@@ -150,7 +149,7 @@ fn unusable(error: openpgp::anyhow::Error) -> Malformed {
     Malformed::new(format!("the key cannot make a signature: {reason}"))
 }
 
-/// A build key whose grant is still to be written.
+/// A build key whose grant does not exist yet.
 pub struct GeneratedKey(Cert);
 
 impl GeneratedKey {
@@ -160,11 +159,11 @@ impl GeneratedKey {
             .expect("it is v4 and without secrets")
     }
 
-    /// The file for M: armoured, with `label` in its headers. `gpg --import` takes it as it is. The
-    /// headers are called `Comment`, because OpenPGP knows a `Version` of its own (RFC 9580,
-    /// section 6.2.2.1).
+    /// The file for M: armoured, with `label` in its headers. `gpg --import` accepts it. The
+    /// headers are named `Comment`, because OpenPGP has a `Version` of its own (RFC 9580, section
+    /// 6.2.2.1).
     pub fn to_file(&self, label: Option<&BuildKeyLabel>) -> Zeroizing<Vec<u8>> {
-        // Space for the whole file at once: a vector that grows leaves copies of the secret behind.
+        // With space for the whole file: a growing vector leaves copies of the secret behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_BUILD_KEY as usize));
         let headers = label.map(BuildKeyLabel::to_lines).unwrap_or_default();
         let headers = headers.iter().map(|text| ("Comment", text.as_str()));
@@ -195,9 +194,10 @@ mod tests {
     use crate::openpgp::DetachedSignature;
 
     #[test]
-    fn a_build_key_comes_back_from_its_file_and_signs() {
+    fn a_build_key_reads_back_from_its_file_and_signs() {
         let time = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let (created, expires) = (time("2026-11-22T09:50:00Z"), time("2026-11-22T16:00:00Z"));
+        let created = time("2026-11-22T09:50:00Z");
+        let expires = time("2026-11-22T16:00:00Z");
         let generated = BuildKey::generate("m1, foo 1.2.3", created, expires);
         let label = BuildKeyLabel {
             grant: GrantId::of(b"grant"),
@@ -224,7 +224,7 @@ mod tests {
         .expect("one signature");
         let signed = signature
             .check(&generated.certificate(), &state, "manifest", now)
-            .expect("it holds");
+            .expect("a valid signature");
         assert_eq!(
             signed.notations,
             [("a@example.org".to_owned(), "b".to_owned())]

@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 
 /// The largest certificate that is read, in bytes.
 pub const LARGEST_CERTIFICATE: u64 = 256 << 10;
-/// The most keys, user ids and the like that a certificate may have together.
+/// Maximum number of keys, user ids and the like in a certificate.
 const MOST_PARTS: usize = 100;
 
 /// One OpenPGP certificate (RFC 9580, section 10.1) with a v4 primary key, without secrets.
@@ -81,7 +81,7 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// The numbers of its keys, of those kinds that tokens have.
+    /// The numbers of its keys of those kinds that tokens have.
     pub fn numbers(&self) -> impl Iterator<Item = PublicKey> {
         self.0
             .keys()
@@ -94,10 +94,10 @@ impl Certificate {
 
     /// Its fingerprint: that of its primary key.
     pub fn fingerprint(&self) -> Fingerprint {
-        key::fingerprint(&self.0.fingerprint()).expect("only v4 certificates are taken")
+        key::fingerprint(&self.0.fingerprint()).expect("only v4 certificates are accepted")
     }
 
-    /// Its user ids, as they are: not fit for a terminal.
+    /// Its user ids, not cleaned for a terminal.
     pub fn user_ids(&self) -> Vec<String> {
         self.0
             .userids()
@@ -112,8 +112,7 @@ impl Certificate {
             .find_map(|user_id| mail_domain(user_id))
     }
 
-    /// Whether any key of it is any key of `other`, under whatever fingerprints: whoever has the
-    /// secret of one has both.
+    /// Whether a key of it and a key of `other` have the same secret, whatever their fingerprints.
     pub fn shares_key_with(&self, other: &Self) -> bool {
         self.0.keys().any(|ours| {
             other.0.keys().any(|theirs| {
@@ -125,7 +124,7 @@ impl Certificate {
         })
     }
 
-    /// The fingerprint of the key with these numbers, whether it may still sign or not.
+    /// The fingerprint of the key with these numbers, even if it cannot sign any more.
     pub fn key_with(&self, public: &PublicKey) -> Option<Fingerprint> {
         let found = self
             .0
@@ -169,7 +168,7 @@ impl Certificate {
         SigningKey::find(&self.0, handle, at)
     }
 
-    /// Every key that may sign at `at`; the trouble of the first that may not, if none may.
+    /// Every key that may sign at `at`; if there is none, why the first may not.
     pub fn signing_keys(&self, at: Timestamp) -> Result<Vec<SigningKey>, KeyTrouble> {
         let mut trouble = None;
         let mut usable = Vec::new();

@@ -1,4 +1,4 @@
-//! The running hash of a file, kept beyond its one read.
+//! The running hash of a file, which outlives its one read.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use sequoia_openpgp::types;
 use crate::domain::digest::Sha256;
 use crate::domain::key::HashAlgorithm;
 
-/// The states of the hash functions that have seen the same bytes. SHA-256 is always among them.
+/// The states of several hash functions over the same bytes. SHA-256 is always one of them.
 ///
-/// From the same state come the plain digest, the check of a signature and the making of another:
-/// an OpenPGP v4 signature hashes the data and then its own trailer (RFC 9580, section 5.2.4).
+/// The same state gives the plain digest, verifies one signature and makes another: an OpenPGP v4
+/// signature hashes the data and then its own trailer (RFC 9580, section 5.2.4).
 #[derive(Clone)]
 pub struct HashState {
     sha256: Context,
@@ -19,12 +19,12 @@ pub struct HashState {
 }
 
 impl HashState {
-    /// A state that has seen nothing, for SHA-256 and `also`.
+    /// The empty state, for SHA-256 and `also`.
     pub fn new(also: HashAlgorithm) -> Self {
         Self::for_all([also])
     }
 
-    /// A state that has seen nothing, for SHA-256 and all of these.
+    /// The empty state, for SHA-256 and all of these.
     pub fn for_all(functions: impl IntoIterator<Item = HashAlgorithm>) -> Self {
         let functions: BTreeSet<_> = functions
             .into_iter()
@@ -47,7 +47,7 @@ impl HashState {
         state
     }
 
-    /// Sees `bytes`.
+    /// Adds `bytes`.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         for (_, context) in &mut self.others {
@@ -55,7 +55,7 @@ impl HashState {
         }
     }
 
-    /// The SHA-256 of what it has seen.
+    /// The SHA-256 of the bytes so far.
     pub fn sha256(&self) -> Sha256 {
         let mut digest = [0; 32];
         self.sha256
@@ -65,7 +65,7 @@ impl HashState {
         Sha256::from_bytes(digest)
     }
 
-    /// The state of one of its functions; `None` for one it was not made for.
+    /// The state of one of its functions; `None` for any other.
     pub(super) fn context(&self, algorithm: HashAlgorithm) -> Option<Context> {
         if algorithm == HashAlgorithm::Sha256 {
             return Some(self.sha256.clone());

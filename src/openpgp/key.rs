@@ -71,8 +71,7 @@ pub(super) fn numbers(key: &PublicHalf) -> Option<PublicKey> {
     }
 }
 
-/// Whether two keys have one secret, whatever their creation times, and however OpenPGP writes
-/// them.
+/// Whether two keys have the same secret, whatever their creation times and encodings.
 pub(super) fn is_one(ours: &PublicHalf, theirs: &PublicHalf) -> bool {
     match (numbers(ours), numbers(theirs)) {
         (Some(ours), Some(theirs)) => ours.is_one_with(&theirs),
@@ -80,8 +79,7 @@ pub(super) fn is_one(ours: &PublicHalf, theirs: &PublicHalf) -> bool {
     }
 }
 
-/// A token's signature as the packet of `key` holds it; `None` when it is of another kind than the
-/// key.
+/// A token's signature as a packet by `key` has it; `None` if its kind differs from the key's.
 pub(super) fn signature_numbers(key: &PublicHalf, raw: &RawSignature) -> Option<mpi::Signature> {
     match (key.mpis(), raw) {
         (mpi::PublicKey::RSA { .. }, RawSignature::Rsa(s)) => {
@@ -138,9 +136,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_secret_is_one_key_however_it_is_written() {
+    fn the_same_secret_is_recognised_in_each_encoding() {
         let time = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let (early, late) = (time("2026-11-22T10:00:00Z"), time("2026-11-22T10:00:01Z"));
+        let early = time("2026-11-22T10:00:00Z");
+        let late = time("2026-11-22T10:00:01Z");
         let legacy = |byte| {
             primary_key(&PublicKey::Ed25519([byte; 32]), early)
                 .expect("a key")

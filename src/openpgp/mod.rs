@@ -1,8 +1,8 @@
 //! The only module that knows OpenPGP (RFC 9580) and the library for it.
 //!
-//! Signatures are made and checked over a [`HashState`] that was fed in the one read of a file, so
-//! that what was verified is what is signed. Where a key lives and how it is reached is not known
-//! here: whoever makes a signature brings a closure that signs a digest.
+//! Signatures are made and checked over a [`HashState`] from the one read of a file, so that the
+//! verified bytes are the signed bytes. This module does not know where a key is: a caller who
+//! makes a signature gives a function that signs a digest.
 
 mod build_key;
 mod certificate;

@@ -1,4 +1,4 @@
-//! Detached signatures, and what it takes for one to count.
+//! Detached signatures, and what makes one valid.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::malformed::Malformed;
 use crate::domain::time::Timestamp;
 
-/// How far the clock of whoever signed may run ahead of ours.
+/// How far the signer's clock may be ahead of ours.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(30 * 60);
 
-/// The most that a builder's signature may have in its unhashed area, in bytes. Tools put the
-/// issuer there.
+/// Maximum size of the unhashed area of a builder's signature, in bytes. Tools put the issuer
+/// there.
 const MOST_UNHASHED: usize = 1000;
 
 /// One detached OpenPGP v4 signature over a file's bytes, not yet checked.
@@ -34,25 +34,25 @@ pub struct DetachedSignature {
     hash: HashAlgorithm,
 }
 
-/// What a signature that holds says.
+/// What a valid signature says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
     /// The key that made it.
     pub key: Fingerprint,
-    /// When, by the clock of whoever made it.
+    /// When it was made, by the signer's clock.
     pub created: Timestamp,
     /// Its notations that are text: names and values, authenticated.
     pub notations: Vec<(String, String)>,
 }
 
 impl Signed {
-    /// The grant that it names, as text, if it names one.
+    /// The grant that it names, if any.
     pub fn grant(&self) -> Option<&str> {
         self.noted("grant@")
     }
 
-    /// The value of the first notation whose name begins so: what comes after is the domain of
-    /// whoever defined it.
+    /// The value of the first notation whose name begins with this. The rest of the name is the
+    /// domain of its author.
     pub fn noted(&self, name: &str) -> Option<&str> {
         self.notations
             .iter()
@@ -120,7 +120,7 @@ impl DetachedSignature {
 
     /// Reads one signature in the one form that
     /// [`make_release_signature`](super::make_release_signature) gives it: armour with nothing
-    /// around it, and nothing in its unhashed area. So nobody who passes a release on can add to it.
+    /// around it, and nothing in its unhashed area. So nobody can add to it on the way.
     pub fn parse_release(bytes: &[u8]) -> Result<Self, BadSignature> {
         let parsed = Self::parse(bytes)?;
         let canonical = armored(armor::Kind::Signature, parsed.signature.clone());
@@ -171,16 +171,15 @@ impl DetachedSignature {
         Ok(self)
     }
 
-    /// The hash function it uses: the state it is checked with must have been made for it.
+    /// Its hash function: it can only be checked with a state that has this function.
     pub fn hash(&self) -> HashAlgorithm {
         self.hash
     }
 
-    /// Checks it with the keys of `certificate` over the bytes that `state` has seen, which are
-    /// called `name` in errors.
+    /// Checks it with the keys of `certificate` over the bytes of `state`. Errors call them `name`.
     ///
-    /// The key must have been usable when the signature was made, by what the certificate says now:
-    /// a revocation for compromise reaches back, an expiry does not.
+    /// The key must have been usable when the signature was made, according to the certificate as
+    /// it is now: a revocation for compromise reaches back, an expiry does not.
     pub fn check(
         &self,
         certificate: &Certificate,

@@ -7,7 +7,7 @@ use super::tree::{Hash, parse_hash};
 use crate::domain::malformed::Malformed;
 use crate::domain::text::cut;
 
-/// What a log's key said about the log.
+/// The state of a log, as its key signed it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// How many entries the log has.
@@ -44,8 +44,8 @@ impl Checkpoint {
             .then_some((origin, Self { size, root }))
     }
 
-    /// The checkpoint of a log that ends with an entry, in the words of a release signature: the
-    /// entry's index, a space, and the root hash.
+    /// The checkpoint of a log that ends with an entry, as a release signature has it: the entry's
+    /// index, a space, and the root hash.
     pub fn ending_with(text: &str) -> Option<Self> {
         let (index, root) = text.split_once(' ')?;
         Some(Self {
@@ -54,7 +54,7 @@ impl Checkpoint {
         })
     }
 
-    /// The note that says it.
+    /// The signed note of the checkpoint.
     pub fn sign(&self, key: &SignerKey) -> String {
         key.sign(&format!(
             "{}\n{}\n{}\n",
@@ -100,12 +100,12 @@ mod tests {
         assert_eq!(open(&format!("{EXAMPLE}extension\n")), Ok(checkpoint));
     }
 
-    /// As the specification shows it, with the signature: a note of the form, by a key that is not
-    /// given there.
+    /// The example with its signature, by a key that the specification does not give.
     #[test]
     fn another_logs_checkpoint_is_refused() {
         let note = format!(
-            "{EXAMPLE}\n\u{2014} example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
+            "{EXAMPLE}\n\u{2014} example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/\
+             5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
         );
         let unsigned = Malformed::new("the note is not signed by `example.com/behind-the-sofa`");
         assert_eq!(
@@ -167,8 +167,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_what_is_read(size in 0..=i64::MAX as u64, leaf: [u8; 8]) {
-            let (key, checkpoint) = (key(), Checkpoint { size, root: leaf_hash(&leaf) });
-            prop_assert_eq!(Checkpoint::open(checkpoint.sign(&key).as_bytes(), &key.public()), Ok(checkpoint));
+            let key = key();
+            let checkpoint = Checkpoint { size, root: leaf_hash(&leaf) };
+            let note = checkpoint.sign(&key);
+            prop_assert_eq!(Checkpoint::open(note.as_bytes(), &key.public()), Ok(checkpoint));
         }
     }
 }

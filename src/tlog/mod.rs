@@ -1,5 +1,4 @@
-//! The formats of a transparency log (C2SP): what H writes of its log, and what anybody can check
-//! of it.
+//! The formats of a transparency log (C2SP): what H publishes of its log, and anybody can verify.
 //!
 //! | module | format |
 //! |---|---|
@@ -9,8 +8,8 @@
 //! | [`tile`] | the log as files for any web server, <https://c2sp.org/tlog-tiles> |
 //! | [`tree`] | the Merkle tree of them all, RFC 6962 |
 //!
-//! Whatever is parsed here may come from L: sizes are bounded, and each value has one spelling.
-//! This module does no I/O, and does not know what entries say.
+//! Input may come from L: sizes are bounded, and each value has one spelling. This module does no
+//! I/O, and does not know what entries contain.
 
 pub mod checkpoint;
 pub mod note;
@@ -21,8 +20,7 @@ pub mod tree;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What the base64 (RFC 4648, section 4) of some bytes is; nothing for any text that is not the one
-/// that [`to_base64`] writes.
+/// Decodes base64 (RFC 4648, section 4); `None` for any text that [`to_base64`] does not write.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
@@ -31,8 +29,8 @@ fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// A decimal number as these formats write it: no sign, no zeros in front. None is larger than
-/// SQLite, Go and Java can hold.
+/// A decimal number as these formats write it: no sign, no leading zeros, and at most 2^63 - 1, the
+/// maximum in SQLite, Go and Java.
 fn number(text: &str) -> Option<u64> {
     let number: i64 = text.parse().ok()?;
     (number.to_string() == text).then(|| u64::try_from(number).ok())?

@@ -1,5 +1,5 @@
-//! Proofs in a file of their own (<https://c2sp.org/tlog-proof>): that an entry is in a log, by the
-//! word of the log's key.
+//! Proofs in a file of their own (<https://c2sp.org/tlog-proof>) that an entry is in a log, under
+//! the log's key.
 
 use super::checkpoint::Checkpoint;
 use super::note::{LARGEST_NOTE, VerifierKey};
@@ -13,14 +13,14 @@ const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// The largest proof that is read, in bytes: an entry in base64, a path, a note.
 pub const LARGEST_PROOF: u64 =
     (LARGEST_ENTRY as u64) * 4 / 3 + 64 * 45 + LARGEST_NOTE as u64 + 1024;
-/// What the file's name ends in.
+/// The suffix of the file's name.
 pub const PROOF_SUFFIX: &str = ".tlog-proof";
 
-/// A proof that has not been looked at.
+/// A proof that is not checked yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proof {
-    /// What whoever made it adds: here the entry's bytes. Nobody signed that it belongs here; the
-    /// path tells.
+    /// The optional extra data: here the entry's bytes. It is not signed, but its hash must be the
+    /// beginning of the path.
     pub extra: Option<Vec<u8>>,
     /// The entry's index.
     pub index: u64,
@@ -62,7 +62,7 @@ impl Proof {
         })
     }
 
-    /// The proof as its file has it.
+    /// The text of its file.
     pub fn to_text(&self) -> String {
         let extra = self
             .extra
@@ -87,7 +87,7 @@ impl Proof {
             .ok_or_else(|| Malformed::new("the proof does not contain its entry"))?;
         let Checkpoint { size, root } = checkpoint;
         let index = self.index;
-        if tree::holds(&self.path, size, root, index, leaf_hash(entry)) {
+        if tree::proves(&self.path, size, root, index, leaf_hash(entry)) {
             return Ok((entry, checkpoint));
         }
         Err(Malformed::new(format!(
@@ -109,7 +109,8 @@ mod tests {
 
     fn proven(size: u64, index: u64) -> (Proof, VerifierKey) {
         let key = SignerKey::generate("example.org/log").expect("a key");
-        let (mut tree, mut kept) = (Growing::default(), Vec::new());
+        let mut tree = Growing::default();
+        let mut kept = Vec::new();
         (0..size).for_each(|n| kept.extend(tree.push(format!("entry {n}").as_bytes())));
         let path = prove(size, index, |number| Ok::<_, ()>(kept[number as usize])).expect("a path");
         let checkpoint = Checkpoint {
@@ -133,8 +134,10 @@ mod tests {
     #[test]
     fn the_example_of_the_specification_is_of_the_form() {
         let example = "c2sp.org/tlog-proof@v1\nindex 73894\n\
-            gSKyXoYZUgZ6jduWYrkDOARinOMGJveXjgMkBTcdPlQ=\nB95lDa8R83lS8n0eG+o0buTxRKQTYFi//1U8anccXmA=\n\
-            EKNzoDWG8LGC0Yp9o+sv3qllpMP9uHQ9B20KNL+Q1zs=\nRoopEkOdqkYqMB4MJXrbt/hMjOxsVn0IrWjpz1ZMMes=\n\
+            gSKyXoYZUgZ6jduWYrkDOARinOMGJveXjgMkBTcdPlQ=\n\
+            B95lDa8R83lS8n0eG+o0buTxRKQTYFi//1U8anccXmA=\n\
+            EKNzoDWG8LGC0Yp9o+sv3qllpMP9uHQ9B20KNL+Q1zs=\n\
+            RoopEkOdqkYqMB4MJXrbt/hMjOxsVn0IrWjpz1ZMMes=\n\
             AHCioX9nLjsrse6YhjRRmk1WUEirVOLLRoOQ6vfO5vk=\n\nexample.com/fancylog\n109482\n\
             sFodV/vSp5O8n9a8QpW6PRY97tfOSW5bsc2Xl/EQi08=\n\n";
         let proof = Proof::parse(example.as_bytes()).expect("a proof");
@@ -150,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_holds_for_its_own_entry_index_and_log() {
+    fn a_proof_is_valid_for_its_own_entry_index_and_log() {
         for (size, index) in [(1, 0), (2, 1), (5, 2), (300, 299)] {
             let (proof, key) = proven(size, index);
             let read = Proof::parse(proof.to_text().as_bytes()).expect("a proof");
             assert_eq!(read, proof);
-            let (entry, checkpoint) = read.check(&key).expect("it holds");
+            let (entry, checkpoint) = read.check(&key).expect("a valid proof");
             assert_eq!(
                 (entry, checkpoint.size),
                 (format!("entry {index}").as_bytes(), size)

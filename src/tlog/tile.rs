@@ -4,28 +4,28 @@
 
 use super::tree::Hash;
 
-/// The largest entry that a bundle can hold, in bytes.
+/// The largest entry in a bundle, in bytes.
 pub const LARGEST_ENTRY: usize = u16::MAX as usize;
-/// How many entries, or hashes, a whole file has.
+/// Number of entries or hashes in a full file.
 pub const WIDTH: u64 = 256;
 /// The size of a hash, in bytes.
 const HASH: u64 = 32;
 /// The name of the checkpoint's file.
 pub const CHECKPOINT: &str = "checkpoint";
 
-/// Which of these files: of entries or of hashes, which of them, and how many are in it.
+/// One of these files: its level, its place and the number of entries or hashes in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tile {
-    /// The level of its hashes, counted in steps of 8; nothing for entries.
+    /// The level of its hashes, in steps of 8; `None` for entries.
     pub level: Option<u8>,
-    /// Which of its level.
+    /// Its place in its level, counted from 0.
     pub index: u64,
-    /// How many are in it: 1 to 256.
+    /// Number of entries or hashes in it: 1 to 256.
     pub width: u64,
 }
 
 impl Tile {
-    /// Where it is: `tile/0/x001/234.p/17`, `tile/entries/000`.
+    /// Its path: `tile/0/x001/234.p/17`, `tile/entries/000`.
     pub fn path(&self) -> String {
         let level = self
             .level
@@ -44,7 +44,7 @@ impl Tile {
         format!("tile/{level}/{number}{partial}")
     }
 
-    /// As a log of `size` entries has it; `index` must be one that such a log has.
+    /// The file of a log of `size` entries, which must have one with this index.
     pub fn of(level: Option<u8>, index: u64, size: u64) -> Self {
         let here = size >> (8 * u32::from(level.unwrap_or(0)));
         Self {
@@ -54,7 +54,7 @@ impl Tile {
         }
     }
 
-    /// The most bytes that its file can have.
+    /// Its size limit in bytes.
     pub fn largest(&self) -> u64 {
         self.width
             * if self.level.is_some() {
@@ -64,20 +64,21 @@ impl Tile {
             }
     }
 
-    /// The first of what it holds, and the end: of entries, or of hashes of its level.
+    /// The range of its entries, or of its hashes in their level.
     pub fn range(&self) -> std::ops::Range<u64> {
         self.index * WIDTH..self.index * WIDTH + self.width
     }
 
-    /// The files of a log of `new` entries that one of `old` did not have: entries, then hashes
-    /// from the leaves up.
+    /// The files of a log of `new` entries that one of `old` entries does not have: entries, then
+    /// hashes from the leaves up.
     pub fn grown(old: u64, new: u64) -> impl Iterator<Item = Self> {
         let levels = (0..8_u8)
             .map(Some)
             .take_while(move |level| new >> (8 * level.unwrap_or(0)) > 0);
         [None].into_iter().chain(levels).flat_map(move |level| {
             let shift = 8 * level.unwrap_or(0);
-            let (old, new) = (old >> shift, new >> shift);
+            let old = old >> shift;
+            let new = new >> shift;
             let whole = (old / WIDTH..new / WIDTH).map(move |index| Self {
                 level,
                 index,
@@ -118,6 +119,7 @@ pub fn hash_at(tile: &[u8], place: usize) -> Option<Hash> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     fn paths(old: u64, new: u64) -> Vec<String> {
@@ -224,7 +226,7 @@ mod tests {
                 assert_eq!(Tile::of(tile.level, tile.index, size), tile, "{size}");
             }
         }
-        // No size that a checkpoint can say is too large to ask for its first file.
+        // The first file of a log can be named at every size that a checkpoint can have.
         assert_eq!(
             Tile::of(None, 0, i64::MAX as u64).path(),
             "tile/entries/000"
@@ -262,7 +264,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_bundle_reads_back_as_it_was_written(
-            entries in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..600), 0..20),
+            entries in vec(vec(any::<u8>(), 0..600), 0..20),
             cut in 1_usize..600,
         ) {
             let mut bytes = Vec::new();
@@ -281,10 +283,12 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..2000), place in 0_usize..70) {
+        fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..2000), place in 0_usize..70) {
             let mut rest = &bytes[..];
-            let taken: usize = std::iter::from_fn(|| first_entry(&mut rest)).map(|entry| entry.len() + 2).sum();
-            prop_assert_eq!(taken + rest.len(), bytes.len());
+            let read: usize = std::iter::from_fn(|| first_entry(&mut rest))
+                .map(|entry| entry.len() + 2)
+                .sum();
+            prop_assert_eq!(read + rest.len(), bytes.len());
             prop_assert_eq!(hash_at(&bytes, place).is_some(), (place + 1) * 32 <= bytes.len());
         }
     }

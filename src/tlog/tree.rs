@@ -1,8 +1,8 @@
 //! The Merkle tree of a log (RFC 6962, section 2.1): which hashes are kept, roots, and proofs.
 //!
 //! The arithmetic is that of `tlog_tiles`, a port of Go's `golang.org/x/mod/sumdb/tlog`. Hashes are
-//! numbered as there: each entry adds its own and those of the subtrees that it completes, so that
-//! what is kept is only ever appended to.
+//! numbered as there: each entry adds its own and those of the subtrees that it completes, so the
+//! stored hashes are only ever appended to.
 
 use std::cell::RefCell;
 
@@ -18,7 +18,7 @@ pub fn leaf_hash(entry: &[u8]) -> Hash {
     record_hash(entry)
 }
 
-/// A hash in base64; nothing for a text that is not one.
+/// Decodes a hash in base64.
 pub fn parse_hash(text: &str) -> Option<Hash> {
     super::from_base64(text)?.try_into().ok().map(Hash)
 }
@@ -33,8 +33,7 @@ pub fn tile_hash(level: u8, index: u64) -> u64 {
     stored_hash_index(8 * level, index)
 }
 
-/// The hashes that entry `index` adds, the first of them its own; `read` returns kept ones by their
-/// numbers.
+/// The hashes that entry `index` adds, its own first; `read` returns stored ones by their numbers.
 pub fn new_hashes<E>(
     index: u64,
     entry: &[u8],
@@ -61,8 +60,8 @@ pub fn prove<E>(
 
 /// Whether `proof` shows that the entry with hash `leaf` is entry `index` of the first `size`,
 /// whose tree has this root.
-pub fn holds(proof: &[Hash], size: u64, root: Hash, index: u64, leaf: Hash) -> bool {
-    // A path is no longer than a size has bits.
+pub fn proves(proof: &[Hash], size: u64, root: Hash, index: u64, leaf: Hash) -> bool {
+    // A path is at most as long as the size has bits.
     proof.len() <= 64 && check_record(&proof.to_vec(), size, root, index, leaf).is_ok()
 }
 
@@ -85,7 +84,7 @@ impl<E, F: FnMut(u64) -> Result<Hash, E>> HashReader for Reader<F, E> {
     }
 }
 
-/// Lets the arithmetic read hashes, and brings the reader's own error back.
+/// Runs the arithmetic with a reader of hashes, and returns the reader's own error.
 fn reading<T, E, F: FnMut(u64) -> Result<Hash, E>>(
     read: F,
     compute: impl FnOnce(&Reader<F, E>) -> Result<T, tlog_tiles::Error>,
@@ -103,22 +102,22 @@ fn reading<T, E, F: FnMut(u64) -> Result<Hash, E>>(
     }
 }
 
-/// The tree of entries that are seen once, in their order: keeps one hash for each size of a full
+/// The tree of entries that are read once, in order: stores one hash for each size of a full
 /// subtree.
 #[derive(Debug, Default)]
 pub struct Growing {
     size: u64,
-    /// By their numbers, those that may still be needed.
+    /// The hashes that are still needed, with their numbers.
     kept: Vec<(u64, Hash)>,
 }
 
 impl Growing {
-    /// How many entries it has.
+    /// Number of entries.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Takes the next entry; returns the hashes that it adds.
+    /// Adds the next entry; returns the hashes that it adds.
     pub fn push(&mut self, entry: &[u8]) -> Vec<Hash> {
         let Ok(hashes) = new_hashes(self.size, entry, |number| self.read(number));
         let completed = hashes.len() - 1;
@@ -149,6 +148,7 @@ impl Growing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     fn kept(entries: &[Vec<u8>]) -> Vec<Hash> {
@@ -163,7 +163,7 @@ mod tests {
         kept
     }
 
-    /// RFC 6962, section 2.1, word for word.
+    /// RFC 6962, section 2.1, literally.
     fn defined(entries: &[Vec<u8>]) -> [u8; 32] {
         use sha2::{Digest as _, Sha256};
         match entries {
@@ -222,17 +222,19 @@ mod tests {
     }
 
     #[test]
-    fn the_readers_own_error_comes_back() {
+    fn the_readers_own_error_is_returned() {
         assert_eq!(root(3, |_| Err("no disk")), Err("no disk"));
     }
 
     proptest! {
         #[test]
-        fn each_way_to_a_root_is_the_definition(entries in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..4), 0..70)) {
-            let (kept, mut growing) = (kept(&entries), Growing::default());
+        fn each_way_to_a_root_is_the_definition(entries in vec(vec(any::<u8>(), 0..4), 0..70)) {
+            let kept = kept(&entries);
+            let mut growing = Growing::default();
             let mut streamed = Vec::new();
             for (size, entry) in entries.iter().enumerate() {
-                let root = root(size as u64, |number| Ok::<_, ()>(kept[number as usize])).expect("a root");
+                let read = |number| Ok::<_, ()>(kept[number as usize]);
+                let root = root(size as u64, read).expect("a root");
                 prop_assert_eq!(root.0, defined(&entries[..size]));
                 prop_assert_eq!(growing.root(), root);
                 streamed.extend(growing.push(entry));
@@ -242,30 +244,44 @@ mod tests {
         }
 
         #[test]
-        fn a_proof_holds_for_its_entry_alone(size in 1_usize..200, at: proptest::sample::Index, bit in 0_usize..256) {
+        fn a_proof_is_valid_for_its_entry_alone(
+            size in 1_usize..200,
+            at: proptest::sample::Index,
+            bit in 0_usize..256,
+        ) {
             let entries: Vec<Vec<u8>> = (0..size).map(|n| n.to_string().into_bytes()).collect();
-            let (kept, index, size) = (kept(&entries), at.index(size) as u64, size as u64);
+            let kept = kept(&entries);
+            let index = at.index(size) as u64;
+            let size = size as u64;
             let read = |number: u64| Ok::<_, ()>(kept[number as usize]);
-            let (top, leaf) = (root(size, read).expect("a root"), leaf_hash(&entries[index as usize]));
+            let top = root(size, read).expect("a root");
+            let leaf = leaf_hash(&entries[index as usize]);
             let proof = prove(size, index, read).expect("a proof");
-            prop_assert!(holds(&proof, size, top, index, leaf));
-            prop_assert!(!holds(&proof, size, top, index, leaf_hash(b"another")));
-            prop_assert!(!holds(&proof, size, top, size, leaf));
-            prop_assert!((0..size).all(|other| other == index || !holds(&proof, size, top, other, leaf)));
-            prop_assert!(!holds(&[&proof[..], &[top]].concat(), size, top, index, leaf));
+            prop_assert!(proves(&proof, size, top, index, leaf));
+            prop_assert!(!proves(&proof, size, top, index, leaf_hash(b"another")));
+            prop_assert!(!proves(&proof, size, top, size, leaf));
+            let elsewhere = |other| other == index || !proves(&proof, size, top, other, leaf);
+            prop_assert!((0..size).all(elsewhere));
+            prop_assert!(!proves(&[&proof[..], &[top]].concat(), size, top, index, leaf));
             for part in 0..proof.len() {
                 let mut other = proof.clone();
                 other[part].0[bit / 8] ^= 1 << (bit % 8);
-                prop_assert!(!holds(&other, size, top, index, leaf));
+                prop_assert!(!proves(&other, size, top, index, leaf));
                 other.remove(part);
-                prop_assert!(!holds(&other, size, top, index, leaf));
+                prop_assert!(!proves(&other, size, top, index, leaf));
             }
         }
 
         #[test]
-        fn no_proof_is_too_strange(size: u64, index: u64, hashes: [[u8; 32]; 3], count in 0_usize..70) {
-            let proof: Vec<Hash> = hashes.iter().cycle().take(count).map(|hash| Hash(*hash)).collect();
-            prop_assert!(!holds(&proof, size, Hash([7; 32]), index, leaf_hash(b"x")));
+        fn no_proof_makes_it_panic(
+            size: u64,
+            index: u64,
+            hashes: [[u8; 32]; 3],
+            count in 0_usize..70,
+        ) {
+            let hashes = hashes.iter().cycle().take(count);
+            let proof: Vec<Hash> = hashes.map(|hash| Hash(*hash)).collect();
+            prop_assert!(!proves(&proof, size, Hash([7; 32]), index, leaf_hash(b"x")));
         }
     }
 }

@@ -18,8 +18,8 @@ pub struct NamePattern {
 }
 
 impl NamePattern {
-    /// Whether it fits the name.
-    pub fn fits(&self, name: &ArtifactName) -> bool {
+    /// Whether it matches the name.
+    pub fn matches(&self, name: &ArtifactName) -> bool {
         self.matcher.is_match(name.as_str())
     }
 }
@@ -40,7 +40,7 @@ impl FromStr for NamePattern {
         if text.contains(['/', '\\']) {
             return Err(bad("artifacts have plain names, without folders"));
         }
-        // Shown between backticks, it must not look as if it ended there.
+        // It is shown between backticks, and must not seem to end early.
         if text.contains(['`']) || text.contains("  ") || text.trim() != text {
             return Err(bad(
                 "no name has a backtick, two spaces in a row or a space at an end",

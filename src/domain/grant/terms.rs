@@ -1,4 +1,4 @@
-//! What a grant says, field by field.
+//! The fields of a grant.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,10 +19,10 @@ use crate::domain::time::Timestamp;
 const FORMAT: &str = "countersign-grant/1";
 const MOST_BUILDERS: usize = 64;
 pub(super) const MOST_GLOBS: usize = 100;
-/// The longest part of what a grant notes of its source, in bytes.
+/// The longest `uri` or `digest` of a source, in bytes.
 const LONGEST_SOURCE: usize = 500;
 
-/// What a grant says.
+/// The fields of a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
@@ -53,13 +53,13 @@ pub struct Terms {
     /// What they may build.
     #[serde(deserialize_with = "json::object")]
     pub artifacts: Limits,
-    /// From when on the grant counts.
+    /// When the grant becomes valid.
     pub not_before: Timestamp,
-    /// From when on it counts no more.
+    /// When it expires: it is not valid from then on.
     pub expires: Timestamp,
     /// The fingerprint of the OpenPGP key that will sign the release.
     pub release_key: Fingerprint,
-    /// Makes two grants differ, whatever else they say.
+    /// Makes any two grants differ.
     pub nonce: Nonce,
 }
 
@@ -71,9 +71,9 @@ struct Format;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Where it is.
+    /// Its address.
     pub uri: String,
-    /// What it is: a commit or a digest, `sha1:…`, `sha256:…`.
+    /// Its commit or digest, `sha1:…`, `sha256:…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
@@ -96,9 +96,9 @@ pub struct Limits {
     /// Each artifact's name must match one of these.
     #[serde(deserialize_with = "few_patterns")]
     pub names: Vec<NamePattern>,
-    /// The most artifacts.
+    /// Maximum number of artifacts.
     pub max_count: u32,
-    /// The most bytes, of all artifacts together.
+    /// Maximum size of all artifacts together, in bytes.
     pub max_bytes: u64,
 }
 
@@ -153,7 +153,7 @@ impl Terms {
         }
     }
 
-    /// What its builders' evidence has to be.
+    /// The kind of evidence that its builders must give.
     pub fn kind(&self) -> EvidenceKind {
         EvidenceKind::of(self.scheme, self.evidence)
             .expect("a grant with other evidence is not read")
@@ -255,7 +255,7 @@ impl Limits {
 
     /// Whether an artifact may have this name.
     pub fn allow(&self, name: &ArtifactName) -> bool {
-        self.names.iter().any(|pattern| pattern.fits(name))
+        self.names.iter().any(|pattern| pattern.matches(name))
     }
 }
 
@@ -263,7 +263,7 @@ fn source<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Source>, D
     json::object(from).map(Some)
 }
 
-/// A pattern is compiled as it is read: one too many is refused before it costs anything.
+/// Patterns are compiled as they are read, so one too many is refused before it is compiled.
 fn few_patterns<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<NamePattern>, D::Error> {
     struct Few;
 

@@ -262,7 +262,7 @@ fn read_one(
         path: path.to_owned(),
         fault,
     })?;
-    if !label.names.iter().any(|pattern| pattern.fits(&name)) {
+    if !label.names.iter().any(|pattern| pattern.matches(&name)) {
         let patterns = label.names.iter();
         let patterns: Vec<_> = patterns.map(|pattern| format!("`{pattern}`")).collect();
         return Err(AttestError::NotAllowed {
