@@ -7,7 +7,7 @@ use super::global::Global;
 use super::render::Output;
 
 /// What the program is for.
-pub(super) const ABOUT: &str = "Attest what was built, and verify what the signing host signed.";
+pub(super) const ABOUT: &str = "Attest what was built, and verify what the signing host signed";
 
 /// The end of its help.
 pub(super) const EXIT_CODES: &str = "\

@@ -26,7 +26,7 @@ use crate::cli::render::Output;
 
 /// What the program is for.
 pub(super) const ABOUT: &str =
-    "Verify what a build machine made, then sign it with the release key on a token.";
+    "Verify what a build machine made, then sign it with the release key on a token";
 
 /// The end of its help.
 pub(super) const EXIT_CODES: &str = "\

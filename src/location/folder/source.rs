@@ -17,12 +17,14 @@ impl Source for Folder {
 
     fn names(&self, most: usize) -> Result<Option<Vec<String>>, Fault> {
         let mut names = Vec::new();
+        let too_many = || FileError::new(self.path(), FileFault::TooMany { limit: most });
         collect(self, "", DEEPEST, most, &mut names).map_err(|error| match error.fault {
-            FileFault::TooMany { .. } => {
-                FileError::new(self.path(), FileFault::TooMany { limit: most })
-            }
+            FileFault::TooMany { .. } => too_many(),
             _ => error,
         })?;
+        if names.len() > most {
+            return Err(too_many().into());
+        }
         names.sort();
         Ok(Some(names))
     }

@@ -14,11 +14,11 @@ pub enum ReleaseError {
     )]
     Missing(String),
     /// A signature that a release of which the list alone is signed does not have.
-    #[error("`{0}` is missing, and the SHA256SUMS beside it says that only the list is signed")]
-    #[diagnostic(
-        code(refused::only_list_signed),
-        help("verify the folder: its list covers each file")
+    #[error(
+        "`{0}` is missing: the SHA256SUMS beside it says that only the list is signed, so verify \
+         the folder"
     )]
+    #[diagnostic(code(refused::only_list_signed))]
     ListOnly(String),
     #[error("signature `{file}`: {source}")]
     #[diagnostic(code(refused::release_signature))]

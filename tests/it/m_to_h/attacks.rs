@@ -228,7 +228,7 @@ fn two_processes_admit_at_once() {
     let held = locked(&lock);
     world
         .admit()
-        .trouble("is held by another countersign process");
+        .trouble("is in use by another countersign process");
     drop(held);
     world.admit().ok();
 }

@@ -246,10 +246,7 @@ fn gpg_that_signs_in_armour_or_as_text() {
             "--armor",
             "`build.manifest.sig`: the signature is not in binary form",
         ),
-        (
-            "--textmode",
-            "a signature over a binary document is expected",
-        ),
+        ("--textmode", "expected one over a binary document"),
     ] {
         let world = World::ready();
         let granted = grant(&world, "openpgp", "manifest");
@@ -1332,14 +1329,14 @@ fn predicate_that_cannot_be_carried() {
     let (granted, build) = (grant(&world, "dsse", "manifest"), world.build(&ARTIFACTS));
     let path = world.at("predicate.json");
     for (predicate, reason) in [
-        ("{\"a\": 1, \"a\": 1}", "key `a` stands twice in one object"),
+        ("{\"a\": 1, \"a\": 1}", "key `a` is twice in one object"),
         (
             "{\"a\": [{\"b\": 1, \"c\": 2, \"b\": 1}]}",
-            "key `b` stands twice in one object",
+            "key `b` is twice in one object",
         ),
         (
             "{\"a\": 1, \"\\u0061\": 1}",
-            "key `a` stands twice in one object",
+            "key `a` is twice in one object",
         ),
         ("[]", "is not a JSON object"),
         ("\"text\"", "is not a JSON object"),

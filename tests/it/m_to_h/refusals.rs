@@ -269,13 +269,10 @@ fn signature_that_is_none_or_several() {
     let (granted, build) = world.attested();
     let signature = fs::read(build.at("build.manifest.sig")).expect("the signature");
     for (bytes, reason) in [
-        (Vec::new(), "`build.manifest.sig` "),
+        (Vec::new(), "`build.manifest.sig`: the signature"),
         (b"no signature".to_vec(), "is not in binary form"),
         (vec![0xff; 100], "is not an OpenPGP signature"),
-        (
-            [&signature[..], &signature[..]].concat(),
-            "holds several packets",
-        ),
+        ([&signature[..], &signature[..]].concat(), "several packets"),
         (vec![0; 70_000], "is larger than 65536 bytes"),
     ] {
         fs::write(build.at("build.manifest.sig"), bytes).expect("the signature");
@@ -1197,14 +1194,14 @@ fn extra_file_at_the_location() {
         extra("more.asc"),
         "`more.asc` is in the release, but SHA256SUMS does not list it",
     );
-    change_refused_at_the_location(extra("evidence/more"), "`evidence/more` is in the folder");
+    change_refused_at_the_location(extra("evidence/more"), "`evidence/more` is in the release");
     change_refused_at_the_location(
         extra("evidence/m1/more"),
-        "`evidence/m1/more` is in the folder",
+        "`evidence/m1/more` is in the release",
     );
     change_refused_at_the_location(
         |_, release| fs::create_dir(release.join("folder")).expect("made"),
-        "`folder` is in the folder",
+        "`folder` is in the release",
     );
 }
 
