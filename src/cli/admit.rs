@@ -52,7 +52,8 @@ impl Admit {
                         "was admitted already"
                     };
                     let sums_only = admitted.report.coverage == Coverage::ListOnly;
-                    let (signed, grant) = (&admitted.report.list, admitted.report.grant.id());
+                    let signed = &admitted.report.list;
+                    let grant = admitted.report.grant.id();
                     output.line(format!(
                         "{name}: {word}, signed by {} at {} under grant {}{}",
                         signed.key,

@@ -124,11 +124,12 @@ impl Attest {
 }
 
 fn report(done: &Attestation, removed: Option<&PathBuf>, output: &mut Output) {
-    let (label, count) = (&done.label, done.artifacts.count());
+    let label = &done.label;
+    let count = done.artifacts.count();
     let artifacts = if count == 1 { "artifact" } else { "artifacts" };
-    let (project, version, builder) = (&label.project, &label.version, &label.builder);
     output.line(format!(
-        "attested {count} {artifacts} of {project} {version} as builder {builder}"
+        "attested {count} {artifacts} of {} {} as builder {}",
+        label.project, label.version, label.builder
     ));
     match &done.files[..] {
         files if files.len() <= 3 => {

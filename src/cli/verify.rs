@@ -62,30 +62,21 @@ impl Verify {
             return Err(CommandError::Usage("--proof is about one file".to_owned()).into());
         }
         for path in paths {
-            match path.is_dir() {
-                true => folder(&path, &certificate, now, &mut tally, output)?,
-                false => {
-                    let result = verify_file(&path, &certificate, now, &mut Bar::new());
-                    let logged = match (&result, &proof) {
-                        (Ok((signed, digest)), Some((proof, key))) => {
-                            Some(check_logged(proof, key, signed, *digest)?)
-                        }
-                        _ => None,
-                    };
-                    let result = result.map(|(signed, _)| signed);
-                    tally.file(&path.to_string_lossy(), &result, Coverage::Each, output);
-                    if let Some(Logged { entry, checkpoint }) = logged {
-                        let size = checkpoint.size;
-                        output.line(format!(
-                            "      announced in entry {} of the log, one of {size}",
-                            entry.index
-                        ));
-                        if let Some(value) = tally.values.last_mut() {
-                            value["log_entry"] = json!(entry.index);
-                            value["log_size"] = json!(size);
-                        }
-                    }
+            if path.is_dir() {
+                folder(&path, &certificate, now, &mut tally, output)?;
+                continue;
+            }
+            let result = verify_file(&path, &certificate, now, &mut Bar::new());
+            let logged = match (&result, &proof) {
+                (Ok((signed, digest)), Some((proof, key))) => {
+                    Some(check_logged(proof, key, signed, *digest)?)
                 }
+                _ => None,
+            };
+            let result = result.map(|(signed, _)| signed);
+            tally.file(&path.to_string_lossy(), &result, Coverage::Each, output);
+            if let Some(logged) = logged {
+                tally.logged(&logged, output);
             }
         }
         output.value(json!({ "results": tally.values }));
@@ -143,6 +134,19 @@ struct Tally {
 }
 
 impl Tally {
+    /// That the signature of the file before was announced in the log.
+    fn logged(&mut self, logged: &Logged, output: &mut Output) {
+        let index = logged.entry.index;
+        let size = logged.checkpoint.size;
+        output.line(format!(
+            "      announced in entry {index} of the log, one of {size}"
+        ));
+        if let Some(value) = self.values.last_mut() {
+            value["log_entry"] = json!(index);
+            value["log_size"] = json!(size);
+        }
+    }
+
     /// `coverage` says whether the signature is the file's own, or that of the list.
     fn file(
         &mut self,

@@ -186,7 +186,8 @@ impl Folder {
 
     /// Begins the file `name`, which must not be there, with these permission bits.
     pub fn create(&self, name: &str, mode: u32) -> Result<File, FileError> {
-        let (path, mode) = (self.path.join(name), Mode::from_raw_mode(mode));
+        let path = self.path.join(name);
+        let mode = Mode::from_raw_mode(mode);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.handle, name, flags, mode);
@@ -196,7 +197,7 @@ impl Folder {
             .map_err(|error| FileError::io(&path)(error.into()))
     }
 
-    /// Gives the folder that is called `from` in this one a name that nothing bears yet. NFS, for
+    /// Gives the folder that is called `from` in this one a name that nothing has yet. NFS, for
     /// one, cannot be asked to replace nothing; there a folder replaces what it can: an empty
     /// folder.
     pub(super) fn rename_new(&self, from: &OsStr, to: &OsStr) -> rustix::io::Result<()> {

@@ -123,15 +123,13 @@ impl InputFile {
         }
     }
 
-    /// Whether it has the very bytes of another.
+    /// Whether it has the same bytes as another.
     pub fn has_bytes_of(self, other: Self) -> Result<bool, FileError> {
         let next = |bytes: &mut io::Bytes<BufReader<File>>, path| {
             bytes.next().transpose().map_err(FileError::io(path))
         };
-        let (mut ours, mut theirs) = (
-            BufReader::new(self.file).bytes(),
-            BufReader::new(other.file).bytes(),
-        );
+        let mut ours = BufReader::new(self.file).bytes();
+        let mut theirs = BufReader::new(other.file).bytes();
         loop {
             match (
                 next(&mut ours, &self.path)?,

@@ -143,7 +143,7 @@ impl StagedFile {
     }
 }
 
-/// Removes the folders aside that no process holds.
+/// Removes the folders aside that no process has locked.
 fn sweep(parent: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(parent).map_err(FileError::io(parent))? {
         let entry = entry.map_err(FileError::io(parent))?;
@@ -169,7 +169,7 @@ fn sync_folders(folder: &Folder) -> Result<(), FileError> {
     folder.sync()
 }
 
-/// Whether two folders hold the same files with the same bytes.
+/// Whether two folders have the same files with the same bytes.
 fn same_tree(ours: &Folder, other: &Folder) -> Result<bool, FileError> {
     let names = ours.names(usize::MAX)?;
     match other.names(names.len()) {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_left_is_removed_and_what_another_holds_is_not() {
+    fn what_a_killed_run_left_is_removed_and_what_another_uses_is_not() {
         let temp = tempfile::tempdir().expect("a folder");
         let held = staged(&temp.path().join("one"), b"1");
         fs::create_dir(temp.path().join(".countersign-left")).expect("made");
@@ -261,11 +261,10 @@ mod tests {
     #[test]
     fn what_is_put_in_the_place_of_a_folder_is_not_written_to() {
         let temp = tempfile::tempdir().expect("a folder");
-        let (private, stolen, target) = (
-            temp.path().join("private"),
-            temp.path().join("stolen"),
-            temp.path().join("one"),
-        );
+        let at = |name: &str| temp.path().join(name);
+        let private = at("private");
+        let stolen = at("stolen");
+        let target = at("one");
         crate::files::make_private(&private).expect("made");
         let folder = staged(&target, b"1");
         fs::rename(folder.aside.path(), &stolen).expect("taken away");

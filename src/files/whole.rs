@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn what_a_link_leads_to_is_not_wiped() {
         let temp = tempfile::tempdir().expect("a folder");
-        let (link, file) = (temp.path().join("link"), temp.path().join("file"));
+        let link = temp.path().join("link");
+        let file = temp.path().join("file");
         fs::write(&file, b"1").expect("written");
         std::os::unix::fs::symlink(&file, &link).expect("linked");
         assert!(wipe(&link).is_err());

@@ -76,20 +76,20 @@ impl Push {
     }
 
     fn releases(&self, ledger: &Ledger) -> Result<Vec<Release>, PushError> {
-        match self.releases.is_empty() {
-            true => Ok(push::waiting(ledger)?),
-            false => self
-                .releases
-                .iter()
-                .map(|folder| push::release_in(folder, ledger))
-                .collect(),
+        if self.releases.is_empty() {
+            return Ok(push::waiting(ledger)?);
         }
+        self.releases
+            .iter()
+            .map(|folder| push::release_in(folder, ledger))
+            .collect()
     }
 }
 
 impl Run {
     fn push(&mut self, release: &Release, host: &mut Host, output: &mut Output) {
-        let (name, folder) = (release.name(), &release.folder);
+        let name = release.name();
+        let folder = &release.folder;
         match bring(release, host) {
             Ok(pushed) => {
                 let word = if pushed.new {
@@ -108,7 +108,8 @@ impl Run {
             Err(fault) => {
                 output.line(format!("{name}: not pushed, {fault}"));
                 self.not_pushed.push(json!({
-                    "grant": release.grant, "release": folder.to_string_lossy(), "reason": fault.to_string(),
+                    "grant": release.grant, "release": folder.to_string_lossy(),
+                    "reason": fault.to_string(),
                 }));
                 self.failed
                     .get_or_insert(not_pushed(&release.folder, fault));

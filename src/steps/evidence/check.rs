@@ -74,7 +74,8 @@ pub fn check(
         .expect("the evidence is looked for under the names of the grant's builders");
     let claims = match (grant.terms().kind(), key) {
         (EvidenceKind::SignedManifest, BuilderKey::OpenPgp(certificate)) => {
-            let (manifest, signature) = (file(files, MANIFEST)?, file(files, MANIFEST_SIGNATURE)?);
+            let manifest = file(files, MANIFEST)?;
+            let signature = file(files, MANIFEST_SIGNATURE)?;
             check_signature(
                 grant,
                 builders,
@@ -437,7 +438,7 @@ fn check_notations(
             (_, _) => None,
         }
     };
-    let (artifact, id) = (only("artifact"), only("grant"));
+    let artifact = only("artifact");
     if artifact.as_deref() != Some(name.as_str()) {
         return Err(EvidenceError::invalid(match artifact {
             None => format!(
@@ -448,6 +449,7 @@ fn check_notations(
             ),
         }));
     }
+    let id = only("grant");
     if id != Some(grant.id().to_string()) {
         return Err(EvidenceError::other_grant(file, id, grant));
     }

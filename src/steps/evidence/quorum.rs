@@ -10,7 +10,7 @@ use crate::domain::name::{ArtifactName, BuilderName};
 
 /// Which builders attested each artifact, if there are enough of them for every one and no two are
 /// known to differ.
-pub fn settle(
+pub fn check(
     terms: &Terms,
     attested: &[Attested],
 ) -> Result<BTreeMap<ArtifactName, Vec<BuilderName>>, EvidenceError> {

@@ -140,7 +140,7 @@ impl Host {
         let known = accepted.as_ref();
         let build = Inspection::new(grant, &builders, deliveries, known, &self.home, now)?;
         // 4
-        let agreed = quorum::settle(grant.terms(), &build.attested).map_err(BuildError::of_all)?;
+        let agreed = quorum::check(grant.terms(), &build.attested).map_err(BuildError::of_all)?;
         // 5
         build.check_folders(&agreed)?;
         // 6

@@ -44,7 +44,7 @@ impl Evidence {
                 reader, &grant, &builders, builder, digests, now,
             )?);
         }
-        let agreed = quorum::settle(grant.terms(), &attested).map_err(not_enough)?;
+        let agreed = quorum::check(grant.terms(), &attested).map_err(not_enough)?;
         let listed = sums.artifacts().iter().map(|artifact| &artifact.name);
         if !agreed.keys().eq(listed) {
             return Err(ReleaseError::Evidence(
@@ -73,7 +73,8 @@ impl Evidence {
         state: &HashState,
         now: Timestamp,
     ) -> Result<(), ReleaseError> {
-        let (grant, builders) = (&self.grant, &self.builders);
+        let grant = &self.grant;
+        let builders = &self.builders;
         for attested in self.attested.iter().filter(|it| it.covers(artifact)) {
             attested
                 .confirm(grant, builders, artifact, state, MacCheck::Elsewhere, now)

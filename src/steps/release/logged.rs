@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn an_intent_announces_its_own_signatures_alone() {
         let root = leaf_hash(b"root");
-        let (file, list) = (Sha256::of(b"a"), Sha256::of(b"s"));
+        let file = Sha256::of(b"a");
+        let list = Sha256::of(b"s");
         for log in ["7".to_owned(), format!("7 {root}")] {
             assert_eq!(
                 asked(Event::Intent(Intent::example()), file, &signed(&log)),

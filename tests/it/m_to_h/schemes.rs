@@ -957,7 +957,7 @@ fn builder_cannot_bring_a_nonce() {
         &"--builder",
         &builder,
     ]);
-    grant.usage("the nonce of scheme hmac is made here");
+    grant.usage("scheme hmac has no public keys");
     let made = world.countersign(&[&"build-key", &"--scheme", &"hmac", &"-o", &world.at("key")]);
     made.usage("the signing host must know it too");
     assert!(!world.at("key").exists());
