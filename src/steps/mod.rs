@@ -10,16 +10,16 @@ pub mod evidence;
 pub mod host;
 pub mod release;
 
-/// Whoever watches a long read.
+/// An observer of long reads.
 pub trait Progress {
-    /// A file of so many bytes is read from now on.
+    /// A file of this size in bytes is about to be read.
     fn file(&mut self, name: &str, bytes: u64);
 
-    /// So many more of its bytes were read.
+    /// This many more of its bytes were read.
     fn read(&mut self, bytes: u64);
 }
 
-/// Nobody watches.
+/// No observer.
 #[derive(Debug, Clone, Copy)]
 pub struct Unwatched;
 

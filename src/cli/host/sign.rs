@@ -25,10 +25,9 @@ use crate::token::{self, Interaction};
 
 /// Verify a build under its grant, then sign it with the release key
 ///
-/// Every artifact is verified before the token makes its first signature. The release appears
-/// complete or not at all; the same command again finishes what was interrupted, and asks the token
-/// only for what is not kept yet. If the configuration names an inbox, the release is pushed there;
-/// if it names a folder for the log, the log is exported.
+/// Verifies every artifact before the token makes its first signature. The release appears complete
+/// or not at all; the same command finishes what was interrupted. Pushes the release and exports the
+/// log if the configuration says where to.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ -o inbox/foo-1.2.3"
@@ -36,21 +35,20 @@ use crate::token::{self, Interaction};
 pub(in crate::cli) struct Sign {
     /// The grant: its file, or at least eight digits of its id
     grant: String,
-    /// The folder that was fetched from the builder: artifacts and evidence. If the grant names
-    /// several builders: a folder in which each that delivered has one, called by its name
+    /// Folder fetched from the builder, with artifacts and evidence; with several builders, a folder
+    /// with one named after each
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
-    /// The release: a folder that does not exist yet [default: PROJECT-VERSION here]
+    /// Folder of the release, which must not exist [default: ./PROJECT-VERSION]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Sign SHA256SUMS alone, which speaks for every artifact: one signature, and one touch, for
-    /// the whole release
+    /// Sign only SHA256SUMS, which covers every artifact: one signature and one touch
     #[arg(long)]
     sums_only: bool,
-    /// Sign this version although a newer one was signed before
+    /// Sign a version older than one signed before
     #[arg(long)]
     allow_older: bool,
-    /// Verify, say what would be signed, and stop before the token is used
+    /// Verify and show what would be signed, without using the token
     #[arg(long)]
     dry_run: bool,
     /// Wait while another program holds the token

@@ -59,8 +59,8 @@ impl<'a> Inspection<'a> {
         })
     }
 
-    /// Each folder holds what its builder attested and nothing else; each artifact is in one of
-    /// them.
+    /// Each folder contains what its builder attested and nothing else; each artifact is in one
+    /// of them.
     pub(super) fn check_folders(
         &self,
         agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>,
@@ -145,8 +145,7 @@ impl<'a> Inspection<'a> {
         Ok(states)
     }
 
-    /// A state that the release can be signed from, and with which each builder's word can be
-    /// checked.
+    /// A hash state from which the release can be signed, and each builder's evidence checked.
     pub(super) fn state(&self, artifact: &ArtifactName, hash: HashAlgorithm) -> HashState {
         HashState::for_all(
             self.attested
@@ -156,6 +155,7 @@ impl<'a> Inspection<'a> {
         )
     }
 
+    /// Checks what one builder attested of an artifact against its one read.
     pub(super) fn confirm(
         &self,
         attested: &Attested,
@@ -166,7 +166,7 @@ impl<'a> Inspection<'a> {
         attested.confirm(self.grant, self.builders, artifact, state, macs, self.now)
     }
 
-    /// Reads a builder's own copy of an artifact, which only tells what it differs in.
+    /// Reads a builder's own copy of an artifact, to find out whether it differs.
     pub(super) fn read_own(
         &self,
         delivery: &Delivery,
@@ -184,8 +184,8 @@ impl<'a> Inspection<'a> {
         Ok(())
     }
 
-    /// Why a builder's word does not hold for an artifact that was read from another's folder:
-    /// perhaps it holds for its own, and the two differ.
+    /// Why one builder's evidence does not match an artifact that was read from another's folder:
+    /// perhaps it matches its own copy, and the two differ.
     fn explain(
         &self,
         fault: EvidenceError,
@@ -207,10 +207,8 @@ impl<'a> Inspection<'a> {
         if read.is_err() || self.confirm(attested, artifact, &other).is_err() {
             return BuildError::of_one(self.grant, builder, fault);
         }
-        let (one, other) = (
-            (source.builder.clone(), state.sha256()),
-            (builder.clone(), other.sha256()),
-        );
+        let one = (source.builder.clone(), state.sha256());
+        let other = (builder.clone(), other.sha256());
         let both = [&one, &other].map(|(builder, digest)| (builder.clone(), Some(*digest)));
         let differences = Differences::from([(artifact.clone(), both.into())]);
         BuildError::of_all(
@@ -225,8 +223,8 @@ impl<'a> Inspection<'a> {
     }
 }
 
-/// The nonces that MACs are checked with. None is needed for evidence that was checked with it
-/// before: it is gone by then, or a run was cut off while it wiped it.
+/// The nonces that MACs are checked with. Evidence that was accepted before needs none: it is wiped
+/// by then, or an interrupted run was about to.
 fn nonces(
     grant: &Grant,
     deliveries: &[Delivery],
@@ -248,15 +246,13 @@ fn nonces(
                 nonces.insert(builder, nonce);
             }
             Some(_) => return Err(BuildError::NonceChanged { builder }),
-            None => {
-                return Err(BuildError::NonceGone(grant.id()));
-            }
+            None => return Err(BuildError::NonceGone(grant.id())),
         }
     }
     Ok(nonces)
 }
 
-/// What each delivery says.
+/// What each builder attests, if its evidence is authentic.
 fn attested(
     grant: &Grant,
     builders: &Builders,

@@ -1,4 +1,4 @@
-//! How far the signing of a build came, as the ledger tells it.
+//! How far the signing of a build got, by what is in the ledger.
 
 use crate::domain::digest::GrantId;
 use crate::domain::event::{Event, Intent, RunResult};
@@ -17,7 +17,7 @@ pub struct Journal {
     /// kept. Files are signed one after the other and each answer is kept before the next is asked
     /// for, so there is never more than one.
     pub unsettled: Option<String>,
-    /// Whether the last run under the intent told how it ended. One that was killed did not.
+    /// Whether the log says how the last run under the intent ended: not if it was killed.
     pub ended: bool,
     /// Whether the log says that every file is signed.
     pub signed: bool,
@@ -26,7 +26,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// That of a grant's build; nothing before the token was to be used for it.
+    /// The journal of a grant's build; `None` while the token was not to be used for it.
     pub fn read(grant: GrantId, ledger: &Ledger) -> Result<Option<Self>, LedgerError> {
         let (Some(record), Some((index, intent))) = (ledger.grant(grant)?, ledger.intent(grant)?)
         else {
@@ -38,10 +38,14 @@ impl Journal {
                 missing.push(file.to_owned());
             }
         }
-        let (mut ended, mut unsettled) = (false, None);
+        let mut ended = false;
+        let mut unsettled = None;
         for entry in ledger.history(grant)? {
             match entry.event {
-                Event::Intent(_) | Event::Resumed { .. } => (ended, unsettled) = (false, None),
+                Event::Intent(_) | Event::Resumed { .. } => {
+                    ended = false;
+                    unsettled = None;
+                }
                 Event::Outcome { result, .. } => {
                     ended = true;
                     unsettled = match result {
@@ -55,15 +59,14 @@ impl Journal {
         if !ended {
             unsettled = missing.first().cloned();
         }
-        let (signed, released) = (record.signed.is_some(), record.released.is_some());
         Ok(Some(Self {
             index,
             intent,
             missing,
             unsettled,
             ended,
-            signed,
-            released,
+            signed: record.signed.is_some(),
+            released: record.released.is_some(),
         }))
     }
 
@@ -181,7 +184,7 @@ mod tests {
             FILES.get(self.kept).map(|file| (*file).to_owned())
         }
 
-        /// One run to its end; what must be known of it, then: whether it told how it ended, and
+        /// One run to its end; whether the log says how it ended, and
         /// which file it may have lost.
         fn run(&mut self, (files, end): RunOf) -> (bool, Option<String>) {
             self.sign(files);
@@ -203,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Whatever runs came before, the last one alone tells whether a signature may be lost, and
+    /// Whatever runs came before, the last one alone shows whether a signature may be lost, and
     /// which: the next run says so in the log, and a card's count is compared with it.
     #[test]
     fn the_last_run_tells_which_signature_may_be_lost() {
