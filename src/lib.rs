@@ -18,6 +18,7 @@
 //! | module | knows | does not know |
 //! |---|---|---|
 //! | [`domain`] | grants, manifests, releases, and what is signed | any I/O |
+//! | [`formats`] | the files of a release, as pure functions | keys, any I/O |
 //! | [`files`] | reading hostile files, writing complete ones | any format |
 //! | [`openpgp`] | OpenPGP | where a key is |
 //! | [`dsse`], [`mac`] | the two other schemes of evidence | what the signed bytes say |
@@ -47,6 +48,7 @@ pub mod config;
 pub mod domain;
 pub mod dsse;
 pub mod files;
+pub mod formats;
 #[cfg(feature = "host")]
 pub mod home;
 #[cfg(feature = "host")]

@@ -13,6 +13,7 @@ use syn::{Attribute, ImplItem, Item, Meta, UseTree, Visibility};
 /// names that its own begins with.
 const ARROWS: &str = "
     domain:
+    formats: domain
     files:
     dsse: domain
     mac: domain
@@ -27,9 +28,9 @@ const ARROWS: &str = "
     steps:
     steps::evidence: domain dsse mac openpgp
     steps::builder: steps steps::evidence domain files dsse mac openpgp
-    steps::release: steps steps::evidence domain files openpgp location tlog
-    steps::host: steps steps::evidence steps::builder steps::release domain files mac openpgp \
-        location tlog ssh token ledger config home
+    steps::release: steps steps::evidence formats domain files openpgp location tlog
+    steps::host: steps steps::evidence steps::builder steps::release formats domain files mac \
+        openpgp location tlog ssh token ledger config home
     cli: steps steps::evidence steps::builder steps::release steps::host domain files openpgp \
         location tlog token ledger home
     lib:

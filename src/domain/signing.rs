@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::digest::{GrantId, Sha256};
 use super::key::{HashAlgorithm, MessageDigest};
 use super::name::ArtifactName;
-use super::reserved::{RELEASE_SIGNATURE, SUMS};
+use super::reserved::SUMS;
 use super::time::Timestamp;
 
 /// What a statement is.
@@ -137,11 +137,6 @@ impl Coverage {
             Self::ListOnly => Some("sums-only"),
         }
     }
-}
-
-/// The file that the signature of `name` is in.
-pub fn signature_name(name: &str) -> String {
-    format!("{name}{RELEASE_SIGNATURE}")
 }
 
 /// A file of a release that has a signature.

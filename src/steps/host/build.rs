@@ -285,6 +285,11 @@ impl VerifiedBuild {
         self.sums.plan()
     }
 
+    /// Its list.
+    pub(super) fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
     /// The text of its `SHA256SUMS`.
     pub(super) fn list(&self) -> &str {
         &self.list

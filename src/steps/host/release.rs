@@ -8,10 +8,9 @@ use super::build::{SignRequest, Summary, VerifiedBuild};
 use super::hand_over::HandedOver;
 use super::run::{AllSigned, Begun, FindToken, SignError, check_token};
 use crate::domain::event::Event;
-use crate::domain::reserved::SUMS;
-use crate::domain::signing::signature_name;
 use crate::domain::time::Timestamp;
 use crate::files::{FileFault, real_path};
+use crate::formats::{self, Content};
 use crate::steps::Progress;
 use crate::token::{Interaction, TokenDescription};
 
@@ -163,13 +162,15 @@ impl Host {
         now: Timestamp,
     ) -> Result<(PathBuf, bool), SignError> {
         let AllSigned { index, intent, .. } = signed;
-        build.staged().write(SUMS, build.list().as_bytes())?;
-        for file in intent.plan().files() {
-            let signature = self.ledger.signature(*index, file.shares())?;
-            let signature = signature.expect("each signature was kept");
-            build
-                .staged()
-                .write(&signature_name(file.name()), signature.as_bytes())?;
+        for file in formats::files(build.sums()) {
+            let bytes = match file.content {
+                Content::Bytes(bytes) => bytes,
+                Content::SignatureOf(of) => {
+                    let signature = self.ledger.signature(*index, of.shares())?;
+                    signature.expect("each signature was kept").into_bytes()
+                }
+            };
+            build.staged().write(&file.name, &bytes)?;
         }
         let target = build.staged().target().to_owned();
         let new = build

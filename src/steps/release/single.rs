@@ -7,9 +7,10 @@ use super::verify::check_form;
 use crate::domain::digest::Sha256;
 use crate::domain::release::{LARGEST_SIGNATURE, LARGEST_SUMS, Sums};
 use crate::domain::reserved::SUMS;
-use crate::domain::signing::{Coverage, signature_name};
+use crate::domain::signing::Coverage;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, InputFile};
+use crate::formats::signature_name;
 use crate::openpgp::{Certificate, DetachedSignature, HashState, Signed};
 use crate::steps::Progress;
 

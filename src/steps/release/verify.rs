@@ -13,8 +13,9 @@ use crate::domain::key::HashAlgorithm;
 use crate::domain::name::BuilderName;
 use crate::domain::release::{LARGEST_SUMS, Sums};
 use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
-use crate::domain::signing::{Coverage, signature_name};
+use crate::domain::signing::Coverage;
 use crate::domain::time::Timestamp;
+use crate::formats;
 use crate::location::{Fault, Source, Stage};
 use crate::openpgp::{Certificate, HashState, Signed};
 use crate::steps::Progress;
@@ -217,9 +218,9 @@ impl Artifacts<'_> {
 
 /// Everything in a release that its list does not have.
 fn extra_files(source: &dyn Source, sums: &Sums) -> Result<Vec<FileReport>, ReleaseError> {
-    let mut wanted = BTreeSet::from([SUMS.to_owned(), format!("{EVIDENCE}/{GRANT}")]);
+    let mut wanted = BTreeSet::from([format!("{EVIDENCE}/{GRANT}")]);
     wanted.extend(sums.artifacts().iter().map(|it| it.name.to_string()));
-    wanted.extend(sums.plan().files().map(|file| signature_name(file.name())));
+    wanted.extend(formats::files(sums).into_iter().map(|file| file.name));
     for file in sums.approvals().keys() {
         wanted.insert(format!("{EVIDENCE}/{APPROVALS}/{file}"));
     }
