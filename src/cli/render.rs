@@ -88,7 +88,8 @@ pub(super) fn artifact_values(artifacts: &ArtifactList) -> Vec<Value> {
 /// The end of a process that panicked.
 pub(super) fn bug() -> ExitCode {
     const BUG: u8 = 70;
-    let text = "this is a bug; please report it with the lines above, and run the same command again: what the token signed is kept";
+    let text = "this is a bug; please report it with the lines above, and run the same command \
+                again: what the token signed is kept";
     let _closed = writeln!(std::io::stderr(), "{} {text}", paint("error:", "31"));
     ExitCode::from(BUG)
 }

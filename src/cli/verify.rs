@@ -26,9 +26,9 @@ const LARGEST_LOG_KEY: u64 = 1000;
 
 /// Check a release, or single files of one, with the release certificate
 ///
-/// Of a folder, checks everything: signed list, evidence, each artifact, and that nothing is missing
-/// or too many. Of a file, checks the signature beside it (FILE.asc); with --proof, also that the
-/// signature was announced in the signing host's log (see `countersign log prove`).
+/// Of a folder, checks everything: signed list, evidence, each artifact, and that nothing is
+/// missing or too many. Of a file, checks the signature beside it (FILE.asc); with --proof, also
+/// that the signature was announced in the signing host's log (see `countersign log prove`).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -227,7 +227,8 @@ fn folder(
     }
     if terms.scheme.convinces_host_alone() {
         output.line(
-            "  its evidence is MACs: they convince the signing host alone, and are not checked here",
+            "  its evidence is MACs: they convince the signing host alone, and are not checked \
+             here",
         );
     }
     if report.coverage == Coverage::ListOnly {

@@ -306,7 +306,8 @@ fn revocation_certificate(certificate: &Certificate, revocation: Signature) -> S
     let armour = armored(armor::Kind::PublicKey, revocation);
     format!(
         "This is a revocation certificate for the OpenPGP key\n\n    {}\n    {}\n\n\
-         Whoever holds it can declare that key invalid for ever, so keep it away from the signing host.\n\
+         Whoever holds it can declare that key invalid for ever, so keep it away from the signing \
+         host.\n\
          To use it, remove the colon before the dashes below, import the result (gpg --import)\n\
          and publish the certificate anew.\n\n:{armour}",
         certificate.fingerprint(),

@@ -22,8 +22,8 @@ use crate::steps::host::approve::Recorded;
 
 /// Approve a grant with your own key, or record approvals on the signing host
 ///
-/// An approver reads the grant on any machine and signs it, with gpg or ssh-keygen. The signing host
-/// checks and records each --signature.
+/// An approver reads the grant on any machine and signs it, with gpg or ssh-keygen. The signing
+/// host checks and records each --signature.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -30,7 +30,8 @@ use crate::token::{self, Interaction};
 /// log if the configuration says where to.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ -o inbox/foo-1.2.3"
+    after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ \
+                  -o inbox/foo-1.2.3"
 )]
 pub(in crate::cli) struct Sign {
     /// The grant: its file, or at least eight digits of its id

@@ -353,8 +353,8 @@ impl Attested {
         }
     }
 
-    /// The hash function with which it covers an artifact: the state that [`Attested::confirm`] sees
-    /// must have it.
+    /// The hash function with which it covers an artifact: the state that [`Attested::confirm`]
+    /// sees must have it.
     pub fn hash(&self, name: &ArtifactName) -> Option<HashAlgorithm> {
         match self.claims.get(name)? {
             Claim::Signature(signature) => Some(signature.hash()),
