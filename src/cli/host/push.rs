@@ -27,8 +27,8 @@ Examples:
   countersign push
   countersign push /srv/signed/foo-1.2.3")]
 pub(in crate::cli) struct Push {
-    /// Folder of a release to push instead: one that was moved, was signed before there was an inbox,
-    /// or is to be pushed again
+    /// Folder of a release to push instead: one that was moved, was signed before there was an
+    /// inbox, or is to be pushed again
     #[arg(value_name = "RELEASE")]
     releases: Vec<PathBuf>,
 }
