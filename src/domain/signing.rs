@@ -1,6 +1,6 @@
 //! What the release key signs, said once.
 //!
-//! A [`Statement`] is what one signature says; the token is handed nothing else. A [`Plan`] is the
+//! A [`Statement`] is the content of one signature; the token gets nothing else. A [`Plan`] is the
 //! list of statements of one release. Everything that H signs, H composed: a statement has no
 //! constructor from bytes, because a signature by an RSA or ECDSA key over bytes that somebody else
 //! chose can be a certification of a key of theirs.
@@ -22,9 +22,9 @@ pub enum Role {
     List,
     /// What the certificate of the key consists of: its own binding, a User ID, its revocation.
     Key,
-    /// A text that says that it means nothing.
+    /// A text without meaning, for a test of the token.
     SelfTest,
-    /// What a builder whose build key is on a token says of its build.
+    /// The evidence of a builder whose build key is on a token.
     Evidence,
 }
 
@@ -129,8 +129,8 @@ pub enum Coverage {
 }
 
 impl Coverage {
-    /// What the signature of the list says of it in the notation `form@DOMAIN`. An artifact can
-    /// have the bytes of any list, and gets a signature too; this tells them apart.
+    /// The value of the notation `form@DOMAIN` in the list's signature. An artifact can have the
+    /// bytes of any list, and is signed too; this distinguishes the two.
     pub fn notation(self) -> Option<&'static str> {
         match self {
             Self::Each => None,
@@ -208,7 +208,7 @@ impl<'a> Plan<'a> {
             .map(SignedFile::name)
     }
 
-    /// What the signature of one of its files says.
+    /// The statement for one of its files.
     pub fn statement(&self, file: SignedFile<'_>, of: &Signing) -> Statement {
         let notation = |name: &str, value: String| (format!("{name}@{}", of.domain), value);
         let mut notations = vec![

@@ -25,8 +25,7 @@ use crate::domain::key::{Fingerprint, HashAlgorithm, MessageDigest, PublicKey, R
 use crate::domain::signing::{Message, Statement};
 use crate::domain::time::Timestamp;
 
-/// Why a signature or a certificate could not be made. `E` is the error of whoever signs the
-/// digests.
+/// Why a signature or a certificate could not be made. `E` is the token's error.
 #[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum MakeError<E: miette::Diagnostic + 'static> {
@@ -45,7 +44,7 @@ pub enum MakeError<E: miette::Diagnostic + 'static> {
     Invalid(String),
 }
 
-/// What a new release certificate says.
+/// The content of a new release certificate.
 #[derive(Debug, Clone)]
 pub struct NewCertificate {
     /// User id, `Project Releases <release@example.org>`.
@@ -166,8 +165,8 @@ pub fn make_certificate<E: miette::Diagnostic>(
     Ok((certificate, revocation))
 }
 
-/// Gives a certificate another expiry, counted from the creation of its primary key, which signs:
-/// once over itself and once over each user id. What the newest self-signatures say else stays.
+/// Changes the expiry of a certificate: its primary key signs once over itself and once over each
+/// user id. Everything else stays as in the newest self-signatures.
 pub fn extend_certificate<E: miette::Diagnostic>(
     certificate: &Certificate,
     expires: Option<Timestamp>,
@@ -261,16 +260,12 @@ fn finish<E: miette::Diagnostic>(
         .map_err(invalid)?;
     let builder = builder.set_issuer(key.keyid()).map_err(invalid)?;
     let signature = |prefix, numbers| -> Signature {
-        let (hashed, unhashed) = (
-            builder.hashed_area().clone(),
-            builder.unhashed_area().clone(),
-        );
         Signature4::new(
             builder.typ(),
             key.pk_algo(),
             hash::to_openpgp(statement.hash()),
-            hashed,
-            unhashed,
+            builder.hashed_area().clone(),
+            builder.unhashed_area().clone(),
             prefix,
             numbers,
         )
@@ -306,10 +301,9 @@ fn revocation_certificate(certificate: &Certificate, revocation: Signature) -> S
     let armour = armored(armor::Kind::PublicKey, revocation);
     format!(
         "This is a revocation certificate for the OpenPGP key\n\n    {}\n    {}\n\n\
-         Whoever holds it can declare that key invalid for ever, so keep it away from the signing \
-         host.\n\
-         To use it, remove the colon before the dashes below, import the result (gpg --import)\n\
-         and publish the certificate anew.\n\n:{armour}",
+         Anyone who has it can declare that key invalid for ever, so keep it away from the signing\n\
+         host. To use it, remove the colon before the dashes below, import the result\n\
+         (gpg --import) and publish the certificate again.\n\n:{armour}",
         certificate.fingerprint(),
         certificate.user_ids().join(", "),
     )
@@ -520,7 +514,7 @@ mod tests {
                 .expect("made")
             };
             assert_eq!(make(), make());
-            // What a card with another kind of key is asked for is the same too.
+            // The digests are the same too, so any kind of key signs the same message.
             assert_eq!(asked[0], asked[1]);
         }
     }
