@@ -245,7 +245,7 @@ fn refusal_of_a_build_with_a_file_too_many() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::write(build.at("core"), b"dump").expect("written");
-    let said = world.sign(&granted, &build).refused("holds `core`");
+    let said = world.sign(&granted, &build).refused("contains `core`");
     assert_snapshot!("error-file-too-many", masked(&world, &said));
 }
 

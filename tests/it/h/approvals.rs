@@ -1216,7 +1216,7 @@ fn approval_in_another_form() {
         &world,
         &granted,
         &text,
-        "a signature over a binary document is expected",
+        "expected one over a binary document",
     );
     let clear = world.at("clear.asc");
     alice

@@ -350,7 +350,7 @@ fn a_key_is_replaced_only_when_that_is_asked_for() {
     let (granted, build) = world.attested();
     world
         .sign(&granted, &build)
-        .refused("the token holds another key");
+        .refused("the key on the token differs from the release certificate's");
     assert_eq!(card.signatures(), FOR_INIT);
 }
 
@@ -644,7 +644,7 @@ fn another_key_on_the_card_is_not_used() {
     replace(&world, "other").ok();
     world
         .sign(&granted, &build)
-        .refused("the token holds another key");
+        .refused("the key on the token differs from the release certificate's");
     assert_eq!(other.signatures(), FOR_INIT);
 }
 

@@ -365,8 +365,7 @@ fn a_grant_is_named_by_its_file_or_its_id() {
             &world.release(&granted),
         ])
     };
-    by(&digits[..7])
-        .usage("is neither a file that is there nor at least eight digits of a grant's id");
+    by(&digits[..7]).usage("is neither an existing file nor at least eight digits of a grant's id");
     by("00000000").usage("no grant `00000000` is kept in this home");
     // Whoever can write here cannot say which grant an id means.
     fs::write(world.at(&digits[..8]), b"another").expect("written");

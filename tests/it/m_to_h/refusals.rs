@@ -666,16 +666,16 @@ fn release_certificate_of_another_key_than_the_tokens() {
     world
         .sign(&granted, &build)
         .with(&[&"--dry-run"])
-        .refused("the token holds another key than the release certificate's");
+        .refused("the key on the token differs from the release certificate's");
     world
         .sign(&granted, &build)
-        .refused("the token holds another key than the release certificate's");
+        .refused("the key on the token differs from the release certificate's");
     world
         .host(&[&"key", &"check"])
-        .refused("the key on the token is not the release key");
+        .refused("the key on the token differs from the release certificate's");
     world
         .host(&[&"key", &"check", &"--sign"])
-        .refused("the key on the token is not the release key");
+        .refused("the key on the token differs from the release certificate's");
 }
 
 #[test]

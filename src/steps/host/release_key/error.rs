@@ -44,7 +44,7 @@ pub enum KeyError {
     )]
     PrimaryElsewhere(Fingerprint),
 
-    #[error("the key on the token is not the release key {0}")]
+    #[error("the key on the token differs from the release certificate's {0}")]
     #[diagnostic(
         code(refused::other_key_on_token),
         help("insert the token with the release key; see `countersign key list`")
