@@ -185,7 +185,7 @@ impl<'a> Plan<'a> {
             files.extend(artifacts.into_iter().map(|(name, digest)| SignedFile {
                 role: Role::Artifact,
                 name: name.as_str(),
-                shares: *first.entry(digest).or_insert(name.as_str()),
+                shares: first.entry(digest).or_insert(name.as_str()),
             }));
         }
         files.push(SignedFile {

@@ -8,6 +8,7 @@ use crate::files::FileError;
 use crate::ledger::LedgerError;
 
 /// What is wrong with a home.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum HomeError {
     #[error("there is no signing host's home at `{}`", .0.display())]

@@ -5,6 +5,7 @@ use crate::domain::digest::GrantId;
 use crate::files::FileError;
 
 /// Why a ledger cannot be read or appended to.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LedgerError {
     #[error("{0}")]
@@ -49,6 +50,7 @@ impl From<FileError> for LedgerError {
 }
 
 /// Why a log is not the one that was written.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BadLog {
     #[error("{0}")]

@@ -22,6 +22,7 @@ pub struct Exported {
 }
 
 /// Why a log cannot be exported to a folder, or what is in a folder is not the log.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ExportError {
     #[error("{0}")]

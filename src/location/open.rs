@@ -21,12 +21,12 @@ pub fn publish_to<E: From<Fault>>(
     Ok(Box::new(Submissions::new(folder)?))
 }
 
+/// Where releases come in, and where they are served from.
+pub(super) type Places = (Box<dyn Inbox>, Box<dyn Releases>);
+
 /// An inbox and the releases that L serves. Refuses what cannot be what it is called, before
 /// anything is written: a mistake would move public releases away, or leave notes inside one.
-pub fn inbox_and_releases(
-    inbox: &Path,
-    releases: &Path,
-) -> Result<(Box<dyn Inbox>, Box<dyn Releases>), Fault> {
+pub fn inbox_and_releases(inbox: &Path, releases: &Path) -> Result<Places, Fault> {
     let (inbox, releases) = folder::inbox_and_releases(inbox, releases)?;
     Ok((Box::new(inbox), Box::new(releases)))
 }

@@ -84,7 +84,7 @@ impl Tile {
                 index,
                 width: WIDTH,
             });
-            let partial = (old != new && new % WIDTH > 0).then_some(Self {
+            let partial = (old != new && !new.is_multiple_of(WIDTH)).then_some(Self {
                 level,
                 index: new / WIDTH,
                 width: new % WIDTH,

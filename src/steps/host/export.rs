@@ -9,6 +9,7 @@ use crate::tlog::checkpoint::Checkpoint;
 
 /// Why the log was not exported. Its codes are those of an export that follows a release, which
 /// `push` makes up for; `log export` shows the error inside.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum NotExported {
     #[error(transparent)]

@@ -22,6 +22,7 @@ pub struct ReleaseCheckpoint {
 }
 
 /// Why a release is not a checkpoint of the log.
+#[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum NoCheckpoint {
     #[error("the release is invalid: {0}")]
