@@ -301,7 +301,8 @@ fn revocation_certificate(certificate: &Certificate, revocation: Signature) -> S
     let armour = armored(armor::Kind::PublicKey, revocation);
     format!(
         "This is a revocation certificate for the OpenPGP key\n\n    {}\n    {}\n\n\
-         Anyone who has it can declare that key invalid for ever, so keep it away from the signing\n\
+         Anyone who has it can declare that key invalid for ever, so keep it away from the \
+         signing\n\
          host. To use it, remove the colon before the dashes below, import the result\n\
          (gpg --import) and publish the certificate again.\n\n:{armour}",
         certificate.fingerprint(),

@@ -26,8 +26,8 @@ use crate::token::{self, Interaction};
 /// Verify a build under its grant, then sign it with the release key
 ///
 /// Verifies every artifact before the token makes its first signature. The release appears complete
-/// or not at all; the same command finishes what was interrupted. Pushes the release and exports the
-/// log if the configuration says where to.
+/// or not at all; the same command finishes what was interrupted. Pushes the release and exports
+/// the log if the configuration says where to.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ \
@@ -36,8 +36,8 @@ use crate::token::{self, Interaction};
 pub(in crate::cli) struct Sign {
     /// The grant: its file, or at least eight digits of its id
     grant: String,
-    /// Folder fetched from the builder, with artifacts and evidence; with several builders, a folder
-    /// with one named after each
+    /// Folder fetched from the builder, with artifacts and evidence; with several builders, a
+    /// folder with one named after each
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
     /// Folder of the release, which must not exist [default: ./PROJECT-VERSION]
