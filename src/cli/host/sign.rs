@@ -78,8 +78,11 @@ impl Sign {
             },
         };
         let uri = host.home.config.token.clone();
-        warn_of_file_token(&uri, output);
-        let mut find = |interaction: &mut dyn Interaction| token::find(&uri, interaction);
+        // A build that is refused does not come this far.
+        let mut find = |interaction: &mut dyn Interaction| {
+            warn_of_file_token(&uri, output);
+            token::find(&uri, interaction)
+        };
         let (people, bar) = (&mut Terminal::new(self.wait), &mut Bar::new());
         let refused = |error: SignError, output: &mut Output| {
             if let Some(differences) = error.differences() {

@@ -390,7 +390,7 @@ fn output_that_nobody_takes() {
     let output = command.stdout(full).output().expect("started");
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("did not hold"),
+        String::from_utf8_lossy(&output.stderr).contains("could not be verified"),
         "{output:?}"
     );
 }

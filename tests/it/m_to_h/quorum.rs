@@ -352,7 +352,7 @@ fn one_builders_folder_in_place_of_the_folder_of_all() {
     deliver(&world, &granted, &inbox, "m1", &many);
     let said = world
         .sign(&granted, &inbox.of("m1", &[]))
-        .refused("holds `build.manifest`, which is no builder of the grant");
+        .refused("contains `build.manifest`, which is not a builder of the grant");
     said.says("name the folder that has one for each");
 }
 
@@ -371,7 +371,7 @@ fn same_builder_twice() {
         world.refuses(
             &granted,
             &inbox,
-            "holds `m1-again`, which is no builder of the grant",
+            "contains `m1-again`, which is not a builder of the grant",
         );
     }
 }
@@ -574,7 +574,7 @@ fn differences_are_listed_from_the_log_and_from_the_folders() {
         let granted = two_of_three(&world, scheme, form);
         let inbox = world.new_build("inbox");
         let diff = || world.host(&[&"grants", &"diff", &granted.grant, &"--json"]);
-        diff().usage("knows of no build under grant");
+        diff().usage("has no build under grant");
         deliver(&world, &granted, &inbox, "m1", &HONEST);
         deliver(&world, &granted, &inbox, "m2", &BACKDOORED);
         deliver(&world, &granted, &inbox, "m3", &[HONEST[0]]);

@@ -81,14 +81,14 @@ fn file_that_is_not_in_the_manifest() {
     world.refuses(
         &granted,
         &build,
-        "holds `more.txt`, which builder `m1` did not attest",
+        "contains `more.txt`, which builder `m1` did not attest",
     );
     fs::remove_file(build.at("more.txt")).expect("removed");
     fs::create_dir(build.at("folder")).expect("made");
     world.refuses(
         &granted,
         &build,
-        "holds `folder`, which builder `m1` did not attest",
+        "contains `folder`, which builder `m1` did not attest",
     );
 }
 
@@ -100,7 +100,7 @@ fn file_whose_name_would_steer_the_terminal() {
     let said = world.refuses(
         &granted,
         &build,
-        "holds `\\u{1b}[2Jmore\\u{202e}`, which builder `m1` did not attest",
+        "contains `\\u{1b}[2Jmore\\u{202e}`, which builder `m1` did not attest",
     );
     assert!(!said.stderr.contains(['\u{1b}', '\u{202e}']));
 }
@@ -532,7 +532,7 @@ fn too_many_bytes() {
     world.refuses(
         &granted,
         &build,
-        "artifacts have more than 1000 bytes together",
+        "larger than the 1000 bytes that the grant allows together",
     );
     fs::write(build.at("b"), [2; 500]).expect("made smaller");
     world.attest(&granted, &build).ok();
@@ -1085,7 +1085,10 @@ mod wrong_answers {
 fn refused_at_the_location(world: &World, reason: &str) {
     let (name, release) = submission(world);
     let before = tree(&release);
-    world.verify(&release).refused(reason).says("did not hold");
+    world
+        .verify(&release)
+        .refused(reason)
+        .says("could not be verified");
     world.admit().refused(reason).says("NAME.refused");
     assert_eq!(
         listing(&world.inbox()),

@@ -178,7 +178,7 @@ fn every_change_of_artifact_or_evidence_is_refused() {
         world.refuses(
             &granted,
             &build,
-            "holds `more.txt`, which builder `m1` did not attest",
+            "contains `more.txt`, which builder `m1` did not attest",
         );
         fs::remove_file(build.at("more.txt")).expect("removed");
         world.sign(&granted, &build).ok();
@@ -489,7 +489,7 @@ fn statement_about_other_bytes_names_or_nothing() {
         (
             "\"name\":\"foo.txt\"",
             "\"name\":\"bar.txt\"",
-            "holds `foo.txt`, which builder `m1` did not attest",
+            "contains `foo.txt`, which builder `m1` did not attest",
         ),
         (
             "\"name\":\"foo.txt\"",
