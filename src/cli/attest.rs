@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::args::{read_grant_file, scheme};
-use super::error::{CliError, CommandError};
+use super::error::{CliError, CommandError, Within};
 use super::host::options::KeyOption;
 use super::progress::Bar;
 use super::render::{Output, artifact_values};
@@ -99,9 +99,9 @@ impl Attest {
         }
         let source = self.key.key();
         let (path, bytes) = read_key(source)?;
-        let fault = |fault| CommandError::BuildKey {
-            path: path.clone(),
-            fault,
+        let fault = |fault| Within {
+            what: format!("build key `{}`", path.display()),
+            error: fault,
         };
         let mut key = BuildKey::parse(&bytes).map_err(fault)?;
         if let Some(grant) = &grant {
@@ -211,9 +211,10 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
         return Ok((path, bytes));
     }
     if let Some(name) = key.strip_prefix("credential:") {
-        let fail = |reason| CommandError::Credential {
-            name: name.to_owned(),
-            reason,
+        let fail = |reason| CommandError::NoBuildKey {
+            message: format!("there is no systemd credential `{name}`: {reason}"),
+            help: "pass it with `LoadCredential=` or `systemd-creds`, or name a file instead"
+                .to_owned(),
         };
         let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
             .ok_or_else(|| fail("$CREDENTIALS_DIRECTORY is not set"))?;
@@ -226,18 +227,30 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
     }
     let path = PathBuf::from(key);
     let file = InputFile::open(&path).map_err(|error| match error.fault {
-        FileFault::Missing => CliError::from(CommandError::NoBuildKey(path.clone())),
+        FileFault::Missing => CliError::from(CommandError::NoBuildKey {
+            message: format!("build key `{}` does not exist", path.display()),
+            help: "`attest` removes a build key when it has used it: another build takes another \
+                   grant and key"
+                .to_owned(),
+        }),
         _ => error.into(),
     })?;
     let mode = file.mode()?;
     let bytes = file.read_secret(LARGEST_BUILD_KEY)?;
     if mode & 0o077 != 0 {
         // Of a file without a secret, its mode is not what is wrong.
-        BuildKey::parse(&bytes).map_err(|fault| CommandError::BuildKey {
-            path: path.clone(),
-            fault,
+        BuildKey::parse(&bytes).map_err(|fault| Within {
+            what: format!("build key `{}`", path.display()),
+            error: fault,
         })?;
-        return Err(CommandError::BuildKeyOpen { path, mode }.into());
+        return Err(CommandError::NoBuildKey {
+            message: format!(
+                "build key `{}` has mode {mode:04o}: others can read it",
+                path.display()
+            ),
+            help: format!("run `chmod 600 {}`", path.display()),
+        }
+        .into());
     }
     Ok((path, bytes))
 }

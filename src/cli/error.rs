@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use crate::domain::malformed::Malformed;
-use crate::steps::builder::build_key::BuildKeyError;
 
 /// What ends a command early.
 pub(super) type CliError = miette::Report;
@@ -24,39 +23,18 @@ pub(super) enum CommandError {
         help("export one certificate with `countersign key export` or `gpg --export FINGERPRINT`")
     )]
     Certificate { path: PathBuf, fault: Malformed },
-    #[error("build key `{}`: {fault}", path.display())]
-    #[diagnostic(forward(fault))]
-    BuildKey { path: PathBuf, fault: BuildKeyError },
-    #[error("build key `{}` does not exist", .0.display())]
-    #[diagnostic(
-        code(usage::build_key_missing),
-        help(
-            "`attest` removes a build key when it has used it: another build takes another grant \
-             and key"
-        )
-    )]
-    NoBuildKey(PathBuf),
-    #[error("build key `{}` has mode {mode:04o}: others can read it", path.display())]
-    #[diagnostic(code(usage::build_key_open), help("run `chmod 600 {}`", path.display()))]
-    BuildKeyOpen { path: PathBuf, mode: u32 },
-    #[error("there is no systemd credential `{name}`: {reason}")]
-    #[diagnostic(
-        code(usage::credential_missing),
-        help("pass it with `LoadCredential=` or `systemd-creds`, or name a file instead")
-    )]
-    Credential { name: String, reason: &'static str },
-    #[error("{refused} of {all} submissions were refused")]
-    #[diagnostic(
-        code(refused::submissions_refused),
-        help("the reason is beside each submission, in `NAME.refused`")
-    )]
-    NotAdmitted { refused: usize, all: usize },
-    #[error("{refused} of {all} could not be verified")]
-    #[diagnostic(
-        code(refused::not_verified),
-        help("do not use these files; fetch the release again, or ask its maintainers")
-    )]
-    NotVerified { refused: usize, all: usize },
+    #[error("{message}")]
+    #[diagnostic(code(usage::build_key_unavailable), help("{help}"))]
+    NoBuildKey { message: String, help: String },
+    /// A command that had more than one thing to check.
+    #[error("{refused} of {all} {what}")]
+    #[diagnostic(code(refused::some_of_several), help("{help}"))]
+    Some {
+        refused: usize,
+        all: usize,
+        what: &'static str,
+        help: &'static str,
+    },
     #[error("log key `{key}`: {fault}")]
     #[diagnostic(
         code(usage::log_key_malformed),
@@ -69,6 +47,15 @@ pub(super) enum CommandError {
         help("give the grant file that `countersign grant` wrote")
     )]
     BadGrant { path: PathBuf, fault: Malformed },
+}
+
+/// An error of a step, with what it happened to in front.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{what}: {error}")]
+#[diagnostic(forward(error))]
+pub(super) struct Within<E: miette::Diagnostic + 'static> {
+    pub(super) what: String,
+    pub(super) error: E,
 }
 
 /// The exit code and the reason of an error, from its code.

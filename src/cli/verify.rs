@@ -82,9 +82,11 @@ impl Verify {
         output.value(json!({ "results": tally.values }));
         match tally.refused {
             0 => Ok(()),
-            refused => Err(CommandError::NotVerified {
+            refused => Err(CommandError::Some {
                 refused,
                 all: tally.values.len(),
+                what: "could not be verified",
+                help: "do not use these files; fetch the release again, or ask its maintainers",
             }
             .into()),
         }

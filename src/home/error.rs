@@ -54,7 +54,7 @@ pub enum HomeError {
         help("run the same command again when it is done")
     )]
     Busy(PathBuf),
-    #[error("no grant `{0}` is kept in this home")]
+    #[error("{0}")]
     #[diagnostic(
         code(usage::grant_unknown),
         help(
@@ -62,9 +62,6 @@ pub enum HomeError {
         )
     )]
     NoSuchGrant(String),
-    #[error("several grants have an id that begins with `{0}`")]
-    #[diagnostic(code(usage::grant_ambiguous), help("give more digits"))]
-    AmbiguousGrant(String),
     #[error("{which} `{}`: {source}", path.display())]
     #[diagnostic(
         code(usage::bad_certificate),
@@ -75,24 +72,15 @@ pub enum HomeError {
         path: PathBuf,
         source: Malformed,
     },
-    #[error("nonce `{}`: {reason}", path.display())]
-    #[diagnostic(
-        code(usage::bad_nonce),
-        help("issue a new grant: what is kept for this one cannot be used")
-    )]
-    Nonce { path: PathBuf, reason: String },
-    #[error("log key `{}`: {reason}", path.display())]
-    #[diagnostic(
-        code(usage::bad_log_key),
-        help(
-            "restore the file from a backup; a log that goes on under another key cannot be told \
-             from a forged one"
-        )
-    )]
-    LogKey { path: PathBuf, reason: String },
-    #[error("grant `{}`: {reason}", path.display())]
-    #[diagnostic(code(usage::bad_kept_grant))]
-    Grant { path: PathBuf, reason: String },
+    /// A nonce, a grant or the log key.
+    #[error("{what} `{}`: {reason}", path.display())]
+    #[diagnostic(code(usage::kept_file_unusable), help("{help}"))]
+    Kept {
+        what: &'static str,
+        path: PathBuf,
+        reason: String,
+        help: &'static str,
+    },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Config(#[from] ConfigError),

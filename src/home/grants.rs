@@ -25,7 +25,7 @@ impl Home {
     /// The id of the kept grant whose id is this, or begins with it (at least eight hexadecimal
     /// digits).
     pub fn grant_id(&self, id: &str) -> Result<GrantId, HomeError> {
-        let missing = || HomeError::NoSuchGrant(id.chars().take(80).collect());
+        let missing = || missing(&id.chars().take(80).collect::<String>());
         let digits = id.strip_prefix("sha256:").unwrap_or(id);
         if digits.len() < 8
             || !digits
@@ -50,7 +50,9 @@ impl Home {
         match (fitting.next(), fitting.next()) {
             (Some(one), None) => Ok(one),
             (None, _) => Err(missing()),
-            (Some(_), Some(_)) => Err(HomeError::AmbiguousGrant(digits.to_owned())),
+            (Some(_), Some(_)) => Err(HomeError::NoSuchGrant(format!(
+                "several grants have an id that begins with `{digits}`"
+            ))),
         }
     }
 
@@ -58,14 +60,16 @@ impl Home {
     pub fn grant(&self, id: GrantId) -> Result<Grant, HomeError> {
         let path = self.grant_path(id);
         let bytes = InputFile::open(&path)?.read_whole(LARGEST_GRANT)?;
-        let grant = Grant::parse(&bytes).map_err(|error| HomeError::Grant {
+        let grant = Grant::parse(&bytes).map_err(|error| HomeError::Kept {
+            what: "grant",
             path,
             reason: error.to_string(),
+            help: "restore the file from a backup, or issue a new grant",
         })?;
         if grant.id() == id {
             Ok(grant)
         } else {
-            Err(HomeError::NoSuchGrant(id.hex()))
+            Err(missing(&id.hex()))
         }
     }
 
@@ -90,4 +94,8 @@ impl Home {
     fn grant_path(&self, id: GrantId) -> PathBuf {
         self.path.join(GRANTS).join(format!("{}.json", id.hex()))
     }
+}
+
+fn missing(id: &str) -> HomeError {
+    HomeError::NoSuchGrant(format!("no grant `{id}` is kept in this home"))
 }

@@ -1,6 +1,6 @@
 //! The key that signs the log's checkpoints.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::HomeError;
 use super::folder::{Home, read_if_there};
@@ -19,10 +19,8 @@ impl Home {
         if key.public() == self.config.log_key {
             Ok(key)
         } else {
-            Err(HomeError::LogKey {
-                path,
-                reason: "it is not the `log_key` of the configuration".to_owned(),
-            })
+            let reason = "it is not the `log_key` of the configuration".to_owned();
+            Err(unusable(path, reason))
         }
     }
 }
@@ -35,10 +33,8 @@ impl NewHome {
         if let Some(key) = read_log_key(&path)? {
             return Ok(key);
         }
-        let key = SignerKey::generate(origin).map_err(|error| HomeError::LogKey {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let key = SignerKey::generate(origin);
+        let key = key.map_err(|error| unusable(path.clone(), error.to_string()))?;
         write_new(&path, key.to_text().as_bytes(), 0o600)?;
         Ok(key)
     }
@@ -48,11 +44,18 @@ fn read_log_key(path: &Path) -> Result<Option<SignerKey>, HomeError> {
     let Some(text) = read_if_there(path, |file| file.read_secret(LARGEST_LOG_KEY))? else {
         return Ok(None);
     };
-    let fail = |reason: String| HomeError::LogKey {
-        path: path.to_owned(),
-        reason,
-    };
+    let fail = |reason: String| unusable(path.to_owned(), reason);
     let text = std::str::from_utf8(&text).map_err(|error| fail(error.to_string()))?;
     let key = SignerKey::parse(text.strip_suffix('\n').unwrap_or(text));
     key.map(Some).map_err(|error| fail(error.to_string()))
+}
+
+fn unusable(path: PathBuf, reason: String) -> HomeError {
+    HomeError::Kept {
+        what: "log key",
+        path,
+        reason,
+        help: "restore the file from a backup; a log that goes on under another key cannot be \
+               told from a forged one",
+    }
 }

@@ -34,9 +34,11 @@ impl Home {
         let path = self.path.join(NONCES).join(nonce_name(grant, builder));
         let line = read_if_there(&path, |file| file.read_secret(LARGEST_NONCE))?;
         let nonce = line.map(|line| MacKey::parse(&line)).transpose();
-        nonce.map_err(|error| HomeError::Nonce {
+        nonce.map_err(|error| HomeError::Kept {
+            what: "nonce",
             path,
             reason: error.to_string(),
+            help: "issue a new grant: what is kept for this one cannot be used",
         })
     }
 

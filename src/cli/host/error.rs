@@ -4,9 +4,6 @@ use std::path::PathBuf;
 
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::malformed::Malformed;
-use crate::steps::host::export::NotExported;
-use crate::steps::host::push::PushError;
-use crate::steps::host::release_checkpoint::NoCheckpoint;
 
 /// An error of the signing host's command line itself.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -17,12 +14,6 @@ pub(super) enum HostError {
         help("it says nothing about this log: find out where it comes from")
     )]
     Checkpoint { path: PathBuf, fault: Malformed },
-    #[error("release `{}`: {fault}", path.display())]
-    #[diagnostic(forward(fault))]
-    KeptRelease {
-        path: PathBuf,
-        fault: Box<NoCheckpoint>,
-    },
     #[error("the log has no intent to sign `{}`, SHA-256 {digest}", file.display())]
     #[diagnostic(
         code(refused::not_in_log),
@@ -77,15 +68,6 @@ pub(super) enum HostError {
         help("give the builders' folders with `--from DIR` to compare what is in them")
     )]
     NothingToCompare(GrantId),
-    #[error("the release is signed and in `{}`, but was not pushed: {fault}", folder.display())]
-    #[diagnostic(forward(fault))]
-    NotPushed {
-        folder: PathBuf,
-        fault: Box<PushError>,
-    },
-    #[error("the log was not exported: {0}")]
-    #[diagnostic(forward(0))]
-    NotExported(NotExported),
 }
 
 fn listed(entries: &[u64]) -> String {

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::prompt::Terminal;
-use crate::cli::error::{CliError, CommandError};
+use crate::cli::error::{CliError, CommandError, Within};
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::Grant;
 use crate::domain::key::KeyKind;
@@ -56,9 +56,9 @@ impl KeyOption {
         let mut attested = || {
             let token = token::find(uri, &mut terminal)?.unlock(&mut terminal)?;
             let key = on_token(grant, token, &mut terminal, now);
-            attest(key.map_err(|fault| CommandError::BuildKey {
-                path: uri.to_string().into(),
-                fault,
+            attest(key.map_err(|fault| Within {
+                what: format!("build key `{uri}`"),
+                error: fault,
             })?)
         };
         Some(attested())

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Within};
 use crate::cli::global::Global;
-use crate::cli::host::error::HostError;
 use crate::cli::progress::Bar;
 use crate::cli::render::Output;
 use crate::domain::event::Verdict;
 use crate::ledger::{Exported, Ledger};
 use crate::steps::host::Host;
-use crate::steps::host::export::export_as_configured;
+use crate::steps::host::export::{NotExported, export_as_configured};
 use crate::steps::host::hand_over::{Arrived, HandedOver};
 use crate::steps::host::push::{self, PushError, Pushed, Release, Report};
 
@@ -175,9 +174,7 @@ pub(super) fn show_handed_over(
         }
         Some(Err(fault)) => result = Err(not_pushed(release, fault)),
     }
-    let exported = done
-        .exported
-        .map_err(|error| HostError::NotExported(error).into());
+    let exported = done.exported.map_err(|error| not_exported(error));
     value["log"] = match exported {
         Ok(exported) => show_exported(exported, output, "  log        "),
         Err(error) => {
@@ -219,9 +216,20 @@ fn bring(release: &Release, host: &mut Host) -> Result<Pushed, PushError> {
 }
 
 fn not_pushed(release: &Path, fault: PushError) -> CliError {
-    HostError::NotPushed {
-        folder: release.to_owned(),
-        fault: Box::new(fault),
+    Within {
+        what: format!(
+            "the release is signed and in `{}`, but was not pushed",
+            release.display()
+        ),
+        error: fault,
+    }
+    .into()
+}
+
+fn not_exported(error: NotExported) -> CliError {
+    Within {
+        what: "the log was not exported".to_owned(),
+        error,
     }
     .into()
 }
@@ -253,11 +261,7 @@ fn value(release: &Release, report: &Report) -> Value {
 /// Exports the log where the configuration says.
 fn export(host: &Host, output: &mut Output, title: &str) -> Result<Value, CliError> {
     let done = export_as_configured(&host.home, &host.lock, &host.ledger);
-    Ok(show_exported(
-        done.map_err(HostError::NotExported)?,
-        output,
-        title,
-    ))
+    Ok(show_exported(done.map_err(not_exported)?, output, title))
 }
 
 fn show_exported(done: Option<(PathBuf, Exported)>, output: &mut Output, title: &str) -> Value {

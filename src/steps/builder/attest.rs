@@ -66,24 +66,18 @@ pub enum AttestError {
     #[error("the build key cannot be used: {0}")]
     #[diagnostic(forward(0))]
     Key(#[from] BuildKeyError),
-    #[error("a predicate needs a DSSE envelope; this grant asks for other evidence")]
-    #[diagnostic(
-        code(usage::predicate_without_envelope),
-        help("leave `--predicate` out, or ask for a grant of scheme dsse")
-    )]
-    NoPredicate,
-    #[error("`{}`: {fault}", path.display())]
-    #[diagnostic(
-        code(usage::artifact_name),
-        help("rename it; the signing host would refuse it")
-    )]
-    Name { path: PathBuf, fault: Malformed },
+    #[error("{message}")]
+    #[diagnostic(code(usage::attest_options), help("{help}"))]
+    Options { message: String, help: &'static str },
     #[error("`{}` {what}", path.display())]
     #[diagnostic(
         code(usage::not_an_artifact),
-        help("leave it out of the artifacts, and keep keys out of their folder")
+        help(
+            "rename it, or leave it out of the artifacts, and keep keys out of their folder; the \
+             signing host would refuse it"
+        )
     )]
-    NotAnArtifact { path: PathBuf, what: &'static str },
+    NotAnArtifact { path: PathBuf, what: String },
     /// When the key is gone, the signing host would refuse the build.
     #[error("`{}` is not among the names that the grant allows: {patterns}", path.display())]
     #[diagnostic(
@@ -94,12 +88,6 @@ pub enum AttestError {
         )
     )]
     NotAllowed { path: PathBuf, patterns: String },
-    #[error("artifacts are in several folders, `{}` and `{}`", first.display(), second.display())]
-    #[diagnostic(
-        code(usage::artifacts_in_several_folders),
-        help("say with `-o DIR` where the evidence goes")
-    )]
-    SeveralFolders { first: PathBuf, second: PathBuf },
     #[error("the artifacts cannot be attested: {0}")]
     #[diagnostic(code(usage::artifacts_invalid))]
     List(#[from] Malformed),
@@ -127,7 +115,11 @@ pub fn attest(
         return Err(AttestError::Expired { what, at });
     }
     if predicate.is_some() && label.kind != EvidenceKind::Envelope {
-        return Err(AttestError::NoPredicate);
+        return Err(AttestError::Options {
+            message: "a predicate needs a DSSE envelope; this grant asks for other evidence"
+                .to_owned(),
+            help: "leave `--predicate` out, or ask for a grant of scheme dsse",
+        });
     }
     let folder = match out {
         Some(folder) => folder.to_owned(),
@@ -255,13 +247,15 @@ fn read_one(
     if is_own(label.kind, &shown) {
         return Err(AttestError::NotAnArtifact {
             path: path.to_owned(),
-            what: "is not an artifact: an earlier attestation wrote it",
+            what: "is not an artifact: an earlier attestation wrote it".to_owned(),
         });
     }
-    let name = shown.parse().map_err(|fault| AttestError::Name {
-        path: path.to_owned(),
-        fault,
-    })?;
+    let name = shown
+        .parse()
+        .map_err(|fault: Malformed| AttestError::NotAnArtifact {
+            path: path.to_owned(),
+            what: format!("cannot be an artifact: {fault}"),
+        })?;
     if !label.names.iter().any(|pattern| pattern.matches(&name)) {
         let patterns = label.names.iter();
         let patterns: Vec<_> = patterns.map(|pattern| format!("`{pattern}`")).collect();
@@ -279,7 +273,7 @@ fn read_one(
         if std::mem::take(&mut first) && SECRET_KEYS.into_iter().any(begins) {
             return Err(AttestError::NotAnArtifact {
                 path: path.to_owned(),
-                what: "is a secret key, and would become public as an artifact",
+                what: "is a secret key, and would become public as an artifact".to_owned(),
             });
         }
         state.update(piece);
@@ -311,6 +305,13 @@ fn common_folder(artifacts: &[PathBuf]) -> Result<PathBuf, AttestError> {
     let first = artifacts.first().map(folder).ok_or_else(no_artifact)?;
     match artifacts.iter().map(folder).find(|other| *other != first) {
         None => Ok(first),
-        Some(second) => Err(AttestError::SeveralFolders { first, second }),
+        Some(second) => Err(AttestError::Options {
+            message: format!(
+                "artifacts are in several folders, `{}` and `{}`",
+                first.display(),
+                second.display()
+            ),
+            help: "say with `-o DIR` where the evidence goes",
+        }),
     }
 }

@@ -88,41 +88,10 @@ pub enum BuildKeyError {
         )
     )]
     Malformed(#[from] Malformed),
-    #[error("the key is empty")]
-    #[diagnostic(
-        code(usage::build_key_empty),
-        help("hand the secret over again: nothing of it arrived here")
-    )]
-    Empty,
-    #[error("this is the public half of a key")]
-    #[diagnostic(
-        code(usage::public_build_key),
-        help("give the secret half: the file without `.pub` at the end of its name")
-    )]
-    Public,
-    #[error("the key is of scheme {found}, but was made for a grant of scheme {expected}")]
-    #[diagnostic(
-        code(usage::build_key_scheme),
-        help("give the key that was made for this grant")
-    )]
-    OtherScheme { found: Scheme, expected: Scheme },
-    #[error("the key does not say for which grant it is")]
-    #[diagnostic(
-        code(usage::build_key_without_grant),
-        help(
-            "give the grant with `--grant FILE`, or the `.key` file that `countersign grant` wrote"
-        )
-    )]
-    NoGrant,
-    #[error("{0}")]
-    #[diagnostic(
-        code(usage::build_key_of_other_grant),
-        help(
-            "compare with `countersign grants show`, or ask for a grant with this key: `grant \
-             --builder NAME=FILE.pub`"
-        )
-    )]
-    OtherGrant(String),
+    /// A key of a kind, or for a grant, that is not the one needed.
+    #[error("{message}")]
+    #[diagnostic(code(usage::build_key_unfit), help("{help}"))]
+    Unfit { message: String, help: &'static str },
     #[error("the key cannot be looked for in the grant: {0}")]
     #[diagnostic(code(refused::grant_keys_invalid))]
     Grant(#[from] EvidenceError),
@@ -130,6 +99,18 @@ pub enum BuildKeyError {
     #[error("the key cannot sign: {0}")]
     #[diagnostic(forward(0))]
     Elsewhere(Box<dyn miette::Diagnostic + Send + Sync>),
+}
+
+const COMPARE: &str = "compare with `countersign grants show`, or ask for a grant with this key: \
+                       `grant --builder NAME=FILE.pub`";
+
+impl BuildKeyError {
+    fn unfit(message: impl Into<String>, help: &'static str) -> Self {
+        Self::Unfit {
+            message: message.into(),
+            help,
+        }
+    }
 }
 
 impl NewKey {
@@ -185,7 +166,10 @@ impl<'a> BuildKey<'a> {
     pub fn parse(bytes: &[u8]) -> Result<Self, BuildKeyError> {
         let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("the key is not text"))?;
         if text.trim_ascii().is_empty() {
-            return Err(BuildKeyError::Empty);
+            return Err(BuildKeyError::unfit(
+                "the key is empty",
+                "hand the secret over again: nothing of it arrived here",
+            ));
         }
         if text.contains(PGP_BEGIN) {
             let key = openpgp::BuildKey::parse(bytes)?;
@@ -205,7 +189,10 @@ impl<'a> BuildKey<'a> {
                 .iter()
                 .any(|begin| text.trim_start().starts_with(begin)) =>
             {
-                return Err(BuildKeyError::Public);
+                return Err(BuildKeyError::unfit(
+                    "this is the public half of a key",
+                    "give the secret half: the file without `.pub` at the end of its name",
+                ));
             }
             None => {
                 let last = text
@@ -245,9 +232,13 @@ impl<'a> BuildKey<'a> {
             .as_ref()
             .map(|label| label.kind.scheme_and_form().0)
         {
-            Some(expected) if expected != found => {
-                Err(BuildKeyError::OtherScheme { found, expected })
-            }
+            Some(expected) if expected != found => Err(BuildKeyError::unfit(
+                format!(
+                    "the key is of scheme {found}, but was made for a grant of scheme \
+                         {expected}"
+                ),
+                "give the key that was made for this grant",
+            )),
             _ => Ok(self),
         }
     }
@@ -266,10 +257,13 @@ impl<'a> BuildKey<'a> {
         let builder = self.builder_in(grant)?.ok_or_else(|| not_in(grant))?;
         let label = BuildKeyLabel::of(grant, &builder);
         match &self.label {
-            Some(own) if *own != label => Err(BuildKeyError::OtherGrant(format!(
-                "the key was made for a grant that differs from {}",
-                grant.id().short()
-            ))),
+            Some(own) if *own != label => Err(BuildKeyError::unfit(
+                format!(
+                    "the key was made for a grant that differs from {}",
+                    grant.id().short()
+                ),
+                COMPARE,
+            )),
             _ => {
                 let grant_expires = Some(grant.terms().expires);
                 Self {
@@ -298,7 +292,13 @@ impl<'a> BuildKey<'a> {
 
     /// What it was made for.
     pub fn label(&self) -> Result<&BuildKeyLabel, BuildKeyError> {
-        self.label.as_ref().ok_or(BuildKeyError::NoGrant)
+        self.label.as_ref().ok_or_else(|| {
+            BuildKeyError::unfit(
+                "the key does not say for which grant it is",
+                "give the grant with `--grant FILE`, or the `.key` file that `countersign grant` \
+                 wrote",
+            )
+        })
     }
 
     /// When the grant that it is for expires, if that was given.
@@ -318,7 +318,10 @@ impl<'a> BuildKey<'a> {
 
 /// A key that the grant does not have.
 pub(in crate::steps) fn not_in(grant: &Grant) -> BuildKeyError {
-    BuildKeyError::OtherGrant(format!("the key is not in grant {}", grant.id().short()))
+    BuildKeyError::unfit(
+        format!("the key is not in grant {}", grant.id().short()),
+        COMPARE,
+    )
 }
 
 impl Secret<'_> {

@@ -16,13 +16,6 @@ use crate::files::InputFile;
 #[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ApproveError {
-    #[error("grant {} was not issued by this signing host", .0.short())]
-    #[diagnostic(
-        code(refused::grant_not_issued),
-        help("use the file as `countersign grant` wrote it, on the host that issued it")
-    )]
-    NotIssued(GrantId),
-
     #[error("an approval of grant {} has no effect: {reason}", grant.short())]
     #[diagnostic(code(refused::approval_without_effect))]
     NoEffect { grant: GrantId, reason: String },
@@ -63,7 +56,7 @@ impl Host {
         let id = grant.id();
         let no_effect = |reason: String| ApproveError::NoEffect { grant: id, reason };
         let record = self.ledger.grant(id)?;
-        let record = record.ok_or(ApproveError::NotIssued(id))?;
+        let record = record.ok_or(PolicyError::NotIssued(id))?;
         if record.revoked.is_some() {
             return Err(no_effect("it was revoked".to_owned()));
         }

@@ -17,11 +17,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::Host;
 use super::deliveries::{Delivery, deliveries};
 use super::evidence_files::keep_evidence;
 use super::inspection::Inspection;
+use super::policy::{self, PolicyError};
 use super::refusal::BuildError;
-use super::{Host, policy};
 use crate::domain::artifact::{Artifact, ArtifactList};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{CardUse, Intent};
@@ -106,7 +107,7 @@ impl Host {
         let SignRequest { grant, from, .. } = &request;
         // 1
         if !self.ledger.issued(grant.id())? {
-            return Err(BuildError::NotIssued(grant.id()));
+            return Err(PolicyError::NotIssued(grant.id()).into());
         }
         let builders = Builders::of(grant.terms()).map_err(BuildError::of_all)?;
         let accepted = self.ledger.accepted(grant.id())?;
@@ -144,7 +145,7 @@ impl Host {
         // 5
         build.check_folders(&agreed)?;
         // 6
-        let staged = StagedFolder::new(request.release).map_err(BuildError::Output)?;
+        let staged = StagedFolder::new(request.release).map_err(BuildError::output)?;
         let states = build.read_artifacts(&agreed, hash, &staged, progress)?;
         let artifacts = artifacts(&states)?;
         // 7
@@ -200,7 +201,7 @@ fn judged_at(accepted: Option<&Accepted>, deliveries: &[Delivery], now: Timestam
 
 /// Refuses to make the release among what it is made from.
 fn check_place(release: &Path, from: &Folder, deliveries: &[Delivery]) -> Result<(), BuildError> {
-    let parent = Folder::open(parent(release)).map_err(BuildError::Output)?;
+    let parent = Folder::open(parent(release)).map_err(BuildError::output)?;
     for folder in deliveries
         .iter()
         .map(|delivery| &delivery.folder)
@@ -245,11 +246,16 @@ fn check_unused(
     artifacts: &ArtifactList,
 ) -> Result<(), BuildError> {
     match accepted {
-        Some(accepted) if accepted.artifacts != artifacts.digest() => Err(BuildError::Closed {
-            grant: grant.id(),
-            builders: accepted.builders.keys().cloned().collect(),
-            at: accepted.at,
-        }),
+        Some(accepted) if accepted.artifacts != artifacts.digest() => {
+            let builders = accepted.builders.keys();
+            let builders: Vec<_> = builders.map(|name| format!("builder `{name}`")).collect();
+            Err(BuildError::Closed(format!(
+                "grant {} was closed by another build, of {}, at {}",
+                grant.id().short(),
+                builders.join(" and "),
+                accepted.at
+            )))
+        }
         _ => Ok(()),
     }
 }

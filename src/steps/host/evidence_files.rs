@@ -52,7 +52,7 @@ pub(super) fn keep_evidence(
     // Many builders that sign many artifacts one by one would make it longer than anybody reads
     // who verifies it.
     if sums.to_text().len() as u64 > LARGEST_SUMS {
-        return Err(BuildError::Output(FileError::new(
+        return Err(BuildError::output(FileError::new(
             SUMS,
             FileFault::TooLarge {
                 limit: LARGEST_SUMS,
@@ -60,7 +60,7 @@ pub(super) fn keep_evidence(
         )));
     }
 
-    let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::Output);
+    let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::output);
     for (builder, files) in &files {
         for (name, bytes) in files {
             keep(&format!("{EVIDENCE}/{builder}/{name}"), bytes)?;

@@ -117,12 +117,12 @@ impl<'a> Inspection<'a> {
                 .expect("it is in one of them");
             let file = source.folder.file(name)?;
             progress.file(name, file.size());
-            let mut copy = staged.file(name).map_err(BuildError::Output)?;
+            let mut copy = staged.file(name).map_err(BuildError::output)?;
             let mut state = self.state(artifact, hash);
             let read = file.read_once::<BuildError>(left, |piece| {
                 state.update(piece);
                 progress.read(piece.len() as u64);
-                copy.write(piece).map_err(BuildError::Output)
+                copy.write(piece).map_err(BuildError::output)
             });
             left -= read.map_err(|error| match error {
                 BuildError::Unfit(FileError {
@@ -131,7 +131,7 @@ impl<'a> Inspection<'a> {
                 }) => too_large(),
                 other => other,
             })?;
-            copy.finish().map_err(BuildError::Output)?;
+            copy.finish().map_err(BuildError::output)?;
             for attested in self
                 .attested
                 .iter()
@@ -246,7 +246,13 @@ fn nonces(
                 nonces.insert(builder, nonce);
             }
             Some(_) => return Err(BuildError::NonceChanged { builder }),
-            None => return Err(BuildError::NonceGone(grant.id())),
+            None => {
+                return Err(BuildError::Closed(format!(
+                    "the nonce of grant {} was wiped when it closed or expired, and this is not \
+                     evidence that was accepted before",
+                    grant.id().short()
+                )));
+            }
         }
     }
     Ok(nonces)

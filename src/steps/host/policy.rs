@@ -32,6 +32,13 @@ pub struct Approval {
 #[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PolicyError {
+    #[error("grant {} was not issued by this signing host", .0.short())]
+    #[diagnostic(
+        code(refused::grant_not_issued),
+        help("use the file as `countersign grant` wrote it, on the host that issued it")
+    )]
+    NotIssued(GrantId),
+
     #[error("grant {} was revoked at {at}", grant.short())]
     #[diagnostic(
         code(refused::grant_revoked),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::Host;
 use super::pushable::verdicts;
 pub use super::pushable::{Release, release_under, unanswered, waiting};
+use super::trouble::Trouble;
 use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event, Verdict};
@@ -130,10 +131,19 @@ pub enum PushError {
     Location(Fault),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Home(#[from] HomeError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Ledger(#[from] LedgerError),
+    Trouble(Trouble),
+}
+
+impl From<HomeError> for PushError {
+    fn from(error: HomeError) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<LedgerError> for PushError {
+    fn from(error: LedgerError) -> Self {
+        Self::Trouble(error.into())
+    }
 }
 
 impl From<Fault> for PushError {

@@ -21,12 +21,6 @@ use crate::steps::evidence::error::EvidenceError;
 #[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BuildError {
-    #[error("grant {} was not issued by this signing host", .0.short())]
-    #[diagnostic(
-        code(refused::grant_not_issued),
-        help("use the file as `countersign grant` wrote it, on the host that issued it")
-    )]
-    NotIssued(GrantId),
     #[error("grant {} is not valid before {not_before}", grant.short())]
     #[diagnostic(
         code(refused::grant_not_yet_valid),
@@ -67,36 +61,18 @@ pub enum BuildError {
         builder: Option<BuilderName>,
         fault: Box<EvidenceError>,
     },
-    #[error(
-        "the nonce of grant {} was wiped when it closed or expired, and this is not evidence that \
-         was accepted before",
-        .0.short()
-    )]
-    #[diagnostic(
-        code(refused::nonce_wiped),
-        help("a grant is for one build; issue a new one if this build is right")
-    )]
-    NonceGone(GrantId),
     #[error("the nonce kept for builder `{builder}` is not the grant's")]
     #[diagnostic(
         code(refused::nonce_changed),
         help("find out who changed the home; issue a new grant and build again")
     )]
     NonceChanged { builder: BuilderName },
-    #[error(
-        "grant {} was closed by another build, of {}, at {at}",
-        grant.short(),
-        names(builders)
-    )]
+    #[error("{0}")]
     #[diagnostic(
         code(refused::grant_closed),
         help("a grant is for one build; issue a new one if this build is right")
     )]
-    Closed {
-        grant: GrantId,
-        builders: Vec<BuilderName>,
-        at: Timestamp,
-    },
+    Closed(String),
     #[error("`{}` contains `{name}`, which builder `{builder}` did not attest", folder.display())]
     #[diagnostic(
         code(refused::extra_file),
@@ -142,9 +118,6 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(code(refused::build_file_unfit))]
     Unfit(FileError),
-    #[error("the release cannot be written: {0}")]
-    #[diagnostic(forward(0))]
-    Output(FileError),
     #[error("the release cannot be written into `{}`, which it is made from", .0.display())]
     #[diagnostic(code(usage::release_into_itself), help("name another place with `-o`"))]
     IntoItself(PathBuf),
@@ -187,14 +160,6 @@ fn of(builder: Option<&BuilderName>) -> String {
     })
 }
 
-fn names(builders: &[BuilderName]) -> String {
-    let names: Vec<_> = builders
-        .iter()
-        .map(|builder| format!("builder `{builder}`"))
-        .collect();
-    names.join(" and ")
-}
-
 impl BuildError {
     /// What is wrong with the evidence of one builder.
     pub(super) fn of_one(grant: &Grant, builder: &BuilderName, fault: EvidenceError) -> Self {
@@ -211,6 +176,11 @@ impl BuildError {
             builder: None,
             fault: Box::new(fault),
         }
+    }
+
+    /// A file of the release, and not of the build.
+    pub(super) fn output(error: FileError) -> Self {
+        Self::Trouble(error.into())
     }
 
     /// What is wrong with the artifacts as a whole.
@@ -232,7 +202,7 @@ impl BuildError {
     /// Whether the build is at fault, and not this host.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Output(_) | Self::IntoItself(_) | Self::Trouble(_) => false,
+            Self::IntoItself(_) | Self::Trouble(_) => false,
             Self::Policy(error) => !matches!(error, PolicyError::Trouble(_)),
             _ => true,
         }

@@ -43,18 +43,22 @@ pub enum SignError {
         help("use the evidence that it was signed with, or issue a new grant")
     )]
     OtherEvidence { before: Sha256, now: Sha256 },
-    #[error("an earlier run began to sign each artifact of this build, not only its list")]
+    #[error("{}", match began {
+        Coverage::Each => {
+            "an earlier run began to sign each artifact of this build, not only its list"
+        }
+        Coverage::ListOnly => {
+            "an earlier run signed only the list of this build, not each artifact"
+        }
+    })]
     #[diagnostic(
         code(refused::begun_in_other_form),
-        help("run the same command without `--sums-only`: what was signed is kept")
+        help("run the same command {} `--sums-only`: what was signed is kept", match began {
+            Coverage::Each => "without",
+            Coverage::ListOnly => "with",
+        })
     )]
-    BegunAsEach,
-    #[error("an earlier run signed only the list of this build, not each artifact")]
-    #[diagnostic(
-        code(refused::begun_in_other_form),
-        help("run the same command with `--sums-only`: what was signed is kept")
-    )]
-    BegunAsList,
+    OtherCoverage { began: Coverage },
     #[error("the signature kept for `{file}` cannot be used: {fault}")]
     #[diagnostic(
         code(trouble::kept_signature_invalid),
@@ -264,8 +268,7 @@ fn check_intent(build: &VerifiedBuild, intent: &Intent) -> Result<(), SignError>
         .into_iter()
         .find(|coverage| intent.sums == build.list_digest(*coverage))
     {
-        Some(Coverage::Each) => Err(SignError::BegunAsEach),
-        Some(Coverage::ListOnly) => Err(SignError::BegunAsList),
+        Some(began) => Err(SignError::OtherCoverage { began }),
         None => Err(SignError::OtherEvidence {
             before: intent.sums,
             now,

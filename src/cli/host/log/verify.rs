@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::source::{open_exported, read_kept};
 use crate::cli::args::read_certificate;
-use crate::cli::error::{CliError, CommandError};
+use crate::cli::error::{CliError, CommandError, Within};
 use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
 use crate::cli::progress::Bar;
@@ -197,9 +197,9 @@ impl Release {
 }
 
 fn refused(path: &Path, fault: NoCheckpoint) -> CliError {
-    HostError::KeptRelease {
-        path: path.to_owned(),
-        fault: fault.into(),
+    Within {
+        what: format!("release `{}`", path.display()),
+        error: fault,
     }
     .into()
 }
