@@ -174,7 +174,7 @@ pub(super) fn show_handed_over(
         }
         Some(Err(fault)) => result = Err(not_pushed(release, fault)),
     }
-    let exported = done.exported.map_err(|error| not_exported(error));
+    let exported = done.exported.map_err(not_exported);
     value["log"] = match exported {
         Ok(exported) => show_exported(exported, output, "  log        "),
         Err(error) => {
