@@ -60,7 +60,7 @@ bench: cargo ## what the log costs as it grows to ENTRIES (ten million, some 20 
 	cargo bench --locked --profile $(PROFILE) --bench ledger -- --entries $(ENTRIES) --plot $(PLOT)
 
 lint: export RUSTDOCFLAGS := -D warnings
-lint: cargo ## format, clippy, licences and sources of the dependencies, documentation
+lint: cargo ## format, clippy, licences and sources of the dependencies, documentation, limits of size
 	tests/equipment.sh install lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -68,6 +68,7 @@ lint: cargo ## format, clippy, licences and sources of the dependencies, documen
 	cargo deny --locked check licenses bans sources
 	cargo doc --no-deps --locked
 	cargo doc --no-deps --locked --no-default-features
+	tests/measure
 
 demo: cargo ## a release from grant to gpgv (SCENARIO=quorum: three builders, one compromised; TOKEN=card: a virtual card; PROFILE=dev: built faster)
 	tests/equipment.sh install $(if $(filter card,$(TOKEN)),card-demo,demo)

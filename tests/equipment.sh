@@ -19,7 +19,7 @@ build_packages=("${builder_packages[@]}" git ca-certificates pkg-config libpcscl
 demo_packages=("${build_packages[@]}" softhsm2 gpgv sqv)
 card_packages=(pcscd vsmartcard-vpcd opensc gnupg scdaemon python3-venv)
 test_packages=("${demo_packages[@]}" "${card_packages[@]}" xz-utils faketime strace jq openssl openssh-client make perl clang libclang-dev golang-go golang-golang-x-mod-dev)
-lint_packages=("${build_packages[@]}")
+lint_packages=("${build_packages[@]}" python3)
 
 nextest_version=0.9.143
 deny_version=0.20.2
