@@ -446,7 +446,7 @@ fn envelope_with_a_key_twice_or_a_field_too_many() {
 #[test]
 fn statement_with_a_key_twice() {
     let twice = |text: String| text.replacen("{\"sha256\":", "{\"sha256\":\"00\",\"sha256\":", 1);
-    statement_refused(twice, "key `sha256` stands twice in one object");
+    statement_refused(twice, "key `sha256` is twice in one object");
     let hidden = |text: String| {
         text.replacen(
             "\"externalParameters\":{",
@@ -454,7 +454,7 @@ fn statement_with_a_key_twice() {
             1,
         )
     };
-    statement_refused(hidden, "key `grant` stands twice in one object");
+    statement_refused(hidden, "key `grant` is twice in one object");
 }
 
 #[test]
