@@ -504,7 +504,7 @@ fn statement_about_other_bytes_names_or_nothing() {
         (
             "\"sha256\":\"",
             "\"sha512\":\"",
-            "subject `foo.txt` has no SHA-256",
+            "subject `foo.tar` has no SHA-256",
         ),
         (
             "in-toto.io/Statement/v1",
