@@ -130,9 +130,9 @@ fn a_card_of_another_author_keeps_the_contract() {
     on_a_card_in_a_child(any::type_name_of_val(&here), insert, &kinds.concat());
 }
 
-/// What the last key of a contract on a card, Ed25519, has signed: twice three hashes, two digests
-/// each.
-const SIGNED: u32 = 12;
+/// What the last key of a contract on a card, Ed25519, has signed: twice three hashes, three
+/// statements each.
+const SIGNED: u32 = 18;
 
 /// As `keeps_the_contract`, with the one key that a card can have replaced again and again.
 fn a_card_keeps_its_contract(uri: &str, kinds: &[KeyKind]) {
