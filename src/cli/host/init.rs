@@ -1,6 +1,6 @@
 //! `countersign init`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -93,13 +93,8 @@ pub(super) fn expiry(at: Option<Timestamp>) -> String {
 impl Init {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let home = global.home_path()?;
-        let token = match self.token.parse()? {
-            // The configuration must mean the same in every working directory.
-            TokenUri::File(path) => {
-                TokenUri::File(std::path::absolute(&path).map_err(FileError::io(&path))?)
-            }
-            other @ (TokenUri::Card(_) | TokenUri::Pkcs11(_)) => other,
-        };
+        let token = self.token.parse::<TokenUri>()?;
+        let token = token.absolute().map_err(FileError::io(Path::new(".")))?;
         warn_of_file_token(&token, output);
         let identity = self.user_id.map(|user_id| Identity {
             user_id,

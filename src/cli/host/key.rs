@@ -160,11 +160,10 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
 
 /// The keys on the cards in the readers, and on the tokens beside the one that is configured.
 fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundKey>, CliError> {
-    let mut found = match configured {
-        Some(uri @ (TokenUri::Pkcs11(_) | TokenUri::File(_))) => {
-            token::list_keys(&uri.all_tokens(), &mut Terminal::new(false))?
-        }
-        Some(TokenUri::Card(_)) | None => Vec::new(),
+    let other = configured.filter(|uri| !uri.is_card());
+    let mut found = match other {
+        Some(uri) => token::list_keys(&uri.all_tokens(), &mut Terminal::new(false))?,
+        None => Vec::new(),
     };
     match token::list_cards(&mut Terminal::new(false)) {
         Ok((cards, troubles)) => {
@@ -174,8 +173,7 @@ fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundK
                 .for_each(|trouble| output.warn(&trouble.to_string()));
         }
         // Other tokens need no service for cards.
-        Err(TokenError::NoCardService { .. })
-            if matches!(configured, Some(TokenUri::Pkcs11(_) | TokenUri::File(_))) => {}
+        Err(TokenError::NoCardService { .. }) if other.is_some() => {}
         Err(error) => return Err(error.into()),
     }
     Ok(found)

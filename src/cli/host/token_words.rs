@@ -59,7 +59,7 @@ pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
 
 /// Warns that a key in a file is not protected.
 pub(super) fn warn_of_file_token(uri: &TokenUri, output: &Output) {
-    if matches!(uri, TokenUri::File(_)) {
+    if uri.is_file() {
         output.warn(
             "the release key is a plain file, which is only for tests: \
              anyone who can read it can sign as you",

@@ -118,7 +118,7 @@ impl Replay {
                 };
                 self.key_uses.insert(index, key_use);
                 self.begin(card.as_ref(), index, asked);
-                let on_card = matches!(token.parse(), Ok(TokenUri::Card(_)));
+                let on_card = token.parse().is_ok_and(|uri: TokenUri| uri.is_card());
                 if *purpose == KeyPurpose::Generate && on_card {
                     self.replace(card.as_ref(), index);
                 }

@@ -8,9 +8,9 @@ mod card;
 mod pkcs11;
 mod text;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::{fmt, io};
 
 pub(super) use card::CardIdent;
 pub use card::CardUri;
@@ -68,6 +68,24 @@ impl TokenUri {
             None => Err(unknown_scheme(
                 text.split(['=', ';', '?', '&']).next().unwrap_or_default(),
             )),
+        }
+    }
+
+    /// Whether it names an OpenPGP card.
+    pub fn is_card(&self) -> bool {
+        matches!(self, Self::Card(_))
+    }
+
+    /// Whether it names a key in a file.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
+    /// The URI that means the same in every working directory.
+    pub fn absolute(self) -> io::Result<Self> {
+        match self {
+            Self::File(path) => Ok(Self::File(std::path::absolute(path)?)),
+            Self::Card(_) | Self::Pkcs11(_) => Ok(self),
         }
     }
 

@@ -154,11 +154,11 @@ impl<'a> KeyLog<'a> {
 
 /// The counter of the one card that `uri` names, whether it has a key or not.
 pub(super) fn counter_of(uri: &TokenUri, people: &mut dyn Interaction) -> Option<CardCounter> {
-    match uri {
-        TokenUri::Card(_) => match token::list_keys(uri, people).ok()?.as_slice() {
-            [one] => one.token.counter(),
-            _ => None,
-        },
-        TokenUri::Pkcs11(_) | TokenUri::File(_) => None,
+    if !uri.is_card() {
+        return None;
+    }
+    match token::list_keys(uri, people).ok()?.as_slice() {
+        [one] => one.token.counter(),
+        _ => None,
     }
 }
