@@ -107,13 +107,7 @@ impl Admit {
         match (trouble, refused) {
             (Some(trouble), _) => Err(trouble.into()),
             (None, 0) => Ok(()),
-            (None, refused) => Err(CommandError::Some {
-                refused,
-                all,
-                what: "submissions were refused",
-                help: "the reason is beside each submission, in `NAME.refused`",
-            }
-            .into()),
+            (None, refused) => Err(CommandError::NotAdmitted { refused, all }.into()),
         }
     }
 }

@@ -13,9 +13,10 @@ use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 /// A certificate, in a file.
 pub(super) fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
-    let parsed = Certificate::parse(&bytes).map_err(|fault| CommandError::Certificate {
-        path: path.to_owned(),
+    let parsed = Certificate::parse(&bytes).map_err(|fault| CommandError::Malformed {
+        what: format!("certificate `{}`", path.display()),
         fault,
+        help: "export one certificate with `countersign key export` or `gpg --export FINGERPRINT`",
     })?;
     Ok(parsed)
 }

@@ -229,7 +229,7 @@ fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
     let file = InputFile::open(&path).map_err(|error| match error.fault {
         FileFault::Missing => CliError::from(CommandError::NoBuildKey {
             message: format!("build key `{}` does not exist", path.display()),
-            help: "`attest` removes a build key when it has used it: another build takes another \
+            help: "`attest` removes a build key when it has used it: another build needs another \
                    grant and key"
                 .to_owned(),
         }),

@@ -17,30 +17,29 @@ pub(super) enum CommandError {
     #[error("standard output cannot be written: {0}")]
     #[diagnostic(code(trouble::output_unwritten))]
     Unwritten(std::io::Error),
-    #[error("certificate `{}`: {fault}", path.display())]
-    #[diagnostic(
-        code(usage::certificate_unusable),
-        help("export one certificate with `countersign key export` or `gpg --export FINGERPRINT`")
-    )]
-    Certificate { path: PathBuf, fault: Malformed },
+    /// A certificate or a key that was given.
+    #[error("{what}: {fault}")]
+    #[diagnostic(code(usage::input_malformed), help("{help}"))]
+    Malformed {
+        what: String,
+        fault: Malformed,
+        help: &'static str,
+    },
     #[error("{message}")]
     #[diagnostic(code(usage::build_key_unavailable), help("{help}"))]
     NoBuildKey { message: String, help: String },
-    /// A command that had more than one thing to check.
-    #[error("{refused} of {all} {what}")]
-    #[diagnostic(code(refused::some_of_several), help("{help}"))]
-    Some {
-        refused: usize,
-        all: usize,
-        what: &'static str,
-        help: &'static str,
-    },
-    #[error("log key `{key}`: {fault}")]
+    #[error("refused {refused} of {all} submissions")]
     #[diagnostic(
-        code(usage::log_key_malformed),
-        help("give the key as `countersign log export` prints it")
+        code(refused::submissions_refused),
+        help("the reason is beside each submission, in `NAME.refused`")
     )]
-    LogKey { key: String, fault: Malformed },
+    NotAdmitted { refused: usize, all: usize },
+    #[error("{refused} of {all} could not be verified")]
+    #[diagnostic(
+        code(refused::not_verified),
+        help("do not use these files; fetch the release again, or ask its maintainers")
+    )]
+    NotVerified { refused: usize, all: usize },
     #[error("grant `{}`: {fault}", path.display())]
     #[diagnostic(
         code(refused::grant_malformed),

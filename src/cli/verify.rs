@@ -82,11 +82,9 @@ impl Verify {
         output.value(json!({ "results": tally.values }));
         match tally.refused {
             0 => Ok(()),
-            refused => Err(CommandError::Some {
+            refused => Err(CommandError::NotVerified {
                 refused,
                 all: tally.values.len(),
-                what: "could not be verified",
-                help: "do not use these files; fetch the release again, or ask its maintainers",
             }
             .into()),
         }
@@ -95,9 +93,10 @@ impl Verify {
 
 /// The log's public key: the text itself, or the content of the file of that name.
 pub(super) fn read_log_key(text: &str) -> Result<VerifierKey, CliError> {
-    let fail = |fault| CommandError::LogKey {
-        key: text.to_owned(),
+    let fail = |fault| CommandError::Malformed {
+        what: format!("log key `{text}`"),
         fault,
+        help: "give the key as `countersign log export` prints it",
     };
     match text.parse() {
         Ok(key) => Ok(key),
@@ -160,7 +159,7 @@ impl Tally {
         match result {
             Ok(signed) if coverage == Coverage::ListOnly => {
                 output.line(format!("good  {name}"));
-                output.line("      as SHA256SUMS says");
+                output.line("      as listed in SHA256SUMS");
                 let grant = signed.grant();
                 self.values.push(json!({
                     "name": name, "good": true, "listed": true,

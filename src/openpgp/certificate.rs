@@ -29,7 +29,7 @@ impl Certificate {
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let not_one = |error: openpgp::anyhow::Error| {
             let reason = first_line(&error);
-            Malformed::new(format!("the key is not an OpenPGP certificate: {reason}"))
+            Malformed::new(format!("it is not an OpenPGP certificate: {reason}"))
         };
         let certs = CertParser::from_bytes(bytes).map_err(not_one)?.take(100);
         let mut certs = certs

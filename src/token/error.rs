@@ -63,7 +63,7 @@ pub enum TokenError {
         uri: Box<TokenUri>,
         present: Vec<String>,
     },
-    #[error("token `{token}` already holds a key: {key}")]
+    #[error("token `{token}` already has a key: {key}")]
     #[diagnostic(code(usage::key_exists), help("{alternative}"))]
     KeyExists {
         token: String,

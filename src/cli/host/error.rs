@@ -11,7 +11,7 @@ pub(super) enum HostError {
     #[error("checkpoint `{}`: {fault}", path.display())]
     #[diagnostic(
         code(refused::checkpoint_malformed),
-        help("it says nothing about this log: find out where it comes from")
+        help("it is not of this log: find out where it comes from")
     )]
     Checkpoint { path: PathBuf, fault: Malformed },
     #[error("the log has no intent to sign `{}`, SHA-256 {digest}", file.display())]
@@ -26,7 +26,7 @@ pub(super) enum HostError {
         help("say which with `--entry INDEX`: each signature names its own, as `log@`")
     )]
     SeveralEntries { file: PathBuf, entries: Vec<u64> },
-    #[error("neither $HOME nor $XDG_DATA_HOME says where the signing host's home is")]
+    #[error("neither $HOME nor $XDG_DATA_HOME shows where the signing host's home is")]
     #[diagnostic(
         code(usage::home_unnamed),
         help("name it with `--home DIR` or in $COUNTERSIGN_HOME")

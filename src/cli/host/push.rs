@@ -238,10 +238,10 @@ fn not_exported(error: NotExported) -> CliError {
 fn shown(report: &Report) -> String {
     match report {
         Report::Logged(index, Verdict::Admitted { at }) => {
-            format!("admitted at {at}, says the location (entry {index})")
+            format!("admitted at {at}, reported by the location (entry {index})")
         }
         Report::Logged(index, Verdict::Refused { reason }) => {
-            format!("refused, says the location (entry {index}): {reason}")
+            format!("refused, reported by the location (entry {index}): {reason}")
         }
         Report::Dubious { fault, .. } => format!("{fault}; it was not logged"),
     }

@@ -16,8 +16,8 @@ pub enum EvidenceError {
     #[diagnostic(
         code(refused::evidence_invalid),
         help(
-            "fetch the build again; if it stays so, it is not what this grant approved: issue a \
-             new one and build again"
+            "fetch the build again; if it is still invalid, it is not what this grant approved: \
+             issue a new one and build again"
         )
     )]
     Invalid(#[from] Malformed),
@@ -44,7 +44,8 @@ pub enum EvidenceError {
     #[diagnostic(
         code(refused::artifact_changed),
         help(
-            "fetch the build again; if it stays so, it was changed after the builder attested it"
+            "fetch the build again; if it still differs, it was changed after the builder attested \
+             it"
         )
     )]
     Digest {

@@ -15,7 +15,7 @@ pub enum ReleaseError {
     Missing(String),
     /// A signature that a release of which the list alone is signed does not have.
     #[error(
-        "`{0}` is missing: the SHA256SUMS beside it says that only the list is signed, so verify \
+        "`{0}` is missing: the SHA256SUMS beside it states that only the list is signed, so verify \
          the folder"
     )]
     #[diagnostic(code(refused::only_list_signed))]

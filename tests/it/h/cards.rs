@@ -340,7 +340,7 @@ fn a_key_is_replaced_only_when_that_is_asked_for() {
         &world.token_uri(),
     ]);
     let again = again.with(&[&"--generate", &"p256", &"--user-id", &USER_ID]);
-    again.stops(2, "already holds a key").says("--replace-key");
+    again.stops(2, "already has a key").says("--replace-key");
     assert_eq!(card.signatures(), FOR_INIT);
     replace(&world, "another")
         .ok()

@@ -449,7 +449,7 @@ fn what_is_no_build_key_is_called_what_it_is() {
     world
         .attest(&granted, &build)
         .usage("does not exist")
-        .says("another build takes another grant");
+        .says("another build needs another grant");
 }
 
 #[test]
@@ -1019,7 +1019,7 @@ fn a_key_that_is_there_gets_a_certificate() {
     let before = fs::read(world.token_file()).expect("the key");
     let (said, _) = world.countersign(generate).run();
     assert_eq!(said.code, 2, "{said:?}");
-    said.says("already holds a key")
+    said.says("already has a key")
         .says("leave `--generate` out to use that key");
     assert_eq!(fs::read(world.token_file()).expect("the key"), before);
 }
@@ -1101,7 +1101,7 @@ fn init_can_be_repeated_after_it_was_interrupted_with_the_key_made() {
     fs::remove_file(counter).expect("the token is well again");
     let (said, _) = world.init().run();
     assert_eq!(said.code, 2);
-    said.says("already holds a key")
+    said.says("already has a key")
         .says("leave `--generate` out to use that key");
     world
         .host(&[
@@ -1512,7 +1512,7 @@ fn a_release_is_signed_as_a_whole() {
         .verify(&release)
         .ok()
         .says("signed as a whole")
-        .says("as SHA256SUMS says");
+        .says("as listed in SHA256SUMS");
     let said = world.verify(&release).with(&[&"--json"]).ok().json();
     let listed: Vec<_> = said["results"]
         .as_array()

@@ -596,7 +596,7 @@ fn a_key_that_init_replaced_begins_anew() {
         return;
     };
     assert_eq!(card.signatures(), 2);
-    world.init().stops(2, "already holds a key");
+    world.init().stops(2, "already has a key");
     world.init().with(&[&"--replace-key"]).ok();
     world.export();
     release(&world, "1", false);

@@ -154,7 +154,7 @@ fn a_release_goes_to_its_location_and_the_report_comes_back() {
     push(&world)
         .ok()
         .says("foo-1.2.3: admitted at")
-        .says("says the location");
+        .says("reported by the location");
     let [verdict] = &*verdicts(&world) else {
         panic!("one report")
     };
@@ -256,7 +256,7 @@ fn the_same_sign_pushes_what_was_not_pushed() {
         .ok()
         .says("signed already")
         .says("pushed     ");
-    said.says("location   admitted at 2026-11-25T10:00:00Z, says the location");
+    said.says("location   admitted at 2026-11-25T10:00:00Z, reported by the location");
     assert_eq!(
         (world.logged("pushed").len(), world.token_count()),
         (1, made)
@@ -806,7 +806,7 @@ fn a_forged_report_changes_nothing_but_the_log() {
     forge_report(&world);
     push(&world)
         .ok()
-        .says("admitted at 2026-11-25T10:00:00Z, says the location");
+        .says("admitted at 2026-11-25T10:00:00Z, reported by the location");
     sign(&world, &attested).ok();
     assert_eq!(world.public(), [""; 0]);
     world.admit().ok();

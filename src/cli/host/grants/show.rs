@@ -118,7 +118,7 @@ pub(in crate::cli::host) fn builder_keys(grant: &Grant) -> Vec<String> {
 fn described(grant: &Grant) -> Vec<(&'static str, String)> {
     let terms = grant.terms();
     let source = terms.source.as_ref().map_or_else(
-        || "not said".to_owned(),
+        || "not given".to_owned(),
         |source| {
             format!("{} {}", source.uri, source.digest.as_deref().unwrap_or(""))
                 .trim_end()
