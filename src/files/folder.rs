@@ -92,12 +92,27 @@ impl Folder {
 
     /// The names of everything in it, sorted; refuses a folder with more than `limit` entries.
     pub fn names(&self, limit: usize) -> Result<Vec<OsString>, FileError> {
-        let entries = self.entries(limit)?;
+        let entries = self.listed(limit)?;
         Ok(entries.into_iter().map(|(name, _)| name).collect())
     }
 
     /// The same, each with whether it is a folder.
     pub fn entries(&self, limit: usize) -> Result<Vec<(OsString, bool)>, FileError> {
+        let entries = self.listed(limit)?.into_iter();
+        let entries = entries.map(|(name, kind)| {
+            let is_folder = match kind {
+                FileType::Directory => true,
+                // Not every file system says so in its listing.
+                FileType::Unknown => self.below(&name).is_ok_and(|below| below.is_some()),
+                _ => false,
+            };
+            (name, is_folder)
+        });
+        Ok(entries.collect())
+    }
+
+    /// Names and kinds, sorted by name. Opens none of them.
+    fn listed(&self, limit: usize) -> Result<Vec<(OsString, FileType)>, FileError> {
         let fail = |error: Errno| FileError::io(&self.path)(error.into());
         let mut entries = Vec::new();
         for entry in Dir::read_from(&self.handle).map_err(fail)? {
@@ -109,15 +124,9 @@ impl Folder {
             if entries.len() == limit {
                 return Err(FileError::new(&self.path, FileFault::TooMany { limit }));
             }
-            let is_folder = match entry.file_type() {
-                FileType::Directory => true,
-                // Not every file system says so here.
-                FileType::Unknown => self.below(&name)?.is_some(),
-                _ => false,
-            };
-            entries.push((name, is_folder));
+            entries.push((name, entry.file_type()));
         }
-        entries.sort();
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(entries)
     }
 

@@ -9,7 +9,7 @@ use crate::files::{FileError, FileFault};
 pub enum Fault {
     /// Something that should be there is not.
     #[error("{0}")]
-    #[diagnostic(code(refused::missing_at_location))]
+    #[diagnostic(code(usage::missing_at_location))]
     Missing(String),
     /// Something is there that must not be replaced.
     #[error("{0}")]
@@ -20,11 +20,11 @@ pub enum Fault {
     Occupied(String),
     /// More bytes or more files than can be right.
     #[error("{0}")]
-    #[diagnostic(code(refused::too_large_at_location))]
+    #[diagnostic(code(usage::too_large_at_location))]
     TooLarge(String),
     /// Not a file, such as a link.
     #[error("{0}")]
-    #[diagnostic(code(refused::strange_at_location))]
+    #[diagnostic(code(usage::strange_at_location))]
     Strange(String),
     /// A person must act before it can work.
     #[error("{0}")]

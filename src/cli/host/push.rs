@@ -47,7 +47,7 @@ impl Push {
         let mut host = global.host()?;
         let has_inbox = host.home.inbox().is_some();
         if !has_inbox && (host.home.log_folder().is_none() || !self.releases.is_empty()) {
-            return Err(PushError::NoInbox.into());
+            return Err(PushError::unnamed().into());
         }
         let mut run = Run::default();
         if has_inbox {

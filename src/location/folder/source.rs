@@ -50,8 +50,9 @@ fn collect(
         }
         let below = format!("{path}/");
         let before = names.len();
-        if depth > 0 {
-            collect(&folder.subfolder(&name)?, &below, depth - 1, most, names)?;
+        // One that cannot be opened is named as it is: whatever needs what is in it fails there.
+        if let (true, Ok(inner)) = (depth > 0, folder.subfolder(&name)) {
+            collect(&inner, &below, depth - 1, most, names)?;
         }
         if names.len() == before {
             names.push(below);

@@ -57,18 +57,15 @@ pub enum Report {
 #[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PushError {
-    #[error("the configuration names no inbox to push to")]
-    #[diagnostic(
-        code(usage::no_inbox),
-        help("name it in config.toml: `inbox`, below `[repository]`")
-    )]
-    NoInbox,
     #[error("{0}")]
     #[diagnostic(
-        code(usage::not_an_inbox),
-        help("name in config.toml the folder that is pushed to, then run `countersign push`")
+        code(usage::no_inbox),
+        help(
+            "name in config.toml, as `inbox` below `[repository]`, the folder that is pushed to; \
+             then run `countersign push`"
+        )
     )]
-    NotAnInbox(String),
+    NoInbox(String),
     #[error("`{}` is not a release that this signing host has finished", .0.display())]
     #[diagnostic(
         code(refused::release_not_finished),
@@ -134,6 +131,13 @@ pub enum PushError {
     Trouble(Trouble),
 }
 
+impl PushError {
+    /// The configuration names nowhere to push to.
+    pub fn unnamed() -> Self {
+        Self::NoInbox("the configuration names no inbox to push to".to_owned())
+    }
+}
+
 impl From<HomeError> for PushError {
     fn from(error: HomeError) -> Self {
         Self::Trouble(error.into())
@@ -149,7 +153,7 @@ impl From<LedgerError> for PushError {
 impl From<Fault> for PushError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Unfit(text) => Self::NotAnInbox(text),
+            Fault::Unfit(text) => Self::NoInbox(text),
             Fault::Occupied(text) => Self::Occupied(text),
             fault => Self::Location(fault),
         }
@@ -159,10 +163,7 @@ impl From<Fault> for PushError {
 impl From<ReleaseError> for PushError {
     fn from(error: ReleaseError) -> Self {
         match error {
-            ReleaseError::Stage(fault)
-            | ReleaseError::Source(fault @ (Fault::Refused(_) | Fault::Unreachable(_))) => {
-                Self::Location(fault)
-            }
+            ReleaseError::Stage(fault) | ReleaseError::Source(fault) => Self::Location(fault),
             ReleaseError::Signature {
                 source: BadSignature::Future { .. },
                 ..
@@ -206,14 +207,14 @@ pub fn release_in(folder: &Path, ledger: &Ledger) -> Result<Release, PushError> 
 fn open(folder: &Path) -> Result<Box<dyn Source>, PushError> {
     location::source(folder).map_err(|error| match error.fault {
         FileFault::Missing => PushError::Moved(error),
-        _ => ReleaseError::Source(error.into()).into(),
+        _ => ReleaseError::source(error.into()).into(),
     })
 }
 
 impl Host {
     /// The location that the configuration names.
     pub fn location(&self) -> Result<Box<dyn Publish>, PushError> {
-        let inbox = self.home.inbox().ok_or(PushError::NoInbox)?;
+        let inbox = self.home.inbox().ok_or_else(PushError::unnamed)?;
         location::publish_to(&inbox, |folder| Ok(self.home.refuse_within(folder)?))
     }
 

@@ -69,7 +69,7 @@ impl Host {
         let signed = match Begun::read(&build, &self.ledger)? {
             Begun::Nothing => self.sign_first(&build, find, people, now)?,
             Begun::Part(journal) => self.sign_rest(&build, journal, find, people, now)?,
-            Begun::All(journal) => self.check_kept(&build, journal)?,
+            Begun::All(journal) => self.check_kept(&build, journal, now)?,
         };
         // 12: the release appears, complete.
         let summary = build.summary();

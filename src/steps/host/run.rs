@@ -211,14 +211,17 @@ impl Host {
         })
     }
 
-    /// A finished run: what is kept is checked again, and nothing is logged.
+    /// A finished run: what is kept is checked again. Nothing is logged unless it has changed.
     pub(super) fn check_kept(
         &mut self,
         build: &VerifiedBuild,
         journal: Journal,
+        now: Timestamp,
     ) -> Result<AllSigned, SignError> {
         let mut run = Run::new(self, build, journal.index, &journal.intent, None)?;
-        run.sign_all(None)?;
+        if let Err(error) = run.sign_all(None) {
+            run.end(Err(error), now)?;
+        }
         Ok(AllSigned {
             index: journal.index,
             intent: journal.intent,

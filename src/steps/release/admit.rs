@@ -128,7 +128,7 @@ fn admit_one(
 ) -> Result<Admitted, AdmitError> {
     let release = name.parse::<ArtifactName>()?;
     let stage = releases.stage(name)?;
-    let submission = inbox.submission(name).map_err(ReleaseError::Source)?;
+    let submission = inbox.submission(name).map_err(ReleaseError::source)?;
     let report = verify_release(&*submission, certificate, Some(&*stage), now, progress)?;
     let terms = report.grant.terms();
     let expected = folder_name(&terms.project, &terms.version);

@@ -35,6 +35,10 @@ pub enum ReleaseError {
     #[error("{0}")]
     #[diagnostic(code(refused::release_evidence))]
     Evidence(String),
+    /// A file of it is not one that a release has.
+    #[error("{0}")]
+    #[diagnostic(code(refused::release_file))]
+    Unfit(Fault),
     /// Where it is read from.
     #[error("{0}")]
     #[diagnostic(forward(0))]
@@ -66,7 +70,19 @@ impl ReleaseError {
     pub(super) fn file(name: &str) -> impl Fn(Fault) -> Self + '_ {
         move |fault| match fault {
             Fault::Missing(_) => Self::Missing(name.to_owned()),
-            _ => Self::Source(fault),
+            _ => Self::source(fault),
+        }
+    }
+
+    /// Tells what is wrong with the release from what is wrong with the place it is read from.
+    pub(in crate::steps) fn source(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(_) | Fault::Unreachable(_) => Self::Source(fault),
+            Fault::Missing(_)
+            | Fault::Occupied(_)
+            | Fault::TooLarge(_)
+            | Fault::Strange(_)
+            | Fault::Unfit(_) => Self::Unfit(fault),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Reader<'_> {
         let mut total = 0;
         loop {
             let count = file.read(&mut buffer);
-            let count = count.map_err(|error| ReleaseError::Source(Fault::from(error)))?;
+            let count = count.map_err(|error| ReleaseError::source(Fault::from(error)))?;
             if count == 0 {
                 break;
             }

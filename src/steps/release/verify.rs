@@ -201,7 +201,7 @@ impl Artifacts<'_> {
         let read = self.reader.hash(name, self.left, &mut state, self.progress);
         self.left -= read.map_err(|error| match error {
             // What the signing host signed was no larger than the grant allows.
-            ReleaseError::Source(Fault::TooLarge(_)) => {
+            ReleaseError::Unfit(Fault::TooLarge(_)) => {
                 let limit = self.evidence.grant.terms().artifacts.max_bytes;
                 ReleaseError::Content(format!(
                     "artifacts have more than {limit} bytes together, the maximum that the grant \
@@ -232,7 +232,7 @@ fn extra_files(source: &dyn Source, sums: &Sums) -> Result<Vec<FileReport>, Rele
         );
     }
     let most = wanted.len() + 2 * MOST_ARTIFACTS;
-    let names = source.names(most).map_err(ReleaseError::Source)?;
+    let names = source.names(most).map_err(ReleaseError::source)?;
     let names = names.ok_or_else(|| {
         let text = format!("the files in `{}` cannot be listed", source.shown());
         ReleaseError::Source(Fault::Refused(text))
