@@ -14,19 +14,16 @@ use crate::domain::time::Timestamp;
 use crate::location::inbox_and_releases;
 use crate::steps::release::admit::{AdmitError, admit};
 
-/// Verify each release in an inbox, and publish those that pass (at the location)
-///
-/// Leaves a report on each in the inbox: NAME.admitted, or NAME.refused with the reason beside a
-/// release that stays there.
+/// Verify the releases in an inbox, and publish the valid ones (at the location)
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign admit --cert release.pgp /srv/inbox /srv/releases")]
 pub(super) struct Admit {
     /// Release certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
-    /// Folder that releases are pushed to, one folder each
+    /// Folder of pushed releases; reports are NAME.admitted and NAME.refused
     inbox: PathBuf,
-    /// Folder that verified releases are served from
+    /// Folder for published releases
     releases: PathBuf,
 }
 

@@ -29,10 +29,7 @@ use crate::steps::builder::build_key::BuildKey;
 /// The largest predicate that is read, in bytes.
 const LARGEST_PREDICATE: u64 = 1 << 20;
 
-/// Sign a statement of what was built, with the build key (on the build machine)
-///
-/// Writes the evidence that the grant asks for beside the artifacts, then overwrites and removes
-/// the key file.
+/// Attest artifacts, then remove the build key (on the build machine)
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -41,25 +38,25 @@ Examples:
 pub(super) struct Attest {
     #[command(flatten)]
     key: KeyOption,
-    /// Grant, for a key that `build-key` made
+    /// Grant, for a key from `build-key`
     #[arg(long, value_name = "FILE")]
     grant: Option<PathBuf>,
-    /// Scheme that the key must be of [default: that of the grant]
+    /// Required scheme of the key [default: the grant's]
     #[arg(long, value_name = "SCHEME", value_parser = scheme())]
     scheme: Option<Scheme>,
-    /// Scheme dsse: the predicate, a JSON object [default: SLSA provenance of this machine]
+    /// Predicate for scheme dsse, a JSON object [default: SLSA provenance]
     #[arg(long, value_name = "FILE")]
     predicate: Option<PathBuf>,
-    /// Scheme dsse: type of the predicate
+    /// Type of the predicate
     #[arg(long, value_name = "URI", requires = "predicate", default_value = SLSA_PROVENANCE)]
     predicate_type: String,
-    /// Do not remove the key file
+    /// Keep the key file [default: overwrite and remove it]
     #[arg(long)]
     keep_key: bool,
-    /// Folder for the evidence [default: that of the artifacts]
+    /// Folder for evidence [default: beside the artifacts]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Files that were built
+    /// Files to attest
     #[arg(required = true, value_name = "ARTIFACT")]
     artifacts: Vec<PathBuf>,
 }

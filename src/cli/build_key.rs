@@ -14,10 +14,7 @@ use crate::domain::time::{Period, Timestamp};
 use crate::files::{FileError, FileFault, write_new};
 use crate::steps::builder::build_key::NewKey;
 use crate::steps::evidence::builders::BuilderKey;
-/// Make a build key that never leaves this machine (on the build machine)
-///
-/// The public half, FILE.pub, goes to the signing host, for `countersign grant --builder
-/// NAME=FILE.pub`. With --token, only FILE.pub is written.
+/// Make a build key (on the build machine)
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign build-key -o m1.key")]
 pub(super) struct BuildKey {
@@ -26,10 +23,10 @@ pub(super) struct BuildKey {
     scheme: Scheme,
     #[command(flatten)]
     on_token: NewKeyOption,
-    /// How long the key is valid (scheme openpgp), such as 6h
+    /// Validity of the key (scheme openpgp), such as 6h
     #[arg(long, value_name = "TIME", default_value = "2d")]
     valid_for: Period,
-    /// Key file; its public half is FILE.pub
+    /// Key file, unless on a token; the public half is FILE.pub
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }

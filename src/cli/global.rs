@@ -8,7 +8,7 @@ use super::host::options::HomeOption;
 pub(super) struct Global {
     #[command(flatten)]
     pub(super) home: HomeOption,
-    /// Print the result as JSON on standard output, and an error as JSON on standard error
+    /// Print JSON
     #[arg(long, global = true, help_heading = "Global options")]
     pub(super) json: bool,
 }

@@ -40,7 +40,7 @@ pub(super) mod options {
     /// Where the build key is.
     #[derive(Debug, Args)]
     pub(in crate::cli) struct KeyOption {
-        /// Build key: a file, `-` for standard input, or `credential:NAME` for a systemd credential
+        /// Build key: file, `-` (standard input), or `credential:NAME` (systemd)
         #[arg(long, value_name = "FILE")]
         key: String,
     }

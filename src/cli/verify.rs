@@ -24,11 +24,7 @@ use crate::tlog::note::VerifierKey;
 /// Maximum size of a file with a log's public key, in bytes.
 const LARGEST_LOG_KEY: u64 = 1000;
 
-/// Check a release, or single files of one, with the release certificate
-///
-/// Of a folder, checks everything: signed list, evidence, each artifact, and that nothing is
-/// missing or too many. Of a file, checks the signature beside it (FILE.asc); with --proof, also
-/// that the signature was announced in the signing host's log (see `countersign log prove`).
+/// Verify a release, or single files of one
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -38,13 +34,13 @@ pub(super) struct Verify {
     /// Release certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
-    /// Proof that the signature of the one FILE was announced in the log
+    /// Proof from `log prove` that the log announced the signature of the one FILE
     #[arg(long, value_name = "PROOF", requires = "log_key")]
     proof: Option<PathBuf>,
-    /// Public key of the log: `NAME+ID+BASE64`, or a file with it
+    /// Public key of the log: `NAME+ID+BASE64`, or a file
     #[arg(long, value_name = "KEY|FILE", requires = "proof")]
     log_key: Option<String>,
-    /// Folder of a release, or files with their signatures beside them
+    /// Release folder to verify in full, or files with signatures (FILE.asc) beside them
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
 }

@@ -21,18 +21,15 @@ use crate::steps::host::approval::NAMESPACE;
 use crate::steps::host::approve::Recorded;
 
 /// Approve a grant with your own key, or record approvals on the signing host
-///
-/// An approver reads the grant on any machine and signs it, with gpg or ssh-keygen. The signing
-/// host checks and records each --signature.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign approve foo-1.2.3.grant.json --ssh-key ~/.ssh/id_ed25519
   countersign approve foo-1.2.3.grant.json --signature foo-1.2.3.grant.json.sig")]
 pub(in crate::cli) struct Approve {
-    /// Grant: its file, or on the signing host eight digits of its ID
+    /// Grant file or, on the signing host, ID (8+ digits)
     grant: String,
-    /// Record this approval; may be repeated
+    /// Record this approval on the signing host; repeatable
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ssh_key", "gpg_key", "output", "yes"])]
     signature: Vec<PathBuf>,
     /// Sign with this SSH key
@@ -41,7 +38,7 @@ pub(in crate::cli) struct Approve {
     /// Sign with this OpenPGP key [default: gpg's default key]
     #[arg(long, value_name = "USER-ID")]
     gpg_key: Option<String>,
-    /// File for the signature [default: GRANT.sig]
+    /// Signature file [default: GRANT.sig]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Do not ask for confirmation

@@ -19,24 +19,24 @@ use crate::domain::time::Period;
 use crate::steps::host::approval::NAMESPACE;
 use crate::steps::host::grant::{GrantRequest, Issued};
 
-/// Approve one build: write the grant, and a build key for each builder
+/// Issue a grant for one build, with its build keys
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign grant foo 1.2.3 --artifact 'foo*1.2.3*' --valid-for 2h
   countersign grant foo 1.2.3 --builder m1 --builder m2 --builder m3 --quorum 2")]
 pub(in crate::cli) struct Grant {
-    /// Name of the project
+    /// Project name
     project: ProjectName,
-    /// Its version
+    /// Version
     version: Version,
-    /// Pattern for artifact names; may be repeated [default: *]
+    /// Pattern for artifact names; repeatable [default: *]
     #[arg(long = "artifact", value_name = "GLOB")]
     artifacts: Vec<NamePattern>,
-    /// Builder, with its own public key in FILE; may be repeated [default: builder]
+    /// Builder, with its public key in FILE; repeatable [default: builder]
     #[arg(long = "builder", value_name = "NAME[=FILE]")]
     builders: Vec<String>,
-    /// How many builders must attest the same digests
+    /// Number of builders that must agree
     #[arg(
         long,
         value_name = "N",
@@ -44,31 +44,31 @@ pub(in crate::cli) struct Grant {
         allow_negative_numbers = true
     )]
     quorum: u32,
-    /// How builders authenticate evidence; only this host can verify hmac
+    /// Scheme of the evidence; only this host can verify hmac
     #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
     scheme: Scheme,
-    /// Form of the evidence: one list, or a signature or MAC for each artifact
+    /// Evidence for all artifacts together, or for each
     #[arg(long, value_name = "FORM", default_value = "manifest", value_parser = form())]
     evidence: EvidenceForm,
     /// Allow a version older than a granted one
     #[arg(long)]
     allow_older: bool,
-    /// How long the grant is valid: 90m, 6h, 14d [default: config.toml]
+    /// Validity: 90m, 6h, 14d [default: config.toml]
     #[arg(long, value_name = "TIME")]
     valid_for: Option<Period>,
     /// Maximum number of artifacts [default: config.toml]
     #[arg(long, value_name = "N")]
     max_count: Option<u32>,
-    /// Maximum size of all artifacts, in bytes [default: config.toml]
+    /// Maximum total size in bytes [default: config.toml]
     #[arg(long, value_name = "N")]
     max_bytes: Option<u64>,
-    /// URI of the source
+    /// Source URI
     #[arg(long, value_name = "URI")]
     source_uri: Option<String>,
-    /// Commit or digest of the source
+    /// Source commit or digest
     #[arg(long, value_name = "DIGEST", requires = "source_uri")]
     source_digest: Option<String>,
-    /// Folder for the grant and keys
+    /// Folder for grant and keys
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
 }

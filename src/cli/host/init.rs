@@ -18,10 +18,7 @@ use crate::files::FileError;
 use crate::steps::host::release_key::{self, Identity, Origin, Ready, Setup};
 use crate::token::TokenUri;
 
-/// Set up the signing host: its home, and the release key on a token
-///
-/// The release key is a new key pair on the token (--generate), a key on it that has no certificate
-/// (--user-id), or a key of an existing certificate (--cert).
+/// Set up the signing host and its release key
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,10 +28,10 @@ Examples:
   countersign init --cert release.asc \\
       --token 'pkcs11:token=release?module-path=/PATH/TO/module.so'")]
 pub(in crate::cli) struct Init {
-    /// Token: `card:`, `card:MANUFACTURER:SERIAL`, or a PKCS#11 URI (RFC 7512)
+    /// Token: `card:`, `card:MANUFACTURER:SERIAL`, or PKCS#11 URI (RFC 7512)
     #[arg(long, value_name = "URI")]
     token: String,
-    /// Make a key pair of this kind
+    /// Generate the key on the token, of this kind [default: use the key there]
     #[arg(
         long,
         value_name = "KIND",
@@ -43,10 +40,10 @@ pub(in crate::cli) struct Init {
         value_parser = kinds()
     )]
     generate: Option<KeyKind>,
-    /// Destroy the card's signing key and replace it
+    /// Destroy and replace the card's signing key
     #[arg(long, requires = "generate")]
     replace_key: bool,
-    /// User ID of the new certificate
+    /// User ID of a new certificate for the key
     #[arg(
         long,
         value_name = "UID",
@@ -63,10 +60,10 @@ pub(in crate::cli) struct Init {
         conflicts_with = "cert"
     )]
     expires: Validity,
-    /// Existing certificate
+    /// Existing certificate of the key
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
-    /// Domain of notations in signatures [default: the user ID's email domain]
+    /// Domain of signature notations [default: the user ID's email domain]
     #[arg(long, value_name = "DOMAIN")]
     notation_domain: Option<String>,
     /// Wait while another program uses the token

@@ -21,7 +21,7 @@ use crate::steps::host::Host;
 use crate::steps::host::release_key::{self, Checked};
 use crate::token::{self, FoundKey, TokenError, TokenUri};
 
-/// Look at the release key and its token
+/// Inspect, extend and export the release key
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Key {
     #[command(subcommand)]
@@ -30,26 +30,26 @@ pub(in crate::cli) struct Key {
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// List the keys on cards and the configured tokens, without a PIN
+    /// List the keys on cards and configured tokens, without a PIN
     #[command(after_help = "\
 Example:
   countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'")]
     List {
-        /// Only these tokens: `card:`, or a PKCS#11 URI (RFC 7512)
+        /// Only these tokens: `card:` or PKCS#11 URI (RFC 7512)
         #[arg(long, value_name = "URI")]
         token: Option<String>,
     },
     /// Check token, certificate and configuration, without a PIN
     #[command(after_help = "Example:\n  countersign key check")]
     Check {
-        /// Sign a test text too: requires the PIN, and is logged
+        /// Also sign a test text, with the PIN; logged
         #[arg(long)]
         sign: bool,
         /// Wait while another program uses the token
         #[arg(long)]
         wait: bool,
     },
-    /// Change the expiry of the release certificate: requires the PIN, and is logged
+    /// Change the expiry of the release certificate, with the PIN
     #[command(after_help = "Example:\n  countersign key extend --expires 2y")]
     Extend {
         /// New validity: 2y, 18mo, never
@@ -65,7 +65,7 @@ Example:
         /// Without armour, as a keyring for gpgv and sqv
         #[arg(long)]
         binary: bool,
-        /// File to write [default: standard output]
+        /// Output file [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },

@@ -26,7 +26,7 @@ use crate::steps::host::export::{self, NotExported, signed_head};
 use crate::steps::release::logged::digest_of;
 use crate::tlog::proof::{LARGEST_PROOF, PROOF_SUFFIX, Proof};
 
-/// Read the audit log, verify it, publish it, and prove what is in it
+/// Read, verify and publish the audit log
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Log {
     #[command(subcommand)]
@@ -39,33 +39,31 @@ enum LogCommand {
     /// Show one entry in full
     #[command(after_help = "Example:\n  countersign log show 3")]
     Show {
-        /// The entry's index
+        /// Entry index
         index: u64,
         #[command(flatten)]
         from: FromExport,
     },
     Verify(verify::Verify),
-    /// Sign a checkpoint of the log as it is now (C2SP), to keep elsewhere
+    /// Sign a checkpoint of the log (C2SP), to keep elsewhere
     #[command(after_help = "Example:\n  countersign log checkpoint > kept.checkpoint")]
     Checkpoint,
-    /// Write the log as static files for any web server (C2SP tlog-tiles); again, only what is new
+    /// Write or update the log as static files (C2SP tlog-tiles)
     #[command(after_help = "Example:\n  countersign log export /srv/log")]
     Export {
-        /// The folder
+        /// Folder to write
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
-    /// Write a proof that the intent to sign a file is in the log (C2SP tlog-proof)
-    ///
-    /// `countersign verify --proof` checks it, with the log's public key.
+    /// Write a proof that the log announced a file's signature (C2SP tlog-proof)
     #[command(after_help = "Example:\n  countersign log prove foo-1.2.3/foo.tar.xz")]
     Prove {
-        /// An artifact of a release, its SHA256SUMS, or a signature
+        /// Artifact, SHA256SUMS, or signature
         file: PathBuf,
-        /// Index of the entry to prove, if several cover the file
+        /// Index of the entry, if several cover the file
         #[arg(long, value_name = "INDEX")]
         entry: Option<u64>,
-        /// File for the proof [default: the file's name with `.tlog-proof`, in the current folder]
+        /// Proof file [default: FILE.tlog-proof in the current folder]
         #[arg(short, long, value_name = "PROOF")]
         output: Option<PathBuf>,
     },

@@ -25,8 +25,7 @@ use crate::cli::global::Global;
 use crate::cli::render::Output;
 
 /// What the program is for.
-pub(super) const ABOUT: &str =
-    "Verify what a build machine made, then sign it with the release key on a token";
+pub(super) const ABOUT: &str = "Verify builds, then sign them with the release key on a token";
 
 /// The end of its help.
 pub(super) const EXIT_CODES: &str = "\

@@ -19,8 +19,7 @@ use crate::token::{self, TokenUri};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct HomeOption {
-    /// Home of the signing host [default: $COUNTERSIGN_HOME, else countersign in the XDG data
-    /// folder]
+    /// Signing host's home [default: $COUNTERSIGN_HOME or $XDG_DATA_HOME/countersign]
     #[arg(
         long,
         global = true,
@@ -34,10 +33,10 @@ pub(in crate::cli) struct HomeOption {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(in crate::cli) struct KeyOption {
-    /// Build key: a file, `-` for standard input, or `credential:NAME` for a systemd credential
+    /// Build key: file, `-` (standard input), or `credential:NAME` (systemd)
     #[arg(long, value_name = "FILE")]
     key: Option<String>,
-    /// Token with the build key (scheme openpgp): a PKCS#11 URI (RFC 7512)
+    /// Token with the build key (scheme openpgp): PKCS#11 URI (RFC 7512)
     #[arg(long, value_name = "URI", requires = "grant")]
     token: Option<TokenUri>,
 }
@@ -84,8 +83,7 @@ pub(super) fn kinds() -> impl TypedValueParser<Value = KeyKind> {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NewKeyOption {
-    /// Make the key on this token (scheme openpgp): a PKCS#11 URI (RFC 7512) with the new key's
-    /// name
+    /// Token for the key (scheme openpgp): PKCS#11 URI (RFC 7512) with its name
     #[arg(long, value_name = "URI")]
     token: Option<TokenUri>,
     /// Kind of key on the token

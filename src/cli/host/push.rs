@@ -16,18 +16,14 @@ use crate::steps::host::export::{NotExported, export_as_configured};
 use crate::steps::host::hand_over::{Arrived, HandedOver};
 use crate::steps::host::push::{self, PushError, Pushed, Release, Report};
 
-/// Push signed releases to the location's inbox, and record its reports on earlier ones
-///
-/// Verifies and copies each release that `sign` did not push, as `countersign status` shows.
-/// Exports the log if the configuration says so. Needs no token; repeat it as often as you like.
+/// Push signed releases to the inbox, record its reports, and export the log
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign push
   countersign push /srv/signed/foo-1.2.3")]
 pub(in crate::cli) struct Push {
-    /// Folder of a release to push instead: one that was moved, was signed before there was an
-    /// inbox, or is to be pushed again
+    /// Release to push, even if moved or pushed before [default: all unpushed]
     #[arg(value_name = "RELEASE")]
     releases: Vec<PathBuf>,
 }

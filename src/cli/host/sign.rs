@@ -23,36 +23,31 @@ use crate::steps::host::release::{DryRun, Signed};
 use crate::steps::host::run::SignError;
 use crate::token::{self, Interaction};
 
-/// Verify a build under its grant, then sign it with the release key
-///
-/// Verifies every artifact before the token makes its first signature. The release appears complete
-/// or not at all; the same command finishes what was interrupted. Pushes the release and exports
-/// the log if the configuration says where to.
+/// Verify and sign a build under its grant, or finish an interrupted run
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  countersign sign foo-1.2.3.grant.json --from fetched/ \
                   -o inbox/foo-1.2.3"
 )]
 pub(in crate::cli) struct Sign {
-    /// The grant: its file, or at least eight digits of its id
+    /// Grant file or ID (8+ digits)
     grant: String,
-    /// Folder fetched from the builder, with artifacts and evidence; with several builders, a
-    /// folder with one named after each
+    /// Folder with artifacts and evidence; for several builders, with a subfolder named after each
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
-    /// Folder of the release, which must not exist [default: ./PROJECT-VERSION]
+    /// New folder for the release [default: ./PROJECT-VERSION]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Sign only SHA256SUMS, which covers every artifact: one signature and one touch
+    /// Sign only SHA256SUMS: one signature, one touch
     #[arg(long)]
     sums_only: bool,
-    /// Sign a version older than one signed before
+    /// Allow a version older than a signed one
     #[arg(long)]
     allow_older: bool,
-    /// Verify and show what would be signed, without using the token
+    /// Verify and show what would be signed, without the token
     #[arg(long)]
     dry_run: bool,
-    /// Wait while another program holds the token
+    /// Wait while another program uses the token
     #[arg(long)]
     wait: bool,
 }

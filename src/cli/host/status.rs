@@ -9,11 +9,7 @@ use crate::cli::render::Output;
 use crate::steps::host::push::{Release, waiting};
 use crate::steps::host::status::{Left, Unfinished, unfinished};
 
-/// Show the signing runs that are unfinished, and what each needs
-///
-/// A build was accepted, and its release is not complete: a run stopped, was interrupted, or is in
-/// progress. The same `sign` again finishes it, and asks the token only for missing signatures. Or
-/// the release is signed and is not in the location's inbox yet: `countersign push` finishes that.
+/// Show unfinished signing runs and unpushed releases
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign status")]
 pub(in crate::cli) struct Status {}

@@ -17,15 +17,12 @@ use crate::home::Home;
 use crate::steps::host::differences::compare;
 
 /// List the artifacts in which builders differ
-///
-/// A start for finding out why a build does not reproduce. Shows what was found when the build was
-/// refused last, or with --from compares what is in the builders' folders now.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign grants diff b5bb9d80 --from inbox/")]
 pub(super) struct Diff {
-    /// The grant: its file, or at least eight digits of its id
+    /// Grant file or ID (8+ digits)
     grant: String,
-    /// The folder with a folder for each builder, as for `sign`
+    /// Compare the builders' folders in DIR [default: show the last refusal]
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
 }

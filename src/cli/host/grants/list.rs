@@ -14,17 +14,17 @@ use crate::home::Home;
 use crate::ledger::{GrantRecord, Ledger};
 use crate::steps::host::policy;
 
-/// List the grants that were issued here, with their state, oldest first
+/// List the issued grants with their state, oldest first
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign grants list --open
   countersign grants list --project foo --since 30d-ago")]
 pub(super) struct List {
-    /// Only those under which a release can still be signed
+    /// Only those that still allow signing
     #[arg(long)]
     open: bool,
-    /// Only those issued at this time or later: `2026-11-22T16:00:00Z`, or `14d-ago`
+    /// Only those issued since: `2026-11-22T16:00:00Z` or `14d-ago`
     #[arg(long, value_name = "TIME|PERIOD-ago", value_parser = since)]
     since: Option<Since>,
     /// Only those of this project

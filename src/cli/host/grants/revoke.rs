@@ -12,17 +12,15 @@ use crate::domain::time::Timestamp;
 use crate::home::Home;
 use crate::steps::host::revoke::revoke;
 
-/// Revoke a grant: nothing more is signed under it
-///
-/// What was signed before stays signed.
+/// Revoke a grant, without effect on signed releases
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  countersign grants revoke b5bb9d80 --reason 'm2 was compromised'"
 )]
 pub(super) struct Revoke {
-    /// The grant: at least eight digits of its id, or its file
+    /// Grant file or ID (8+ digits)
     grant: String,
-    /// The reason, for the log
+    /// Reason, for the log
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
 }

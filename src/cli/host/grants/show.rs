@@ -18,14 +18,11 @@ use crate::ledger::{GrantRecord, Ledger};
 use crate::steps::evidence::builders::Builders;
 use crate::steps::host::policy::{self, Approval};
 
-/// Show what a grant approves: what may be signed, built by whom, until when
-///
-/// On the signing host that issued it, also its state, and what differs from the project's last
-/// grant. A file is shown as it is, on any machine.
+/// Show the terms of a grant, and on its signing host its state
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign grants show foo-1.2.3.grant.json")]
 pub(super) struct Show {
-    /// The grant: its file, or at least eight digits of its id
+    /// Grant file or ID (8+ digits)
     grant: String,
 }
 

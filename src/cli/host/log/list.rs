@@ -17,10 +17,7 @@ use crate::domain::event::{Entry, Event};
 use crate::domain::name::ProjectName;
 use crate::domain::time::Timestamp;
 
-/// List the entries, one line each: all of them, or those that pass every filter
-///
-/// Entries are printed as they are read. An exported log is read twice: it is verified before
-/// anything is printed, and again on the way.
+/// List the entries that match every filter
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -37,16 +34,16 @@ pub(super) struct List {
 /// Which entries are listed.
 #[derive(Debug, Args)]
 struct Filter {
-    /// Of this time or later: `2026-11-22T16:00:00Z`, or `14d-ago`
+    /// Since this time: `2026-11-22T16:00:00Z` or `14d-ago`
     #[arg(long, value_name = "TIME|PERIOD-ago", value_parser = since)]
     since: Option<Since>,
-    /// About the grants of a project
+    /// About grants of this project
     #[arg(long)]
     project: Option<ProjectName>,
-    /// With this digest, of an artifact, a list, evidence or a certificate, or this grant id
+    /// With this digest or grant ID
     #[arg(long, value_name = "SHA256", value_parser = digest)]
     digest: Option<Sha256>,
-    /// With this key, of a release, a builder or an approver, by its fingerprint
+    /// With this release, build or approver key
     #[arg(long, value_name = "FINGERPRINT")]
     key: Option<String>,
     /// Of this kind

@@ -21,9 +21,6 @@ use crate::steps::host::replay::{CardNow, Known, Lost, OtherCard, Reading, Repor
 use crate::token::TokenUri;
 
 /// Compare a card's signature counter with the log, without a PIN
-///
-/// Signatures that are not in the log are an alarm, exit code 1, until they are acknowledged. The
-/// result is logged, except with --export, which compares a verified copy of the log.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,12 +30,12 @@ pub(super) struct Reconcile {
     /// Card [default: the token in config.toml]
     #[arg(long, value_name = "URI")]
     token: Option<String>,
-    /// Acknowledge the findings, with this reason
+    /// Acknowledge the findings, which until then mean exit code 1
     #[arg(long, value_name = "REASON", value_parser = reason, conflicts_with = "export")]
     acknowledge: Option<String>,
     #[command(flatten)]
     from: FromExport,
-    /// Release certificate, to identify the card's key [default: the card's data]
+    /// Release certificate, to identify the key [default: the card's data]
     #[arg(long, value_name = "FILE", requires = "export")]
     cert: Option<PathBuf>,
     /// Wait while another program uses the card

@@ -18,10 +18,10 @@ use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
 /// A log that was exported, in place of the home's.
 #[derive(Debug, Args)]
 pub(super) struct FromExport {
-    /// Read the log from a folder that `log export` wrote, or a copy of one, and need no home
+    /// Read this exported log instead of the home's
     #[arg(long, value_name = "DIR", requires = "log_key")]
     export: Option<PathBuf>,
-    /// The key of that log: `NAME+ID+BASE64`, or a file with it
+    /// Public key of that log: `NAME+ID+BASE64`, or a file
     #[arg(long, value_name = "KEY|FILE", requires = "export")]
     log_key: Option<String>,
 }

@@ -22,11 +22,7 @@ use crate::steps::host::release_checkpoint::{NoCheckpoint, ReleaseCheckpoint};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 
-/// Verify the log, and compare it with checkpoints and releases that were kept elsewhere
-///
-/// Computes everything again from the entries, and finds each one that was altered, removed, moved
-/// or added. A log whose hashes were computed again too, or an older copy of it, is found only by
-/// comparison with checkpoints, or with releases, whose signatures name the state of the log.
+/// Verify the log, alone or against copies kept elsewhere
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -35,23 +31,19 @@ Examples:
   countersign log verify --checkpoint kept.checkpoint --export /srv/log
   countersign log verify --checkpoint kept.checkpoint --export /srv/log --log-key log.vkey")]
 pub(super) struct Verify {
-    /// A checkpoint that was kept elsewhere, as `log checkpoint` printed it; may be given several
-    /// times
+    /// Checkpoint kept elsewhere, to detect an old or recomputed log; repeatable
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
-    /// A release of this signing host that was kept elsewhere: it is verified, and the log must
-    /// contain the state that its signature names, and announce it there; may be given several
-    /// times
+    /// Release kept elsewhere, to detect the same; the log must announce it; repeatable
     #[arg(long, value_name = "DIR")]
     release: Vec<PathBuf>,
-    /// The release certificate for --release [default: the home's; needed with --log-key]
+    /// Release certificate for --release [default: the home's; required with --log-key]
     #[arg(long, value_name = "FILE", requires = "release")]
     cert: Option<PathBuf>,
-    /// A folder that `log export` wrote, or a copy of one: compare it with the home's ledger, or
-    /// with --log-key verify it by itself
+    /// Exported log to compare with the home's, or with --log-key to verify alone
     #[arg(long, value_name = "DIR")]
     export: Option<PathBuf>,
-    /// Verify the log in the folder, without a home; its key: `NAME+ID+BASE64`, or a file with it
+    /// Public key of the exported log: `NAME+ID+BASE64`, or a file
     #[arg(long, value_name = "KEY|FILE", requires = "export")]
     log_key: Option<String>,
 }
