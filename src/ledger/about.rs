@@ -2,7 +2,8 @@
 //!
 //! The entries are the state; the table `about` is the way to them. The entries of a grant are a
 //! chain: each row has the index of the next, so that a row that was removed, moved or changed is
-//! noticed by whatever reads the grant, and not only by [`Ledger::verify`].
+//! noticed by whatever reads the grant, and not only by [`Ledger::verify`]. If the last rows of a
+//! grant were removed and the one before them was changed to end there, only that notices.
 
 use std::collections::BTreeMap;
 

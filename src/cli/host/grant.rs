@@ -147,9 +147,14 @@ fn warn(issued: &Issued, output: &mut Output) {
     if !issued.earlier.is_empty() {
         let entries: Vec<_> = issued.earlier.iter().map(u64::to_string).collect();
         output.warn(&format!(
-            "{} {} was granted before, in ledger entries {}: builds of each grant can be signed",
+            "{} {} was granted before, in {} {}: builds of each grant can be signed",
             terms.project,
             terms.version,
+            if entries.len() == 1 {
+                "entry"
+            } else {
+                "entries"
+            },
             entries.join(", ")
         ));
     }

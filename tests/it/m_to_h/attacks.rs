@@ -67,7 +67,7 @@ fn version_granted_twice() {
         .ok();
     assert!(
         said.stderr
-            .contains("foo 1.2.3 was granted before, in ledger entries 6"),
+            .contains("foo 1.2.3 was granted before, in entry 6"),
         "{said:?}"
     );
     assert_ne!(first.terms()["nonce"], "");

@@ -1,6 +1,7 @@
 //! An event in the words of a line of `countersign log list`.
 
 use super::reconcile::described;
+use crate::cli::host::token_words;
 use crate::domain::event::{CardUse, Event, Finding, Intent, KeyPurpose, RunResult, Verdict};
 
 /// What happened, in a few words.
@@ -134,7 +135,8 @@ pub(super) fn summary(event: &Event) -> String {
             card,
         } => {
             format!(
-                "entry {intent}: signed, {token_signatures} signatures by the token{}",
+                "entry {intent}: signed, {} by the token{}",
+                token_words::counted(*token_signatures, "signature", "signatures"),
                 counted(card)
             )
         }
@@ -149,8 +151,8 @@ pub(super) fn summary(event: &Event) -> String {
             card,
         } => {
             format!(
-                "entry {intent}: stopped after {token_signatures} signatures by the token{}: \
-                 {reason}",
+                "entry {intent}: stopped after {} by the token{}: {reason}",
+                token_words::counted(*token_signatures, "signature", "signatures"),
                 counted(card)
             )
         }
