@@ -2,11 +2,56 @@
 //! its code and its help; the class of the code decides the exit code.
 
 use std::path::PathBuf;
+use std::{fmt, io};
+
+use miette::Diagnostic;
 
 use crate::domain::malformed::Malformed;
 
-/// What ends a command early.
-pub(super) type CliError = miette::Report;
+/// What ends a command early. Less than `miette::Report`, which would bring handlers along that
+/// make the builder's binary larger.
+#[derive(Debug)]
+pub(super) struct CliError(Box<dyn Diagnostic + Send + Sync>);
+
+impl<E: Diagnostic + Send + Sync + 'static> From<E> for CliError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl CliError {
+    pub(super) fn help(&self) -> Option<String> {
+        self.0.help().map(|help| help.to_string())
+    }
+
+    /// Whether the reader of standard output has closed it.
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        let cause = self
+            .0
+            .source()
+            .and_then(|cause| cause.downcast_ref::<io::Error>());
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit code and the reason, from the code of the error.
+    pub(super) fn exit_and_reason(&self) -> (u8, String) {
+        let code = self.0.code().expect("every error has a code").to_string();
+        let (class, reason) = code.split_once("::").expect("a class and a name");
+        let exit = match class {
+            "refused" => 1,
+            "usage" => 2,
+            "trouble" => 3,
+            class => panic!("no exit code for `{class}`"),
+        };
+        (exit, reason.to_owned())
+    }
+}
 
 /// An error of the command line itself.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -16,7 +61,7 @@ pub(super) enum CommandError {
     Usage(String),
     #[error("standard output cannot be written: {0}")]
     #[diagnostic(code(trouble::output_unwritten))]
-    Unwritten(std::io::Error),
+    Unwritten(#[source] io::Error),
     /// A certificate or a key that was given.
     #[error("{what}: {fault}")]
     #[diagnostic(code(usage::input_malformed), help("{help}"))]
@@ -55,17 +100,4 @@ pub(super) enum CommandError {
 pub(super) struct Within<E: miette::Diagnostic + 'static> {
     pub(super) what: String,
     pub(super) error: E,
-}
-
-/// The exit code and the reason of an error, from its code.
-pub(super) fn exit_and_reason(error: &CliError) -> (u8, String) {
-    let code = error.code().expect("every error has a code").to_string();
-    let (class, reason) = code.split_once("::").expect("a class and a name");
-    let exit = match class {
-        "refused" => 1,
-        "usage" => 2,
-        "trouble" => 3,
-        class => panic!("no exit code for `{class}`"),
-    };
-    (exit, reason.to_owned())
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::error::{CliError, CommandError, exit_and_reason};
+use super::error::{CliError, CommandError};
 use crate::domain::artifact::ArtifactList;
 use crate::domain::text::{clean, is_harmful};
 
@@ -61,19 +61,12 @@ impl Output {
         };
         let text = match &error {
             // The reader has seen enough.
-            error if is_broken_pipe(error) => String::new(),
+            error if error.is_broken_pipe() => String::new(),
             error if self.json => error_json(error),
             error => error_text(error),
         };
         let _closed = std::io::stderr().write_all(text.as_bytes());
-        ExitCode::from(exit_and_reason(&error).0)
-    }
-}
-
-fn is_broken_pipe(error: &CliError) -> bool {
-    match error.downcast_ref() {
-        Some(CommandError::Unwritten(error)) => error.kind() == std::io::ErrorKind::BrokenPipe,
-        _ => false,
+        ExitCode::from(error.exit_and_reason().0)
     }
 }
 
@@ -98,18 +91,18 @@ pub(super) fn bug() -> ExitCode {
 pub(super) fn error_text(error: &CliError) -> String {
     let mut text = format!("{} {}\n", paint("error:", "31"), clean(&error.to_string()));
     if let Some(help) = error.help() {
-        let help = clean(&help.to_string());
+        let help = clean(&help);
         let _infallible = writeln!(text, "{} {help}", paint(" hint:", "36"));
     }
     text
 }
 
 fn error_json(error: &CliError) -> String {
-    let (exit, reason) = exit_and_reason(error);
+    let (exit, reason) = error.exit_and_reason();
     json_text(&json!({
         "error": error.to_string(),
         "reason": reason,
-        "hint": error.help().map(|help| help.to_string()),
+        "hint": error.help(),
         "code": exit,
     }))
 }
