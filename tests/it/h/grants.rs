@@ -203,7 +203,7 @@ fn grants_are_shown_for_a_person_to_approve() {
             granted.id.as_str(),
             "project    foo",
             "version    1.2.3",
-            "source     not said",
+            "source     not given",
             "builders   m1, m2, m3",
             "quorum     2 of 3 must agree",
             "evidence   openpgp manifest",
@@ -212,7 +212,7 @@ fn grants_are_shown_for_a_person_to_approve() {
             "approvals  none needed: issuing it was the approval",
             "version 1.2.2",
             "builders   m1 -> m1, m2, m3",
-            "source     https://example.org/foo sha1:aa -> not said",
+            "source     https://example.org/foo sha1:aa -> not given",
         ] {
             assert!(
                 said.stdout.contains(part),
