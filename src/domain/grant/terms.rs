@@ -102,7 +102,7 @@ pub struct Limits {
     pub max_bytes: u64,
 }
 
-/// What to put into a new grant; [`Terms::new`] adds the rest.
+/// What to put into a new grant; the grant adds the rest.
 #[derive(Debug, Clone)]
 pub struct NewGrant {
     /// See [`Terms::project`].
