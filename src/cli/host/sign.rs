@@ -78,7 +78,8 @@ impl Sign {
             warn_of_file_token(&uri, output);
             token::find(&uri, interaction)
         };
-        let (people, bar) = (&mut Terminal::new(self.wait), &mut Bar::new());
+        let people = &mut Terminal::new(self.wait);
+        let bar = &mut Bar::new();
         let refused = |error: SignError, output: &mut Output| {
             if let Some(differences) = error.differences() {
                 show_differences(differences, output);

@@ -74,7 +74,7 @@ impl ReleaseError {
         }
     }
 
-    /// Tells what is wrong with the release from what is wrong with the place it is read from.
+    /// What a fault of the place that a release is read from means for the release.
     pub(in crate::steps) fn source(fault: Fault) -> Self {
         match fault {
             Fault::Refused(_) | Fault::Unreachable(_) => Self::Source(fault),

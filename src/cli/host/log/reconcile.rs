@@ -12,6 +12,7 @@ use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
 use crate::cli::host::prompt::Terminal;
 use crate::cli::host::reason::reason;
+use crate::cli::host::token_words::counted;
 use crate::cli::render::Output;
 use crate::domain::event::Finding;
 use crate::ledger::ExportedLog;
@@ -290,10 +291,5 @@ fn place(after: u64, before: Option<u64>) -> String {
 }
 
 fn signatures(count: u64) -> String {
-    let noun = if count == 1 {
-        "signature"
-    } else {
-        "signatures"
-    };
-    format!("{count} {noun}")
+    counted(count, "signature", "signatures")
 }
