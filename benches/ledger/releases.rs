@@ -8,6 +8,7 @@ use countersign::domain::event::{Event, Intent, RunResult};
 use countersign::domain::evidence::{EvidenceForm, Scheme};
 use countersign::domain::key::HashAlgorithm;
 use countersign::domain::name::{ArtifactName, BuilderName};
+use countersign::domain::signing::Coverage;
 use countersign::domain::time::Timestamp;
 use countersign::ledger::Ledger;
 use countersign::tlog::checkpoint::Checkpoint;
@@ -84,7 +85,7 @@ impl<'a> Releases<'a> {
             artifacts: artifacts(n)?,
             artifacts_from: None,
             sums: digest("sums", n),
-            sums_only: false,
+            form: Coverage::Each,
             card: None,
         };
         let index = self.ledger.append(now, Event::Intent(intent.clone()))?;

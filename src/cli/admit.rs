@@ -48,7 +48,7 @@ impl Admit {
                     } else {
                         "was admitted already"
                     };
-                    let sums_only = admitted.report.coverage == Coverage::ListOnly;
+                    let form = admitted.report.coverage;
                     let signed = &admitted.report.list;
                     let grant = admitted.report.grant.id();
                     output.line(format!(
@@ -56,10 +56,11 @@ impl Admit {
                         signed.key,
                         signed.created,
                         grant.short(),
-                        if sums_only {
-                            ", as a whole: only SHA256SUMS carries a signature"
-                        } else {
-                            ""
+                        match form {
+                            Coverage::Each => "",
+                            Coverage::ListOnly => {
+                                ", as a whole: only SHA256SUMS carries a signature"
+                            }
                         }
                     ));
                     if !admitted.reported {
@@ -74,7 +75,7 @@ impl Admit {
                     }
                     values.push(json!({
                         "name": name, "admitted": true, "new": admitted.new, "grant": grant,
-                        "key": signed.key, "sums_only": sums_only, "reported": admitted.reported,
+                        "key": signed.key, "form": form, "reported": admitted.reported,
                     }));
                 }
                 Err(error) if error.is_trouble() => {

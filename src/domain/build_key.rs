@@ -9,6 +9,7 @@ use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
 use super::grant::{Grant, NamePattern};
 use super::malformed::Malformed;
 use super::name::{BuilderName, ProjectName, Version, is_domain};
+use super::signing::Coverage;
 use super::text::cut;
 
 /// What a build key was made for. M copies it into its evidence; it means nothing before H checks
@@ -25,6 +26,8 @@ pub struct BuildKeyLabel {
     pub version: Version,
     /// The evidence that the grant requires.
     pub kind: EvidenceKind,
+    /// Which files of the release will be signed.
+    pub form: Coverage,
     /// The domain of notations, where the evidence has them.
     pub domain: Option<String>,
     /// The patterns of the grant: each artifact's name must match one.
@@ -41,6 +44,7 @@ impl BuildKeyLabel {
             project: terms.project.clone(),
             version: terms.version.clone(),
             kind: terms.kind(),
+            form: terms.form,
             domain: terms.domain.clone(),
             names: terms.artifacts.names.clone(),
         }
@@ -54,17 +58,19 @@ impl BuildKeyLabel {
             project,
             version,
             kind,
+            form,
             domain,
             names,
         } = self;
-        let (scheme, form) = kind.scheme_and_form();
+        let (scheme, evidence) = kind.scheme_and_form();
         let build = [
             format!("grant {grant}"),
             format!("builder {builder}"),
             format!("project {project}"),
             format!("version {version}"),
             format!("scheme {scheme}"),
-            format!("evidence {form}"),
+            format!("evidence {evidence}"),
+            format!("form {form}"),
         ];
         let domain = domain.iter().map(|domain| format!("domain {domain}"));
         build
@@ -104,9 +110,11 @@ impl BuildKeyLabel {
             return Err(missing("name"));
         }
         let scheme = one_of("scheme", value("scheme")?, &Scheme::ALL)?;
-        let form = one_of("evidence", value("evidence")?, &EvidenceForm::ALL)?;
-        let kind = EvidenceKind::of(scheme, form).ok_or_else(|| {
-            Malformed::new(format!("scheme {scheme} has no evidence of form {form}"))
+        let evidence = one_of("evidence", value("evidence")?, &EvidenceForm::ALL)?;
+        let kind = EvidenceKind::of(scheme, evidence).ok_or_else(|| {
+            Malformed::new(format!(
+                "scheme {scheme} has no evidence of form {evidence}"
+            ))
         })?;
         let domain = optional("domain")?.map(str::to_owned);
         if domain.as_ref().is_some_and(|domain| !is_domain(domain)) {
@@ -123,6 +131,7 @@ impl BuildKeyLabel {
             project: parsed("project", value("project")?)?,
             version: parsed("version", value("version")?)?,
             kind,
+            form: one_of("form", value("form")?, &Coverage::ALL)?,
             domain,
             names,
         }))
@@ -159,6 +168,7 @@ mod tests {
             project: "foo".parse().expect("a name"),
             version: "1.2.3".parse().expect("a version"),
             kind: EvidenceKind::Signatures,
+            form: Coverage::ListOnly,
             domain: Some("example.org".to_owned()),
             names: vec![
                 "foo*".parse().expect("a pattern"),
@@ -176,7 +186,7 @@ mod tests {
         assert_eq!(read(&lines), Ok(Some(label)));
         assert_eq!(read(&[]), Ok(None));
         for without in [
-            "builder", "project", "version", "scheme", "evidence", "domain", "name",
+            "builder", "project", "version", "scheme", "evidence", "form", "domain", "name",
         ] {
             let fewer: Vec<_> = lines
                 .iter()

@@ -411,6 +411,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::signing::Coverage;
 
     fn entry(event: Event) -> Entry {
         Entry {
@@ -428,7 +429,7 @@ mod tests {
             after: None,
         });
         let entry = entry(Event::Intent(Intent {
-            sums_only: true,
+            form: Coverage::ListOnly,
             card,
             ..Intent::example()
         }));

@@ -110,6 +110,8 @@ mod tests {
             ("negative quorum", "\"quorum\": 1,", "\"quorum\": -1,"),
             ("other format", "grant/1", "grant/2"),
             ("unknown scheme", "\"openpgp\"", "\"telepathy\""),
+            ("unknown form", "\"each\"", "\"some\""),
+            ("no form", "\"form\": \"each\",", ""),
             (
                 "form that dsse does not have",
                 "\"openpgp\",\n  \"evidence\": \"manifest\"",
@@ -180,6 +182,7 @@ mod tests {
             builders: terms.builders,
             quorum: 1,
             artifacts: terms.artifacts,
+            form: terms.form,
             not_before: terms.not_before,
             expires: terms.expires,
             release_key: terms.release_key,

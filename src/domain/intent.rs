@@ -32,24 +32,14 @@ pub struct Intent {
     pub artifacts_from: Option<u64>,
     /// SHA-256 of the list that will be signed last.
     pub sums: Sha256,
-    /// Whether only the list will be signed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sums_only: bool,
+    /// The form of the release, as in the grant.
+    pub form: Coverage,
     /// The card that is about to sign, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardUse>,
 }
 
 impl Intent {
-    /// What is signed: each artifact and the list, or the list alone.
-    pub fn coverage(&self) -> Coverage {
-        if self.sums_only {
-            Coverage::ListOnly
-        } else {
-            Coverage::Each
-        }
-    }
-
     /// What all statements of the release have in common; `log` is the value of their `log@`.
     pub fn signing(&self, log: String) -> Signing {
         Signing {
@@ -63,7 +53,7 @@ impl Intent {
 
     /// The statements of the release.
     pub fn plan(&self) -> Plan<'_> {
-        Plan::new(self.coverage(), &self.artifacts)
+        Plan::new(self.form, &self.artifacts)
     }
 }
 
@@ -82,7 +72,7 @@ impl Intent {
             artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
             artifacts_from: None,
             sums: Sha256::of(b"s"),
-            sums_only: false,
+            form: Coverage::Each,
             card: None,
         }
     }

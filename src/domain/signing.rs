@@ -6,6 +6,9 @@
 //! chose can be a certification of a key of theirs.
 
 use std::collections::HashMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::digest::{GrantId, Sha256};
 use super::key::{HashAlgorithm, MessageDigest};
@@ -118,17 +121,30 @@ impl Message<'_> {
     }
 }
 
-/// Which files of a release have a signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The form of a release: which of its files have a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Coverage {
     /// Each artifact, and the list.
+    #[serde(rename = "each")]
     Each,
     /// The list alone, which says so in its first line: a release of the other form does not become
     /// one of this form by losing signatures.
+    #[serde(rename = "list")]
     ListOnly,
 }
 
 impl Coverage {
+    /// Each form, in the order of the help.
+    pub const ALL: [Self; 2] = [Self::Each, Self::ListOnly];
+
+    /// Its name, in a grant and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Each => "each",
+            Self::ListOnly => "list",
+        }
+    }
+
     /// The value of the notation `form@DOMAIN` in the list's signature. An artifact can have the
     /// bytes of any list, and is signed too; this distinguishes the two.
     pub fn notation(self) -> Option<&'static str> {
@@ -136,6 +152,12 @@ impl Coverage {
             Self::Each => None,
             Self::ListOnly => Some("sums-only"),
         }
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -218,6 +218,7 @@ mod tests {
     use super::*;
     use crate::domain::digest::Sha256;
     use crate::domain::evidence::EvidenceKind;
+    use crate::domain::signing::Coverage;
     use proptest::prelude::*;
 
     fn label() -> BuildKeyLabel {
@@ -227,6 +228,7 @@ mod tests {
             project: "foo".parse().expect("a name"),
             version: "1.2.3".parse().expect("a version"),
             kind: EvidenceKind::Envelope,
+            form: Coverage::Each,
             domain: None,
             names: vec!["*".parse().expect("a pattern")],
         }

@@ -191,6 +191,7 @@ mod tests {
     use super::*;
     use crate::domain::digest::GrantId;
     use crate::domain::evidence::EvidenceKind;
+    use crate::domain::signing::Coverage;
     use crate::openpgp::DetachedSignature;
 
     #[test]
@@ -205,6 +206,7 @@ mod tests {
             project: "foo".parse().expect("a name"),
             version: "1.2.3".parse().expect("a version"),
             kind: EvidenceKind::SignedManifest,
+            form: Coverage::Each,
             domain: None,
             names: vec![
                 "foo*".parse().expect("a pattern"),

@@ -15,6 +15,7 @@ use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{NamePattern, Source};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{BuilderName, ProjectName, Version};
+use crate::domain::signing::Coverage;
 use crate::domain::time::Period;
 use crate::steps::host::approval::NAMESPACE;
 use crate::steps::host::grant::{GrantRequest, Issued};
@@ -48,8 +49,11 @@ pub(in crate::cli) struct Grant {
     #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
     scheme: Scheme,
     /// Evidence for all artifacts together, or for each
-    #[arg(long, value_name = "FORM", default_value = "manifest", value_parser = form())]
+    #[arg(long, value_name = "FORM", default_value = "manifest", value_parser = evidence())]
     evidence: EvidenceForm,
+    /// Sign each artifact and SHA256SUMS, or only this list: one signature, one touch
+    #[arg(long, value_name = "FORM", default_value = "each", value_parser = form())]
+    form: Coverage,
     /// Allow a version older than a granted one
     #[arg(long)]
     allow_older: bool,
@@ -97,6 +101,7 @@ impl Grant {
             "version": terms.version,
             "scheme": terms.scheme,
             "evidence": terms.evidence,
+            "form": terms.form,
             "quorum": terms.quorum,
             "approvals_needed": approvals,
             "not_before": terms.not_before,
@@ -133,6 +138,7 @@ impl Grant {
             builders,
             quorum: self.quorum,
             names,
+            form: self.form,
             max_count: self.max_count,
             max_bytes: self.max_bytes,
             valid_for: self.valid_for,
@@ -262,7 +268,7 @@ fn builder(text: &str) -> Result<(BuilderName, Option<PathBuf>), CliError> {
     Ok((name, file))
 }
 
-fn form() -> impl TypedValueParser<Value = EvidenceForm> {
+fn evidence() -> impl TypedValueParser<Value = EvidenceForm> {
     let named = |name: String| {
         EvidenceForm::ALL
             .into_iter()
@@ -270,4 +276,14 @@ fn form() -> impl TypedValueParser<Value = EvidenceForm> {
             .expect("it is one of those")
     };
     PossibleValuesParser::new(EvidenceForm::ALL.map(EvidenceForm::name)).map(named)
+}
+
+fn form() -> impl TypedValueParser<Value = Coverage> {
+    let named = |name: String| {
+        Coverage::ALL
+            .into_iter()
+            .find(|it| it.name() == name)
+            .expect("it is one of those")
+    };
+    PossibleValuesParser::new(Coverage::ALL.map(Coverage::name)).map(named)
 }

@@ -38,9 +38,6 @@ pub(in crate::cli) struct Sign {
     /// New folder for the release [default: ./PROJECT-VERSION]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Sign only SHA256SUMS: one signature, one touch
-    #[arg(long)]
-    sums_only: bool,
     /// Allow a version older than a signed one
     #[arg(long)]
     allow_older: bool,
@@ -66,11 +63,6 @@ impl Sign {
             from: &Folder::open(&self.from)?,
             release: &release,
             allow_older: self.allow_older,
-            coverage: if self.sums_only {
-                Coverage::ListOnly
-            } else {
-                Coverage::Each
-            },
         };
         let uri = host.home.config.token.clone();
         // A build that is refused does not come this far.
@@ -116,20 +108,19 @@ fn show_signed(signed: Signed, release: &Path, output: &mut Output) -> Result<()
     show_build(build, output);
     output.line(format!("  by         {}", build.key));
     output.line(format!("  signatures {}", made(&signed)));
-    let list_only = build.coverage == Coverage::ListOnly;
-    if list_only {
+    let terms = build.grant.terms();
+    if terms.form == Coverage::ListOnly {
         output.line("  signed     as a whole: only SHA256SUMS carries a signature");
     }
     output.line(format!("  ledger     entry {}", signed.intent));
     output.line(format!("  release    {}", release.display()));
-    let terms = build.grant.terms();
     let mut value = json!({
         "grant": build.grant.id(),
         "release": release.to_string_lossy(),
         "new": signed.new,
         "key": build.key,
         "signatures": signed.signatures,
-        "sums_only": list_only,
+        "form": terms.form,
         "token_signatures": signed.token_signatures,
         "ledger_entry": signed.intent,
         "scheme": terms.scheme,

@@ -119,12 +119,7 @@ fn needs(run: &Unfinished) -> String {
 
 /// The command that finishes it. The log does not have the folder of the build.
 fn next(run: &Unfinished) -> String {
-    let list_only = match &run.left {
-        Left::All => false,
-        Left::Signatures(journal) | Left::Release(journal) => journal.intent.sums_only,
-    };
-    let form = if list_only { " --sums-only" } else { "" };
-    format!("countersign sign {} --from DIR{form}", run.grant.short())
+    format!("countersign sign {} --from DIR", run.grant.short())
 }
 
 fn value(run: &Unfinished) -> Value {

@@ -13,6 +13,7 @@ use crate::domain::json;
 use crate::domain::key::Fingerprint;
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{ArtifactName, BuilderName, ProjectName, Version, case_clash, is_domain};
+use crate::domain::signing::Coverage;
 use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
 
@@ -53,6 +54,8 @@ pub struct Terms {
     /// What they may build.
     #[serde(deserialize_with = "json::object")]
     pub artifacts: Limits,
+    /// Which files of the release are signed.
+    pub form: Coverage,
     /// When the grant becomes valid.
     pub not_before: Timestamp,
     /// When it expires: it is not valid from then on.
@@ -123,6 +126,8 @@ pub struct NewGrant {
     pub quorum: u32,
     /// See [`Terms::artifacts`].
     pub artifacts: Limits,
+    /// See [`Terms::form`].
+    pub form: Coverage,
     /// See [`Terms::not_before`].
     pub not_before: Timestamp,
     /// See [`Terms::expires`].
@@ -146,6 +151,7 @@ impl Terms {
             builders: new.builders,
             quorum: new.quorum,
             artifacts: new.artifacts,
+            form: new.form,
             not_before: new.not_before,
             expires: new.expires,
             release_key: new.release_key,

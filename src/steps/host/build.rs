@@ -30,7 +30,7 @@ use crate::domain::grant::Grant;
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::release::Sums;
-use crate::domain::signing::{Coverage, Plan};
+use crate::domain::signing::Plan;
 use crate::domain::time::Timestamp;
 use crate::files::{Folder, StagedFolder, parent};
 use crate::ledger::Accepted;
@@ -66,8 +66,6 @@ pub struct Summary {
     pub artifacts: ArtifactList,
     /// The key that signs it.
     pub key: Fingerprint,
-    /// What of it is signed.
-    pub coverage: Coverage,
 }
 
 /// Which builders attested what. They agree about every artifact that more than one of them names.
@@ -91,8 +89,6 @@ pub struct SignRequest<'a> {
     pub release: &'a Path,
     /// Whether a version that is older than what was signed before is right.
     pub allow_older: bool,
-    /// What of the release is signed.
-    pub coverage: Coverage,
 }
 
 impl Host {
@@ -152,7 +148,7 @@ impl Host {
         check_unused(grant, accepted.as_ref(), &artifacts)?;
 
         let sums = keep_evidence(&build, artifacts, &approvals, &staged)?;
-        let sums = sums.covering(request.coverage);
+        let sums = sums.covering(grant.terms().form);
         Ok(VerifiedBuild {
             agreement: Agreement {
                 builders: build
@@ -301,11 +297,6 @@ impl VerifiedBuild {
         &self.list
     }
 
-    /// The digest that its `SHA256SUMS` would have if this were signed.
-    pub(super) fn list_digest(&self, coverage: Coverage) -> Sha256 {
-        Sha256::of(self.sums.clone().covering(coverage).to_text().as_bytes())
-    }
-
     /// The state after the one read of each artifact.
     pub(super) fn states(&self) -> impl Iterator<Item = (&str, &HashState)> {
         self.states
@@ -325,7 +316,7 @@ impl VerifiedBuild {
             artifacts: artifacts.map(|it| (it.name.clone(), it.digest)).collect(),
             artifacts_from: None,
             sums: Sha256::of(self.list.as_bytes()),
-            sums_only: self.sums.coverage() == Coverage::ListOnly,
+            form: self.sums.coverage(),
             card,
         }
     }
@@ -347,7 +338,6 @@ impl VerifiedBuild {
             agreement: self.agreement.clone(),
             artifacts: self.artifacts().clone(),
             key: self.signing_key.fingerprint(),
-            coverage: self.sums.coverage(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{Builder, Grant, Limits, NamePattern, NewGrant, Source};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{BuilderName, ProjectName, Version};
+use crate::domain::signing::Coverage;
 use crate::domain::time::Period;
 use crate::ledger::{Ledger, LedgerError};
 use crate::steps::evidence::builders::Builders;
@@ -39,6 +40,8 @@ pub struct GrantRequest {
     pub quorum: u32,
     /// The names that artifacts may have.
     pub names: Vec<NamePattern>,
+    /// Which files of the release are signed.
+    pub form: Coverage,
     /// Maximum number of artifacts; the configuration's without it.
     pub max_count: Option<u32>,
     /// Maximum size of all artifacts together, in bytes; the configuration's without it.
@@ -110,6 +113,7 @@ impl Host {
                 max_count: request.max_count.unwrap_or(config.max_count),
                 max_bytes: request.max_bytes.unwrap_or(config.max_bytes),
             },
+            form: request.form,
             not_before: now,
             expires,
             release_key: release_key.fingerprint(),

@@ -31,6 +31,7 @@ use span::{Asked, Kept, Last};
 
 use crate::domain::digest::Sha256;
 use crate::domain::event::{CardUse, Entry, Event, Finding, Intent, KeyPurpose, RunResult};
+use crate::domain::signing::Coverage;
 use crate::token::TokenUri;
 
 /// Why a card cannot be compared with a log.
@@ -183,10 +184,9 @@ impl Replay {
     fn intend(&mut self, intent: &Intent, index: u64) {
         let mut artifacts = std::mem::take(&mut self.listed);
         artifacts.extend(intent.artifacts.values());
-        let files = if intent.sums_only {
-            1
-        } else {
-            artifacts.len() as u64 + 1
+        let files = match intent.form {
+            Coverage::Each => artifacts.len() as u64 + 1,
+            Coverage::ListOnly => 1,
         };
         let run = Run {
             files,

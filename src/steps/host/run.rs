@@ -12,7 +12,7 @@ use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{CardUse, Event, Intent, RunResult};
 use crate::domain::evidence::Differences;
 use crate::domain::key::{Fingerprint, PublicKey};
-use crate::domain::signing::{Coverage, Message, SignedFile, Signing, Statement};
+use crate::domain::signing::{Message, SignedFile, Signing, Statement};
 use crate::domain::time::Timestamp;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
@@ -43,22 +43,6 @@ pub enum SignError {
         help("use the evidence that it was signed with, or issue a new grant")
     )]
     OtherEvidence { before: Sha256, now: Sha256 },
-    #[error("{}", match began {
-        Coverage::Each => {
-            "an earlier run began to sign each artifact of this build, not only its list"
-        }
-        Coverage::ListOnly => {
-            "an earlier run signed only the list of this build, not each artifact"
-        }
-    })]
-    #[diagnostic(
-        code(refused::begun_in_other_form),
-        help("run the same command {} `--sums-only`: what was signed is kept", match began {
-            Coverage::Each => "without",
-            Coverage::ListOnly => "with",
-        })
-    )]
-    OtherCoverage { began: Coverage },
     #[error("the signature kept for `{file}` cannot be used: {fault}")]
     #[diagnostic(
         code(trouble::kept_signature_invalid),
@@ -266,17 +250,10 @@ fn check_intent(build: &VerifiedBuild, intent: &Intent) -> Result<(), SignError>
     if intent.sums == now {
         return Ok(());
     }
-    let began = [Coverage::Each, Coverage::ListOnly];
-    match began
-        .into_iter()
-        .find(|coverage| intent.sums == build.list_digest(*coverage))
-    {
-        Some(began) => Err(SignError::OtherCoverage { began }),
-        None => Err(SignError::OtherEvidence {
-            before: intent.sums,
-            now,
-        }),
-    }
+    Err(SignError::OtherEvidence {
+        before: intent.sums,
+        now,
+    })
 }
 
 /// Finds the token, and refuses it before its PIN is asked for if the run could not end well.

@@ -91,6 +91,12 @@ pub fn examine_release(
 
     let evidence = Evidence::read(reader, &sums, now)?;
     check_grant(&list, &evidence.grant, &file)?;
+    let form = evidence.grant.terms().form;
+    if sums.coverage() != form {
+        return Err(ReleaseError::Content(format!(
+            "SHA256SUMS is not the list of a release of form `{form}`, which the grant asks for"
+        )));
+    }
     let mut files = extra_files(source, &sums)?;
     // What is refused already is not worth a copy.
     if files.is_empty() || copy.is_none() {

@@ -410,8 +410,13 @@ impl World {
 
     /// A build of `foo.txt` and `foo.tar`, attested under a grant of its own.
     pub(crate) fn attested(&self) -> (Granted, Build) {
+        self.attested_with(&[])
+    }
+
+    /// As [`World::attested`], granted with these arguments too.
+    pub(crate) fn attested_with(&self, more: Arguments<'_>) -> (Granted, Build) {
         let (granted, build) = (
-            self.grant(),
+            self.grant_with(more),
             self.build(&[("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])]),
         );
         self.attest(&granted, &build).ok();

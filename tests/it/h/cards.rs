@@ -526,8 +526,8 @@ fn one_touch_signs_a_whole_release() {
     let (world, card) = card_or_skip!(&[]);
     world.set_up();
     card.want_touch(true);
-    let (granted, build) = world.attested();
-    let said = world.sign(&granted, &build).with(&[&"--sums-only"]).ok();
+    let (granted, build) = world.attested_with(&[&"--form", &"list"]);
+    let said = world.sign(&granted, &build).ok();
     said.says("1 signature, 1 touch, 3 PIN tries left")
         .says("touch the card now (1 of 1)");
     assert_eq!(card.signatures(), FOR_INIT + 1);
@@ -779,7 +779,7 @@ fn a_service_that_crashes_is_as_a_card_that_is_pulled_out() {
 fn a_slow_card_is_waited_for() {
     let (world, card) = card_or_skip!(&[]);
     world.set_up();
-    let (granted, build) = world.attested();
+    let (granted, build) = world.attested_with(&[&"--form", &"list"]);
     card.pull();
     let Some(card) = world
         .reader()
@@ -787,7 +787,7 @@ fn a_slow_card_is_waited_for() {
     else {
         return;
     };
-    world.sign(&granted, &build).with(&[&"--sums-only"]).ok();
+    world.sign(&granted, &build).ok();
     assert_eq!(card.signatures(), FOR_INIT + 1);
 }
 

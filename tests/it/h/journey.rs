@@ -716,7 +716,7 @@ fn a_run_goes_on_after_a_wrong_pin() {
 fn unfinished_runs_are_shown_with_what_finishes_them() {
     let world = World::ready();
     let status = || world.host(&[&"status"]).ok();
-    let (granted, build) = world.attested();
+    let (granted, build) = world.attested_with(&[&"--form", &"list"]);
     status().says("every signing run is finished");
 
     // Accepted, and the token was not there.
@@ -735,16 +735,13 @@ fn unfinished_runs_are_shown_with_what_finishes_them() {
     let counter = format!("{}.count", world.token_file().display());
     let count = fs::read(&counter).expect("the count");
     fs::write(&counter, b"spoilt").expect("a token that cannot sign");
-    world
-        .sign(&granted, &build)
-        .with(&[&"--sums-only"])
-        .trouble("is not signed");
+    world.sign(&granted, &build).trouble("is not signed");
     fs::write(&counter, count).expect("the token is well again");
     let said = status()
         .says("signed     0 of 1 signatures, under entry")
         .says("needs      the token, for 1 more signature");
     said.says("unsettled  `SHA256SUMS`: the token may have signed it")
-        .says("--from DIR --sums-only");
+        .says("--from DIR\n");
     let shown = world.host(&[&"status", &"--json"]).ok().json();
     let [run] = shown["unfinished"].as_array().expect("a list").as_slice() else {
         panic!("{shown}")
@@ -1480,8 +1477,8 @@ fn the_location_needs_nothing_of_the_signing_host() {
 #[test]
 fn a_release_is_signed_as_a_whole() {
     let world = World::ready();
-    let (granted, build) = world.attested();
-    let sign = || world.sign(&granted, &build).with(&[&"--sums-only"]);
+    let (granted, build) = world.attested_with(&[&"--form", &"list"]);
+    let sign = || world.sign(&granted, &build);
     let before = world.token_count();
     sign()
         .with(&[&"--dry-run"])
@@ -1491,7 +1488,7 @@ fn a_release_is_signed_as_a_whole() {
     assert_eq!(world.token_count(), before + 1);
     sign().ok().says("signed already");
     assert_eq!(world.token_count(), before + 1);
-    assert_eq!(world.logged("intent")[0]["sums_only"], true);
+    assert_eq!(world.logged("intent")[0]["form"], "list");
     world
         .host(&[&"log", &"list"])
         .ok()
@@ -1551,29 +1548,4 @@ fn a_release_is_signed_as_a_whole() {
     world.admit().ok().says("as a whole");
     assert_eq!(world.public(), ["foo-1.2.3"]);
     world.verify(&world.releases().join("foo-1.2.3")).ok();
-}
-
-/// What one run began, the next one goes on with, in the same form.
-#[test]
-fn a_release_stays_in_the_form_it_was_begun_in() {
-    for (first, second, hint) in [
-        (&["--sums-only"][..], &[][..], "with `--sums-only`"),
-        (&[], &["--sums-only"], "without"),
-    ] {
-        let world = World::ready();
-        let (granted, build) = world.attested();
-        let sign = |options: &[&str]| {
-            options
-                .iter()
-                .fold(world.sign(&granted, &build), |run, option| {
-                    run.with(&[option])
-                })
-        };
-        sign(first).ok();
-        let signed = tree(&world.inbox());
-        sign(second).refused("an earlier run").says(hint);
-        sign(second).with(&[&"--dry-run"]).refused("an earlier run");
-        sign(first).ok().says("signed already");
-        assert_eq!(tree(&world.inbox()), signed);
-    }
 }

@@ -81,14 +81,11 @@ fn last(world: &World) -> u64 {
 }
 
 /// A release of a version of its own.
-fn release(world: &World, version: &str, sums_only: bool) {
-    let granted = world.grant_of(version, &[]);
+fn release(world: &World, version: &str, form: &str) {
+    let granted = world.grant_of(version, &[&"--form", &form]);
     let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", b"tar\n")]);
     world.attest(&granted, &build).ok();
-    world
-        .sign(&granted, &build)
-        .with(if sums_only { &[&"--sums-only"] } else { &[] })
-        .ok();
+    world.sign(&granted, &build).ok();
 }
 
 /// gpg lets the card sign so often, and nobody logs it. It has a new home each time: a daemon that
@@ -128,11 +125,11 @@ fn everything_that_countersign_lets_a_card_of_another_author_sign_is_in_the_log(
 fn honest_use(world: &World, card: &VirtualCard) {
     world.set_up();
     reconciles(world, card);
-    release(world, "1", false);
-    release(world, "2", true);
+    release(world, "1", "each");
+    release(world, "2", "list");
     world.host(&[&"key", &"check", &"--sign"]).ok();
     world.host(&[&"key", &"extend"]).ok();
-    release(world, "3", false);
+    release(world, "3", "each");
     let said = reconcile(world)
         .ok()
         .says("card FFFE:00000001 has made 14 signatures");
@@ -181,7 +178,7 @@ fn a_card_that_was_pulled_out_explains_at_most_the_answer_that_was_lost() {
         };
         check();
         world.sign(&granted, &build).ok();
-        release(&world, "2", false);
+        release(&world, "2", "each");
         check();
 
         // Of one more nobody knows.
@@ -260,7 +257,7 @@ fn behind_our_back(world: &World, card: &VirtualCard) {
     let reconciled = last(world);
 
     // Two more, further on.
-    release(world, "2", false);
+    release(world, "2", "each");
     let after = last_outcome(world);
     gpg_signs(world, 2);
     let first =
@@ -599,7 +596,7 @@ fn a_key_that_init_replaced_begins_anew() {
     world.init().stops(2, "already has a key");
     world.init().with(&[&"--replace-key"]).ok();
     world.export();
-    release(&world, "1", false);
+    release(&world, "1", "each");
     let report = reconcile(&world).with(&[&"--json"]).ok().json();
     // The two of the first key, whose certificate never was.
     assert_eq!(
@@ -709,7 +706,7 @@ fn a_key_that_was_put_there_again_is_an_alarm() {
         .host(&[&"init", &"--token", &world.token_uri(), &"--cert", &file])
         .ok();
     world.export();
-    release(&world, "1", false);
+    release(&world, "1", "each");
     reconciles(&world, &card);
     assert_eq!(card.signatures(), 4);
 
@@ -732,7 +729,7 @@ fn a_key_that_was_put_there_again_is_an_alarm() {
             &"restored from the copy",
         ])
         .ok();
-    release(&world, "2", false);
+    release(&world, "2", "each");
     assert_eq!(
         reconcile(&world).with(&[&"--json"]).ok().json()["findings"],
         json!([])

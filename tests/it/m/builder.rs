@@ -14,6 +14,7 @@ use crate::common::{
 use countersign::domain::build_key::BuildKeyLabel;
 use countersign::domain::digest::GrantId;
 use countersign::domain::evidence::EvidenceKind;
+use countersign::domain::signing::Coverage;
 use countersign::domain::time::{Period, Timestamp};
 use countersign::openpgp::{BuildKey, GeneratedKey};
 use tempfile::TempDir;
@@ -348,6 +349,7 @@ fn granted() -> (GeneratedKey, BuildKeyLabel) {
         project: "foo".parse().expect("a name"),
         version: "1.2.3".parse().expect("a version"),
         kind: EvidenceKind::SignedManifest,
+        form: Coverage::Each,
         domain: None,
         names: vec!["*".parse().expect("a pattern")],
     };

@@ -709,7 +709,7 @@ mod wrong_answers {
 
     use countersign::domain::grant::Grant;
     use countersign::domain::key::{HashAlgorithm, PublicKey, RawSignature};
-    use countersign::domain::signing::{Coverage, Message};
+    use countersign::domain::signing::Message;
     use countersign::domain::time::Timestamp;
     use countersign::files::Folder;
     use countersign::home::Home;
@@ -864,7 +864,6 @@ mod wrong_answers {
             from: &from,
             release: &world.release(granted),
             allow_older: false,
-            coverage: Coverage::Each,
         };
         let uri = host.home.config.token.clone();
         let mut find =
@@ -1540,10 +1539,10 @@ fn signatures_taken_away_or_added() {
     let world = World::ready();
     let full = world.signed();
     let whole = full.with_file_name("foo-1.2.4");
-    let granted = world.grant_of("1.2.4", &[]);
+    let granted = world.grant_of("1.2.4", &[&"--form", &"list"]);
     let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])]);
     world.attest(&granted, &build).ok();
-    world.sign(&granted, &build).with(&[&"--sums-only"]).ok();
+    world.sign(&granted, &build).ok();
     world.verify(&whole).ok();
     for folder in [&full, &whole] {
         world.verify(&folder.join("SHA256SUMS")).ok();

@@ -3,6 +3,7 @@
 use super::reconcile::described;
 use crate::cli::host::token_words;
 use crate::domain::event::{CardUse, Event, Finding, Intent, KeyPurpose, RunResult, Verdict};
+use crate::domain::signing::Coverage;
 
 /// What happened, in a few words.
 pub(super) fn summary(event: &Event) -> String {
@@ -89,21 +90,20 @@ pub(super) fn summary(event: &Event) -> String {
         }
         Event::Intent(Intent {
             grant,
-            sums_only,
+            form,
             artifacts_from: Some(first),
             ..
         }) => {
-            let what = if *sums_only {
-                "1 signature, of the list of the"
-            } else {
-                "signatures of the list and of the"
+            let what = match form {
+                Coverage::Each => "signatures of the list and of the",
+                Coverage::ListOnly => "1 signature, of the list of the",
             };
             format!(
                 "grant {}: {what} artifacts in the entries from {first} on",
                 grant.short()
             )
         }
-        Event::Intent(intent) if intent.sums_only => {
+        Event::Intent(intent) if intent.form == Coverage::ListOnly => {
             format!(
                 "grant {}: 1 signature, of the list of {} artifacts",
                 intent.grant.short(),
