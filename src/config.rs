@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::malformed::Malformed;
-use crate::domain::name::{ApproverName, case_clash, is_domain};
+use crate::domain::name::{ApproverName, case_clashes, is_domain};
 use crate::domain::time::Period;
 use crate::tlog::note::VerifierKey;
 use crate::token::TokenUri;
@@ -169,12 +169,9 @@ impl Config {
                 nobody.name
             )));
         }
-        if let Some((_, twice)) = case_clash(
-            config
-                .approver
-                .iter()
-                .map(|approver| approver.name.as_str()),
-        ) {
+        let names = config.approver.iter();
+        let names = names.map(|approver| approver.name.as_str());
+        if let Some((_, twice)) = case_clashes(names).next() {
             return Err(Malformed::new(format!(
                 "approver `{twice}` is listed twice"
             )));

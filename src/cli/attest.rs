@@ -23,7 +23,7 @@ use crate::domain::statement::SLSA_PROVENANCE;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, InputFile, read_secret, wipe};
 use crate::openpgp::LARGEST_BUILD_KEY;
-use crate::steps::builder::attest::{self, Attestation, Predicate};
+use crate::steps::builder::attest::{self, AttestRequest, Attestation, Predicate};
 use crate::steps::builder::build_key::BuildKey;
 
 /// The largest predicate that is read, in bytes.
@@ -70,7 +70,7 @@ impl Attest {
             Some(path) => Some(read_predicate(path, self.predicate_type.clone())?),
             None => None,
         };
-        let steps = |key: BuildKey<'_>| {
+        let steps = |key: BuildKey<'_>, leaving: Option<&Path>| {
             if let Some(expected) = self.scheme.filter(|scheme| *scheme != key.scheme()) {
                 let text = format!("the key is of scheme {}, not {expected}", key.scheme());
                 return Err(CommandError::Usage(text).into());
@@ -79,18 +79,19 @@ impl Attest {
             let predicate = predicate
                 .clone()
                 .or_else(|| is_envelope.then(|| Predicate::Provenance { system: system() }));
-            let out = self.output.as_deref();
-            Ok(attest::attest(
-                key,
-                &self.artifacts,
+            let request = AttestRequest {
+                artifacts: &self.artifacts,
                 predicate,
-                out,
-                now,
-                &mut Bar::new(),
-            )?)
+                output: self.output.as_deref(),
+                leaving,
+            };
+            Ok(attest::attest(key, request, now, &mut Bar::new())?)
         };
 
-        if let Some(done) = self.key.on_token(grant.as_ref(), now, &steps) {
+        if let Some(done) = self
+            .key
+            .on_token(grant.as_ref(), now, &|key| steps(key, None))
+        {
             report(&done?, None, output);
             return Ok(());
         }
@@ -110,8 +111,8 @@ impl Attest {
                 "memory cannot be locked here: the build key could be written to the swap space",
             );
         }
-        let done = steps(key)?;
         let removed = !self.keep_key && is_file(source);
+        let done = steps(key, removed.then_some(&*path))?;
         if removed {
             wipe(&path)?;
         }
@@ -147,7 +148,7 @@ fn report(done: &Attestation, removed: Option<&PathBuf>, output: &mut Output) {
         ));
     }
     output.line("next: send the artifacts with the evidence to the signing host");
-    let (scheme, form) = label.kind.scheme_and_form();
+    let (scheme, form) = label.bounds.kind.scheme_and_form();
     output.value(json!({
         "grant": label.grant,
         "builder": label.builder,

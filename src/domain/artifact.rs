@@ -2,7 +2,7 @@
 
 use super::digest::Sha256;
 use super::malformed::Malformed;
-use super::name::{ArtifactName, case_clash};
+use super::name::{ArtifactName, case_clashes};
 
 /// Maximum number of artifacts in one build or release.
 pub const MOST_ARTIFACTS: usize = 10_000;
@@ -36,7 +36,8 @@ impl ArtifactList {
         if artifacts.len() > MOST_ARTIFACTS {
             return Err(too_many_artifacts());
         }
-        if let Some((first, second)) = case_clash(artifacts.iter().map(|a| a.name.as_str())) {
+        let names = artifacts.iter().map(|a| a.name.as_str());
+        if let Some((first, second)) = case_clashes(names).next() {
             return Err(clash(first, second));
         }
         let unsorted = artifacts
@@ -89,7 +90,8 @@ pub fn too_many_artifacts() -> Malformed {
     Malformed::new(format!("more than {MOST_ARTIFACTS} artifacts are listed"))
 }
 
-fn clash(first: &str, second: &str) -> Malformed {
+/// Two artifacts whose names differ in case alone are refused.
+pub fn clash(first: &str, second: &str) -> Malformed {
     Malformed::new(if first == second {
         format!("`{first}` is listed twice")
     } else {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::digest::GrantId;
 use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
-use super::grant::{Grant, NamePattern};
+use super::grant::{Bounds, Grant, Limits};
 use super::malformed::Malformed;
 use super::name::{BuilderName, ProjectName, Version, is_domain};
 use super::signing::Coverage;
@@ -24,14 +24,10 @@ pub struct BuildKeyLabel {
     pub project: ProjectName,
     /// Its version.
     pub version: Version,
-    /// The evidence that the grant requires.
-    pub kind: EvidenceKind,
-    /// Which files of the release will be signed.
-    pub form: Coverage,
     /// The domain of notations, where the evidence has them.
     pub domain: Option<String>,
-    /// The patterns of the grant: each artifact's name must match one.
-    pub names: Vec<NamePattern>,
+    /// What the grant demands of the artifacts.
+    pub bounds: Bounds,
 }
 
 impl BuildKeyLabel {
@@ -43,10 +39,8 @@ impl BuildKeyLabel {
             builder: builder.clone(),
             project: terms.project.clone(),
             version: terms.version.clone(),
-            kind: terms.kind(),
-            form: terms.form,
             domain: terms.domain.clone(),
-            names: terms.artifacts.names.clone(),
+            bounds: terms.bounds(),
         }
     }
 
@@ -57,27 +51,35 @@ impl BuildKeyLabel {
             builder,
             project,
             version,
-            kind,
-            form,
             domain,
-            names,
+            bounds:
+                Bounds {
+                    artifacts,
+                    kind,
+                    form,
+                    not_before,
+                    expires,
+                },
         } = self;
         let (scheme, evidence) = kind.scheme_and_form();
-        let build = [
+        let mut lines = vec![
             format!("grant {grant}"),
             format!("builder {builder}"),
             format!("project {project}"),
             format!("version {version}"),
             format!("scheme {scheme}"),
             format!("evidence {evidence}"),
-            format!("form {form}"),
         ];
-        let domain = domain.iter().map(|domain| format!("domain {domain}"));
-        build
-            .into_iter()
-            .chain(domain)
-            .chain(names.iter().map(|pattern| format!("name {pattern}")))
-            .collect()
+        lines.extend(domain.iter().map(|domain| format!("domain {domain}")));
+        lines.extend([
+            format!("form {form}"),
+            format!("not-before {not_before}"),
+            format!("expires {expires}"),
+            format!("max-count {}", artifacts.max_count),
+            format!("max-bytes {}", artifacts.max_bytes),
+        ]);
+        lines.extend(artifacts.names.iter().map(|name| format!("name {name}")));
+        lines
     }
 
     /// Parses what [`BuildKeyLabel::to_lines`] wrote; `None` if there is no label.
@@ -130,10 +132,18 @@ impl BuildKeyLabel {
             builder: parsed("builder", value("builder")?)?,
             project: parsed("project", value("project")?)?,
             version: parsed("version", value("version")?)?,
-            kind,
-            form: one_of("form", value("form")?, &Coverage::ALL)?,
             domain,
-            names,
+            bounds: Bounds {
+                artifacts: Limits {
+                    names,
+                    max_count: number("max-count", value("max-count")?)?,
+                    max_bytes: number("max-bytes", value("max-bytes")?)?,
+                },
+                kind,
+                form: one_of("form", value("form")?, &Coverage::ALL)?,
+                not_before: parsed("not-before", value("not-before")?)?,
+                expires: parsed("expires", value("expires")?)?,
+            },
         }))
     }
 }
@@ -141,6 +151,11 @@ impl BuildKeyLabel {
 fn parsed<T: FromStr<Err = Malformed>>(header: &str, text: &str) -> Result<T, Malformed> {
     text.parse()
         .map_err(|error: Malformed| error.within(format_args!("header line `{header} …`")))
+}
+
+fn number<T: FromStr>(header: &str, text: &str) -> Result<T, Malformed> {
+    let number = text.parse();
+    number.map_err(|_| Malformed::new(format!("header line `{header} …` is not a number")))
 }
 
 fn missing(header: &str) -> Malformed {
@@ -167,13 +182,12 @@ mod tests {
             builder: "m1".parse().expect("a name"),
             project: "foo".parse().expect("a name"),
             version: "1.2.3".parse().expect("a version"),
-            kind: EvidenceKind::Signatures,
-            form: Coverage::ListOnly,
             domain: Some("example.org".to_owned()),
-            names: vec![
-                "foo*".parse().expect("a pattern"),
-                "* *".parse().expect("a pattern"),
-            ],
+            bounds: Bounds {
+                kind: EvidenceKind::Signatures,
+                form: Coverage::ListOnly,
+                ..Bounds::example(&["foo*", "* *"])
+            },
         }
     }
 
@@ -186,7 +200,18 @@ mod tests {
         assert_eq!(read(&lines), Ok(Some(label)));
         assert_eq!(read(&[]), Ok(None));
         for without in [
-            "builder", "project", "version", "scheme", "evidence", "form", "domain", "name",
+            "builder",
+            "project",
+            "version",
+            "scheme",
+            "evidence",
+            "domain",
+            "form",
+            "not-before",
+            "expires",
+            "max-count",
+            "max-bytes",
+            "name",
         ] {
             let fewer: Vec<_> = lines
                 .iter()
@@ -213,6 +238,11 @@ mod tests {
                 "scheme openpgp",
                 "scheme x",
                 "header line `scheme x` has an unknown value",
+            ),
+            (
+                "max-count 100",
+                "max-count many",
+                "header line `max-count …` is not a number",
             ),
             (
                 "builder m1",

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::sum_line;
+use super::artifact::{MOST_ARTIFACTS, sum_line};
 use super::digest::Sha256;
 use super::name::{ArtifactName, BuilderName};
 use super::reserved::{
@@ -20,6 +20,9 @@ const LARGEST_ENVELOPE: u64 = 8 << 20;
 const LARGEST_PROOF: u64 = 64 << 10;
 /// The same where each artifact has its own.
 const LARGEST_PROOF_EACH: u64 = 8 << 10;
+
+/// Maximum number of files in a builder's folder: of artifacts, with a file of evidence each.
+pub const MOST_DELIVERED: usize = 2 * MOST_ARTIFACTS + 2;
 
 /// How a builder's evidence is authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,9 +226,10 @@ pub fn digest_of_all<'a>(files: impl IntoIterator<Item = (&'a str, Sha256)>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::grant::Bounds;
 
     #[test]
-    fn no_evidence_can_be_an_artifact() {
+    fn no_evidence_can_be_an_artifact_of_its_build() {
         let kinds = Scheme::ALL
             .into_iter()
             .flat_map(|scheme| EvidenceForm::ALL.map(|form| (scheme, form)));
@@ -241,7 +245,11 @@ mod tests {
                 EvidenceFiles::Each { suffix, .. } => vec![format!("foo.tar.xz{suffix}")],
             };
             for name in names {
-                assert!(name.parse::<ArtifactName>().is_err(), "{name}");
+                let bounds = Bounds {
+                    kind,
+                    ..Bounds::example(&["*"])
+                };
+                assert!(bounds.judge_names([name.as_str()]).is_err(), "{name}");
                 assert!(
                     is_evidence_file(&name) && kind.limit(&name).is_some(),
                     "{name}"
@@ -254,7 +262,6 @@ mod tests {
             ".sig",
             "../x.sig",
             "foo.asc",
-            "x.sig.sig",
             "build.manifest.asc",
         ] {
             assert!(!is_evidence_file(name), "{name}");

@@ -3,6 +3,7 @@
 //! A grant is a JSON file. Its bytes are hashed, approved and logged as they are, and never
 //! serialized again.
 
+mod bounds;
 mod nonce;
 mod pattern;
 mod terms;
@@ -11,9 +12,10 @@ use super::digest::GrantId;
 use super::json;
 use super::malformed::Malformed;
 
+pub use bounds::{Bounds, Limits, SLOW_CLOCK, is_timely, listed};
 pub use nonce::Nonce;
 pub use pattern::NamePattern;
-pub use terms::{Builder, Limits, NewGrant, Source, Terms};
+pub use terms::{Builder, NewGrant, Source, Terms};
 
 /// The largest grant that is read, in bytes.
 pub const LARGEST_GRANT: u64 = 1 << 20;
@@ -66,7 +68,7 @@ impl Grant {
 
 #[cfg(test)]
 mod tests {
-    use super::terms::MOST_GLOBS;
+    use super::bounds::MOST_GLOBS;
     use super::*;
     use proptest::prelude::*;
 

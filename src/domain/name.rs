@@ -10,7 +10,8 @@ use std::str::FromStr;
 use super::digest::as_text;
 use super::malformed::Malformed;
 use super::reserved::{
-    ADMITTED, APPROVALS, BUILD, EVIDENCE, GRANT, MAC, REFUSED, RELEASE_SIGNATURE, SIGNATURE, SUMS,
+    ADMITTED, APPROVALS, ENVELOPE, EVIDENCE, GRANT, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE,
+    REFUSED, SUMS, signed_by,
 };
 use super::text::cut;
 
@@ -18,15 +19,20 @@ use super::text::cut;
 const LONGEST: usize = 200;
 /// The longest name of a project, a version or a builder, in bytes: two of them make one name.
 const LONGEST_PART: usize = 80;
+/// The longest epoch, in digits.
+const LONGEST_EPOCH: usize = 9;
 
 /// Why a name is refused: what follows "artifact name `x`".
 type Refused = &'static str;
 
-const UNPRINTABLE: Refused =
-    "contains a character that is not printable ASCII, or begins or ends with a space";
+const CHARACTERS: Refused =
+    "may contain only letters, digits, blanks inside and `. _ + ~ - @ , = ( )`";
 const RESTRICTED: Refused = "may contain only letters, digits and `. _ + ~ -`";
 const RESERVED: Refused = "could pass for a file that countersign itself writes";
+const DEVICE: Refused = "is the name of a device on Windows";
+const EPOCH: Refused = "has a `:` that does not end an epoch: a number without leading zeros";
 
+/// The rules for the name of any file or folder.
 fn harmless(name: &str) -> Result<(), Refused> {
     match name {
         "" => Err("is empty"),
@@ -35,24 +41,54 @@ fn harmless(name: &str) -> Result<(), Refused> {
         _ if name.contains("..") => Err("contains `..`"),
         _ if name.starts_with('-') => Err("begins with a dash"),
         _ if name.starts_with('.') => Err("begins with a dot"),
+        // Windows leaves it out.
+        _ if name.ends_with('.') => Err("ends with a dot"),
         _ if name.chars().any(char::is_control) => Err("contains a control character"),
-        _ if !name.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) || name.trim() != name => {
-            Err(UNPRINTABLE)
-        }
+        _ if is_device(name) => Err(DEVICE),
         _ => Ok(()),
     }
 }
 
+/// Whether Windows opens a device under this name, whatever its case and behind its first dot.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name);
+    let stem = stem.trim_end().to_ascii_uppercase();
+    match stem
+        .strip_prefix("COM")
+        .or_else(|| stem.strip_prefix("LPT"))
+    {
+        Some(number) => number.len() == 1 && number.bytes().all(|b| b.is_ascii_digit()),
+        None => ["CON", "PRN", "AUX", "NUL"].contains(&stem.as_str()),
+    }
+}
+
+/// Whether it has only letters, digits, `. _ + ~ -` and these.
+fn has_only(name: &str, more: &[u8]) -> bool {
+    name.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"._+~-".contains(&b) || more.contains(&b))
+}
+
 fn restricted(name: &str) -> Result<(), Refused> {
     harmless(name)?;
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._+~-".contains(&b);
     match name {
         _ if name.len() > LONGEST_PART => Err("is longer than 80 bytes"),
-        _ if !name.bytes().all(allowed) => Err(RESTRICTED),
+        _ if !has_only(name, b"") => Err(RESTRICTED),
         // In the inbox a file of such a name is a note, not a submission.
         _ if name.ends_with(REFUSED) || name.ends_with(ADMITTED) => Err(RESERVED),
         _ => Ok(()),
     }
+}
+
+/// An epoch may be in front, as in `1:2.0`.
+fn version(name: &str) -> Result<(), Refused> {
+    let Some((epoch, rest)) = name.split_once(':') else {
+        return restricted(name);
+    };
+    let is_number = epoch.bytes().all(|b| b.is_ascii_digit()) && !epoch.starts_with('0');
+    if epoch.is_empty() || epoch.len() > LONGEST_EPOCH || !is_number {
+        return Err(EPOCH);
+    }
+    restricted(rest)
 }
 
 /// A builder's evidence is in a folder of its name, beside the grant and the approvals.
@@ -68,17 +104,27 @@ fn builder(name: &str) -> Result<(), Refused> {
     }
 }
 
-/// Refuses names of files that we write beside artifacts, or that other tools read there.
-fn unreserved(name: &str) -> Result<(), Refused> {
+/// An artifact is beside the list of its release and the evidence, and was beside what `attest`
+/// wrote, perhaps for an earlier grant. With which names it clashes under one grant,
+/// [`Bounds`](super::grant::Bounds) knows.
+fn artifact(name: &str) -> Result<(), Refused> {
     harmless(name)?;
-    let folded = name.to_ascii_lowercase();
-    let ours = folded.starts_with(&SUMS.to_ascii_lowercase())
-        || folded.starts_with(BUILD)
-        || folded == EVIDENCE
-        || [RELEASE_SIGNATURE, SIGNATURE, MAC, REFUSED, ADMITTED]
-            .iter()
-            .any(|ending| folded.ends_with(ending));
-    if ours { Err(RESERVED) } else { Ok(()) }
+    let ours = [
+        SUMS,
+        EVIDENCE,
+        MANIFEST,
+        MANIFEST_SIGNATURE,
+        MANIFEST_MAC,
+        ENVELOPE,
+    ];
+    let is_ours = |name: &str| ours.iter().any(|ours| name.eq_ignore_ascii_case(ours));
+    let signs_list = |name: &str| name.eq_ignore_ascii_case(SUMS);
+    match name {
+        _ if !has_only(name, b" @,=()") => Err(CHARACTERS),
+        _ if name.trim() != name => Err("begins or ends with a blank"),
+        _ if is_ours(name) || signed_by(name).any(signs_list) => Err(RESERVED),
+        _ => Ok(()),
+    }
 }
 
 fn refused(what: &str, name: &str, why: Refused) -> Malformed {
@@ -127,15 +173,15 @@ macro_rules! names {
 
 names! {
     /// The name of an artifact: a plain file name that cannot pass for a file of ours.
-    ArtifactName, "artifact name", unreserved;
+    ArtifactName, "artifact name", artifact;
     /// The name of a builder, `m1`.
     BuilderName, "builder name", builder;
     /// The name of an approver, `alice`.
     ApproverName, "approver name", restricted;
     /// The name of a project, `foo`.
     ProjectName, "project name", restricted;
-    /// A version, `1.2.3`.
-    Version, "version", restricted;
+    /// A version, `1.2.3`, or with an epoch `1:2.0`.
+    Version, "version", version;
 }
 
 /// Whether a text is a domain name that notations can have.
@@ -149,12 +195,14 @@ pub fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
-/// The first two names that differ in case alone, or not at all.
-pub fn case_clash<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
+/// Each name that differs from an earlier one in case alone, or not at all, behind that one.
+pub fn case_clashes<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
     let mut seen = HashMap::new();
-    names.into_iter().find_map(|name| {
-        seen.insert(name.to_ascii_lowercase(), name)
-            .map(|earlier| (earlier, name))
+    names.into_iter().filter_map(move |name| {
+        let earlier = seen.insert(name.to_ascii_lowercase(), name)?;
+        Some((earlier, name))
     })
 }
 
@@ -168,11 +216,19 @@ mod tests {
         for name in [
             "foo-1.2.3.tar.xz",
             "foo_1.2.3-1~deb12u1_amd64.deb",
-            "Foo Setup 1.2.exe",
+            "libfoo_1.0.orig.tar.gz.asc",
+            "Foo Setup (x64), 1.2.exe",
             "x",
-            "a+b:c@d#e",
+            "a+b@d=e",
             "SUMS",
+            "SHA256SUMS.txt",
             "rebuild.sh",
+            "build.sh",
+            "console.log",
+            "com10",
+            "foo.sig",
+            "foo.mac",
+            "foo.refused",
         ] {
             assert!(name.parse::<ArtifactName>().is_ok(), "{name}");
         }
@@ -192,31 +248,58 @@ mod tests {
             ("a..b", "contains `..`"),
             ("-rf", "begins with a dash"),
             (".bashrc", "begins with a dot"),
+            ("a.", "ends with a dot"),
             ("a\nb", "contains a control character"),
             ("a\u{1b}[2Jb", "contains a control character"),
             ("a\0b", "contains a control character"),
             ("a\tb", "contains a control character"),
-            ("ä", UNPRINTABLE),
-            ("a\u{202e}b", UNPRINTABLE),
-            (" a", UNPRINTABLE),
-            ("a ", UNPRINTABLE),
+            ("CON", DEVICE),
+            ("nul", DEVICE),
+            ("Aux.tar.gz", DEVICE),
+            ("prn .txt", DEVICE),
+            ("COM0", DEVICE),
+            ("lpt9.h", DEVICE),
+            ("ä", CHARACTERS),
+            ("a\u{202e}b", CHARACTERS),
+            ("a:b", CHARACTERS),
+            ("a#b", CHARACTERS),
+            ("a`b", CHARACTERS),
+            ("a*", CHARACTERS),
+            ("$a", CHARACTERS),
+            (" a", "begins or ends with a blank"),
+            ("a ", "begins or ends with a blank"),
             ("SHA256SUMS", RESERVED),
-            ("SHA256SUMS.asc", RESERVED),
-            ("sha256sums.txt", RESERVED),
-            ("tool.tar.xz.asc", RESERVED),
-            ("tool.SIG", RESERVED),
-            ("tool.mac", RESERVED),
-            ("tool.refused", RESERVED),
-            ("tool.Admitted", RESERVED),
+            ("Sha256Sums.Asc", RESERVED),
+            ("SHA256SUMS.0123456789abcdef.asc", RESERVED),
+            ("sha256sums.0123456789ABCDEF.ASC", RESERVED),
             ("build.manifest", RESERVED),
+            ("build.manifest.SIG", RESERVED),
+            ("build.manifest.mac", RESERVED),
+            ("Build.dsse.json", RESERVED),
             ("Evidence", RESERVED),
         ] {
-            assert_eq!(unreserved(name), Err(why), "{name:?}");
+            assert_eq!(artifact(name), Err(why), "{name:?}");
             let refused = name.parse::<ArtifactName>().expect_err(why).to_string();
             assert_eq!(
                 refused,
                 format!("artifact name `{}` {why}", cut(name, LONGEST))
             );
+        }
+        for version in ["1:2.0", "12:0~rc1", "1.0"] {
+            assert!(version.parse::<Version>().is_ok(), "{version}");
+        }
+        for (version, why) in [
+            (":1", EPOCH),
+            ("0:1", EPOCH),
+            ("01:1", EPOCH),
+            ("a:1", EPOCH),
+            ("1234567890:1", EPOCH),
+            ("1:", "is empty"),
+            ("1:-1", "begins with a dash"),
+            ("1:2:3", RESTRICTED),
+            ("1.", "ends with a dot"),
+        ] {
+            assert_eq!(super::version(version), Err(why), "{version}");
         }
         for (refused, message) in [
             (
@@ -246,12 +329,11 @@ mod tests {
 
     #[test]
     fn names_that_differ_in_case_alone_clash() {
-        assert_eq!(
-            case_clash(["Tool", "other", "tool"]),
-            Some(("Tool", "tool"))
-        );
-        assert_eq!(case_clash(["tool", "tool"]), Some(("tool", "tool")));
-        assert_eq!(case_clash(["tool", "tools"]), None);
+        let clashes =
+            |names: &[&'static str]| case_clashes(names.iter().copied()).collect::<Vec<_>>();
+        assert_eq!(clashes(&["Tool", "other", "tool"]), [("Tool", "tool")]);
+        assert_eq!(clashes(&["tool", "tool"]), [("tool", "tool")]);
+        assert_eq!(clashes(&["tool", "tools"]), []);
     }
 
     proptest! {

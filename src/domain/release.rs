@@ -30,9 +30,30 @@ pub const LARGEST_SUMS: u64 = 8 << 20;
 /// The first line of a list that alone is signed. `sha256sum` reads it as a comment.
 const LIST_ONLY: &str = "# only this list is signed";
 
-/// The name of a release folder: `foo-1.2.3`.
+/// The name of a release folder: `foo-1.2.3`, without an epoch.
 pub fn folder_name(project: &ProjectName, version: &Version) -> String {
-    format!("{project}-{version}")
+    format!("{project}-{}", version.without_epoch())
+}
+
+/// Why two releases of one signing host cannot both be: their folders would have one name, if only
+/// where case makes no difference, or their projects differ in case alone.
+pub fn rivalry(
+    (project, version): (&ProjectName, &Version),
+    (other, of): (&ProjectName, &Version),
+) -> Option<String> {
+    let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    if project != other && same(project.as_str(), other.as_str()) {
+        return Some(format!(
+            "project `{project}` differs in case alone from `{other}`"
+        ));
+    }
+    let folder = folder_name(project, version);
+    if (project, version) != (other, of) && same(&folder, &folder_name(other, of)) {
+        return Some(format!(
+            "the release of {project} {version} would have the folder of {other} {of}, `{folder}`"
+        ));
+    }
+    None
 }
 
 /// The content of `SHA256SUMS`: every artifact and every file of the evidence.
@@ -334,7 +355,7 @@ mod tests {
         for (what, from, to) in [
             ("escape", "  b.deb", "  ../b.deb"),
             ("folder", "  b.deb", "  dir/b.deb"),
-            ("signature", "  b.deb", "  b.deb.asc"),
+            ("signature", "  b.deb", "  SHA256SUMS.asc"),
             ("list itself", "  b.deb", "  SHA256SUMS"),
             (
                 "unknown evidence",
@@ -372,7 +393,62 @@ mod tests {
         }
     }
 
+    #[test]
+    fn two_releases_that_would_have_one_folder_are_rivals() {
+        for (one, other, expected) in [
+            ("foo 3-1", "foo-3 1", "the folder of foo-3 1, `foo-3-1`"),
+            ("foo 1:2", "foo 2", "the folder of foo 2, `foo-2`"),
+            ("foo 1:2", "foo 2:2", "the folder of foo 2:2, `foo-2`"),
+            (
+                "foo 1.0RC1",
+                "foo 1.0rc1",
+                "the folder of foo 1.0rc1, `foo-1.0RC1`",
+            ),
+            ("Foo 1", "foo 2", "`Foo` differs in case alone from `foo`"),
+            ("foo 1", "foo 1", ""),
+            ("foo 1.02", "foo 1.2", ""),
+            ("foo 1", "foo-1 1", ""),
+        ] {
+            let found = rivalry_of(one, other);
+            let found = found.unwrap_or_default();
+            assert!(found.contains(expected), "{one}, {other}: {found}");
+            assert_eq!(
+                found.is_empty(),
+                expected.is_empty(),
+                "{one}, {other}: {found}"
+            );
+        }
+    }
+
+    fn rivalry_of(one: &str, other: &str) -> Option<String> {
+        let [(a, b), (c, d)] = [one, other].map(|text| {
+            let (project, version) = text.split_once(' ').expect("both");
+            let project: ProjectName = project.parse().expect("a name");
+            let version: Version = version.parse().expect("a version");
+            (project, version)
+        });
+        rivalry((&a, &b), (&c, &d))
+    }
+
     proptest! {
+        /// Of releases that are no rivals each has a folder of its own, wherever it is.
+        #[test]
+        fn releases_without_rivals_have_folders_of_their_own(
+            one in "[ab](-[ab1]){0,2} ([12]:)?[1a](-[1A]){0,2}",
+            other in "[aB](-[ab1]){0,2} ([12]:)?[1a](-[1A]){0,2}",
+        ) {
+            let folder = |text: &str| {
+                let (project, version) = text.split_once(' ').expect("both");
+                let version: Version = version.parse().expect("a version");
+                folder_name(&project.parse().expect("a name"), &version).to_ascii_lowercase()
+            };
+            if one != other && rivalry_of(&one, &other).is_none() {
+                prop_assert_ne!(folder(&one), folder(&other));
+            }
+            let both = [rivalry_of(&one, &other), rivalry_of(&other, &one)];
+            prop_assert_eq!(both[0].is_none(), both[1].is_none());
+        }
+
         #[test]
         fn what_is_accepted_is_written_back_the_same(
             only: bool,

@@ -5,6 +5,21 @@ pub const SUMS: &str = "SHA256SUMS";
 /// The suffix of a release key's signature, after the name of its file.
 pub const RELEASE_SIGNATURE: &str = ".asc";
 
+/// The files of which a file of this name would be a signature in a release: `NAME` for
+/// `NAME.asc`, and for `NAME.0123456789abcdef.asc`, the signature by one of several keys, too.
+pub fn signed_by(name: &str) -> impl Iterator<Item = &str> {
+    let at = name.len().checked_sub(RELEASE_SIGNATURE.len());
+    let signed = at
+        .and_then(|at| name.split_at_checked(at))
+        .filter(|(_, ending)| ending.eq_ignore_ascii_case(RELEASE_SIGNATURE))
+        .map(|(signed, _)| signed);
+    let by_one = signed
+        .and_then(|signed| signed.rsplit_once('.'))
+        .filter(|(_, key)| key.len() == 16 && key.bytes().all(|b| b.is_ascii_hexdigit()))
+        .map(|(signed, _)| signed);
+    signed.into_iter().chain(by_one)
+}
+
 /// The folder of a release's evidence.
 pub const EVIDENCE: &str = "evidence";
 /// The grant, in the evidence.

@@ -218,7 +218,7 @@ mod tests {
     use super::*;
     use crate::domain::digest::Sha256;
     use crate::domain::evidence::EvidenceKind;
-    use crate::domain::signing::Coverage;
+    use crate::domain::grant::Bounds;
     use proptest::prelude::*;
 
     fn label() -> BuildKeyLabel {
@@ -227,10 +227,11 @@ mod tests {
             builder: "m1".parse().expect("a name"),
             project: "foo".parse().expect("a name"),
             version: "1.2.3".parse().expect("a version"),
-            kind: EvidenceKind::Envelope,
-            form: Coverage::Each,
             domain: None,
-            names: vec!["*".parse().expect("a pattern")],
+            bounds: Bounds {
+                kind: EvidenceKind::Envelope,
+                ..Bounds::example(&["*"])
+            },
         }
     }
 

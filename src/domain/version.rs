@@ -5,13 +5,24 @@ use std::cmp::Ordering;
 use super::name::Version;
 
 impl Version {
-    /// Which of two versions of one project is newer. Numbers are compared as numbers. A part after
+    /// The epoch, and the version without it.
+    fn split(&self) -> (&str, &str) {
+        self.as_str().split_once(':').unwrap_or(("", self.as_str()))
+    }
+
+    /// The version without its epoch, as it is in the names of files and folders.
+    pub fn without_epoch(&self) -> &str {
+        self.split().1
+    }
+
+    /// Which of two versions of one project is newer. An epoch decides first; a version without one
+    /// has epoch 0. Numbers are compared as numbers. A part after
     /// `~`, or after `-` and with a letter first (`1.0.0-beta.1`), or named `alpha`, `beta`, `pre`,
     /// `rc` or `dev` (`1.0rc1`, `1.0.dev3`), sorts before the version without it. Otherwise the
-    /// order of Debian's upstream versions applies (Debian Policy, section 5.6.12).
+    /// order of Debian's versions applies (Debian Policy, section 5.6.12).
     pub fn order(&self, other: &Self) -> Ordering {
         let pieces = |version: &Self| -> Vec<Piece> {
-            let text = version.as_str().to_ascii_lowercase();
+            let text = version.without_epoch().to_ascii_lowercase();
             let text = text
                 .strip_prefix('v')
                 .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
@@ -23,7 +34,12 @@ impl Version {
         let longest = left.len().max(right.len());
         left.resize(longest, Piece::End);
         right.resize(longest, Piece::End);
-        left.cmp(&right)
+        // Epochs have no leading zeros.
+        let epoch = |version: &Self| {
+            let digits = version.split().0;
+            (digits.len(), digits.to_owned())
+        };
+        epoch(self).cmp(&epoch(other)).then(left.cmp(&right))
     }
 }
 
@@ -121,6 +137,9 @@ mod tests {
             ("20261122", "20261123"),
             ("99999999999999999999999", "100000000000000000000000"),
             ("2026.2.3", "2026.11.1"),
+            ("2", "1:1"),
+            ("9:2", "10:1"),
+            ("1:1~rc1", "1:1"),
         ] {
             assert_eq!(
                 version(older).order(&version(newer)),
@@ -139,6 +158,7 @@ mod tests {
             ("1.02", "1.2"),
             ("1.0RC1", "1.0rc1"),
             ("1.0.rc1", "1.0rc1"),
+            ("1:v1.0", "1:1.0"),
         ] {
             assert_eq!(
                 version(one).order(&version(same)),
@@ -148,7 +168,7 @@ mod tests {
         }
     }
 
-    const PARTS: &str = "([0-9a-c.~+_-]|rc|dev){1,6}";
+    const PARTS: &str = "([1-9]:)?([0-9a-c.~+_-]|rc|dev){1,6}";
 
     proptest! {
         #[test]

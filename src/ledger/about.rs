@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::entries;
 use super::error::LedgerError;
 use super::store::{Ledger, Result};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event, Intent, RunResult};
-use crate::domain::name::{BuilderName, ProjectName};
+use crate::domain::name::{BuilderName, ProjectName, Version};
+use crate::domain::release::{folder_name, rivalry};
 use crate::domain::time::Timestamp;
 
 /// What is recorded of a grant at most once.
@@ -187,6 +189,12 @@ pub(super) fn append(database: &Connection, entry: &Entry) -> Result<()> {
     if let Some(milestone) = Milestone::of(&entry.event) {
         admit(database, grant, milestone, entry.event.kind())?;
     }
+    if let Event::GrantIssued {
+        project, version, ..
+    } = &entry.event
+    {
+        check_folder(database, project, version)?;
+    }
     let row = Row::of(entry, grant, None);
     let mut link = database
         .prepare_cached("UPDATE about SET next = ?1 WHERE grant_id = ?2 AND next IS NULL")?;
@@ -195,6 +203,45 @@ pub(super) fn append(database: &Connection, entry: &Entry) -> Result<()> {
         "INSERT INTO about (idx, grant_id, milestone, project) VALUES (?1, ?2, ?3, ?4)",
     )?;
     insert.execute(params![row.index, row.grant, row.milestone, row.project])?;
+    Ok(())
+}
+
+/// Refuses a release whose folder would have the name of another's, or whose project is another's
+/// in all but case. A grant that was revoked before its release was to be signed has none.
+pub(super) fn check_folder(
+    database: &Connection,
+    project: &ProjectName,
+    version: &Version,
+) -> Result<()> {
+    let mut query = database.prepare_cached(
+        "SELECT idx, project FROM about AS it WHERE project IS NOT NULL
+            AND (EXISTS (SELECT 1 FROM about
+                    WHERE milestone = 'intended' AND grant_id = it.grant_id)
+                OR NOT EXISTS (SELECT 1 FROM about
+                    WHERE milestone = 'revoked' AND grant_id = it.grant_id))",
+    )?;
+    let folder = folder_name(project, version).to_ascii_lowercase();
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let near = row.get::<_, String>(1)?.to_ascii_lowercase();
+        if !folder.starts_with(&near) {
+            continue;
+        }
+        let index = row.get(0)?;
+        let Event::GrantIssued {
+            project: other,
+            version: of,
+            ..
+        } = entries::known(database, index)?.event
+        else {
+            continue;
+        };
+        if let Some(why) = rivalry((project, version), (&other, &of)) {
+            return Err(LedgerError::Taken(format!(
+                "{why}, which was granted in ledger entry {index}"
+            )));
+        }
+    }
     Ok(())
 }
 
@@ -342,6 +389,12 @@ impl Ledger {
             "SELECT grant_id FROM about WHERE project = ?1",
             project.as_str(),
         )
+    }
+
+    /// Refuses to issue a grant for a release that would have another's name: see
+    /// [`Ledger::append`], which asks this too.
+    pub fn check_release(&self, project: &ProjectName, version: &Version) -> Result<()> {
+        check_folder(&self.database, project, version)
     }
 
     /// The state of each grant of which a build was accepted whose release has not appeared, and

@@ -213,6 +213,62 @@ mod tests {
         assert_eq!(ledger.size().expect("asked"), 2, "nothing of it is logged");
     }
 
+    /// Another process may have granted the other one since this one looked.
+    #[test]
+    fn no_two_grants_are_for_one_folder() {
+        let (_folder, mut ledger) = Ledger::example();
+        let mut issue = |grant: &[u8], project: &str, version: &str| {
+            let mut event = Event::example_grant(GrantId::of(grant));
+            if let Event::GrantIssued {
+                project: of,
+                version: which,
+                ..
+            } = &mut event
+            {
+                *of = project.parse().expect("a name");
+                *which = version.parse().expect("a version");
+            }
+            ledger.append(time(), event)
+        };
+        issue(b"1", "foo", "3-1").expect("issued");
+        issue(b"2", "foo", "3-1").expect("the same release once more");
+        for (project, version) in [("foo-3", "1"), ("foo", "1:3-1"), ("Foo", "4")] {
+            let taken = issue(b"3", project, version);
+            assert!(matches!(taken, Err(LedgerError::Taken(_))), "{taken:?}");
+        }
+        let taken = issue(b"3", "foo-3", "1").expect_err("taken").to_string();
+        assert_eq!(
+            taken,
+            "the release of foo-3 1 would have the folder of foo 3-1, `foo-3-1`, which was \
+             granted in ledger entry 0"
+        );
+        assert_eq!(ledger.size().expect("asked"), 2, "nothing of it is logged");
+    }
+
+    /// What may have been signed under a grant keeps its name, whatever became of the grant.
+    #[test]
+    fn only_a_grant_revoked_in_time_gives_its_folder_free() {
+        for signs in [false, true] {
+            let (_folder, mut ledger) = Ledger::example();
+            let grant = GrantId::of(b"g");
+            let mut steps = vec![Event::example_grant(grant)];
+            if signs {
+                steps.push(Event::example_acceptance(grant));
+                steps.push(Event::Intent(Intent::example()));
+            }
+            steps.push(Event::GrantRevoked {
+                grant,
+                reason: None,
+            });
+            for step in steps {
+                ledger.append(time(), step).expect("appended");
+            }
+            let other = "FOO".parse().expect("a name");
+            let checked = ledger.check_release(&other, &"9".parse().expect("a version"));
+            assert_eq!(checked.is_err(), signs, "{checked:?}");
+        }
+    }
+
     /// And what was begun is recorded to its end, even if the grant was revoked meanwhile.
     #[test]
     fn each_milestone_of_a_grant_is_recorded_once() {

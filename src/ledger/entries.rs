@@ -1,9 +1,10 @@
 //! Reading entries: one by its index, those that cover a file, or all of them.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::error::LedgerError;
 use super::store::{Ledger, Result};
+use super::tree;
 use crate::domain::digest::Sha256;
 use crate::domain::event::Entry;
 use crate::tlog::tree::{first_hash, leaf_hash};
@@ -11,8 +12,8 @@ use crate::tlog::tree::{first_hash, leaf_hash};
 impl Ledger {
     /// The entry at `index`, if there is one, as it was logged.
     pub fn entry(&self, index: u64) -> Result<Option<Entry>> {
-        self.find_text(index)?
-            .map(|text| self.read(index, &text))
+        find_text(&self.database, index)?
+            .map(|text| read(index, &text))
             .transpose()
     }
 
@@ -31,7 +32,7 @@ impl Ledger {
         while let Some(row) = rows.next().map_err(fail)? {
             let index = row.get(0).map_err(fail)?;
             let text: String = row.get(1).map_err(fail)?;
-            see(self.read(index, &text)?)?;
+            see(read(index, &text)?)?;
         }
         Ok(())
     }
@@ -46,43 +47,12 @@ impl Ledger {
     }
 
     pub(super) fn known(&self, index: u64) -> Result<Entry> {
-        self.text(index).and_then(|text| self.read(index, &text))
+        known(&self.database, index)
     }
 
     /// The bytes of the entry at `index`, which must be there.
     pub(super) fn text(&self, index: u64) -> Result<String> {
-        self.find_text(index)?
-            .ok_or_else(|| LedgerError::Changed(format!("entry {index} of the ledger is missing")))
-    }
-
-    /// The bytes of the entry at `index`, if there is one. They must match the tree: the caller
-    /// acts on them, or publishes them.
-    fn find_text(&self, index: u64) -> Result<Option<String>> {
-        let mut query = self
-            .database
-            .prepare_cached("SELECT entry FROM entries WHERE idx = ?1")?;
-        let text = query
-            .query_row([index], |row| row.get::<_, String>(0))
-            .optional()?;
-        let Some(text) = text else {
-            return Ok(None);
-        };
-        if self.hash(first_hash(index))? == leaf_hash(text.as_bytes()) {
-            Ok(Some(text))
-        } else {
-            let reason = "was altered: its hash does not match the tree";
-            Err(LedgerError::Changed(format!(
-                "entry {index} of the ledger {reason}"
-            )))
-        }
-    }
-
-    fn read(&self, index: u64, text: &str) -> Result<Entry> {
-        Entry::parse(index, text.as_bytes()).map_err(|error| {
-            LedgerError::Changed(format!(
-                "entry {index} of the ledger cannot be read: {error}"
-            ))
-        })
+        text(&self.database, index)
     }
 
     pub(super) fn misplaced(&self, entry: &Entry) -> LedgerError {
@@ -92,4 +62,42 @@ impl Ledger {
             entry.event.kind()
         ))
     }
+}
+
+/// The entry at `index`, which must be there.
+pub(super) fn known(database: &Connection, index: u64) -> Result<Entry> {
+    text(database, index).and_then(|text| read(index, &text))
+}
+
+fn text(database: &Connection, index: u64) -> Result<String> {
+    find_text(database, index)?
+        .ok_or_else(|| LedgerError::Changed(format!("entry {index} of the ledger is missing")))
+}
+
+/// The bytes of the entry at `index`, if there is one. They must match the tree: the caller acts on
+/// them, or publishes them.
+fn find_text(database: &Connection, index: u64) -> Result<Option<String>> {
+    let mut query = database.prepare_cached("SELECT entry FROM entries WHERE idx = ?1")?;
+    let text = query
+        .query_row([index], |row| row.get::<_, String>(0))
+        .optional()?;
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    if tree::read(database, first_hash(index))? == leaf_hash(text.as_bytes()) {
+        Ok(Some(text))
+    } else {
+        let reason = "was altered: its hash does not match the tree";
+        Err(LedgerError::Changed(format!(
+            "entry {index} of the ledger {reason}"
+        )))
+    }
+}
+
+fn read(index: u64, text: &str) -> Result<Entry> {
+    Entry::parse(index, text.as_bytes()).map_err(|error| {
+        LedgerError::Changed(format!(
+            "entry {index} of the ledger cannot be read: {error}"
+        ))
+    })
 }

@@ -20,6 +20,15 @@ pub enum LedgerError {
     #[error("grant {} was revoked", .0.short())]
     #[diagnostic(code(refused::grant_revoked))]
     Revoked(GrantId),
+    #[error("{0}")]
+    #[diagnostic(
+        code(refused::release_name_taken),
+        help(
+            "name the build otherwise; if the other grant is the mistake and nothing was signed \
+             under it, revoke it: `countersign grants revoke GRANT`"
+        )
+    )]
+    Taken(String),
     #[error("the ledger has schema {0}; this program knows schema {SCHEMA}")]
     #[diagnostic(
         code(usage::ledger_schema),

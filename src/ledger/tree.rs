@@ -37,7 +37,7 @@ pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<
     Ok(())
 }
 
-fn read(database: &Connection, number: u64) -> Result<Hash> {
+pub(super) fn read(database: &Connection, number: u64) -> Result<Hash> {
     let mut query = database.prepare_cached("SELECT hash FROM hashes WHERE number = ?1")?;
     let hash = query.query_row([number], |row| row.get(0)).optional()?;
     hash.map(Hash).ok_or_else(|| {

@@ -190,8 +190,7 @@ impl fmt::Debug for BuildKey {
 mod tests {
     use super::*;
     use crate::domain::digest::GrantId;
-    use crate::domain::evidence::EvidenceKind;
-    use crate::domain::signing::Coverage;
+    use crate::domain::grant::Bounds;
     use crate::openpgp::DetachedSignature;
 
     #[test]
@@ -205,13 +204,8 @@ mod tests {
             builder: "m1".parse().expect("a name"),
             project: "foo".parse().expect("a name"),
             version: "1.2.3".parse().expect("a version"),
-            kind: EvidenceKind::SignedManifest,
-            form: Coverage::Each,
             domain: None,
-            names: vec![
-                "foo*".parse().expect("a pattern"),
-                "* *".parse().expect("a pattern"),
-            ],
+            bounds: Bounds::example(&["foo*", "* *"]),
         };
         let file = generated.to_file(Some(&label));
         let key = BuildKey::parse(&file).expect("a build key");

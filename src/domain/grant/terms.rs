@@ -5,21 +5,20 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::bounds::{Bounds, Limits};
 use super::nonce::Nonce;
-use super::pattern::NamePattern;
 use crate::domain::digest::as_text;
 use crate::domain::evidence::{EvidenceForm, EvidenceKind, Scheme};
 use crate::domain::json;
 use crate::domain::key::Fingerprint;
 use crate::domain::malformed::Malformed;
-use crate::domain::name::{ArtifactName, BuilderName, ProjectName, Version, case_clash, is_domain};
+use crate::domain::name::{BuilderName, ProjectName, Version, case_clashes, is_domain};
 use crate::domain::signing::Coverage;
 use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
 
 const FORMAT: &str = "countersign-grant/1";
 const MOST_BUILDERS: usize = 64;
-pub(super) const MOST_GLOBS: usize = 100;
 /// The longest `uri` or `digest` of a source, in bytes.
 const LONGEST_SOURCE: usize = 500;
 
@@ -92,19 +91,6 @@ pub struct Builder {
     pub key: String,
 }
 
-/// What a build may contain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Each artifact's name must match one of these.
-    #[serde(deserialize_with = "few_patterns")]
-    pub names: Vec<NamePattern>,
-    /// Maximum number of artifacts.
-    pub max_count: u32,
-    /// Maximum size of all artifacts together, in bytes.
-    pub max_bytes: u64,
-}
-
 /// What to put into a new grant; the grant adds the rest.
 #[derive(Debug, Clone)]
 pub struct NewGrant {
@@ -165,6 +151,17 @@ impl Terms {
             .expect("a grant with other evidence is not read")
     }
 
+    /// What it demands of the artifacts.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            artifacts: self.artifacts.clone(),
+            kind: self.kind(),
+            form: self.form,
+            not_before: self.not_before,
+            expires: self.expires,
+        }
+    }
+
     /// Refuses terms that nothing could satisfy.
     pub(super) fn check(&self) -> Result<(), Malformed> {
         self.check_builders()?;
@@ -194,7 +191,8 @@ impl Terms {
                 "`builders` has {count} entries; the maximum is {MOST_BUILDERS}"
             )));
         }
-        if let Some((_, twice)) = case_clash(self.builders.iter().map(|b| b.name.as_str())) {
+        let names = self.builders.iter().map(|builder| builder.name.as_str());
+        if let Some((_, twice)) = case_clashes(names).next() {
             return Err(Malformed::new(format!("builder `{twice}` is listed twice")));
         }
         let quorum = usize::try_from(self.quorum).unwrap_or(usize::MAX);
@@ -246,56 +244,8 @@ impl Terms {
     }
 }
 
-impl Limits {
-    fn check(&self) -> Result<(), Malformed> {
-        if self.names.is_empty() {
-            return Err(Malformed::new("`artifacts.names` is empty"));
-        }
-        if self.max_count == 0 || self.max_bytes == 0 {
-            return Err(Malformed::new(
-                "`artifacts` allows no artifact: `max_count` or `max_bytes` is 0",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Whether an artifact may have this name.
-    pub fn allow(&self, name: &ArtifactName) -> bool {
-        self.names.iter().any(|pattern| pattern.matches(name))
-    }
-}
-
 fn source<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Source>, D::Error> {
     json::object(from).map(Some)
-}
-
-/// Patterns are compiled as they are read, so one too many is refused before it is compiled.
-fn few_patterns<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<NamePattern>, D::Error> {
-    struct Few;
-
-    impl<'de> serde::de::Visitor<'de> for Few {
-        type Value = Vec<NamePattern>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {MOST_GLOBS} name patterns")
-        }
-
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(
-            self,
-            mut items: A,
-        ) -> Result<Self::Value, A::Error> {
-            let mut patterns = Vec::new();
-            while let Some(pattern) = items.next_element()? {
-                if patterns.len() == MOST_GLOBS {
-                    return Err(serde::de::Error::invalid_length(MOST_GLOBS + 1, &self));
-                }
-                patterns.push(pattern);
-            }
-            Ok(patterns)
-        }
-    }
-
-    from.deserialize_seq(Few)
 }
 
 impl FromStr for Format {

@@ -7,17 +7,20 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::build_key::{BuildKey, BuildKeyError, SECRET_KEYS, Secret};
 use crate::domain::artifact::{Artifact, ArtifactList, no_artifact, sum_line};
 use crate::domain::build_key::BuildKeyLabel;
-use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
+use crate::domain::evidence::{EvidenceKind, MOST_DELIVERED};
+use crate::domain::grant::{Bounds, listed};
 use crate::domain::key::HashAlgorithm;
 use crate::domain::malformed::Malformed;
 use crate::domain::manifest::Manifest;
+use crate::domain::name::ArtifactName;
 use crate::domain::reserved::{
     ENVELOPE, MAC, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE, SIGNATURE,
 };
-use crate::domain::statement::{SLSA_PROVENANCE, Statement, provenance};
+use crate::domain::statement::{SLSA_PROVENANCE, Statement, names_only, provenance};
+use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
 use crate::dsse::seal;
-use crate::files::{FileError, FileFault, InputFile, replace};
+use crate::files::{FileError, FileFault, Folder, InputFile, parent, replace};
 use crate::openpgp::HashState;
 use crate::steps::Progress;
 
@@ -49,11 +52,10 @@ pub enum Predicate {
     },
 }
 
-/// Why nothing was attested.
+/// Why nothing was attested. The build key is kept: the signing host would refuse the build too.
 #[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AttestError {
-    /// When the key is gone, the signing host would refuse the build.
     #[error("the {what} expired at {at}")]
     #[diagnostic(
         code(refused::grant_or_build_key_expired),
@@ -63,76 +65,110 @@ pub enum AttestError {
         )
     )]
     Expired { what: &'static str, at: Timestamp },
+    #[error("the signing host would refuse this build: {0}")]
+    #[diagnostic(
+        code(refused::build_not_allowed),
+        help(
+            "change the build, or ask for a grant that allows it; the build key is kept for the \
+             next try"
+        )
+    )]
+    NotAllowed(#[from] Malformed),
+    #[error("the signing host would refuse what is beside the artifacts in `{}`: {strays}", folder.display())]
+    #[diagnostic(
+        code(refused::files_beside_artifacts),
+        help(
+            "move it away, or let the evidence go elsewhere with `-o DIR` and send only the \
+             artifacts with it; the build key is kept for the next try"
+        )
+    )]
+    Beside { folder: PathBuf, strays: String },
     #[error("the build key cannot be used: {0}")]
     #[diagnostic(forward(0))]
     Key(#[from] BuildKeyError),
     #[error("{message}")]
     #[diagnostic(code(usage::attest_options), help("{help}"))]
     Options { message: String, help: &'static str },
-    #[error("`{}` {what}", path.display())]
+    #[error("`{}` is a secret key, and would become public as an artifact", .0.display())]
     #[diagnostic(
         code(usage::not_an_artifact),
-        help(
-            "rename it, or leave it out of the artifacts, and keep keys out of their folder; the \
-             signing host would refuse it"
-        )
+        help("leave it out of the artifacts, and keep keys out of their folder")
     )]
-    NotAnArtifact { path: PathBuf, what: String },
-    /// When the key is gone, the signing host would refuse the build.
-    #[error("`{}` is not among the names that the grant allows: {patterns}", path.display())]
-    #[diagnostic(
-        code(refused::artifact_not_allowed),
-        help(
-            "leave it out, or ask for a grant that allows it; the build key is kept for the next \
-             try"
-        )
-    )]
-    NotAllowed { path: PathBuf, patterns: String },
-    #[error("the artifacts cannot be attested: {0}")]
-    #[diagnostic(code(usage::artifacts_invalid))]
-    List(#[from] Malformed),
+    SecretKey(PathBuf),
     #[error(transparent)]
     #[diagnostic(transparent)]
     File(#[from] FileError),
 }
 
-/// Reads the artifacts, and writes the evidence into `out`, or else into the artifacts' folder.
-/// What authenticates a list is written after it.
+/// What is to be attested.
+#[derive(Debug)]
+pub struct AttestRequest<'a> {
+    /// What was built.
+    pub artifacts: &'a [PathBuf],
+    /// What a DSSE envelope contains beside that.
+    pub predicate: Option<Predicate>,
+    /// The folder for the evidence, or else the artifacts'.
+    pub output: Option<&'a Path>,
+    /// The file of the key, where it is removed after this.
+    pub leaving: Option<&'a Path>,
+}
+
+/// Reads the artifacts, and writes the evidence. What authenticates a list is written after it.
+/// Whatever the grant does not allow is refused before anything is written.
 pub fn attest(
     mut key: BuildKey<'_>,
-    artifacts: &[PathBuf],
-    predicate: Option<Predicate>,
-    out: Option<&Path>,
+    request: AttestRequest<'_>,
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<Attestation, AttestError> {
     let label = key.label()?.clone();
-    if let Some(at) = key.grant_expires().filter(|end| *end <= now) {
-        return Err(AttestError::Expired { what: "grant", at });
+    let bounds = &label.bounds;
+    let ends = [
+        ("grant", Some(bounds.expires)),
+        ("build key", key.expires()),
+    ];
+    for (what, end) in ends {
+        if let Some(at) = end.filter(|end| *end <= now) {
+            return Err(AttestError::Expired { what, at });
+        }
     }
-    if let Some(at) = key.expires().filter(|end| *end <= now) {
-        let what = "build key";
-        return Err(AttestError::Expired { what, at });
-    }
-    if predicate.is_some() && label.kind != EvidenceKind::Envelope {
+    let by_clock = |fault: Malformed| fault.within("by this machine's clock");
+    bounds.judge_time(now).map_err(by_clock)?;
+    let predicate = request.predicate;
+    if predicate.is_some() && bounds.kind != EvidenceKind::Envelope {
         return Err(AttestError::Options {
             message: "a predicate needs a DSSE envelope; this grant asks for other evidence"
                 .to_owned(),
             help: "leave `--predicate` out, or ask for a grant of scheme dsse",
         });
     }
-    let folder = match out {
-        Some(folder) => folder.to_owned(),
-        None => common_folder(artifacts)?,
+    let common = common_folder(request.artifacts);
+    let beside = match (&common, request.output) {
+        (Ok(common), Some(folder)) => is_same(common, folder),
+        (_, output) => output.is_none(),
     };
+    let folder = request
+        .output
+        .map_or(common, |folder| Ok(folder.to_owned()))?;
 
+    let names = judged(request.artifacts, bounds)?;
+    if beside {
+        check_beside(&folder, bounds, &names, request.leaving)?;
+    }
     let mut read = Vec::new();
-    for path in artifacts {
-        read.push(read_one(path, &label, key.secret.hash(), progress)?);
+    let mut left = bounds.artifacts.max_bytes;
+    for (path, name) in request.artifacts.iter().zip(names) {
+        read.push(read_one(
+            path,
+            name,
+            &mut left,
+            key.secret.hash(),
+            progress,
+        )?);
     }
     let list = read.iter().map(|(artifact, _)| artifact.clone()).collect();
     let list = ArtifactList::sort(list)?;
-    let evidence = match label.kind {
+    let evidence = match bounds.kind {
         EvidenceKind::SignedManifest | EvidenceKind::ManifestMac => {
             let text = manifest(&label, &list).to_text();
             let (name, proof) = match &mut key.secret {
@@ -164,10 +200,9 @@ pub fn attest(
                     (SLSA_PROVENANCE.to_owned(), predicate)
                 }
             };
-            vec![(
-                ENVELOPE.to_owned(),
-                seal(&Statement::write(&label, &list, &kind, &predicate), secret),
-            )]
+            let statement = Statement::write(&label, &list, &kind, &predicate);
+            check_statement(&statement, &label)?;
+            vec![(ENVELOPE.to_owned(), seal(&statement, secret))]
         }
         EvidenceKind::Signatures | EvidenceKind::Macs => {
             let mut files = Vec::new();
@@ -178,6 +213,13 @@ pub fn attest(
         }
     };
 
+    for (name, bytes) in &evidence {
+        let limit = bounds.kind.limit(name).expect("it is of this kind");
+        if bytes.len() as u64 > limit {
+            let text = format!("`{name}` would be larger than {limit} bytes");
+            return Err(Malformed::new(text).into());
+        }
+    }
     let mut files = Vec::new();
     for (name, bytes) in evidence {
         let path = folder.join(name);
@@ -231,70 +273,104 @@ fn one_proof(
     ))
 }
 
+/// The names of the artifacts, if the grant allows them and their size.
+fn judged(artifacts: &[PathBuf], bounds: &Bounds) -> Result<Vec<ArtifactName>, AttestError> {
+    let mut names = Vec::new();
+    let mut bytes = 0_u64;
+    for path in artifacts {
+        let name = path.file_name().ok_or_else(|| {
+            let fault = FileFault::Kind {
+                found: "a folder",
+                wanted: "a regular file",
+            };
+            FileError::new(path, fault)
+        })?;
+        names.push(name.to_string_lossy());
+    }
+    bounds.judge_names(names.iter().map(|name| &**name))?;
+    for path in artifacts {
+        bytes = bytes.saturating_add(InputFile::open(path)?.size());
+    }
+    bounds.judge_bytes(bytes)?;
+    Ok(names
+        .iter()
+        .map(|name| name.parse())
+        .collect::<Result<_, _>>()?)
+}
+
+/// Refuses what is in the artifacts' folder beside them and their evidence: with the evidence in
+/// it, it is the folder that the signing host will get.
+fn check_beside(
+    folder: &Path,
+    bounds: &Bounds,
+    artifacts: &[ArtifactName],
+    leaving: Option<&Path>,
+) -> Result<(), AttestError> {
+    let leaving = leaving
+        .filter(|path| is_same(parent(path), folder))
+        .and_then(Path::file_name);
+    let found = Folder::open(folder)?.names(MOST_DELIVERED)?;
+    let found = found
+        .iter()
+        .filter(|name| Some(name.as_os_str()) != leaving);
+    let strays = bounds.strays(found.map(|name| name.to_string_lossy()), artifacts);
+    if strays.is_empty() {
+        return Ok(());
+    }
+    let strays: Vec<_> = strays
+        .iter()
+        .map(|name| format!("`{}`", cut(name, 200)))
+        .collect();
+    Err(AttestError::Beside {
+        folder: folder.to_owned(),
+        strays: listed(&strays, ", "),
+    })
+}
+
+/// Whether both are one folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let same = || Folder::open(one)?.is_same_as(&Folder::open(other)?);
+    same().unwrap_or(false)
+}
+
+/// The signing host reads it in the same way.
+fn check_statement(payload: &[u8], label: &BuildKeyLabel) -> Result<(), Malformed> {
+    let statement = Statement::parse(payload)?;
+    if !names_only(&statement.grants, label.grant) {
+        return Err(Malformed::new("the predicate names another grant"));
+    }
+    for at in statement.times {
+        label
+            .bounds
+            .judge_time(at)
+            .map_err(|fault| fault.within("the predicate"))?;
+    }
+    Ok(())
+}
+
+/// Reads an artifact, of which `left` bytes are allowed.
 fn read_one(
     path: &Path,
-    label: &BuildKeyLabel,
+    name: ArtifactName,
+    left: &mut u64,
     hash: HashAlgorithm,
     progress: &mut dyn Progress,
 ) -> Result<(Artifact, HashState), AttestError> {
-    let Some(shown) = path.file_name().map(|name| name.to_string_lossy()) else {
-        let fault = FileFault::Kind {
-            found: "a folder",
-            wanted: "a regular file",
-        };
-        return Err(FileError::new(path, fault).into());
-    };
-    if is_own(label.kind, &shown) {
-        return Err(AttestError::NotAnArtifact {
-            path: path.to_owned(),
-            what: "is not an artifact: an earlier attestation wrote it".to_owned(),
-        });
-    }
-    let name = shown
-        .parse()
-        .map_err(|fault: Malformed| AttestError::NotAnArtifact {
-            path: path.to_owned(),
-            what: format!("cannot be an artifact: {fault}"),
-        })?;
-    if !label.names.iter().any(|pattern| pattern.matches(&name)) {
-        let patterns = label.names.iter();
-        let patterns: Vec<_> = patterns.map(|pattern| format!("`{pattern}`")).collect();
-        return Err(AttestError::NotAllowed {
-            path: path.to_owned(),
-            patterns: patterns.join(", "),
-        });
-    }
     let file = InputFile::open(path)?;
-    progress.file(&shown, file.size());
+    progress.file(name.as_str(), file.size());
     let mut state = HashState::new(hash);
     let mut first = true;
-    file.read_once::<AttestError>(u64::MAX, |piece| {
+    *left -= file.read_once::<AttestError>(*left, |piece| {
         let begins = |secret: &str| piece.trim_ascii_start().starts_with(secret.as_bytes());
         if std::mem::take(&mut first) && SECRET_KEYS.into_iter().any(begins) {
-            return Err(AttestError::NotAnArtifact {
-                path: path.to_owned(),
-                what: "is a secret key, and would become public as an artifact".to_owned(),
-            });
+            return Err(AttestError::SecretKey(path.to_owned()));
         }
         state.update(piece);
         progress.read(piece.len() as u64);
         Ok(())
     })?;
-    Ok((
-        Artifact {
-            name,
-            digest: state.sha256(),
-        },
-        state,
-    ))
-}
-
-/// Whether an earlier attestation of the same kind wrote a file of this name.
-fn is_own(kind: EvidenceKind, name: &str) -> bool {
-    match kind.files() {
-        EvidenceFiles::Named(files) => files.iter().any(|(own, _)| *own == name),
-        EvidenceFiles::Each { suffix, .. } => name.ends_with(suffix),
-    }
+    let digest = state.sha256();
+    Ok((Artifact { name, digest }, state))
 }
 
 fn common_folder(artifacts: &[PathBuf]) -> Result<PathBuf, AttestError> {

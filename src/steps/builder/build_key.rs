@@ -34,8 +34,6 @@ pub(super) const SECRET_KEYS: [&str; 3] = [PGP_BEGIN, PEM_BEGIN, FORMAT];
 pub struct BuildKey<'a> {
     pub(super) secret: Secret<'a>,
     label: Option<BuildKeyLabel>,
-    /// When the grant expires, where it is given.
-    grant_expires: Option<Timestamp>,
 }
 
 pub(super) enum Secret<'a> {
@@ -177,7 +175,6 @@ impl<'a> BuildKey<'a> {
             return Self {
                 secret: Secret::OpenPgp(Box::new(key)),
                 label,
-                grant_expires: None,
             }
             .checked();
         }
@@ -204,12 +201,7 @@ impl<'a> BuildKey<'a> {
                 })?)
             }
         };
-        Self {
-            secret,
-            label,
-            grant_expires: None,
-        }
-        .checked()
+        Self { secret, label }.checked()
     }
 
     /// The key of a builder of `grant` whose secret half is not in this process.
@@ -221,7 +213,6 @@ impl<'a> BuildKey<'a> {
         Self {
             secret: Secret::Elsewhere(signer),
             label: Some(BuildKeyLabel::of(grant, builder)),
-            grant_expires: Some(grant.terms().expires),
         }
     }
 
@@ -230,7 +221,7 @@ impl<'a> BuildKey<'a> {
         match self
             .label
             .as_ref()
-            .map(|label| label.kind.scheme_and_form().0)
+            .map(|label| label.bounds.kind.scheme_and_form().0)
         {
             Some(expected) if expected != found => Err(BuildKeyError::unfit(
                 format!(
@@ -264,15 +255,11 @@ impl<'a> BuildKey<'a> {
                 ),
                 COMPARE,
             )),
-            _ => {
-                let grant_expires = Some(grant.terms().expires);
-                Self {
-                    label: Some(label),
-                    grant_expires,
-                    ..self
-                }
-                .checked()
+            _ => Self {
+                label: Some(label),
+                ..self
             }
+            .checked(),
         }
     }
 
@@ -299,11 +286,6 @@ impl<'a> BuildKey<'a> {
                  wrote",
             )
         })
-    }
-
-    /// When the grant that it is for expires, if that was given.
-    pub fn grant_expires(&self) -> Option<Timestamp> {
-        self.grant_expires
     }
 
     /// When it expires, if it does by itself.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use super::builders::{BuilderKey, Builders};
 use super::error::EvidenceError;
-use crate::domain::artifact::{MOST_ARTIFACTS, sum_line, too_many_artifacts};
+use crate::domain::artifact::sum_line;
 use crate::domain::digest::Sha256;
 use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
-use crate::domain::grant::{Grant, Terms};
+use crate::domain::grant::{Bounds, Grant, is_timely};
 use crate::domain::key::HashAlgorithm;
 use crate::domain::malformed::Malformed;
 use crate::domain::manifest::Manifest;
@@ -21,10 +21,6 @@ use crate::domain::time::Timestamp;
 use crate::dsse;
 use crate::mac::{MacKey, Tag};
 use crate::openpgp::{BadSignature, Certificate, DetachedSignature, HashState, Signed};
-
-/// How far a builder's clock may be behind, in seconds: its evidence may say that it is so much
-/// older than the grant.
-pub(in crate::steps) const SLOW_CLOCK: u32 = 600;
 
 /// The files of one builder's evidence, by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -108,16 +104,7 @@ pub fn check(
         (_, _) => unreachable!("keys were read as the grant's scheme says"),
     };
 
-    let terms = grant.terms();
-    if let Some(name) = claims.keys().find(|name| !terms.artifacts.allow(name)) {
-        let patterns = terms.artifacts.names.iter();
-        let patterns: Vec<_> = patterns.map(|pattern| format!("`{pattern}`")).collect();
-        return Err(EvidenceError::invalid(format!(
-            "artifact `{name}` is not among the names that the grant allows: {}",
-            patterns.join(", ")
-        )));
-    }
-    check_count(terms, claims.len())?;
+    check_names(&grant.terms().bounds(), claims.keys())?;
     Ok(Attested {
         builder: builder.clone(),
         key: key.clone(),
@@ -125,21 +112,22 @@ pub fn check(
     })
 }
 
+/// Whether the build may have these artifacts, as far as that can be known before they are read.
+pub(super) fn check_names<'a>(
+    bounds: &Bounds,
+    names: impl ExactSizeIterator<Item = &'a ArtifactName>,
+) -> Result<(), EvidenceError> {
+    check_count(bounds, names.len())?;
+    Ok(bounds.judge_names(names.map(ArtifactName::as_str))?)
+}
+
 /// Whether the grant, or any build at all, can have so many artifacts.
-pub(in crate::steps) fn check_count(terms: &Terms, count: usize) -> Result<(), EvidenceError> {
-    let limit = terms.artifacts.max_count;
-    match count {
-        0 => Err(EvidenceError::NoArtifact(
-            "the evidence lists no artifact".to_owned(),
-        )),
-        _ if count > MOST_ARTIFACTS => Err(too_many_artifacts()
-            .within("the evidence is refused")
-            .into()),
-        _ if count > usize::try_from(limit).unwrap_or(usize::MAX) => Err(EvidenceError::invalid(
-            format!("the build has {count} artifacts, but the grant allows {limit}"),
-        )),
-        _ => Ok(()),
+pub(in crate::steps) fn check_count(bounds: &Bounds, count: usize) -> Result<(), EvidenceError> {
+    if count == 0 {
+        let text = "the evidence lists no artifact";
+        return Err(EvidenceError::NoArtifact(text.to_owned()));
     }
+    Ok(bounds.judge_count(count)?)
 }
 
 fn file<'a>(files: &'a Files, name: &str) -> Result<&'a [u8], EvidenceError> {
@@ -316,7 +304,7 @@ fn not_by(
 fn check_time(grant: &Grant, file: &str, at: Timestamp) -> Result<(), EvidenceError> {
     let not_before = grant.terms().not_before;
     let expires = grant.terms().expires;
-    if at < not_before.before(SLOW_CLOCK) || at >= expires {
+    if !is_timely(at, not_before, expires) {
         return Err(EvidenceError::invalid(format!(
             "`{file}` was made at {at}, but the grant is valid from {not_before} until {expires}"
         )));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::check::{Attested, check_count};
+use super::check::{Attested, check_names};
 use super::error::{Dissent, EvidenceError};
 use crate::domain::evidence::Differences;
 use crate::domain::grant::Terms;
@@ -31,7 +31,7 @@ pub fn check(
                 .push(attested.builder().clone());
         }
     }
-    check_count(terms, artifacts.len())?;
+    check_names(&terms.bounds(), artifacts.keys())?;
     for name in artifacts.keys() {
         let mut digests = attested
             .iter()

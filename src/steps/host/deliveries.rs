@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 
 use super::refusal::BuildError;
-use crate::domain::artifact::MOST_ARTIFACTS;
 use crate::domain::digest::Sha256;
-use crate::domain::evidence::{EvidenceFiles, digest_of_all};
+use crate::domain::evidence::{EvidenceFiles, MOST_DELIVERED, digest_of_all};
 use crate::domain::grant::Grant;
 use crate::domain::name::{ArtifactName, BuilderName};
+use crate::domain::text::cut;
 use crate::files::Folder;
 use crate::steps::evidence::builders::Builders;
 use crate::steps::evidence::{self, Files};
@@ -50,7 +50,7 @@ pub(super) fn deliveries(
         return Ok(vec![delivery(grant, only, from.again()?)?]);
     }
     // As many as one builder's folder may hold, which may have been named by mistake.
-    let present = from.names(2 * MOST_ARTIFACTS + 2)?;
+    let present = from.names(MOST_DELIVERED)?;
     let is_builder = |name: &&OsString| {
         builders
             .iter()
@@ -59,7 +59,7 @@ pub(super) fn deliveries(
     if let Some(extra) = present.iter().find(|name| !is_builder(name)) {
         return Err(BuildError::NotABuilder {
             folder: from.path().to_owned(),
-            name: cut(extra),
+            name: cut(&extra.to_string_lossy(), 200),
         });
     }
     let mut found = Vec::new();
@@ -76,7 +76,7 @@ pub(super) fn deliveries(
 /// Reads the evidence in one builder's folder, each file up to what it may have.
 fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Delivery, BuildError> {
     let kind = grant.terms().kind();
-    let names = folder.names(2 * MOST_ARTIFACTS + 2)?;
+    let names = folder.names(MOST_DELIVERED)?;
     let wanted: Vec<(String, u64)> = match kind.files() {
         EvidenceFiles::Named(files) => files
             .iter()
@@ -88,7 +88,7 @@ fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Deli
                 .filter_map(|name| Some((name.to_owned(), kind.limit(name)?)))
                 .collect();
             // Before anything is read: there can be many.
-            evidence::check::check_count(grant.terms(), wanted.len())
+            evidence::check::check_count(&grant.terms().bounds(), wanted.len())
                 .map_err(|fault| BuildError::of_one(grant, builder, fault))?;
             wanted
         }
@@ -104,9 +104,4 @@ fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Deli
         names,
         files,
     })
-}
-
-/// A name in a folder, cut short: as it is, and so not fit for a terminal.
-pub(super) fn cut(name: &OsString) -> String {
-    name.to_string_lossy().chars().take(200).collect()
 }

@@ -88,6 +88,8 @@ impl Host {
         let too_long = || Malformed::new(format!("it cannot be valid for {valid_for}"));
         let expires = now.after(valid_for).ok_or_else(too_long);
         let expires = expires.map_err(GrantError::Terms)?;
+        self.ledger
+            .check_release(&request.project, &request.version)?;
         let granted = granted(&self.ledger, &request.project)?;
         if !request.allow_older {
             check_newer(&request, &granted)?;

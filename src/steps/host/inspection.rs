@@ -1,14 +1,14 @@
 //! A build while it is checked: what each builder said, and the one read of each artifact.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 
-use super::deliveries::{Delivery, cut};
+use super::deliveries::Delivery;
 use super::refusal::BuildError;
 use crate::domain::evidence::Differences;
 use crate::domain::grant::Grant;
 use crate::domain::key::HashAlgorithm;
 use crate::domain::name::{ArtifactName, BuilderName};
+use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, StagedFolder};
 use crate::home::Home;
@@ -65,18 +65,14 @@ impl<'a> Inspection<'a> {
         &self,
         agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>,
     ) -> Result<(), BuildError> {
+        let bounds = self.grant.terms().bounds();
         for (delivery, attested) in self.deliveries.iter().zip(&self.attested) {
-            let known = |name: &&OsString| {
-                let Some(name) = name.to_str() else {
-                    return false;
-                };
-                delivery.files.contains_key(name)
-                    || name.parse().is_ok_and(|name| attested.covers(&name))
-            };
-            if let Some(extra) = delivery.names.iter().find(|name| !known(name)) {
+            let found = delivery.names.iter().map(|name| name.to_string_lossy());
+            let strays = bounds.strays(found, attested.names());
+            if let Some(extra) = strays.first() {
                 return Err(BuildError::Extra {
                     folder: delivery.folder.path().to_owned(),
-                    name: cut(extra),
+                    name: cut(extra, 200),
                     builder: delivery.builder.clone(),
                 });
             }

@@ -337,3 +337,35 @@ fn state_of_a_grant() {
     world.sign(&granted, &build).ok();
     assert!(state(None).starts_with("signed"));
 }
+
+// ---- Releases that would have one name ----
+
+#[test]
+fn two_releases_never_get_one_folder() {
+    let world = World::ready();
+    let grant = |project: &str, version: &str| {
+        let folder = world.new_folder("grant");
+        let run = world.host(&[&"grant", &project, &version, &"-o", &folder]);
+        (run, folder)
+    };
+    grant("foo", "3-1").0.ok();
+    for (project, version, reason) in [
+        ("foo-3", "1", "would have the folder of foo 3-1, `foo-3-1`"),
+        (
+            "foo",
+            "1:3-1",
+            "would have the folder of foo 3-1, `foo-3-1`",
+        ),
+        ("Foo", "4", "project `Foo` differs in case alone from `foo`"),
+    ] {
+        let (run, folder) = grant(project, version);
+        run.refused(reason).says("granted in ledger entry");
+        assert_eq!(listing(&folder), [""; 0], "a file of no grant");
+    }
+    assert_eq!(world.logged("grant-issued").len(), 1);
+    let id = world.logged("grant-issued")[0]["grant"].clone();
+    let id = id.as_str().expect("an id");
+    world.host(&[&"grants", &"revoke", &id]).ok();
+    grant("Foo", "4").0.ok();
+    grant("foo", "3-1").0.refused("differs in case alone");
+}

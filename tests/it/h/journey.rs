@@ -1549,3 +1549,43 @@ fn a_release_is_signed_as_a_whole() {
     assert_eq!(world.public(), ["foo-1.2.3"]);
     world.verify(&world.releases().join("foo-1.2.3")).ok();
 }
+
+/// Upstream's signature is an artifact like others where each artifact has none of ours, and a
+/// version with an epoch has a folder without it.
+#[test]
+fn a_debian_source_package_is_released() {
+    let world = World::ready();
+    let granted = world.grant_of(
+        "1:1.0-1",
+        &[&"--form", &"list", &"--artifact", &"libfoo_1.0*"],
+    );
+    assert!(
+        granted.grant.ends_with("foo-1.0-1.grant.json"),
+        "{granted:?}"
+    );
+    let build = world.build(&[
+        ("libfoo_1.0-1.debian.tar.xz", b"debian"),
+        ("libfoo_1.0-1.dsc", b"description"),
+        ("libfoo_1.0.orig.tar.gz", b"upstream"),
+        ("libfoo_1.0.orig.tar.gz.asc", b"its signature"),
+    ]);
+    world.attest(&granted, &build).ok();
+    let release = world.inbox().join("foo-1.0-1");
+    world
+        .sign_into(&release, &granted, &build)
+        .ok()
+        .says("signed foo 1:1.0-1");
+    world.verify(&release).ok();
+    world.admit().ok();
+    assert_eq!(world.public(), ["foo-1.0-1"]);
+    world
+        .host(&[&"grant", &"foo", &"9"])
+        .refused("version 9 of foo is older than 1:1.0-1");
+
+    let each = world.grant_of("1:1.0-2", &[]);
+    let said = world
+        .attest(&each, &build)
+        .refused("has the name of the release's signature");
+    said.says("a grant of form `list`");
+    assert!(each.key.exists());
+}

@@ -90,18 +90,39 @@ fn version_granted_twice() {
     );
 }
 
-/// One file more than the grant allows must not cost the build its key.
+/// Files more than the grant allows must not cost the build its key. All of them are shown at once.
 #[test]
 fn name_outside_the_grant_on_the_build_machine() {
     let world = World::ready();
     let granted = world.grant_with(&[&"--artifact", &"foo*"]);
-    let build = world.build(&[("foo.txt", b"text\n"), ("bar.txt", b"text\n")]);
-    world
-        .attest(&granted, &build)
-        .refused("bar.txt` is not among the names that the grant allows: `foo*`");
-    assert!(granted.key.exists());
+    let build = world.build(&[("foo.txt", b"text\n"), ("bar.txt", b""), ("baz.txt", b"")]);
+    world.attest(&granted, &build).refused(
+        "artifacts `bar.txt`, `baz.txt` are not among the names that the grant allows: `foo*`",
+    );
     fs::remove_file(build.at("bar.txt")).expect("removed");
-    world.attest(&granted, &build).ok();
+    // It is fetched too, if nobody attests it.
+    let attest = || {
+        world
+            .countersign(&[&"attest", &"--key", &granted.key])
+            .with(&[&build.at("foo.txt")])
+    };
+    attest().refused("would refuse what is beside the artifacts in");
+    attest().refused("`baz.txt`");
+    assert!(granted.key.exists());
+    assert_eq!(listing(&build.folder), ["baz.txt", "foo.txt"]);
+    fs::remove_file(build.at("baz.txt")).expect("removed");
+    // A key beside the artifacts is gone after this, and the rest of an earlier try is replaced.
+    let key = build.at("foo.key");
+    fs::copy(&granted.key, &key).expect("copied");
+    fs::write(build.at("build.manifest"), "").expect("written");
+    world
+        .countersign(&[&"attest", &"--keep-key", &"--key", &key])
+        .with(&[&build.at("foo.txt")])
+        .refused("`foo.key`");
+    world
+        .countersign(&[&"attest", &"--key", &key])
+        .with(&[&build.at("foo.txt")])
+        .ok();
     world.sign(&granted, &build).ok();
 }
 

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod evidence;
+mod limits;
 mod quorum;
 mod refusals;
 mod schemes;

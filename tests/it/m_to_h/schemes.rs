@@ -1168,22 +1168,21 @@ fn manifest_made_before_the_grant_or_after_its_end() {
             .attest(&granted, &build)
             .with(&[&"--grant", &granted.grant, &"--keep-key"])
     };
-    attest().at("-1d").ok();
-    world.refuses(&granted, &build, "but the grant is valid from");
+    attest()
+        .at("-1d")
+        .refused("is not in the time of the grant, from");
     attest().at("+7h").refused("the grant expired at");
     // As one would make it that does not look at the time.
-    let (manifest, late) = (
-        granted.header() + &build.entries(),
-        SystemTime::now() + Duration::from_secs(7 * 3600),
-    );
-    let signature = openpgp::detached_with(
-        &openpgp::secret_key(&granted.key),
-        manifest.as_bytes(),
-        &[],
-        late,
-    );
-    fs::write(build.at("build.manifest"), manifest).expect("the manifest");
-    fs::write(build.at("build.manifest.sig"), signature).expect("its signature");
+    let attest_by_hand = |at: SystemTime| {
+        let manifest = granted.header() + &build.entries();
+        let key = openpgp::secret_key(&granted.key);
+        let signature = openpgp::detached_with(&key, manifest.as_bytes(), &[], at);
+        fs::write(build.at("build.manifest"), manifest).expect("the manifest");
+        fs::write(build.at("build.manifest.sig"), signature).expect("its signature");
+    };
+    attest_by_hand(SystemTime::now() - Duration::from_secs(24 * 3600));
+    world.refuses(&granted, &build, "but the grant is valid from");
+    attest_by_hand(SystemTime::now() + Duration::from_secs(7 * 3600));
     world.refuses(&granted, &build, "is dated in the future");
     // Made in time and verified in time, but said to be made after the end: only by a clock that is
     // wrong.

@@ -8,6 +8,7 @@ use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::digest::GrantId;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::domain::name::BuilderName;
+use crate::domain::release::folder_name;
 use crate::files::{FileError, FileFault, InputFile, discard, write_new};
 use crate::home::Home;
 use crate::ledger::Ledger;
@@ -48,7 +49,7 @@ impl<'a> Written<'a> {
         folder: &Path,
     ) -> Result<Paths, Trouble> {
         let terms = grant.terms();
-        let stem = format!("{}-{}", terms.project, terms.version);
+        let stem = folder_name(&terms.project, &terms.version);
         let mut paths = Paths {
             grant: folder.join(format!("{stem}.grant.json")),
             keys: Vec::new(),

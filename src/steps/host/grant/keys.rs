@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::GrantError;
 use crate::domain::evidence::Scheme;
+use crate::domain::grant::SLOW_CLOCK;
 use crate::domain::malformed::Malformed;
 use crate::domain::name::BuilderName;
 use crate::domain::time::Timestamp;
@@ -11,7 +12,6 @@ use crate::files::InputFile;
 use crate::openpgp::LARGEST_CERTIFICATE;
 use crate::steps::builder::build_key::NewKey;
 use crate::steps::evidence::builders::BuilderKey;
-use crate::steps::evidence::check::SLOW_CLOCK;
 
 /// The key of one builder.
 pub(super) enum Key {
