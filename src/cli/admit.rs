@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::read_certificate;
 use super::error::{CliError, CommandError};
@@ -12,7 +12,10 @@ use super::render::Output;
 use crate::domain::signing::Coverage;
 use crate::domain::time::Timestamp;
 use crate::location::inbox_and_releases;
-use crate::steps::release::admit::{AdmitError, admit};
+use crate::steps::release::admit::{AdmitError, Admitted, Judged, admit};
+
+/// Maximum number of refused submissions that are listed; the others are counted.
+const MOST_LISTED: usize = 10_000;
 
 /// Verify the releases in an inbox, and publish the valid ones (at the location)
 #[derive(Debug, Args)]
@@ -32,80 +35,114 @@ impl Admit {
         let certificate = read_certificate(&self.cert)?;
         let (inbox, releases) =
             inbox_and_releases(&self.inbox, &self.releases).map_err(AdmitError::from)?;
-        let now = Timestamp::now();
-        let submissions = admit(&*inbox, &*releases, &certificate, now, &mut Bar::new())?;
-
-        let all = submissions.len();
-        let mut refused = 0;
-        let mut trouble = None;
-        let mut values = Vec::new();
-        for submission in submissions {
-            let name = submission.name;
-            match submission.result {
-                Ok(admitted) => {
-                    let word = if admitted.new {
-                        "admitted"
-                    } else {
-                        "was admitted already"
-                    };
-                    let form = admitted.report.coverage;
-                    let signed = &admitted.report.list;
-                    let grant = admitted.report.grant.id();
-                    output.line(format!(
-                        "{name}: {word}, signed by {} at {} under grant {}{}",
-                        signed.key,
-                        signed.created,
-                        grant.short(),
-                        match form {
-                            Coverage::Each => "",
-                            Coverage::ListOnly => {
-                                ", as a whole: only SHA256SUMS carries a signature"
-                            }
-                        }
-                    ));
-                    if !admitted.reported {
-                        output.line(format!(
-                            "{name}: a report of that could not be left in the inbox"
-                        ));
-                    }
-                    if !admitted.removed {
-                        output.line(format!(
-                            "{name}: its submission cannot be removed from the inbox"
-                        ));
-                    }
-                    values.push(json!({
-                        "name": name, "admitted": true, "new": admitted.new, "grant": grant,
-                        "key": signed.key, "form": form, "reported": admitted.reported,
-                    }));
-                }
-                Err(error) if error.is_trouble() => {
-                    values.push(json!({
-                        "name": name, "admitted": false,
-                        "reason": error.to_string(), "noted": false,
-                    }));
-                    trouble = Some(error);
-                }
-                Err(error) => {
-                    refused += 1;
-                    output.line(format!("{name}: refused, {error}"));
-                    if !submission.noted {
-                        output.line(format!("{name}: the reason could not be written beside it"));
-                    }
-                    values.push(json!({
-                        "name": name, "admitted": false,
-                        "reason": error.to_string(), "noted": submission.noted,
-                    }));
-                }
-            }
-        }
-        if all == 0 {
+        let mut told = Told::default();
+        let result = admit(
+            &*inbox,
+            &*releases,
+            &certificate,
+            Timestamp::now(),
+            &mut Bar::new(),
+            &mut |judged| told.judged(judged, output),
+        );
+        if told.all == 0 && result.is_ok() {
             output.line(format!("{}: nothing there", self.inbox.display()));
         }
-        output.value(json!({ "submissions": values }));
-        match (trouble, refused) {
+        let unlisted = told.refused.saturating_sub(MOST_LISTED);
+        if unlisted > 0 {
+            output.line(format!("{unlisted} more submissions: refused"));
+        }
+        output.value(json!({ "submissions": told.values, "unlisted": unlisted }));
+        result?;
+        match (told.trouble, told.refused) {
             (Some(trouble), _) => Err(trouble.into()),
             (None, 0) => Ok(()),
-            (None, refused) => Err(CommandError::NotAdmitted { refused, all }.into()),
+            (None, refused) => Err(CommandError::NotAdmitted {
+                refused,
+                all: told.all,
+            }
+            .into()),
         }
+    }
+}
+
+/// What was told of the submissions.
+#[derive(Default)]
+struct Told {
+    all: usize,
+    refused: usize,
+    /// The first trouble.
+    trouble: Option<AdmitError>,
+    values: Vec<Value>,
+}
+
+impl Told {
+    fn judged(&mut self, judged: Judged, output: &mut Output) {
+        self.all += 1;
+        let name = judged.name;
+        match judged.result {
+            Ok(admitted) => self.admitted(&name, &admitted, output),
+            Err(error) if error.is_trouble() => {
+                output.line(format!("{name}: not judged, {error}"));
+                self.values.push(json!({
+                    "name": name, "admitted": false,
+                    "reason": error.to_string(), "noted": false,
+                }));
+                self.trouble.get_or_insert(error);
+            }
+            Err(error) => {
+                self.refused += 1;
+                if self.refused > MOST_LISTED {
+                    return;
+                }
+                output.line(match &error {
+                    AdmitError::Before(reason) => {
+                        format!("{name}: refused before, and did not change: {reason}")
+                    }
+                    error => format!("{name}: refused, {error}"),
+                });
+                if !judged.noted {
+                    output.line(format!("{name}: the reason could not be written beside it"));
+                }
+                self.values.push(json!({
+                    "name": name, "admitted": false,
+                    "reason": error.to_string(), "noted": judged.noted,
+                }));
+            }
+        }
+    }
+
+    fn admitted(&mut self, name: &str, admitted: &Admitted, output: &mut Output) {
+        let word = if admitted.new {
+            "admitted"
+        } else {
+            "was admitted already"
+        };
+        let form = admitted.report.coverage;
+        let signed = &admitted.report.list;
+        let grant = admitted.report.grant.id();
+        output.line(format!(
+            "{name}: {word}, signed by {} at {} under grant {}{}",
+            signed.key,
+            signed.created,
+            grant.short(),
+            match form {
+                Coverage::Each => "",
+                Coverage::ListOnly => ", as a whole: only SHA256SUMS carries a signature",
+            }
+        ));
+        if !admitted.reported {
+            output.line(format!(
+                "{name}: a report of that could not be left in the inbox"
+            ));
+        }
+        if !admitted.removed {
+            output.line(format!(
+                "{name}: its submission cannot be removed from the inbox"
+            ));
+        }
+        self.values.push(json!({
+            "name": name, "admitted": true, "new": admitted.new, "grant": grant,
+            "key": signed.key, "form": form, "reported": admitted.reported,
+        }));
     }
 }

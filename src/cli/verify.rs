@@ -193,7 +193,7 @@ fn folder(
     tally: &mut Tally,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let report = match examine_release(&*source(path)?, certificate, None, now, &mut Bar::new()) {
+    let report = match examine_release(&*source(path)?, certificate, now, &mut Bar::new()) {
         Ok(report) => report,
         Err(error) => {
             tally.file(&path.to_string_lossy(), &Err(error), Coverage::Each, output);

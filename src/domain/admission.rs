@@ -1,7 +1,8 @@
-//! The report that L leaves in its inbox when it has admitted a release: `NAME.admitted`, for H to
-//! read. Of one that it refused there is a note, `NAME.refused`.
+//! L's record of a release that it admitted. It keeps one beside the releases, for ever, and leaves
+//! a copy in its inbox as a report for H: `NAME.admitted`. Of a submission that it refused there is
+//! a note, `NAME.refused`.
 //!
-//! Anyone with write access to the inbox can write one, so a report proves nothing: whether a
+//! Anyone with write access to the inbox can write a report, so it proves nothing: whether a
 //! release is public can be seen where it is published.
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct AdmissionReport {
     pub release: ArtifactName,
     /// SHA-256 of its list, which identifies it.
     pub sums: Sha256,
+    /// SHA-256 of the list's lines about artifacts.
+    pub artifacts: Sha256,
     /// The key that signed it.
     pub key: Fingerprint,
     /// When it was published, by L's clock.
@@ -35,12 +38,19 @@ pub struct AdmissionReport {
 }
 
 impl AdmissionReport {
-    /// A report of a release.
-    pub fn new(release: ArtifactName, sums: Sha256, key: Fingerprint, at: Timestamp) -> Self {
+    /// A report of a release with this list, and these artifacts in it.
+    pub fn new(
+        release: ArtifactName,
+        sums: Sha256,
+        artifacts: Sha256,
+        key: Fingerprint,
+        at: Timestamp,
+    ) -> Self {
         Self {
             format: FORMAT.to_owned(),
             release,
             sums,
+            artifacts,
             key,
             at,
         }
@@ -78,6 +88,7 @@ mod tests {
         let report = AdmissionReport::new(
             "foo-1.2.3".parse().expect("a name"),
             Sha256::of(b"list"),
+            Sha256::of(b"artifacts"),
             "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
                 .parse()
                 .expect("a fingerprint"),

@@ -27,6 +27,10 @@ pub const LARGEST_SIGNATURE: u64 = 64 << 10;
 /// The largest list that is read, in bytes.
 pub const LARGEST_SUMS: u64 = 8 << 20;
 
+/// Maximum size of the evidence and the signature of the list together, in bytes: a verifier has
+/// all of it in memory.
+pub const LARGEST_EVIDENCE: u64 = 64 << 20;
+
 /// The first line of a list that alone is signed. `sha256sum` reads it as a comment.
 const LIST_ONLY: &str = "# only this list is signed";
 
@@ -54,6 +58,15 @@ pub fn rivalry(
         ));
     }
     None
+}
+
+/// Whether a release can have a folder of this name.
+pub fn is_folder_name(name: &str) -> bool {
+    name.match_indices('-').any(|(dash, _)| {
+        let project = name[..dash].parse::<ProjectName>();
+        let version = name[dash + 1..].parse::<Version>();
+        project.is_ok() && version.is_ok()
+    })
 }
 
 /// The content of `SHA256SUMS`: every artifact and every file of the evidence.

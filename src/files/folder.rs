@@ -2,24 +2,34 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, fsync, mkdirat, openat,
-    renameat, renameat_with, unlinkat,
+    renameat, renameat_with, statat,
 };
 use rustix::io::Errno;
 
-use super::{ASIDE, FileError, FileFault, InputFile};
+use super::{FileError, FileFault, InputFile};
 
 /// A folder, held open: renaming it or putting another in its place makes no difference.
 #[derive(Debug)]
 pub struct Folder {
-    handle: OwnedFd,
+    pub(super) handle: OwnedFd,
     path: PathBuf,
+}
+
+/// What an entry of a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A file, or something else.
+    Other,
 }
 
 impl Folder {
@@ -92,42 +102,53 @@ impl Folder {
 
     /// The names of everything in it, sorted; refuses a folder with more than `limit` entries.
     pub fn names(&self, limit: usize) -> Result<Vec<OsString>, FileError> {
-        let entries = self.listed(limit)?;
+        let entries = self.entries(limit)?;
         Ok(entries.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// The same, each with whether it is a folder.
-    pub fn entries(&self, limit: usize) -> Result<Vec<(OsString, bool)>, FileError> {
-        let entries = self.listed(limit)?.into_iter();
-        let entries = entries.map(|(name, kind)| {
-            let is_folder = match kind {
-                FileType::Directory => true,
-                // Not every file system says so in its listing.
-                FileType::Unknown => self.below(&name).is_ok_and(|below| below.is_some()),
-                _ => false,
-            };
-            (name, is_folder)
-        });
-        Ok(entries.collect())
-    }
-
-    /// Names and kinds, sorted by name. Opens none of them.
-    fn listed(&self, limit: usize) -> Result<Vec<(OsString, FileType)>, FileError> {
-        let fail = |error: Errno| FileError::io(&self.path)(error.into());
+    /// The same, each with its kind.
+    pub fn entries(&self, limit: usize) -> Result<Vec<(OsString, Kind)>, FileError> {
         let mut entries = Vec::new();
-        for entry in Dir::read_from(&self.handle).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
-            if name == "." || name == ".." {
-                continue;
-            }
+        self.each(|name, kind| {
             if entries.len() == limit {
                 return Err(FileError::new(&self.path, FileFault::TooMany { limit }));
             }
-            entries.push((name, entry.file_type()));
-        }
+            entries.push((name.to_owned(), kind));
+            Ok(())
+        })?;
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(entries)
+    }
+
+    /// Hands over everything in it, in the order of the file system, until `take` fails. Opens none
+    /// of it, and keeps none of it in memory.
+    pub fn each<E: From<FileError>>(
+        &self,
+        mut take: impl FnMut(&OsStr, Kind) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let fail = |error: Errno| FileError::io(&self.path)(error.into());
+        for entry in Dir::read_from(&self.handle).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Not every file system says so in its listing.
+                FileType::Unknown => statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_or(FileType::Unknown, |status| {
+                        FileType::from_raw_mode(status.st_mode)
+                    }),
+                kind => kind,
+            };
+            let kind = match kind {
+                FileType::Directory => Kind::Folder,
+                FileType::Symlink => Kind::Link,
+                _ => Kind::Other,
+            };
+            take(name, kind)?;
+        }
+        Ok(())
     }
 
     /// The folder `name` in this one; `None` if that is something else.
@@ -140,6 +161,11 @@ impl Folder {
             }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether there is something called `name` in it.
+    pub fn has(&self, name: impl AsRef<OsStr>) -> bool {
+        statat(&self.handle, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Whether this folder is `other` or is in it, by whatever links it was reached.
@@ -219,40 +245,6 @@ impl Folder {
             }
             done => done,
         }
-    }
-
-    /// Writes the file `name` in place of whatever file or link is there, with these permission
-    /// bits; the old or the new, never a mixture.
-    pub fn replace(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).expect("the operating system has random bytes");
-        let aside = format!("{ASIDE}{:016x}", u64::from_ne_bytes(random));
-        let path = self.path.join(name);
-        // Its name is nothing that anybody could look for.
-        let mut file = self
-            .create(&aside, mode)
-            .map_err(|error| FileError::new(&path, error.fault))?;
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        let renamed =
-            written.and_then(|()| Ok(renameat(&self.handle, &aside, &self.handle, name)?));
-        renamed.map_err(|error| {
-            // What went wrong first matters more.
-            let _ = unlinkat(&self.handle, &aside, AtFlags::empty());
-            FileError::io(&path)(error)
-        })?;
-        self.sync()
-    }
-
-    /// Removes what runs that were killed left of files that were to appear in it. Nobody may be
-    /// writing one now.
-    pub fn sweep(&self) -> Result<(), FileError> {
-        for name in self.names(usize::MAX)? {
-            if name.as_bytes().starts_with(ASIDE.as_bytes()) {
-                // Somebody else's, if it stays.
-                let _ = unlinkat(&self.handle, &name, AtFlags::empty());
-            }
-        }
-        Ok(())
     }
 
     /// Opens the regular file `name` in this folder. Anything else, a link to a regular file too,
@@ -392,20 +384,6 @@ mod tests {
             !Folder::open(Path::new("/"))
                 .and_then(|it| it.is_within(&private))
                 .expect("told")
-        );
-    }
-
-    #[test]
-    fn what_was_left_of_files_is_removed_and_what_cannot_be_is_left() {
-        let temp = tempfile::tempdir().expect("a folder");
-        fs::create_dir(temp.path().join(".countersign-folder")).expect("made");
-        fs::write(temp.path().join(".countersign-file"), b"").expect("written");
-        let folder = Folder::open(temp.path()).expect("opened");
-        folder.replace("file", b"1", 0o644).expect("written");
-        folder.sweep().expect("swept");
-        assert_eq!(
-            folder.names(9).expect("listed"),
-            [".countersign-folder", "file"]
         );
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use super::{FileError, FileFault};
@@ -78,6 +79,12 @@ impl InputFile {
     /// Its size when it was opened, in bytes: it can have changed since.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether this user wrote it, and nobody gave it a second name.
+    pub fn is_ours(&self) -> Result<bool, FileError> {
+        let status = fstat(&self.file).map_err(|error| FileError::io(&self.path)(error.into()))?;
+        Ok(status.st_uid == geteuid().as_raw() && status.st_nlink == 1)
     }
 
     /// Its permission bits.

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
 use super::{FileError, FileFault, Folder};
 
@@ -24,6 +24,18 @@ pub fn hold(path: &Path) -> Result<FileLock, FileError> {
         .mode(0o600)
         .open(path);
     take(file.map_err(FileError::io(path))?, path)
+}
+
+/// The same in a folder that is open; a link is not followed.
+pub fn hold_in(folder: &Folder, name: &str) -> Result<FileLock, FileError> {
+    let path = folder.path().join(name);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(&folder.handle, name, flags, Mode::RUSR | Mode::WUSR);
+    take(
+        file.map_err(|error| FileError::io(&path)(error.into()))?
+            .into(),
+        &path,
+    )
 }
 
 /// Takes the lock of a folder, which lasts until the folder is closed too. [`FileFault::Busy`] when

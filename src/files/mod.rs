@@ -4,19 +4,22 @@
 //! nothing is read without a bound, and writes beside what is hostile. [`StagedFolder`] and
 //! [`write_new`] write what must appear complete or not at all. This module knows no formats.
 
+mod aside;
 mod folder;
 mod input;
 mod lock;
+mod remove;
 mod staging;
+mod state;
 mod whole;
 
-use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use folder::Folder;
+pub use aside::AsideFile;
+pub use folder::{Folder, Kind};
 pub use input::{BUFFER, InputFile, read_secret};
-pub use lock::{FileLock, hold, hold_folder};
+pub use lock::{FileLock, hold, hold_folder, hold_in};
 pub use staging::{StagedFile, StagedFolder};
 pub use whole::{
     discard, make_private, make_public, nearest, parent, replace, sweep_files, wipe, write_new,
@@ -24,11 +27,6 @@ pub use whole::{
 
 /// Prefix of the names of folders and files that are still being written.
 const ASIDE: &str = ".countersign-";
-
-fn is_aside(entry: &DirEntry) -> bool {
-    let name = entry.file_name();
-    name.as_encoded_bytes().starts_with(ASIDE.as_bytes())
-}
 
 /// The path of something that exists, from the root on, without links.
 pub fn real_path(path: &Path) -> Result<PathBuf, FileError> {

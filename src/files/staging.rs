@@ -1,27 +1,29 @@
 //! Folders that appear complete or not at all: filled aside, made durable, then renamed into place.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::{ASIDE, FileError, FileFault, FileLock, Folder, hold_folder, is_aside, parent};
+use super::aside::is_aside;
+use super::{FileError, FileFault, FileLock, Folder, Kind, hold_folder, parent};
 
 /// A folder that is filled aside and then appears under its name in one step. Dropped before that,
 /// it leaves nothing.
 ///
 /// Anyone who may write beside it can put something else in its place: it is held open, and nothing
-/// is written by its path.
+/// is written or removed by its path.
 #[derive(Debug)]
 pub struct StagedFolder {
-    aside: tempfile::TempDir,
+    /// Its name, until it appears.
+    aside: Option<OsString>,
     above: Folder,
     folder: Folder,
     /// While the folder is in use; one that is not locked was left behind.
     _held: FileLock,
+    name: OsString,
     target: PathBuf,
 }
 
@@ -39,30 +41,31 @@ impl StagedFolder {
         let name = target
             .file_name()
             .ok_or_else(|| FileError::new(target, FileFault::Exists))?;
-        let staged = Self::new_in(&Folder::open(parent(target))?, name)?;
-        Ok(Self {
-            target: target.to_owned(),
-            ..staged
-        })
+        let above = Folder::open(parent(target))?;
+        Self::begin(&above, target.to_owned(), name)
     }
 
     /// The same in a folder that is open.
     pub fn new_in(above: &Folder, name: impl AsRef<OsStr>) -> Result<Self, FileError> {
-        let path = above.path();
-        sweep(path)?;
-        let aside = tempfile::Builder::new()
-            .prefix(ASIDE)
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(path)
-            .map_err(FileError::io(path))?;
-        let folder = above.subfolder(aside.path().file_name().expect("it was named here"))?;
-        let held = hold_folder(&folder)?;
+        let name = name.as_ref();
+        Self::begin(above, above.path().join(name), name)
+    }
+
+    fn begin(above: &Folder, target: PathBuf, name: &OsStr) -> Result<Self, FileError> {
+        sweep(above)?;
+        let above = above.again()?;
+        let (aside, folder) = above.aside()?;
+        let held = hold_folder(&folder).inspect_err(|_| {
+            // What went wrong first matters more.
+            let _ = above.remove_own(&aside, &folder);
+        })?;
         Ok(Self {
-            aside,
+            aside: Some(aside),
+            above,
             folder,
             _held: held,
-            above: above.again()?,
-            target: path.join(name.as_ref()),
+            name: name.to_owned(),
+            target,
         })
     }
 
@@ -73,7 +76,7 @@ impl StagedFolder {
 
     /// Whether there is something of its name already.
     pub fn occupied(&self) -> bool {
-        fs::symlink_metadata(&self.target).is_ok()
+        self.above.has(&self.name)
     }
 
     /// Begins the file `path` in it, readable for all; folders before it are made.
@@ -98,19 +101,18 @@ impl StagedFolder {
 
     /// Makes it appear. A folder that is there already is left alone: the same content is success
     /// (`false`), other content an error.
-    pub fn publish(self) -> Result<bool, FileError> {
+    pub fn publish(mut self) -> Result<bool, FileError> {
         self.folder.publish()?;
         sync_folders(&self.folder)?;
-        let from = self.aside.path().file_name().expect("it was named here");
-        let name = self.target.file_name().expect("it was given a name");
-        match self.above.rename_new(from, name) {
+        let from = self.aside.as_deref().expect("it has not appeared");
+        match self.above.rename_new(from, &self.name) {
             Ok(()) => {
-                let _gone = self.aside.keep();
+                self.aside = None;
                 self.above.sync()?;
                 Ok(true)
             }
             Err(Errno::EXIST | Errno::NOTEMPTY) => {
-                let there = self.above.below(name)?;
+                let there = self.above.below(&self.name)?;
                 if there.map_or(Ok(false), |there| same_tree(&self.folder, &there))? {
                     // It appeared in a run that may have been interrupted before this.
                     self.above.sync()?;
@@ -120,6 +122,15 @@ impl StagedFolder {
                 }
             }
             Err(error) => Err(FileError::io(&self.target)(error.into())),
+        }
+    }
+}
+
+impl Drop for StagedFolder {
+    fn drop(&mut self) {
+        if let Some(aside) = &self.aside {
+            // What went wrong first matters more.
+            let _ = self.above.remove_own(aside, &self.folder);
         }
     }
 }
@@ -144,20 +155,19 @@ impl StagedFile {
 }
 
 /// Removes the folders aside that no process has locked.
-fn sweep(parent: &Path) -> Result<(), FileError> {
-    for entry in fs::read_dir(parent).map_err(FileError::io(parent))? {
-        let entry = entry.map_err(FileError::io(parent))?;
-        if is_aside(&entry) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let left_behind = Folder::open(&entry.path())
-                .and_then(|folder| hold_folder(&folder))
-                .is_ok();
-            if left_behind {
+fn sweep(above: &Folder) -> Result<(), FileError> {
+    above.each(|name, kind| {
+        if is_aside(name) && kind == Kind::Folder {
+            let left_behind = above
+                .subfolder(name)
+                .and_then(|folder| hold_folder(&folder).map(|held| (folder, held)));
+            if let Ok((folder, _held)) = left_behind {
                 // Somebody else's, if it stays.
-                let _ = fs::remove_dir_all(entry.path());
+                let _ = above.remove_own(name, &folder);
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn sync_folders(folder: &Folder) -> Result<(), FileError> {
@@ -211,6 +221,8 @@ fn same_bytes(ours: &Folder, other: &Folder, name: &OsStr) -> Result<bool, FileE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn staged(target: &Path, content: &[u8]) -> StagedFolder {
         let staged = StagedFolder::new(target).expect("begun");
@@ -267,8 +279,11 @@ mod tests {
         let target = at("one");
         crate::files::make_private(&private).expect("made");
         let folder = staged(&target, b"1");
-        fs::rename(folder.aside.path(), &stolen).expect("taken away");
-        std::os::unix::fs::symlink(&private, folder.aside.path()).expect("linked");
+        let aside = temp
+            .path()
+            .join(folder.aside.as_ref().expect("not there yet"));
+        fs::rename(&aside, &stolen).expect("taken away");
+        std::os::unix::fs::symlink(&private, &aside).expect("linked");
         folder.write("after", b"2").expect("written");
         folder.write("deep/after", b"2").expect("written");
         // Anyone who can do that can give its name to anything.

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::{ASIDE, FileError, FileFault, Folder, is_aside};
+use super::aside::is_aside;
+use super::{ASIDE, FileError, FileFault, Folder};
 
 /// Writes a file that must not be there yet, with these permission bits; complete or not at all.
 /// After an error it is not there.
@@ -78,7 +79,7 @@ pub fn make_private(folder: &Path) -> Result<(), FileError> {
 pub fn sweep_files(folder: &Path) -> Result<(), FileError> {
     for entry in fs::read_dir(folder).map_err(FileError::io(folder))? {
         let entry = entry.map_err(FileError::io(folder))?;
-        if is_aside(&entry) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        if is_aside(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             fs::remove_file(entry.path()).map_err(FileError::io(&entry.path()))?;
         }
     }

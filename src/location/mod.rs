@@ -86,27 +86,51 @@ pub struct State {
 
 /// Where releases come in, as L sees it. Anyone may have written what is in it.
 pub trait Inbox {
-    /// The names of the submissions, sorted.
-    fn submissions(&self) -> Result<Vec<String>, Fault>;
-
-    /// Opens a submission.
-    fn submission(&self, name: &str) -> Result<Box<dyn Source>, Fault>;
-
-    /// Leaves a submission where it is, and the reason beside it.
-    fn refuse(&self, name: &str, reason: &str) -> Result<(), Fault>;
-
-    /// Leaves a report on a submission that was admitted.
-    fn report(&self, name: &str, report: &str) -> Result<(), Fault>;
-
-    /// Removes a submission that was admitted, and the reason why an earlier one was refused.
-    fn remove(&self, name: &str) -> Result<(), Fault>;
+    /// Hands over each submission, in no order, one after the other: none of it is kept in memory.
+    /// What cannot be a submission is passed over.
+    fn each(&self, take: &mut dyn FnMut(&dyn Submission)) -> Result<(), Fault>;
 }
 
-/// The releases that L serves.
-pub trait Releases {
-    /// Begins a release of this name.
-    fn stage(&self, name: &str) -> Result<Box<dyn Stage + '_>, Fault>;
+/// A submission in an inbox, held open once it was read: what is put in its place later is left
+/// alone.
+pub trait Submission {
+    /// Its name, as it is: not fit for a terminal.
+    fn name(&self) -> &str;
 
-    /// Opens the release of this name.
-    fn release(&self, name: &str) -> Result<Box<dyn Source>, Fault>;
+    /// The release in it.
+    fn source(&self) -> Result<&dyn Source, Fault>;
+
+    /// A text that is another one as soon as anything in it changed; `None` if that cannot be seen.
+    fn state(&self) -> Option<String>;
+
+    /// The reason that was left beside it by this user, who alone can have written that.
+    fn refusal(&self) -> Option<String>;
+
+    /// Leaves it where it is, and the reason beside it.
+    fn refuse(&self, reason: &str) -> Result<(), Fault>;
+
+    /// Leaves a report that it was admitted.
+    fn report(&self, report: &str) -> Result<(), Fault>;
+
+    /// Removes it, and the reason why an earlier one was refused.
+    fn remove(&self) -> Result<(), Fault>;
+}
+
+/// The releases that L serves, and its memory of all that it ever admitted. Nobody else writes to
+/// it while it is open.
+pub trait Releases {
+    /// Begins a release of this name. It appears with this record of it, which is kept for ever.
+    fn stage(&self, name: &str, record: &str) -> Result<Box<dyn Stage + '_>, Fault>;
+
+    /// Opens the release of this name; `None` if it is not there.
+    fn release(&self, name: &str) -> Result<Option<Box<dyn Source>>, Fault>;
+
+    /// The record of a release that was admitted under this name, whether it is there or not.
+    fn record(&self, name: &str) -> Result<Option<Vec<u8>>, Fault>;
+
+    /// The names of releases that have no record.
+    fn unrecorded(&self) -> Result<Vec<String>, Fault>;
+
+    /// Records a release that is there.
+    fn keep_record(&self, name: &str, record: &str) -> Result<(), Fault>;
 }

@@ -6,6 +6,7 @@
 //! `tests/it/common/faults.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +15,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::common::disk::{CHANGES, Disk};
 use crate::common::errands::Errand;
-use crate::common::faults::{Disturbed, Fault, How, Prepared, can_disturb, forget_clock};
+use crate::common::faults::{
+    Disturbed, Fault, How, Prepared, can_disturb, copy_whole, counted, disturbed, forget_clock,
+    strace, written,
+};
 use crate::common::world::World;
 use crate::common::{clean_environment, copy_tree, listing, tree};
 use countersign::domain::event::Event;
@@ -287,6 +291,86 @@ fn a_home_a_grant_and_a_certificate_survive_every_system_call_that_fails_or_kill
                 }
                 violations.extend(attempt.violations(&disturbed));
                 tell_of(errand.name, fault, violations, &report);
+            }
+            disturbed.hit
+        },
+    );
+    report.into_inner().expect("no panic").end("fault points");
+}
+
+/// `admit`: what is public is whole, and nothing is lost; the next run finishes it, and then there is
+/// a record.
+#[test]
+fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
+    if !can_disturb() {
+        return;
+    }
+    let world = World::ready();
+    let genuine = tree(&world.signed());
+    let report = Mutex::new(Report::default());
+    let admit = |folder: &Path, options: &[&str]| {
+        let arguments = ["admit", "--cert", "release.pgp", "inbox", "releases"].map(OsStr::new);
+        let log = folder.with_extension("trace");
+        strace(&log, options, folder, &[], &arguments)
+    };
+    let copied = || {
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let folder = temp.path().join("location");
+        fs::create_dir(&folder).expect("made");
+        for name in ["inbox", "releases", "release.pgp"] {
+            copy_whole(&world.at(name), &folder.join(name));
+        }
+        (temp, folder)
+    };
+    let calls = || {
+        let (_temp, folder) = copied();
+        counted(&CALLS, |options| {
+            assert!(admit(&folder, options).status.success());
+            written(&folder.with_extension("trace"))
+        })
+    };
+    let check = |folder: &Path, done: bool| {
+        let names = |name: &str| listing(&folder.join(name));
+        let public = folder.join("releases/foo-1.2.3");
+        let submission = folder.join("inbox/foo-1.2.3");
+        let whole = |path: &Path| path.exists() && tree(path) == genuine;
+        let mut wrong = Vec::new();
+        if public.exists() && !whole(&public) {
+            wrong.push("what is public is not whole".to_owned());
+        }
+        if !whole(&public) && !whole(&submission) {
+            wrong.push("the release is lost".to_owned());
+        }
+        let records = [".countersign.admitted", ".countersign.lock", "foo-1.2.3"];
+        if done && (names("releases") != records || names("inbox") != ["foo-1.2.3.admitted"]) {
+            wrong.push(format!("{:?} {:?}", names("releases"), names("inbox")));
+        }
+        if done && names("releases/.countersign.admitted") != ["foo-1.2.3"] {
+            wrong.push("there is no record".to_owned());
+        }
+        wrong
+    };
+    sweep(
+        &[()],
+        SELECTION_OF_ERRANDS,
+        |()| calls(),
+        |(), fault| {
+            let (_temp, folder) = copied();
+            let log = folder.with_extension("trace");
+            let disturbed = disturbed(&log, fault, |options| admit(&folder, options));
+            if let Some(mut violations) = end(fault, &disturbed).filter(|_| disturbed.hit) {
+                let done = disturbed.output.status.success();
+                violations.extend(check(&folder, false));
+                let again = admit(&folder, &["-e", "trace=none"]);
+                if !again.status.success() {
+                    violations.push(format!("the next run ended with {again:?}"));
+                }
+                violations.extend(check(&folder, true));
+                if fault.is_failing_sync() && done {
+                    let disk = Disk::follow(&folder, "", [], &disturbed.trace);
+                    violations.extend(undone(&disk));
+                }
+                tell_of("admit", fault, violations, &report);
             }
             disturbed.hit
         },

@@ -1,117 +1,265 @@
-//! L's own view: an inbox that anyone may have written, and the releases that were verified.
+//! L's own view of an inbox, which anyone may have written.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::cell::OnceCell;
+use std::ffi::{OsStr, OsString};
 
-use super::{LOCK, check_inbox, if_there, is_release};
-use crate::domain::reserved::{ADMITTED, REFUSED};
-use crate::files::{FileError, FileLock, Folder, StagedFolder, hold, replace};
-use crate::location::{Fault, Inbox, Releases, Source, Stage};
+use super::source::DEEPEST;
+use super::{LARGEST_NOTE, has};
+use crate::domain::artifact::MOST_ARTIFACTS;
+use crate::domain::release::is_folder_name;
+use crate::domain::reserved::{ADMITTED, REFUSED, SUMS};
+use crate::files::{Folder, Kind};
+use crate::location::{Fault, Inbox, Source, Submission};
 
-/// Maximum number of submissions that one run takes; the others wait for the next.
-const MOST_SUBMISSIONS: usize = 10_000;
-/// Maximum number of entries of an inbox, hidden ones among them.
-const MOST_ENTRIES: usize = 1_000_000;
+/// Maximum number of entries of a submission that are looked at to see whether it changed.
+const MOST_ENTRIES: usize = 4 * MOST_ARTIFACTS;
 
 /// A folder of submissions: one folder each.
 pub(in crate::location) struct InboxFolder {
     folder: Folder,
 }
 
-/// A folder of verified releases, one folder each, that no other process has open.
-pub(in crate::location) struct ReleasesFolder {
-    folder: Folder,
-    _lock: FileLock,
-}
+impl InboxFolder {
+    pub(super) fn new(folder: Folder) -> Self {
+        Self { folder }
+    }
 
-/// Opens both, if they can be what they are called.
-pub(in crate::location) fn inbox_and_releases(
-    inbox: &Path,
-    releases: &Path,
-) -> Result<(InboxFolder, ReleasesFolder), Fault> {
-    let from = Folder::open(inbox).map_err(Fault::of_named)?;
-    check_inbox(&from)?;
-    let to = Folder::open(releases).map_err(Fault::of_named)?;
-    if is_release(&to) {
-        return Err(Fault::Unfit(format!(
-            "`{}` is a release itself, and not a place for releases",
-            releases.display()
-        )));
+    /// Hidden entries are still being written; files and folders without a list are not ours,
+    /// unless they are called as a release is; notes on what became of others are ours.
+    fn is_submission(&self, name: &OsStr, kind: Kind) -> bool {
+        let text = name.to_string_lossy();
+        if text.starts_with('.') || text.ends_with(REFUSED) || text.ends_with(ADMITTED) {
+            return false;
+        }
+        match kind {
+            Kind::Other => false,
+            Kind::Link => is_folder_name(&text),
+            Kind::Folder => {
+                let has_list = || self.folder.subfolder(name).is_ok_and(|it| has(&it, SUMS));
+                is_folder_name(&text) || has_list()
+            }
+        }
     }
-    if from.is_same_as(&to)? {
-        return Err(Fault::Unfit(format!(
-            "`{}` cannot be inbox and releases at once",
-            inbox.display()
-        )));
-    }
-    let lock = hold(&releases.join(LOCK)).map_err(Fault::of_named)?;
-    Ok((
-        InboxFolder { folder: from },
-        ReleasesFolder {
-            folder: to,
-            _lock: lock,
-        },
-    ))
 }
 
 impl Inbox for InboxFolder {
-    /// Hidden entries are still being written; notes on what became of others are ours.
-    fn submissions(&self) -> Result<Vec<String>, Fault> {
-        let mut names = Vec::new();
-        for name in self.folder.names(MOST_ENTRIES)? {
-            let name = name.to_string_lossy().into_owned();
-            if !name.starts_with('.') && !name.ends_with(REFUSED) && !name.ends_with(ADMITTED) {
-                names.push(name);
+    fn each(&self, take: &mut dyn FnMut(&dyn Submission)) -> Result<(), Fault> {
+        self.folder.each::<Fault>(|name, kind| {
+            if kind == Kind::Folder {
+                self.folder.remove_rest(name);
             }
+            if self.is_submission(name, kind) {
+                take(&Submitted {
+                    inbox: &self.folder,
+                    name: name.to_owned(),
+                    shown: name.to_string_lossy().into_owned(),
+                    opened: OnceCell::new(),
+                });
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A submission, which is open once it was read.
+struct Submitted<'a> {
+    inbox: &'a Folder,
+    name: OsString,
+    shown: String,
+    opened: OnceCell<Folder>,
+}
+
+impl Submitted<'_> {
+    fn opened(&self) -> Result<&Folder, Fault> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
         }
-        names.truncate(MOST_SUBMISSIONS);
-        Ok(names)
+        let opened = self.inbox.subfolder(&self.name)?;
+        Ok(self.opened.get_or_init(|| opened))
     }
 
-    fn submission(&self, name: &str) -> Result<Box<dyn Source>, Fault> {
-        Ok(Box::new(self.folder.subfolder(name)?))
+    fn note(&self, ending: &str) -> String {
+        format!("{}{ending}", self.shown)
+    }
+}
+
+impl Submission for Submitted<'_> {
+    fn name(&self) -> &str {
+        &self.shown
+    }
+
+    fn source(&self) -> Result<&dyn Source, Fault> {
+        Ok(self.opened()?)
+    }
+
+    fn state(&self) -> Option<String> {
+        self.opened().ok()?.state(DEEPEST, MOST_ENTRIES).ok()
+    }
+
+    fn refusal(&self) -> Option<String> {
+        let note = self.inbox.file(self.note(REFUSED)).ok()?;
+        if !note.is_ours().ok()? {
+            return None;
+        }
+        String::from_utf8(note.read_whole(LARGEST_NOTE).ok()?).ok()
     }
 
     /// In `NAME.refused`.
-    fn refuse(&self, name: &str, reason: &str) -> Result<(), Fault> {
-        let text = format!("{reason}\n");
-        Ok(replace(&self.note(name, REFUSED), text.as_bytes(), 0o644)?)
+    fn refuse(&self, reason: &str) -> Result<(), Fault> {
+        Ok(self
+            .inbox
+            .replace(&self.note(REFUSED), reason.as_bytes(), 0o644)?)
     }
 
     /// In `NAME.admitted`.
-    fn report(&self, name: &str, report: &str) -> Result<(), Fault> {
-        Ok(replace(
-            &self.note(name, ADMITTED),
-            report.as_bytes(),
-            0o644,
-        )?)
+    fn report(&self, report: &str) -> Result<(), Fault> {
+        Ok(self
+            .inbox
+            .replace(&self.note(ADMITTED), report.as_bytes(), 0o644)?)
     }
 
-    fn remove(&self, name: &str) -> Result<(), Fault> {
-        let path = self.folder.path().join(name);
-        fs::remove_dir_all(&path).map_err(FileError::io(&path))?;
-        remove_note(&self.note(name, REFUSED))
+    fn remove(&self) -> Result<(), Fault> {
+        self.inbox.remove_opened(&self.name, self.opened()?)?;
+        Ok(self.inbox.remove_file(self.note(REFUSED))?)
     }
 }
 
-impl InboxFolder {
-    fn note(&self, name: &str, ending: &str) -> PathBuf {
-        self.folder.path().join(format!("{name}{ending}"))
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
 
-impl Releases for ReleasesFolder {
-    fn stage(&self, name: &str) -> Result<Box<dyn Stage + '_>, Fault> {
-        Ok(Box::new(StagedFolder::new(&self.folder.path().join(name))?))
+    fn submissions(path: &Path) -> Vec<String> {
+        let inbox = InboxFolder::new(Folder::open(path).expect("opened"));
+        let mut names = Vec::new();
+        inbox
+            .each(&mut |submission| names.push(submission.name().to_owned()))
+            .expect("listed");
+        names.sort();
+        names
     }
 
-    fn release(&self, name: &str) -> Result<Box<dyn Source>, Fault> {
-        Ok(Box::new(self.folder.subfolder(name)?))
+    #[test]
+    fn junk_is_passed_over() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| temp.path().join(name);
+        for name in [
+            ".hidden-1",
+            ".countersign-1",
+            "lost+found",
+            "System Volume Information",
+            "foo-1.refused",
+            "foo-1.admitted",
+            "foo-1",
+            "named-otherwise\n",
+            "plain",
+        ] {
+            fs::create_dir(at(name)).expect("made");
+        }
+        for name in [
+            "Thumbs.db",
+            ".DS_Store",
+            "foo-2",
+            "foo-2.refused",
+            "plain/SHA256SUMS",
+        ] {
+            fs::write(at(name), b"").expect("written");
+        }
+        for name in ["foo-3", "latest"] {
+            symlink("foo-1", at(name)).expect("linked");
+        }
+        assert_eq!(submissions(temp.path()), ["foo-1", "foo-3", "plain"]);
     }
-}
 
-/// Removes the reason why an earlier submission was refused, if there is one.
-pub(super) fn remove_note(note: &Path) -> Result<(), Fault> {
-    let removed = fs::remove_file(note).map_err(|error| FileError::io(note)(error).into());
-    if_there(removed).map(|_| ())
+    #[test]
+    fn a_refusal_that_another_could_have_written_is_none() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| temp.path().join(name);
+        fs::create_dir(at("foo-1")).expect("made");
+        let refusal = || {
+            let inbox = InboxFolder::new(Folder::open(temp.path()).expect("opened"));
+            let mut refusal = None;
+            inbox
+                .each(&mut |submission| refusal = submission.refusal())
+                .expect("listed");
+            refusal
+        };
+        assert_eq!(refusal(), None);
+        fs::write(at("foo-1.refused"), "why").expect("written");
+        assert_eq!(refusal().as_deref(), Some("why"));
+        fs::hard_link(at("foo-1.refused"), at("second")).expect("linked");
+        assert_eq!(refusal(), None, "it may be another's note of ours");
+        fs::rename(at("foo-1.refused"), at("away")).expect("moved");
+        symlink(at("away"), at("foo-1.refused")).expect("linked");
+        assert_eq!(refusal(), None);
+    }
+
+    #[test]
+    fn the_rest_of_an_interrupted_removal_is_removed() {
+        let temp = tempfile::tempdir().expect("a folder");
+        for name in [".countersign.gone-1/deep", ".countersign-1", ".hidden"] {
+            fs::create_dir_all(temp.path().join(name)).expect("made");
+        }
+        assert_eq!(submissions(temp.path()), [""; 0]);
+        let folder = Folder::open(temp.path()).expect("opened");
+        assert_eq!(
+            folder.names(9).expect("listed"),
+            [".countersign-1", ".hidden"]
+        );
+    }
+
+    /// The inbox, or a folder above it, becomes a link to what is public, at the moments that
+    /// matter: nothing there is changed, and what was opened is judged.
+    #[test]
+    fn an_inbox_that_is_swapped_leads_nowhere_else() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| temp.path().join(name);
+        for folder in ["above/inbox/foo-1", "public/inbox/foo-1"] {
+            fs::create_dir_all(at(folder)).expect("made");
+            fs::write(at(folder).join("file"), folder).expect("written");
+        }
+        let inbox = InboxFolder::new(Folder::open(&at("above/inbox")).expect("opened"));
+        fs::rename(at("above"), at("away")).expect("moved");
+        symlink("public", at("above")).expect("linked");
+        let mut seen = 0;
+        inbox
+            .each(&mut |submission| {
+                seen += 1;
+                let source = submission.source().expect("opened");
+                assert_eq!(source.read("file", 99).expect("read"), b"above/inbox/foo-1");
+                submission.refuse("no").expect("noted");
+                submission.report("yes").expect("reported");
+                submission.remove().expect("removed");
+            })
+            .expect("listed");
+        assert_eq!(seen, 1);
+        let names = |path: &str| {
+            Folder::open(&at(path))
+                .and_then(|it| it.names(9))
+                .expect("listed")
+        };
+        assert_eq!(names("public/inbox"), ["foo-1"]);
+        assert_eq!(names("public/inbox/foo-1"), ["file"]);
+        assert_eq!(names("away/inbox"), ["foo-1.admitted"]);
+    }
+
+    #[test]
+    fn a_submission_that_is_swapped_once_it_was_read_stays() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| temp.path().join(name);
+        fs::create_dir_all(at("inbox/foo-1")).expect("made");
+        fs::create_dir_all(at("other/foo-1")).expect("made");
+        let inbox = InboxFolder::new(Folder::open(&at("inbox")).expect("opened"));
+        inbox
+            .each(&mut |submission| {
+                submission.source().expect("opened");
+                fs::rename(at("inbox/foo-1"), at("away")).expect("moved");
+                fs::rename(at("other/foo-1"), at("inbox/foo-1")).expect("moved");
+                submission.remove().expect_err("another one");
+            })
+            .expect("listed");
+        assert!(at("inbox/foo-1").exists() && at("away").exists());
+    }
 }

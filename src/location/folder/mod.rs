@@ -1,11 +1,13 @@
 //! Locations that are folders, on a disk or mounted.
 
 mod inbox;
+mod places;
+mod releases;
 mod source;
 mod stage;
 mod submissions;
 
-pub(super) use inbox::inbox_and_releases;
+pub(super) use places::inbox_and_releases;
 pub(super) use submissions::Submissions;
 
 use super::Fault;
@@ -14,6 +16,8 @@ use crate::files::Folder;
 
 /// In the releases and not in the inbox: anyone who may push could keep it locked there.
 const LOCK: &str = ".countersign.lock";
+/// Maximum size of the reason why a submission was refused, in bytes.
+const LARGEST_NOTE: u64 = 64 << 10;
 
 /// What was found, or nothing.
 fn if_there<T>(found: Result<T, Fault>) -> Result<Option<T>, Fault> {

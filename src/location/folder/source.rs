@@ -2,11 +2,11 @@
 
 use std::io::{self, Read};
 
-use crate::files::{FileError, FileFault, Folder, InputFile};
+use crate::files::{FileError, FileFault, Folder, InputFile, Kind};
 use crate::location::{Fault, Source};
 
 /// How many folders deep a release is.
-const DEEPEST: usize = 2;
+pub(super) const DEEPEST: usize = 2;
 
 impl Source for Folder {
     fn open(&self, name: &str, limit: u64) -> Result<(u64, Box<dyn Read + '_>), Fault> {
@@ -42,9 +42,9 @@ fn collect(
     most: usize,
     names: &mut Vec<String>,
 ) -> Result<(), FileError> {
-    for (name, is_folder) in folder.entries(most.saturating_sub(names.len()))? {
+    for (name, kind) in folder.entries(most.saturating_sub(names.len()))? {
         let path = format!("{prefix}{}", name.to_string_lossy());
-        if !is_folder {
+        if kind != Kind::Folder {
             names.push(path);
             continue;
         }

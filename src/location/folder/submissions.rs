@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::inbox::remove_note;
-use super::{check_inbox, if_there};
+use super::{LARGEST_NOTE, check_inbox, if_there};
 use crate::domain::admission::LARGEST_REPORT;
 use crate::domain::digest::Sha256;
 use crate::domain::release::LARGEST_SUMS;
 use crate::domain::reserved::{ADMITTED, REFUSED, SUMS};
 use crate::files::{Folder, StagedFolder, real_path};
 use crate::location::{Fault, Publish, Published, Stage, State};
-
-/// Maximum size of the reason why a submission was refused, in bytes.
-const LARGEST_NOTE: u64 = 64 << 10;
 
 /// The folder that releases are pushed to.
 pub(in crate::location) struct Submissions {
@@ -67,8 +63,13 @@ impl Publish for Submissions {
         if staged.occupied() {
             return Err(occupied());
         }
-        let note = self.folder.path().join(format!("{name}{REFUSED}"));
-        Ok(Some(Box::new(Submission { staged, note })))
+        let note = format!("{name}{REFUSED}");
+        let inbox = &self.folder;
+        Ok(Some(Box::new(Copy {
+            staged,
+            inbox,
+            note,
+        })))
     }
 
     fn state(&self, name: &str, list: Sha256) -> Result<State, Fault> {
@@ -93,20 +94,20 @@ impl Publish for Submissions {
 }
 
 /// A release on its way into the inbox.
-struct Submission {
+struct Copy<'a> {
     staged: StagedFolder,
-    note: PathBuf,
+    inbox: &'a Folder,
+    note: String,
 }
 
-impl Stage for Submission {
+impl Stage for Copy<'_> {
     fn file(&self, name: &str) -> Result<Box<dyn std::io::Write + '_>, Fault> {
         Stage::file(&self.staged, name)
     }
 
     fn publish(self: Box<Self>) -> Result<Published, Fault> {
         // The refusal of an earlier submission of this name would read as one of this.
-        let Self { staged, note } = *self;
-        remove_note(&note)?;
-        Stage::publish(Box::new(staged))
+        self.inbox.remove_file(&self.note)?;
+        Stage::publish(Box::new(self.staged))
     }
 }

@@ -8,7 +8,7 @@ use super::refusal::BuildError;
 use crate::domain::artifact::ArtifactList;
 use crate::domain::digest::Sha256;
 use crate::domain::name::BuilderName;
-use crate::domain::release::{LARGEST_SUMS, Sums};
+use crate::domain::release::{LARGEST_EVIDENCE, LARGEST_SIGNATURE, LARGEST_SUMS, Sums};
 use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
 use crate::files::{FileError, FileFault, StagedFolder};
 use crate::steps::evidence::Files;
@@ -49,15 +49,19 @@ pub(super) fn keep_evidence(
         of_builders,
         of_approvals.collect(),
     );
-    // Many builders that sign many artifacts one by one would make it longer than anybody reads
-    // who verifies it.
-    if sums.to_text().len() as u64 > LARGEST_SUMS {
-        return Err(BuildError::output(FileError::new(
-            SUMS,
-            FileFault::TooLarge {
-                limit: LARGEST_SUMS,
-            },
-        )));
+    // Many builders that sign many artifacts one by one would make them larger than anybody reads
+    // who verifies the release.
+    let evidence = files.values().flat_map(Files::values).map(Vec::len);
+    let evidence = evidence.chain(approvals.iter().map(|approval| approval.bytes.len()));
+    let evidence = evidence.sum::<usize>() + build.grant.bytes().len();
+    for (name, size, limit) in [
+        (SUMS, sums.to_text().len(), LARGEST_SUMS),
+        (EVIDENCE, evidence, LARGEST_EVIDENCE - LARGEST_SIGNATURE),
+    ] {
+        if size as u64 > limit {
+            let error = FileError::new(name, FileFault::TooLarge { limit });
+            return Err(BuildError::output(error));
+        }
     }
 
     let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::output);

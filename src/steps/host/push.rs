@@ -343,9 +343,10 @@ fn refusal(file: &str, content: &[u8], is_this: bool) -> Result<Verdict, String>
     })
 }
 
-/// A reason that L gives, fit for a log.
+/// A reason that L gives, fit for a log. It is the first line of the note; what follows is for L.
 fn reason(bytes: &[u8]) -> String {
-    let text = clean(String::from_utf8_lossy(bytes).trim());
+    let text = String::from_utf8_lossy(bytes);
+    let text = clean(text.lines().next().unwrap_or_default().trim());
     match text.char_indices().nth(LONGEST_REASON) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -1,23 +1,34 @@
 //! L's act: verify again, with the release certificate alone, and make the release public in one
 //! step.
+//!
+//! Everything but the artifacts is in memory and checked before anything is written, and each
+//! artifact is copied in the read that verifies it. What was admitted is recorded for ever, beside
+//! the releases; a submission that was refused is not tried again until it changed.
 
 use super::error::ReleaseError;
-use super::verify::{ReleaseReport, verify_release};
+use super::verify::{Checked, ReleaseReport};
 use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::Sha256;
+use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::ArtifactName;
-use crate::domain::release::{LARGEST_SUMS, folder_name};
-use crate::domain::reserved::SUMS;
+use crate::domain::release::{LARGEST_SUMS, Sums, folder_name};
+use crate::domain::reserved::{EVIDENCE, GRANT, SUMS};
 use crate::domain::text::clean;
 use crate::domain::time::Timestamp;
-use crate::location::{Fault, Inbox, Published, Releases};
+use crate::location::{Fault, Inbox, Releases, Source, Submission};
 use crate::openpgp::{Certificate, KeyTrouble};
 use crate::steps::Progress;
 
+/// The line of a note that says what was refused, after the reason.
+const STATE: &str = "state: ";
+/// For how long a refusal is remembered, in seconds: a clock that was behind may have been the
+/// reason.
+const REMEMBERED: u32 = 60 * 60;
+
 /// What became of one submission.
 #[derive(Debug)]
-pub struct Submission {
+pub struct Judged {
     /// Its folder's name, as it is: not fit for a terminal unless it was admitted.
     pub name: String,
     /// What became of it.
@@ -55,12 +66,31 @@ pub enum AdmitError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Release(#[from] ReleaseError),
+    /// It did not change since.
+    #[error("{0}")]
+    #[diagnostic(code(refused::refused_before))]
+    Before(String),
     #[error("another release `{0}` was admitted before")]
     #[diagnostic(
         code(refused::version_released_before),
         help("a version is released once: give the build a new version")
     )]
     Occupied(String),
+    #[error("release `{name}` was admitted at {at}, and was withdrawn since")]
+    #[diagnostic(
+        code(refused::withdrawn),
+        help(
+            "a release that was withdrawn is not admitted again: give the build a new version; if \
+             it was lost, remove its record from `.countersign.admitted` in the releases"
+        )
+    )]
+    Withdrawn { name: String, at: Timestamp },
+    #[error("what is recorded of release `{name}` cannot be read: {reason}")]
+    #[diagnostic(
+        code(trouble::admission_record),
+        help("restore `.countersign.admitted` in the releases from a backup")
+    )]
+    Record { name: String, reason: Malformed },
     #[error("no release can be admitted: {0}")]
     #[diagnostic(
         code(refused::release_certificate),
@@ -73,92 +103,213 @@ pub enum AdmitError {
 }
 
 impl AdmitError {
-    /// Whether a disk of ours is at fault, and not the submission.
+    /// Whether a disk is at fault, and not the submission.
     pub fn is_trouble(&self) -> bool {
         match self {
-            Self::Location(_) | Self::Release(ReleaseError::Stage(_)) => true,
+            Self::Location(_) | Self::Record { .. } => true,
+            Self::Release(ReleaseError::Stage(_)) => true,
+            Self::Release(ReleaseError::Source(fault)) => matches!(fault, Fault::Unreachable(_)),
             Self::Name(_)
             | Self::OtherName { .. }
             | Self::Release(_)
+            | Self::Before(_)
             | Self::Occupied(_)
+            | Self::Withdrawn { .. }
             | Self::Certificate(_) => false,
         }
     }
 }
 
-/// Takes each submission of the inbox, until a disk of ours fails: one that passes is moved into
-/// the releases, any other stays with the reason beside it.
+/// Takes each submission of the inbox, and hands over what became of it: one that passes is moved
+/// into the releases, any other stays with the reason beside it. None of them keeps another one
+/// waiting for the next run.
 pub fn admit(
     inbox: &dyn Inbox,
     releases: &dyn Releases,
     certificate: &Certificate,
     now: Timestamp,
     progress: &mut dyn Progress,
-) -> Result<Vec<Submission>, AdmitError> {
+    judged: &mut dyn FnMut(Judged),
+) -> Result<(), AdmitError> {
     certificate.signing_keys(now)?;
-    let mut submissions = Vec::new();
-    for name in inbox.submissions()? {
-        let result = admit_one(&name, inbox, releases, certificate, now, progress);
-        let noted = match &result {
-            // A name that no release has is not fit for a note's name either.
-            Ok(_) | Err(AdmitError::Name(_)) => false,
-            Err(error) if error.is_trouble() => false,
-            Err(error) => inbox.refuse(&name, &clean(&error.to_string())).is_ok(),
-        };
-        let trouble = result.as_ref().is_err_and(AdmitError::is_trouble);
-        submissions.push(Submission {
-            name,
-            result,
-            noted,
-        });
-        if trouble {
-            break;
-        }
+    for name in releases.unrecorded()? {
+        record_found(&name, releases, now)?;
     }
-    Ok(submissions)
+    let mut location = Location {
+        releases,
+        certificate,
+        now,
+        progress,
+    };
+    inbox.each(&mut |submission| judged(location.judge(submission)))?;
+    Ok(())
 }
 
-fn admit_one(
-    name: &str,
-    inbox: &dyn Inbox,
-    releases: &dyn Releases,
-    certificate: &Certificate,
-    now: Timestamp,
-    progress: &mut dyn Progress,
-) -> Result<Admitted, AdmitError> {
-    let release = name.parse::<ArtifactName>()?;
-    let stage = releases.stage(name)?;
-    let submission = inbox.submission(name).map_err(ReleaseError::source)?;
-    let report = verify_release(&*submission, certificate, Some(&*stage), now, progress)?;
-    let terms = report.grant.terms();
-    let expected = folder_name(&terms.project, &terms.version);
-    if expected != name {
-        return Err(AdmitError::OtherName {
-            found: name.to_owned(),
-            expected,
-        });
-    }
-    let new = match stage.publish() {
-        Ok(published) => published == Published::New,
-        Err(Fault::Occupied(_)) => {
-            // Signatures over the same bytes can differ (ECDSA has two for each): the signed list
-            // says which release it is.
-            let there = releases.release(name)?.read(SUMS, LARGEST_SUMS)?;
-            if Sha256::of(&there) != report.sums {
-                return Err(AdmitError::Occupied(expected));
-            }
-            false
-        }
-        Err(fault) => return Err(fault.into()),
+/// Records a release that is there without a record: it was admitted before there were any, or by a
+/// run that was killed since. Other folders are none of ours.
+fn record_found(name: &str, releases: &dyn Releases, now: Timestamp) -> Result<(), Fault> {
+    let Some(release) = releases.release(name)? else {
+        return Ok(());
     };
-    let admission = AdmissionReport::new(release, report.sums, report.list.key, now);
-    // Before the submission goes: a run that is interrupted in between finds it, and reports again.
-    let reported = inbox.report(name, &admission.to_text()).is_ok();
-    let removed = inbox.remove(name).is_ok();
-    Ok(Admitted {
-        report,
-        new,
-        reported,
-        removed,
-    })
+    if let Some(record) = record_of(name, &*release, now) {
+        releases.keep_record(name, &record.to_text())?;
+    }
+    Ok(())
 }
+
+fn record_of(name: &str, release: &dyn Source, now: Timestamp) -> Option<AdmissionReport> {
+    let bytes = release.read(SUMS, LARGEST_SUMS).ok()?;
+    let sums = Sums::parse(&bytes).ok()?;
+    let grant = release.read(&format!("{EVIDENCE}/{GRANT}"), LARGEST_GRANT);
+    let grant = Grant::parse(&grant.ok()?).ok()?;
+    let terms = grant.terms();
+    let is_this = Sha256::of(grant.bytes()) == sums.grant()
+        && folder_name(&terms.project, &terms.version) == name;
+    let key = terms.release_key;
+    let artifacts = sums.artifacts().digest();
+    let record = |name| AdmissionReport::new(name, Sha256::of(&bytes), artifacts, key, now);
+    name.parse().ok().filter(|_| is_this).map(record)
+}
+
+/// What submissions are judged with.
+struct Location<'a> {
+    releases: &'a dyn Releases,
+    certificate: &'a Certificate,
+    now: Timestamp,
+    progress: &'a mut dyn Progress,
+}
+
+impl Location<'_> {
+    fn judge(&mut self, submission: &dyn Submission) -> Judged {
+        // Before it is read: what is changed meanwhile is tried again.
+        let state = self.state(submission);
+        let before = state.and_then(|state| refusal(submission, state));
+        let mut noted = before.is_some();
+        let result = match before {
+            Some(reason) => Err(AdmitError::Before(reason)),
+            None => self.admit(submission),
+        };
+        match &result {
+            // A name that no release has is not fit for a note's name either.
+            Ok(_) | Err(AdmitError::Before(_) | AdmitError::Name(_)) => {}
+            Err(error) if error.is_trouble() => {}
+            Err(error) => {
+                let mut note = format!("{}\n", clean(&error.to_string()));
+                if let Some(state) = state {
+                    note += &format!("{STATE}{state}\n");
+                }
+                noted = submission.refuse(&note).is_ok();
+            }
+        }
+        Judged {
+            name: submission.name().to_owned(),
+            result,
+            noted,
+        }
+    }
+
+    /// All that the judgement of a submission depends on.
+    fn state(&self, submission: &dyn Submission) -> Option<Sha256> {
+        let state = submission.state()?;
+        let record = self.releases.record(submission.name()).ok()?;
+        let judged_by = format!(
+            "{}\n{}\n{}\n{:?}\n{state}",
+            env!("CARGO_PKG_VERSION"),
+            Sha256::of(&self.certificate.binary()),
+            self.now.unix() / REMEMBERED,
+            record.as_deref().map(Sha256::of),
+        );
+        Some(Sha256::of(judged_by.as_bytes()))
+    }
+
+    fn admit(&mut self, submission: &dyn Submission) -> Result<Admitted, AdmitError> {
+        let name = submission.name();
+        let release = name.parse::<ArtifactName>()?;
+        let source = submission.source().map_err(ReleaseError::source)?;
+        let checked = Checked::read(source, self.certificate, self.now)?.without_extra_files()?;
+        let terms = checked.grant().terms();
+        let expected = folder_name(&terms.project, &terms.version);
+        if expected != name {
+            return Err(AdmitError::OtherName {
+                found: name.to_owned(),
+                expected,
+            });
+        }
+        let known = self.known(name, checked.digest())?;
+        let new = known.is_none();
+        let record = known.unwrap_or_else(|| {
+            let artifacts = checked.sums().artifacts().digest();
+            let key = checked.list().key;
+            AdmissionReport::new(release, checked.digest(), artifacts, key, self.now)
+        });
+        let record = record.to_text();
+        let report = if new {
+            self.publish(name, checked, &record)?
+        } else {
+            checked.verify(None, self.progress)?
+        };
+        // Before the submission goes: a run that is interrupted in between finds it, and reports
+        // again.
+        let reported = submission.report(&record).is_ok();
+        let removed = submission.remove().is_ok();
+        Ok(Admitted {
+            report,
+            new,
+            reported,
+            removed,
+        })
+    }
+
+    /// The record of this release, if it was admitted before and is there. Refuses another one of
+    /// its name, and one that is there no longer.
+    fn known(&self, name: &str, sums: Sha256) -> Result<Option<AdmissionReport>, AdmitError> {
+        let record = self.releases.record(name)?;
+        let record = record.map(|bytes| AdmissionReport::parse(&bytes));
+        let record = record.transpose().map_err(|reason| AdmitError::Record {
+            name: name.to_owned(),
+            reason,
+        })?;
+        let there = self.releases.release(name)?;
+        let Some(record) = record else {
+            return match there {
+                // Something that is no release: see `record_found`.
+                Some(_) => Err(AdmitError::Occupied(name.to_owned())),
+                None => Ok(None),
+            };
+        };
+        if record.sums != sums {
+            return Err(AdmitError::Occupied(name.to_owned()));
+        }
+        match there {
+            Some(there) if Sha256::of(&there.read(SUMS, LARGEST_SUMS)?) == sums => Ok(Some(record)),
+            Some(_) => Err(AdmitError::Occupied(name.to_owned())),
+            None => Err(AdmitError::Withdrawn {
+                name: name.to_owned(),
+                at: record.at,
+            }),
+        }
+    }
+
+    fn publish(
+        &mut self,
+        name: &str,
+        checked: Checked<'_>,
+        record: &str,
+    ) -> Result<ReleaseReport, AdmitError> {
+        let stage = self.releases.stage(name, record)?;
+        let report = checked.verify(Some(&*stage), self.progress)?;
+        stage.publish()?;
+        Ok(report)
+    }
+}
+
+/// The reason why a submission was refused in this state.
+fn refusal(submission: &dyn Submission, state: Sha256) -> Option<String> {
+    let note = submission.refusal()?;
+    let (reason, rest) = note.split_once('\n')?;
+    let is_this = rest == format!("{STATE}{state}\n");
+    is_this.then(|| reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

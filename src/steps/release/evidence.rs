@@ -26,16 +26,16 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Checks all of it that can be checked before the artifacts are read.
     pub(super) fn read(
-        reader: Reader<'_>,
+        reader: &mut Reader<'_>,
         sums: &Sums,
         now: Timestamp,
     ) -> Result<Self, ReleaseError> {
         let name = format!("{EVIDENCE}/{GRANT}");
-        let grant = Grant::parse(&reader.read_listed(&name, LARGEST_GRANT, sums.grant())?)
+        let grant = Grant::parse(&reader.listed(&name, LARGEST_GRANT, sums.grant())?)
             .map_err(|error| ReleaseError::Evidence(format!("`{name}`: {error}")))?;
         for (file, digest) in sums.approvals() {
             let name = format!("{EVIDENCE}/{APPROVALS}/{file}");
-            reader.read_listed(&name, LARGEST_SIGNATURE, *digest)?;
+            reader.listed(&name, LARGEST_SIGNATURE, *digest)?;
         }
         let builders = Builders::of(grant.terms()).map_err(not_enough)?;
         let mut attested = Vec::new();
@@ -93,7 +93,7 @@ fn of_builder(builder: &BuilderName, error: &EvidenceError) -> ReleaseError {
 }
 
 fn check_builder(
-    reader: Reader<'_>,
+    reader: &mut Reader<'_>,
     grant: &Grant,
     builders: &Builders,
     builder: &BuilderName,
@@ -124,13 +124,13 @@ fn check_builder(
     for (name, digest) in digests {
         let path = format!("{EVIDENCE}/{builder}/{name}");
         if key_file == Some(name.as_str()) {
-            let bytes = reader.read_listed(&path, LARGEST_CERTIFICATE, *digest)?;
+            let bytes = reader.listed(&path, LARGEST_CERTIFICATE, *digest)?;
             if key.public_file() != Some(bytes) {
                 return Err(misplaced());
             }
         } else {
             let limit = kind.limit(name).ok_or_else(misplaced)?;
-            let bytes = reader.read_listed(&path, limit, *digest)?;
+            let bytes = reader.listed(&path, limit, *digest)?;
             files.insert(name.clone(), bytes);
         }
     }

@@ -1,44 +1,54 @@
-//! The files of a release, each read once, and copied in that read where the release is published.
+//! The files of a release, each read once, and copied from that read where the release is
+//! published.
 
 use std::io::{Read, Write};
 
 use super::error::ReleaseError;
 use crate::domain::digest::Sha256;
-use crate::domain::release::LARGEST_SIGNATURE;
+use crate::domain::release::{LARGEST_EVIDENCE, LARGEST_SIGNATURE, LARGEST_SUMS};
+use crate::domain::reserved::SUMS;
 use crate::files::BUFFER;
 use crate::formats::signature_name;
 use crate::location::{Fault, Source, Stage};
 use crate::openpgp::{DetachedSignature, HashState};
 use crate::steps::Progress;
 
-#[derive(Clone, Copy)]
+/// Reads what a verifier has in memory: everything but the artifacts and their signatures.
 pub(super) struct Reader<'a> {
-    pub(super) source: &'a dyn Source,
-    pub(super) copy: Option<&'a dyn Stage>,
+    source: &'a dyn Source,
+    /// What was read, and may be copied once all of it was verified.
+    read: Vec<(String, Vec<u8>)>,
+    /// How many bytes more there may be.
+    left: u64,
 }
 
-impl Reader<'_> {
-    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, ReleaseError> {
-        let bytes = self.source.read(name, limit);
-        let bytes = bytes.map_err(ReleaseError::file(name))?;
-        self.keep(name, &bytes)?;
-        Ok(bytes)
+impl<'a> Reader<'a> {
+    pub(super) fn of(source: &'a dyn Source) -> Self {
+        Self {
+            source,
+            read: Vec::new(),
+            left: LARGEST_SUMS + LARGEST_EVIDENCE,
+        }
     }
 
-    /// The signature of a file, with the name of its own.
-    pub(super) fn signature(
-        &self,
-        name: &str,
-    ) -> Result<(DetachedSignature, String), ReleaseError> {
-        let file = signature_name(name);
-        let bytes = self.read(&file, LARGEST_SIGNATURE)?;
-        let signature = DetachedSignature::parse_release(&bytes);
-        Ok((signature.map_err(ReleaseError::signature(&file))?, file))
+    /// The list with its signature, which is parsed first: only one by the release key makes the
+    /// list worth its memory.
+    pub(super) fn list(&mut self) -> Result<(Vec<u8>, DetachedSignature, String), ReleaseError> {
+        let source = self.source;
+        let list = source.open(SUMS, LARGEST_SUMS);
+        let (_, mut list) = list.map_err(ReleaseError::file(SUMS))?;
+        let (bytes, signature, file) = signature(source, SUMS)?;
+        let mut sums = Vec::new();
+        list.read_to_end(&mut sums)
+            .map_err(|error| ReleaseError::source(error.into()))?;
+        self.keep(SUMS, sums.clone())?;
+        self.keep(&file, bytes)?;
+        Ok((sums, signature, file))
     }
 
     /// A file of the evidence, whose digest is in the list.
-    pub(super) fn read_listed(
-        &self,
+    pub(super) fn listed(
+        &mut self,
         name: &str,
         limit: u64,
         expected: Sha256,
@@ -46,57 +56,87 @@ impl Reader<'_> {
         let bytes = self.source.read(name, limit);
         let bytes = bytes.map_err(ReleaseError::file(name))?;
         check_digest(name, Sha256::of(&bytes), expected)?;
-        self.keep(name, &bytes)?;
+        self.keep(name, bytes.clone())?;
         Ok(bytes)
     }
 
-    /// Reads a file into a hash state; returns its size.
-    pub(super) fn hash(
-        &self,
-        name: &str,
-        limit: u64,
-        state: &mut HashState,
-        progress: &mut dyn Progress,
-    ) -> Result<u64, ReleaseError> {
-        let opened = self.source.open(name, limit);
-        let (size, mut file) = opened.map_err(ReleaseError::file(name))?;
-        let mut copy = self
-            .copy
-            .map(|copy| copy.file(name))
-            .transpose()
-            .map_err(ReleaseError::Stage)?;
-        progress.file(name, size);
-        let mut buffer = vec![0; BUFFER];
-        let mut total = 0;
-        loop {
-            let count = file.read(&mut buffer);
-            let count = count.map_err(|error| ReleaseError::source(Fault::from(error)))?;
-            if count == 0 {
-                break;
-            }
-            let piece = &buffer[..count];
-            state.update(piece);
-            progress.read(count as u64);
-            if let Some(copy) = &mut copy {
-                copy.write_all(piece).map_err(not_copied)?;
-            }
-            total += count as u64;
-        }
-        if let Some(mut copy) = copy {
-            copy.flush().map_err(not_copied)?;
-        }
-        Ok(total)
+    fn keep(&mut self, name: &str, bytes: Vec<u8>) -> Result<(), ReleaseError> {
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.ok_or_else(|| {
+            ReleaseError::Content(format!(
+                "the evidence has more than {LARGEST_EVIDENCE} bytes together"
+            ))
+        })?;
+        self.read.push((name.to_owned(), bytes));
+        Ok(())
     }
 
-    fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
-        let Some(copy) = self.copy else {
-            return Ok(());
-        };
-        let mut file = copy.file(name).map_err(ReleaseError::Stage)?;
-        file.write_all(bytes)
-            .and_then(|()| file.flush())
-            .map_err(not_copied)
+    /// Copies what was read.
+    pub(super) fn copy(&self, to: &dyn Stage) -> Result<(), ReleaseError> {
+        self.read
+            .iter()
+            .try_for_each(|(name, bytes)| write(to, name, bytes))
     }
+}
+
+/// The signature of a file: its bytes, what they mean, and the name of its own.
+pub(super) fn signature(
+    source: &dyn Source,
+    name: &str,
+) -> Result<(Vec<u8>, DetachedSignature, String), ReleaseError> {
+    let file = signature_name(name);
+    let bytes = source.read(&file, LARGEST_SIGNATURE);
+    let bytes = bytes.map_err(ReleaseError::file(&file))?;
+    let signature = DetachedSignature::parse_release(&bytes);
+    let signature = signature.map_err(ReleaseError::signature(&file))?;
+    Ok((bytes, signature, file))
+}
+
+/// Writes a file whole.
+pub(super) fn write(to: &dyn Stage, name: &str, bytes: &[u8]) -> Result<(), ReleaseError> {
+    let mut file = to.file(name).map_err(ReleaseError::Stage)?;
+    file.write_all(bytes)
+        .and_then(|()| file.flush())
+        .map_err(not_copied)
+}
+
+/// Reads a file of at most `limit` bytes into a hash state, and into the copy in the same read;
+/// returns its size. What is over the limit is not copied.
+pub(super) fn hash(
+    source: &dyn Source,
+    copy: Option<&dyn Stage>,
+    name: &str,
+    limit: u64,
+    state: &mut HashState,
+    progress: &mut dyn Progress,
+) -> Result<u64, ReleaseError> {
+    let opened = source.open(name, limit);
+    let (size, mut file) = opened.map_err(ReleaseError::file(name))?;
+    progress.file(name, size);
+    let mut copy_of = None;
+    let mut buffer = vec![0; BUFFER];
+    let mut total = 0;
+    loop {
+        let count = file.read(&mut buffer);
+        let count = count.map_err(|error| ReleaseError::source(Fault::from(error)))?;
+        if let (None, Some(copy)) = (&copy_of, copy) {
+            copy_of = Some(copy.file(name).map_err(ReleaseError::Stage)?);
+        }
+        if count == 0 {
+            break;
+        }
+        let piece = &buffer[..count];
+        state.update(piece);
+        progress.read(count as u64);
+        if let Some(copy) = &mut copy_of {
+            copy.write_all(piece).map_err(not_copied)?;
+        }
+        total += count as u64;
+    }
+    if let Some(mut copy) = copy_of {
+        copy.flush().map_err(not_copied)?;
+    }
+    Ok(total)
 }
 
 fn not_copied(error: std::io::Error) -> ReleaseError {

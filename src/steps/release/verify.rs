@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use super::error::ReleaseError;
 use super::evidence::Evidence;
-use super::reader::{Reader, check_digest};
+use super::reader::{self, Reader, check_digest};
 use crate::domain::artifact::{Artifact, MOST_ARTIFACTS};
 use crate::domain::digest::Sha256;
 use crate::domain::grant::Grant;
 use crate::domain::key::HashAlgorithm;
 use crate::domain::name::BuilderName;
-use crate::domain::release::{LARGEST_SUMS, Sums};
+use crate::domain::release::Sums;
 use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
 use crate::domain::signing::Coverage;
 use crate::domain::time::Timestamp;
@@ -49,7 +49,8 @@ pub struct FileReport {
     pub result: Result<Signed, ReleaseError>,
 }
 
-/// Checks a release as [`examine_release`] does, and refuses it if anything in it is not good.
+/// Checks a release, and refuses it at the first thing in it that is not good. What was verified is
+/// copied, each artifact in the read that verifies it.
 pub fn verify_release(
     source: &dyn Source,
     certificate: &Certificate,
@@ -57,77 +58,154 @@ pub fn verify_release(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<ReleaseReport, ReleaseError> {
-    let mut report = examine_release(source, certificate, copy, now, progress)?;
-    match report.files.iter().position(|file| file.result.is_err()) {
-        Some(bad) => Err(report
-            .files
-            .swap_remove(bad)
-            .result
-            .expect_err("it was looked for")),
-        None => Ok(report),
-    }
+    Checked::read(source, certificate, now)?
+        .without_extra_files()?
+        .verify(copy, progress)
 }
 
-/// Checks a release: the list's signature, what must be there and what must not, the evidence, then
-/// each artifact in one read, which `copy` receives too. Returns the result for each file, whatever
-/// it is.
+/// Checks a release. Returns the result for each file, whatever it is.
 pub fn examine_release(
     source: &dyn Source,
     certificate: &Certificate,
-    copy: Option<&dyn Stage>,
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<ReleaseReport, ReleaseError> {
-    let reader = Reader { source, copy };
-    let sums_bytes = reader.read(SUMS, LARGEST_SUMS)?;
-    let (signature, file) = reader.signature(SUMS)?;
-    let state = HashState::of(&sums_bytes, signature.hash());
-    let list = signature
-        .check(certificate, &state, SUMS, now)
-        .map_err(ReleaseError::signature(&file))?;
-    let sums = Sums::parse(&sums_bytes)
-        .map_err(|error| ReleaseError::Content(format!("SHA256SUMS: {error}")))?;
-    check_form(&list, sums.coverage(), &file)?;
+    let mut release = Checked::read(source, certificate, now)?;
+    let mut files = std::mem::take(&mut release.extra);
+    let mut artifacts = release.artifacts(None, progress);
+    files.extend(release.sums.artifacts().iter().map(|artifact| FileReport {
+        name: artifact.name.to_string(),
+        result: artifacts.check(artifact),
+    }));
+    Ok(release.report(files))
+}
 
-    let evidence = Evidence::read(reader, &sums, now)?;
-    check_grant(&list, &evidence.grant, &file)?;
-    let form = evidence.grant.terms().form;
-    if sums.coverage() != form {
-        return Err(ReleaseError::Content(format!(
-            "SHA256SUMS is not the list of a release of form `{form}`, which the grant asks for"
-        )));
-    }
-    let mut files = extra_files(source, &sums)?;
-    // What is refused already is not worth a copy.
-    if files.is_empty() || copy.is_none() {
-        let mut artifacts = Artifacts {
-            reader,
-            evidence: &evidence,
+/// A release of which everything but the artifacts was read and is good: the list, its signature,
+/// the grant and the evidence. All of that is in memory, and nothing was written.
+pub struct Checked<'a> {
+    source: &'a dyn Source,
+    certificate: &'a Certificate,
+    now: Timestamp,
+    reader: Reader<'a>,
+    list: Signed,
+    sums: Sums,
+    digest: Sha256,
+    evidence: Evidence,
+    /// What the list does not have.
+    extra: Vec<FileReport>,
+}
+
+impl<'a> Checked<'a> {
+    /// Reads and checks it.
+    pub fn read(
+        source: &'a dyn Source,
+        certificate: &'a Certificate,
+        now: Timestamp,
+    ) -> Result<Self, ReleaseError> {
+        let mut reader = Reader::of(source);
+        let (bytes, signature, file) = reader.list()?;
+        let state = HashState::of(&bytes, signature.hash());
+        let list = signature
+            .check(certificate, &state, SUMS, now)
+            .map_err(ReleaseError::signature(&file))?;
+        let sums = Sums::parse(&bytes)
+            .map_err(|error| ReleaseError::Content(format!("SHA256SUMS: {error}")))?;
+        check_form(&list, sums.coverage(), &file)?;
+        let evidence = Evidence::read(&mut reader, &sums, now)?;
+        check_grant(&list, &evidence.grant, &file)?;
+        let form = evidence.grant.terms().form;
+        if sums.coverage() != form {
+            return Err(ReleaseError::Content(format!(
+                "SHA256SUMS is not the list of a release of form `{form}`, which the grant asks for"
+            )));
+        }
+        Ok(Self {
+            extra: extra_files(source, &sums)?,
+            source,
             certificate,
             now,
-            left: evidence.grant.terms().artifacts.max_bytes,
-            progress,
-        };
-        for artifact in sums.artifacts().iter() {
-            let result = match sums.coverage() {
-                Coverage::Each => artifacts.check_signed(artifact),
-                Coverage::ListOnly => artifacts.check_listed(artifact).map(|()| list.clone()),
-            };
-            files.push(FileReport {
-                name: artifact.name.to_string(),
-                result,
-            });
+            reader,
+            list,
+            sums,
+            digest: Sha256::of(&bytes),
+            evidence,
+        })
+    }
+
+    /// Its list.
+    pub fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// The SHA-256 of its list, which says which release it is.
+    pub fn digest(&self) -> Sha256 {
+        self.digest
+    }
+
+    /// The grant it was made under.
+    pub fn grant(&self) -> &Grant {
+        &self.evidence.grant
+    }
+
+    /// What the signature of its list says.
+    pub fn list(&self) -> &Signed {
+        &self.list
+    }
+
+    /// Refuses files that the list does not have.
+    pub fn without_extra_files(mut self) -> Result<Self, ReleaseError> {
+        let first = self.extra.drain(..).next();
+        match first {
+            Some(extra) => Err(extra.result.expect_err("it is not listed")),
+            None => Ok(self),
         }
     }
-    Ok(ReleaseReport {
-        builders: sums.builders().keys().cloned().collect(),
-        approvals: sums.approvals().len(),
-        coverage: sums.coverage(),
-        sums: Sha256::of(&sums_bytes),
-        grant: evidence.grant,
-        list,
-        files,
-    })
+
+    /// Checks the artifacts, up to the first that is not good; `copy` receives everything as it was
+    /// verified.
+    pub fn verify(
+        self,
+        copy: Option<&dyn Stage>,
+        progress: &mut dyn Progress,
+    ) -> Result<ReleaseReport, ReleaseError> {
+        if let Some(copy) = copy {
+            self.reader.copy(copy)?;
+        }
+        let mut artifacts = self.artifacts(copy, progress);
+        let files = self.sums.artifacts().iter().map(|artifact| {
+            Ok(FileReport {
+                name: artifact.name.to_string(),
+                result: Ok(artifacts.check(artifact)?),
+            })
+        });
+        let files = files.collect::<Result<_, ReleaseError>>()?;
+        Ok(self.report(files))
+    }
+
+    fn artifacts<'b>(
+        &'b self,
+        copy: Option<&'b dyn Stage>,
+        progress: &'b mut dyn Progress,
+    ) -> Artifacts<'b> {
+        Artifacts {
+            release: self,
+            copy,
+            left: self.evidence.grant.terms().artifacts.max_bytes,
+            progress,
+        }
+    }
+
+    fn report(self, files: Vec<FileReport>) -> ReleaseReport {
+        ReleaseReport {
+            builders: self.sums.builders().keys().cloned().collect(),
+            approvals: self.sums.approvals().len(),
+            coverage: self.sums.coverage(),
+            sums: self.digest,
+            grant: self.evidence.grant,
+            list: self.list,
+            files,
+        }
+    }
 }
 
 /// Refuses a good signature that was not made for a list of this form: an artifact can have the
@@ -169,46 +247,60 @@ fn check_grant(signed: &Signed, grant: &Grant, file: &str) -> Result<(), Release
 
 /// What the artifacts of a release are checked with, one after the other.
 struct Artifacts<'a> {
-    reader: Reader<'a>,
-    evidence: &'a Evidence,
-    certificate: &'a Certificate,
-    now: Timestamp,
+    release: &'a Checked<'a>,
+    copy: Option<&'a dyn Stage>,
     /// How many bytes the others may have.
     left: u64,
     progress: &'a mut dyn Progress,
 }
 
 impl Artifacts<'_> {
-    /// An artifact with a signature of its own.
+    /// Checks one by its own signature, or by that of the list where the list alone is signed.
+    fn check(&mut self, artifact: &Artifact) -> Result<Signed, ReleaseError> {
+        match self.release.sums.coverage() {
+            Coverage::Each => self.check_signed(artifact),
+            Coverage::ListOnly => {
+                self.read(artifact, HashAlgorithm::Sha256)?;
+                Ok(self.release.list.clone())
+            }
+        }
+    }
+
     fn check_signed(&mut self, artifact: &Artifact) -> Result<Signed, ReleaseError> {
+        let release = self.release;
         let name = artifact.name.as_str();
-        let (signature, file) = self.reader.signature(name)?;
-        let state = self.check(artifact, signature.hash())?;
+        let (bytes, signature, file) = reader::signature(release.source, name)?;
+        let state = self.read(artifact, signature.hash())?;
         let signed = signature
-            .check(self.certificate, &state, name, self.now)
+            .check(release.certificate, &state, name, release.now)
             .map_err(ReleaseError::signature(&file))?;
-        check_grant(&signed, &self.evidence.grant, &file)?;
+        check_grant(&signed, &release.evidence.grant, &file)?;
+        if let Some(copy) = self.copy {
+            reader::write(copy, &file, &bytes)?;
+        }
         Ok(signed)
     }
 
-    /// An artifact of a release of which the list alone is signed.
-    fn check_listed(&mut self, artifact: &Artifact) -> Result<(), ReleaseError> {
-        self.check(artifact, HashAlgorithm::Sha256).map(drop)
-    }
-
     /// Reads an artifact, once, and compares it with the list and with what was attested.
-    fn check(
+    fn read(
         &mut self,
         artifact: &Artifact,
         hash: HashAlgorithm,
     ) -> Result<HashState, ReleaseError> {
+        let Checked {
+            source,
+            evidence,
+            now,
+            ..
+        } = self.release;
         let name = artifact.name.as_str();
-        let mut state = self.evidence.state(&artifact.name, hash);
-        let read = self.reader.hash(name, self.left, &mut state, self.progress);
+        let mut state = evidence.state(&artifact.name, hash);
+        let limit = self.largest();
+        let read = reader::hash(*source, self.copy, name, limit, &mut state, self.progress);
         self.left -= read.map_err(|error| match error {
             // What the signing host signed was no larger than the grant allows.
             ReleaseError::Unfit(Fault::TooLarge(_)) => {
-                let limit = self.evidence.grant.terms().artifacts.max_bytes;
+                let limit = evidence.grant.terms().artifacts.max_bytes;
                 ReleaseError::Content(format!(
                     "artifacts have more than {limit} bytes together, the maximum that the grant \
                      allows (at `{name}`)"
@@ -217,8 +309,13 @@ impl Artifacts<'_> {
             other => other,
         })?;
         check_digest(name, state.sha256(), artifact.digest)?;
-        self.evidence.confirm(&artifact.name, &state, self.now)?;
+        evidence.confirm(&artifact.name, &state, *now)?;
         Ok(state)
+    }
+
+    /// How many bytes the next artifact can have.
+    fn largest(&self) -> u64 {
+        self.left
     }
 }
 

@@ -387,10 +387,10 @@ pub(crate) fn listing(folder: &Path) -> Vec<String> {
 }
 
 /// The names of what is public: everything in the releases' folder but the lock that keeps two runs
-/// apart.
+/// apart, and the records.
 pub(crate) fn public(releases: &Path) -> Vec<String> {
     let mut names = listing(releases);
-    names.retain(|name| name != ".countersign.lock");
+    names.retain(|name| ![".countersign.lock", ".countersign.admitted"].contains(&name.as_str()));
     names
 }
 

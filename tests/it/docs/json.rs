@@ -161,7 +161,7 @@ fn printed() -> BTreeMap<&'static str, Vec<Value>> {
     let release = world.at("signed").join("foo-1.2.3");
     logged(&world, &release, &mut printed);
 
-    fs::create_dir(world.inbox().join("bad")).expect("a submission");
+    fs::create_dir(world.inbox().join("bad-1")).expect("a submission");
     let admit = world.admit().with(&[&"--json"]).refused("");
     printed.insert("admit", vec![admit.json(), error(&admit)]);
     let public = world.releases().join("foo-1.2.3");

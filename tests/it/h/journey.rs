@@ -1420,9 +1420,13 @@ fn a_refused_submission_stays_until_it_is_mended() {
         .says("in `NAME.refused`");
     assert_eq!(listing(&world.inbox()), ["foo-1.2.3", "foo-1.2.3.refused"]);
     let note = fs::read_to_string(world.inbox().join("foo-1.2.3.refused")).expect("the note");
-    assert_eq!(note, "`foo.txt.asc` is missing\n");
+    let (reason, state) = note.split_once('\n').expect("two lines");
+    assert_eq!(reason, "`foo.txt.asc` is missing");
+    assert!(state.starts_with("state: ") && state.len() == 72, "{state}");
     // Refused again, for the same reason and under the same note.
-    world.admit().refused("`foo.txt.asc` is missing");
+    world
+        .admit()
+        .refused("did not change: `foo.txt.asc` is missing");
     assert_eq!(listing(&world.inbox()).len(), 2);
 
     fs::write(release.join("foo.txt.asc"), signature).expect("mended");

@@ -1,3 +1,4 @@
 //! What goes from the signing host to the location.
 
+mod admit;
 mod push;

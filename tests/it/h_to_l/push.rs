@@ -69,10 +69,15 @@ fn signed_while_the_inbox_was_away(world: &World) -> (Granted, Build) {
 /// A report that somebody else than the location left, of the release that was signed.
 fn forge_report(world: &World) {
     let intent = world.logged("intent").remove(0);
-    let report = format!(
-        r#"{{"format":"countersign-admission/1","release":"{NAME}","sums":{},"key":{},"at":{}}}"#,
-        intent["sums"], intent["key"], r#""2026-11-25T10:00:00Z""#
-    );
+    let report = serde_json::json!({
+        "format": "countersign-admission/1",
+        "release": NAME,
+        "sums": intent["sums"],
+        "artifacts": intent["sums"],
+        "key": intent["key"],
+        "at": "2026-11-25T10:00:00Z",
+    });
+    let report = report.to_string();
     fs::write(world.inbox().join("foo-1.2.3.admitted"), report).expect("a report");
 }
 

@@ -173,11 +173,11 @@ fn unhashed_area_of_a_release_signature() {
 fn folder_in_place_of_a_refusals_note() {
     let world = World::ready();
     world.signed();
-    fs::create_dir(world.inbox().join("aaa")).expect("made");
-    fs::create_dir(world.inbox().join("aaa.refused")).expect("made");
+    fs::create_dir(world.inbox().join("aaa-1")).expect("made");
+    fs::create_dir(world.inbox().join("aaa-1.refused")).expect("made");
     world
         .admit()
-        .refused("aaa: the reason could not be written beside it");
+        .refused("aaa-1: the reason could not be written beside it");
     assert_eq!(world.public(), ["foo-1.2.3"], "the good one is not held up");
 }
 
@@ -186,12 +186,11 @@ fn folder_in_place_of_a_refusals_note() {
 fn names_that_forge_lines_at_the_location() {
     let world = World::ready();
     let release = world.signed();
-    fs::create_dir(
-        world
-            .inbox()
-            .join("zzz\nfoo-9.9: admitted, signed by nobody"),
-    )
-    .expect("made");
+    let forged = world
+        .inbox()
+        .join("zzz\nfoo-9.9: admitted, signed by nobody");
+    fs::create_dir(&forged).expect("made");
+    fs::write(forged.join("SHA256SUMS"), b"").expect("written");
     fs::write(release.join("x\u{1b}[2J"), b"").expect("written");
     let said = world.admit().refused("zzz\\u{a}foo-9.9");
     let told = format!("{}{}", said.stdout, said.stderr);

@@ -1,0 +1,149 @@
+//! What is written under a name that nobody could look for, until it gets its own.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::fs::{AtFlags, Mode, mkdirat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use super::{ASIDE, FileError, Folder};
+
+/// A file that is complete and durable, and has no name of its own yet. Dropped before that, it is
+/// removed.
+#[derive(Debug)]
+pub struct AsideFile<'a> {
+    folder: &'a Folder,
+    aside: Option<String>,
+    path: PathBuf,
+}
+
+impl AsideFile<'_> {
+    /// Gives it its name, durably. Replaces nothing: [`Exists`](super::FileFault::Exists).
+    pub fn appear(self) -> Result<(), FileError> {
+        self.rename(|folder, from, to| match folder.rename_new(from, to) {
+            Err(Errno::NOTEMPTY | Errno::ISDIR) => Err(Errno::EXIST),
+            done => done,
+        })
+    }
+
+    fn rename(
+        mut self,
+        rename: impl FnOnce(&Folder, &OsStr, &OsStr) -> rustix::io::Result<()>,
+    ) -> Result<(), FileError> {
+        let aside = self.aside.as_deref().expect("it has its name only here");
+        let name = self.path.file_name().expect("it was given a name");
+        rename(self.folder, aside.as_ref(), name)
+            .map_err(|error| FileError::io(&self.path)(error.into()))?;
+        self.aside = None;
+        self.folder.sync()
+    }
+}
+
+impl Drop for AsideFile<'_> {
+    fn drop(&mut self) {
+        if let Some(aside) = &self.aside {
+            // What went wrong first matters more.
+            let _ = unlinkat(&self.folder.handle, aside.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+impl Folder {
+    /// Writes the file `name` in place of whatever file or link is there, with these permission
+    /// bits; the old or the new, never a mixture.
+    pub fn replace(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+        self.prepare(name, bytes, mode)?
+            .rename(|folder, from, to| renameat(&folder.handle, from, &folder.handle, to))
+    }
+
+    /// Writes the file `name`, with these permission bits, except that it does not have its name
+    /// yet.
+    pub fn prepare(&self, name: &str, bytes: &[u8], mode: u32) -> Result<AsideFile<'_>, FileError> {
+        let aside = random_name(ASIDE);
+        let path = self.path().join(name);
+        let mut file = self
+            .create(&aside, mode)
+            .map_err(|error| FileError::new(&path, error.fault))?;
+        let aside = AsideFile {
+            folder: self,
+            aside: Some(aside),
+            path,
+        };
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        written.map_err(FileError::io(&aside.path))?;
+        Ok(aside)
+    }
+
+    /// Makes a folder that its owner alone can open; returns its name too.
+    pub(super) fn aside(&self) -> Result<(OsString, Self), FileError> {
+        let name = OsString::from(random_name(ASIDE));
+        mkdirat(&self.handle, &name, Mode::RWXU)
+            .map_err(|error| FileError::io(self.path())(error.into()))?;
+        let folder = self.subfolder(&name).inspect_err(|_| {
+            // What went wrong first matters more.
+            let _ = unlinkat(&self.handle, &name, AtFlags::REMOVEDIR);
+        })?;
+        Ok((name, folder))
+    }
+
+    /// Removes what runs that were killed left of files that were to appear in it. Nobody may be
+    /// writing one now.
+    pub fn sweep(&self) -> Result<(), FileError> {
+        for name in self.names(usize::MAX)? {
+            if is_aside(&name) {
+                // Somebody else's, if it stays.
+                let _ = unlinkat(&self.handle, &name, AtFlags::empty());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether something of this name is, or was, on its way to appear.
+pub(super) fn is_aside(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(ASIDE.as_bytes())
+}
+
+/// A name that nobody could look for.
+pub(super) fn random_name(prefix: &str) -> String {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).expect("the operating system has random bytes");
+    format!("{prefix}{:016x}", u64::from_ne_bytes(random))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_was_left_of_files_is_removed_and_what_cannot_be_is_left() {
+        let temp = tempfile::tempdir().expect("a folder");
+        fs::create_dir(temp.path().join(".countersign-folder")).expect("made");
+        fs::write(temp.path().join(".countersign-file"), b"").expect("written");
+        let folder = Folder::open(temp.path()).expect("opened");
+        folder.replace("file", b"1", 0o644).expect("written");
+        folder.sweep().expect("swept");
+        assert_eq!(
+            folder.names(9).expect("listed"),
+            [".countersign-folder", "file"]
+        );
+    }
+
+    #[test]
+    fn what_is_prepared_appears_once_or_leaves_nothing() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(temp.path()).expect("opened");
+        drop(folder.prepare("file", b"1", 0o644).expect("prepared"));
+        assert_eq!(folder.names(9).expect("listed"), [""; 0]);
+        let prepare = |bytes| folder.prepare("file", bytes, 0o644).expect("prepared");
+        let (one, other) = (prepare(b"1"), prepare(b"2"));
+        one.appear().expect("new");
+        let error = other.appear().expect_err("there already");
+        assert!(matches!(error.fault, super::super::FileFault::Exists));
+        assert_eq!(folder.names(9).expect("listed"), ["file"]);
+        assert_eq!(folder.read("file", 9).expect("read"), b"1");
+    }
+}
