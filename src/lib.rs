@@ -23,7 +23,7 @@
 //! | [`openpgp`] | OpenPGP | where a key is |
 //! | [`dsse`], [`mac`] | the two other schemes of evidence | what the signed bytes say |
 //! | [`tlog`] | notes, checkpoints, proofs and tiles of a transparency log | its entries, any I/O |
-//! | `ssh` | signatures made with `ssh-keygen` | who may approve |
+//! | [`ssh`] | signatures made with `ssh-keygen` | who may approve |
 //! | `token` | OpenPGP cards, PKCS#11, PINs | OpenPGP |
 //! | `ledger` | the log and the journal of runs | how an event came about |
 //! | [`location`] | where releases are read from and published to | what makes a release good |
@@ -56,7 +56,6 @@ pub mod ledger;
 pub mod location;
 pub mod mac;
 pub mod openpgp;
-#[cfg(feature = "host")]
 pub mod ssh;
 pub mod steps;
 pub mod tlog;

@@ -26,7 +26,7 @@ const ARROWS: &str = "
     config: domain tlog token
     home: config domain files ledger mac openpgp ssh tlog
     steps:
-    steps::evidence: domain dsse mac openpgp
+    steps::evidence: domain dsse mac openpgp ssh
     steps::builder: steps steps::evidence domain files dsse mac openpgp
     steps::release: steps steps::evidence formats domain files openpgp location tlog
     steps::host: steps steps::evidence steps::builder steps::release formats domain files mac \
@@ -55,7 +55,7 @@ const LIBRARIES: &str = "
     rusqlite: ledger
     sequoia_openpgp: openpgp
     sha2: domain::digest mac tlog
-    ssh_key: ssh
+    ssh_key: ssh::key
     strsim: config
     tlog_tiles: tlog::tree
     toml: config";

@@ -99,7 +99,19 @@ const SMALL_ORDER: [&str; 7] = [
     "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 ];
 
+/// The longest RSA modulus, in bits: the libraries that verify here accept no longer one.
+pub const LONGEST_RSA: usize = 4096;
+
 impl PublicKey {
+    /// Whether it is longer than anybody here can use: an RSA key of more than [`LONGEST_RSA`]
+    /// bits.
+    pub fn is_too_long(&self) -> bool {
+        match self {
+            Self::Rsa { n, .. } => bits(n) > LONGEST_RSA,
+            Self::Ecdsa { .. } | Self::Ed25519(_) => false,
+        }
+    }
+
     /// Whether anybody can make signatures for it: an Ed25519 point of small order.
     pub fn is_of_small_order(&self) -> bool {
         let Self::Ed25519(point) = self else {

@@ -18,12 +18,12 @@ pub use key::{PublicKey, SecretKey};
 /// The type of an in-toto statement.
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// The longest key id, in bytes. It is not signed, but becomes part of the release.
+/// The longest key id, in bytes. It is not signed, and not kept.
 const LONGEST_KEY_ID: usize = 200;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Envelope {
+struct Fields {
     payload: String,
     payload_type: String,
     #[serde(deserialize_with = "json::objects")]
@@ -33,65 +33,102 @@ struct Envelope {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Signature {
-    /// Not signed and not used; ours is empty.
+    /// Not signed and not used; ours is empty, as other readers want the field.
     #[serde(default)]
     keyid: String,
     sig: String,
 }
 
-/// The payload of the envelope in `bytes`, if `key` signed it.
-pub fn open(bytes: &[u8], key: &PublicKey) -> Result<Vec<u8>, Malformed> {
-    let envelope: Envelope = json::parse(bytes)
-        .map_err(|error: Malformed| error.within("the file is not a DSSE envelope"))?;
-    let [signature] = &envelope.signatures[..] else {
-        let count = envelope.signatures.len();
-        return Err(Malformed::new(format!(
-            "the envelope has {count} signatures; expected one"
-        )));
-    };
-    if signature.keyid.len() > LONGEST_KEY_ID {
-        return Err(Malformed::new(format!(
-            "the envelope has a key id of more than {LONGEST_KEY_ID} bytes"
-        )));
-    }
-    if envelope.payload_type != PAYLOAD_TYPE {
-        let found = cut(&envelope.payload_type, 80);
-        return Err(Malformed::new(format!(
-            "the envelope has payload type `{found}`, not `{PAYLOAD_TYPE}`"
-        )));
-    }
-    let payload = decode("payload", &envelope.payload)?;
-    let signature = decode("signature", &signature.sig)?;
-    let signed = pre_authentication_encoding(PAYLOAD_TYPE, &payload);
-    if key.verifies(&signed, &signature) {
-        Ok(payload)
-    } else {
-        Err(Malformed::new(
-            "the envelope's signature is not by the builder's key, or does not match the payload",
-        ))
-    }
+/// An envelope of a statement: a payload and one signature, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    payload: Vec<u8>,
+    signature: Vec<u8>,
 }
 
-fn decode(what: &str, base64: &str) -> Result<Vec<u8>, Malformed> {
-    STANDARD
-        .decode(base64)
-        .map_err(|_| Malformed::new(format!("the envelope's {what} is not canonical base64")))
+impl Envelope {
+    /// Reads an envelope, with any white space and key id.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let fields: Fields = json::parse(bytes)
+            .map_err(|error: Malformed| error.within("the file is not a DSSE envelope"))?;
+        let [signature] = &fields.signatures[..] else {
+            let count = fields.signatures.len();
+            return Err(Malformed::new(format!(
+                "the envelope has {count} signatures; expected one"
+            )));
+        };
+        if signature.keyid.len() > LONGEST_KEY_ID {
+            return Err(Malformed::new(format!(
+                "the envelope has a key id of more than {LONGEST_KEY_ID} bytes"
+            )));
+        }
+        if fields.payload_type != PAYLOAD_TYPE {
+            let found = cut(&fields.payload_type, 80);
+            return Err(Malformed::new(format!(
+                "the envelope has payload type `{found}`, not `{PAYLOAD_TYPE}`"
+            )));
+        }
+        Ok(Self {
+            payload: decode("payload", &fields.payload)?,
+            signature: decode("signature", &signature.sig)?,
+        })
+    }
+
+    /// Reads an envelope in the form of [`Envelope::to_json`].
+    pub fn parse_kept(bytes: &[u8]) -> Result<Self, Malformed> {
+        let envelope = Self::parse(bytes)?;
+        if envelope.to_json() == bytes {
+            Ok(envelope)
+        } else {
+            Err(Malformed::new(
+                "the envelope is not in the form in which the signing host keeps it",
+            ))
+        }
+    }
+
+    /// Its one form, which is kept.
+    pub fn to_json(&self) -> Vec<u8> {
+        let fields = Fields {
+            payload: STANDARD.encode(&self.payload),
+            payload_type: PAYLOAD_TYPE.to_owned(),
+            signatures: vec![Signature {
+                keyid: String::new(),
+                sig: STANDARD.encode(&self.signature),
+            }],
+        };
+        let mut bytes = serde_json::to_vec(&fields).expect("an envelope can be written as JSON");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// The payload, if `key` signed it.
+    pub fn open(&self, key: &PublicKey) -> Result<&[u8], Malformed> {
+        let signed = pre_authentication_encoding(PAYLOAD_TYPE, &self.payload);
+        if key.verifies(&signed, &self.signature) {
+            Ok(&self.payload)
+        } else {
+            Err(Malformed::new(
+                "the envelope's signature is not by the builder's key, or does not match the \
+                 payload",
+            ))
+        }
+    }
 }
 
 /// The envelope of a payload, signed.
 pub fn seal(payload: &[u8], key: &SecretKey) -> Vec<u8> {
     let signature = key.sign(&pre_authentication_encoding(PAYLOAD_TYPE, payload));
     let envelope = Envelope {
-        payload: STANDARD.encode(payload),
-        payload_type: PAYLOAD_TYPE.to_owned(),
-        signatures: vec![Signature {
-            keyid: String::new(),
-            sig: STANDARD.encode(signature),
-        }],
+        payload: payload.to_vec(),
+        signature: signature.to_vec(),
     };
-    let mut bytes = serde_json::to_vec(&envelope).expect("an envelope can be written as JSON");
-    bytes.push(b'\n');
-    bytes
+    envelope.to_json()
+}
+
+fn decode(what: &str, base64: &str) -> Result<Vec<u8>, Malformed> {
+    STANDARD
+        .decode(base64)
+        .map_err(|_| Malformed::new(format!("the envelope's {what} is not canonical base64")))
 }
 
 /// The signed bytes (DSSE protocol v1): `DSSEv1`, then type and payload, each after its length.
@@ -108,14 +145,16 @@ fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// An envelope of 2048 bytes.
+    /// An envelope of 2049 bytes.
     fn sealed() -> (SecretKey, Vec<u8>) {
         let key = SecretKey::generate();
         let payload = format!("{{\"fill\":\"{}\"}}", "x".repeat(1385));
-        let mut sealed = seal(payload.as_bytes(), &key);
-        // Without its last newline, which JSON does not need.
-        sealed.pop();
+        let sealed = seal(payload.as_bytes(), &key);
         (key, sealed)
+    }
+
+    fn open(kept: &[u8], key: &PublicKey) -> Result<Vec<u8>, Malformed> {
+        Ok(Envelope::parse_kept(kept)?.open(key)?.to_vec())
     }
 
     #[test]
@@ -131,7 +170,7 @@ mod tests {
     #[test]
     fn every_bit_is_checked() {
         let (key, sealed) = sealed();
-        assert_eq!(sealed.len(), 2048);
+        assert_eq!(sealed.len(), 2049);
         let public = key.public();
         assert!(open(&sealed, &public).is_ok());
         let mut accepted = Vec::new();
@@ -170,9 +209,26 @@ mod tests {
             assert_ne!(changed, text, "{to} changed nothing");
             assert!(open(changed.as_bytes(), &public).is_err(), "{to}");
         }
-        // The key id and white space of another tool make no difference.
-        let other = text.replacen("\"keyid\":\"\"", " \"keyid\": \"release\"", 1);
-        assert!(open(other.as_bytes(), &public).is_ok());
-        assert!(open(text.replacen("\"keyid\":\"\",", "", 1).as_bytes(), &public).is_ok());
+    }
+
+    #[test]
+    fn the_key_id_and_white_space_of_another_tool_are_not_kept() {
+        let (key, sealed) = sealed();
+        let text = String::from_utf8(sealed.clone()).expect("JSON is text");
+        for framed in [
+            text.replacen("\"keyid\":\"\"", " \"keyid\": \"release\"", 1),
+            text.replacen("\"keyid\":\"\",", "", 1),
+            text.replacen('{', "{ \n\t\r", 1),
+            text.trim_end().to_owned(),
+            format!("{text}\n"),
+            text.replacen("\"sig\"", "\"\\u0073ig\"", 1),
+        ] {
+            assert_ne!(framed, text);
+            let envelope = Envelope::parse(framed.as_bytes()).expect("an envelope");
+            assert!(envelope.open(&key.public()).is_ok());
+            assert_eq!(envelope.to_json(), sealed);
+            let refused = Envelope::parse_kept(framed.as_bytes()).expect_err("another form");
+            assert!(refused.to_string().contains("in which the signing host"));
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::malformed::Malformed;
 use crate::domain::name::ApproverName;
 use crate::files::InputFile;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
-use crate::ssh;
+use crate::ssh::key::PublicKey as SshKey;
 
 /// A person who may approve grants.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Approver {
     /// Their OpenPGP certificates.
     pub certificates: Vec<Certificate>,
     /// Their SSH keys.
-    pub ssh_keys: Vec<ssh::PublicKey>,
+    pub ssh_keys: Vec<SshKey>,
 }
 
 impl Approver {
@@ -29,7 +29,7 @@ impl Approver {
         let numbers = |approver: &Self| -> Vec<PublicKey> {
             let certificates = approver.certificates.iter().flat_map(Certificate::numbers);
             certificates
-                .chain(approver.ssh_keys.iter().filter_map(ssh::PublicKey::numbers))
+                .chain(approver.ssh_keys.iter().filter_map(SshKey::numbers))
                 .collect()
         };
         let theirs = numbers(other);
@@ -70,7 +70,7 @@ pub(super) fn read(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeEr
             approver.certificates.push(certificate);
         }
         for line in &keys.ssh {
-            let key = ssh::PublicKey::parse(line);
+            let key = SshKey::parse(line);
             let key =
                 key.map_err(|error| fail(format!("SSH key of approver `{}`: {error}", keys.name)))?;
             approver.ssh_keys.push(key);

@@ -213,7 +213,7 @@ mod tests {
 
         let state = HashState::of(b"manifest", HashAlgorithm::Sha256);
         let now = time("2026-11-22T10:00:00Z");
-        let signature = DetachedSignature::parse(
+        let signature = DetachedSignature::parse_kept(
             &key.sign(&state, &[("a@example.org".into(), "b".into())], now)
                 .expect("signed"),
         )

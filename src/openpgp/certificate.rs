@@ -11,7 +11,7 @@ use openpgp::serialize::{Marshal, SerializeInto};
 use super::key;
 use super::reason::first_line;
 use super::signing_key::{KeyTrouble, SigningKey};
-use crate::domain::key::{Fingerprint, PublicKey};
+use crate::domain::key::{Fingerprint, LONGEST_RSA, PublicKey};
 use crate::domain::malformed::Malformed;
 use crate::domain::time::Timestamp;
 
@@ -77,6 +77,12 @@ impl Certificate {
                 "the certificate has a key that is a point of small order, \
                  for which anybody can make signatures: it needs another key",
             ));
+        }
+        if let Some(key) = certificate.numbers().find(PublicKey::is_too_long) {
+            let kind = key.algorithm();
+            return Err(Malformed::new(format!(
+                "the certificate has an {kind} key; an RSA key has at most {LONGEST_RSA} bits here"
+            )));
         }
         Ok(certificate)
     }

@@ -9,9 +9,11 @@ mod certificate;
 mod hash;
 mod key;
 mod make;
+mod packet;
 mod reason;
 mod signature;
 mod signing_key;
+mod subpackets;
 
 pub use build_key::{BuildKey, GeneratedKey, LARGEST_BUILD_KEY};
 pub use certificate::{Certificate, LARGEST_CERTIFICATE, mail_domain};

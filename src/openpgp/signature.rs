@@ -1,12 +1,14 @@
 //! Detached signatures, and what makes one valid.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::time::Duration;
 
 use sequoia_openpgp as openpgp;
 
+use openpgp::crypto::hash::Hash;
 use openpgp::packet::Signature;
-use openpgp::parse::{PacketParser, PacketParserResult, Parse};
+use openpgp::parse::Parse;
 use openpgp::policy::{HashAlgoSecurity, Policy, StandardPolicy};
 use openpgp::serialize::{MarshalInto, Serialize};
 use openpgp::types::SignatureType;
@@ -14,8 +16,10 @@ use openpgp::{Packet, armor};
 
 use super::certificate::Certificate;
 use super::hash::{self, HashState};
+use super::packet::{is_packet, not_a_signature, signature_body};
 use super::reason::first_line;
 use super::signing_key::KeyTrouble;
+use super::subpackets::{self, Claims};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::malformed::Malformed;
 use crate::domain::time::Timestamp;
@@ -23,15 +27,15 @@ use crate::domain::time::Timestamp;
 /// How far the signer's clock may be ahead of ours.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(30 * 60);
 
-/// Maximum size of the unhashed area of a builder's signature, in bytes. Tools put the issuer
-/// there.
-const MOST_UNHASHED: usize = 1000;
+const BEGIN: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
+const END: &[u8] = b"-----END PGP SIGNATURE-----";
 
 /// One detached OpenPGP v4 signature over a file's bytes, not yet checked.
 #[derive(Debug, Clone)]
 pub struct DetachedSignature {
     signature: Signature,
     hash: HashAlgorithm,
+    claims: Claims,
 }
 
 /// What a valid signature says.
@@ -87,9 +91,76 @@ pub enum BadSignature {
 }
 
 impl DetachedSignature {
-    /// Reads one signature, armoured or binary, with no other packet beside it.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadSignature> {
-        let signature = only_signature(bytes)?;
+    /// Reads one signature in the one form that
+    /// [`make_release_signature`](super::make_release_signature) gives it: armour with nothing
+    /// around it, and nothing in its unhashed area. So nobody can add to it on the way.
+    pub fn parse_release(bytes: &[u8]) -> Result<Self, BadSignature> {
+        let parsed = Self::parse(&dearmoured(bytes)?)?;
+        let canonical = armored(armor::Kind::Signature, parsed.signature.clone());
+        let unhashed = parsed.signature.unhashed_area().iter().next();
+        if canonical.as_bytes() == bytes && unhashed.is_none() {
+            return Ok(parsed);
+        }
+        Err(malformed(
+            "the signature was rewritten since the signing host made it: \
+             it is not in the one form that it has there",
+        ))
+    }
+
+    /// Reads one signature as a builder leaves it: binary, with any header of its packet.
+    pub fn parse_evidence(bytes: &[u8]) -> Result<Self, BadSignature> {
+        if !is_packet(bytes) {
+            return Err(malformed(
+                "the signature is not in binary form, as `gpg --detach-sign` makes it",
+            ));
+        }
+        Self::parse(bytes)
+    }
+
+    /// Reads one signature as an approver leaves it: as a builder does, or in armour with nothing
+    /// around it. Headers in the armour are dropped.
+    pub fn parse_approval(bytes: &[u8]) -> Result<Self, BadSignature> {
+        if is_packet(bytes) {
+            return Self::parse(bytes);
+        }
+        let text = bytes.trim_ascii_end();
+        if !text.starts_with(BEGIN) {
+            return Err(not_a_signature("there is text before it").into());
+        }
+        let ends = text.windows(END.len()).filter(|part| *part == END).count();
+        if !text.ends_with(END) || ends != 1 {
+            return Err(not_a_signature("there is text behind it, or no end").into());
+        }
+        Self::parse(&dearmoured(text)?)
+    }
+
+    /// Reads one signature in the form of [`DetachedSignature::to_packet`].
+    pub fn parse_kept(bytes: &[u8]) -> Result<Self, BadSignature> {
+        let parsed = Self::parse_evidence(bytes)?;
+        if parsed.to_packet() == bytes {
+            return Ok(parsed);
+        }
+        Err(malformed(
+            "the signature is not in the form in which the signing host keeps it",
+        ))
+    }
+
+    /// Its packet, as it is kept: with a header in the new format, and the shortest length.
+    pub fn to_packet(&self) -> Vec<u8> {
+        let packet = Packet::from(self.signature.clone());
+        packet.to_vec().expect("memory can be written")
+    }
+
+    /// Reads the packet of one signature. Nothing of it but its header can be written in two ways,
+    /// and nothing in it is signed by nobody, but for whose signature it is.
+    fn parse(packet: &[u8]) -> Result<Self, BadSignature> {
+        let body = signature_body(packet)?;
+        let signature = match Packet::from_bytes(packet) {
+            Ok(Packet::Signature(signature)) => signature,
+            Ok(Packet::Unknown(unknown)) => return Err(unreadable(&unknown.into_error())),
+            Ok(_) => unreachable!("its header is that of a signature"),
+            Err(error) => return Err(unreadable(&error)),
+        };
         let version = signature.version();
         if version != 4 {
             return Err(malformed(format!(
@@ -115,60 +186,20 @@ impl DetachedSignature {
                  expected SHA-256, SHA-384 or SHA-512"
             ))
         })?;
-        Ok(Self { signature, hash })
-    }
-
-    /// Reads one signature in the one form that
-    /// [`make_release_signature`](super::make_release_signature) gives it: armour with nothing
-    /// around it, and nothing in its unhashed area. So nobody can add to it on the way.
-    pub fn parse_release(bytes: &[u8]) -> Result<Self, BadSignature> {
-        let parsed = Self::parse(bytes)?;
-        let canonical = armored(armor::Kind::Signature, parsed.signature.clone());
-        let unhashed = parsed.signature.unhashed_area().iter().next();
-        if canonical.as_bytes() == bytes && unhashed.is_none() {
-            return Ok(parsed);
+        let claims = subpackets::claims(&signature)?;
+        let again = signature.to_vec().expect("memory can be written");
+        if again != body {
+            return Err(malformed(if body.starts_with(&again) {
+                "the signature has bytes behind its numbers, which nobody signed"
+            } else {
+                "the signature is not in its shortest form"
+            }));
         }
-        Err(malformed(
-            "the signature was rewritten since the signing host made it: \
-             it is not in the one form that it has there",
-        ))
-    }
-
-    /// Reads one signature as a builder leaves it: binary, and with little in its unhashed area.
-    /// gpgv refuses one with much there, and a later check of the evidence must come to the same
-    /// result as the signing host.
-    pub fn parse_evidence(bytes: &[u8]) -> Result<Self, BadSignature> {
-        if !is_binary(bytes) {
-            return Err(malformed(
-                "the signature is not in binary form, as `gpg --detach-sign` makes it",
-            ));
-        }
-        Self::parse(bytes)?.with_little_unhashed()
-    }
-
-    /// Reads one signature as an approver leaves it: binary, or in armour with nothing before it,
-    /// and with little in its unhashed area. It becomes part of the release, which must not carry
-    /// anybody's unsigned text.
-    pub fn parse_approval(bytes: &[u8]) -> Result<Self, BadSignature> {
-        if !is_binary(bytes) && !bytes.starts_with(b"-----BEGIN PGP SIGNATURE-----") {
-            return Err(not_a_signature("there is text before it"));
-        }
-        Self::parse(bytes)?.with_little_unhashed()
-    }
-
-    fn with_little_unhashed(self) -> Result<Self, BadSignature> {
-        let unhashed: usize = self
-            .signature
-            .unhashed_area()
-            .iter()
-            .map(|subpacket| subpacket.serialized_len())
-            .sum();
-        if unhashed > MOST_UNHASHED {
-            return Err(malformed(format!(
-                "the signature has more than {MOST_UNHASHED} bytes in its unhashed area"
-            )));
-        }
-        Ok(self)
+        Ok(Self {
+            signature,
+            hash,
+            claims,
+        })
     }
 
     /// Its hash function: it can only be checked with a state that has this function.
@@ -194,34 +225,32 @@ impl DetachedSignature {
                 let reason = first_line(&error);
                 malformed(format!("the signature is not acceptable: {reason}"))
             })?;
-        let created = signature.signature_creation_time().map(Timestamp::from);
-        let created = created.ok_or_else(|| malformed("the signature has no creation time"))?;
-
-        let mut key = None;
-        for issuer in signature.get_issuers() {
-            match certificate.signing_key_with(&issuer, created) {
-                Err(KeyTrouble::NoSuchKey { .. }) => continue,
-                found => key = Some(found?),
-            }
-            break;
-        }
-        let key = key.ok_or_else(|| BadSignature::OtherKey {
-            issuer: signature
-                .get_issuers()
-                .first()
-                .map_or_else(|| "unknown".to_owned(), ToString::to_string),
-            certificate: certificate.fingerprint(),
-        })?;
-
+        let Claims { issuer, created } = &self.claims;
+        let created = *created;
+        let key = match certificate.signing_key_with(issuer, created) {
+            Err(KeyTrouble::NoSuchKey { .. }) => Err(BadSignature::OtherKey {
+                issuer: issuer.to_string(),
+                certificate: certificate.fingerprint(),
+            }),
+            found => Ok(found?),
+        }?;
         if created.since(now) > CLOCK_TOLERANCE {
             return Err(BadSignature::Future { created });
         }
-        let context = state
+        let mut context = state
             .context(self.hash)
             .expect("the state was made for this signature's hash function");
-        signature
-            .verify_hash(&key.key, context)
-            .map_err(|_| malformed(format!("the signature does not match `{name}`")))?;
+        let digest = signature
+            .hash(&mut context)
+            .and_then(|()| context.into_digest());
+        let digest = digest.expect("a v4 signature can be hashed");
+        // gpgv refuses where the first bytes of the digest or the algorithm of the key differ.
+        let fits = digest.starts_with(signature.digest_prefix())
+            && signature.pk_algo() == key.key.pk_algo()
+            && signature.verify_digest(&key.key, &digest).is_ok();
+        if !fits {
+            return Err(malformed(format!("the signature does not match `{name}`")));
+        }
 
         let notations = signature
             .notation_data()
@@ -250,35 +279,18 @@ pub(super) fn armored(kind: armor::Kind, signature: Signature) -> String {
     String::from_utf8(bytes).expect("armour is ASCII")
 }
 
-/// The first bit of a packet's header is set (RFC 9580, section 4.2), and never in armour.
-fn is_binary(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(|byte| byte & 0x80 != 0)
+/// What is in armour.
+fn dearmoured(bytes: &[u8]) -> Result<Vec<u8>, BadSignature> {
+    let mode = armor::ReaderMode::Tolerant(Some(armor::Kind::Signature));
+    let mut packet = Vec::new();
+    armor::Reader::from_bytes(bytes, mode)
+        .read_to_end(&mut packet)
+        .map_err(|error| not_a_signature(&error.to_string()))?;
+    Ok(packet)
 }
 
-fn only_signature(bytes: &[u8]) -> Result<Signature, BadSignature> {
-    let unreadable = |error: openpgp::anyhow::Error| not_a_signature(&first_line(&error));
-    let not_one =
-        |found: &str| malformed(format!("expected one detached signature, found {found}"));
-    let mut found = Vec::new();
-    let mut parser = PacketParser::from_bytes(bytes).map_err(unreadable)?;
-    while let PacketParserResult::Some(packet) = parser {
-        if found.len() == 2 {
-            return Err(not_one("several packets"));
-        }
-        let (packet, next) = packet.next().map_err(unreadable)?;
-        found.push(packet);
-        parser = next;
-    }
-    match (found.pop(), found.is_empty()) {
-        (Some(Packet::Signature(signature)), true) => Ok(signature),
-        (Some(other), true) => Err(not_one(&format!("a packet of type `{}`", other.tag()))),
-        (None, _) => Err(not_one("nothing")),
-        (Some(_), false) => Err(not_one("several packets")),
-    }
-}
-
-fn not_a_signature(reason: &str) -> BadSignature {
-    malformed(format!("the file is not an OpenPGP signature: {reason}"))
+fn unreadable(error: &openpgp::anyhow::Error) -> BadSignature {
+    not_a_signature(&first_line(error)).into()
 }
 
 fn malformed(message: impl Into<Cow<'static, str>>) -> BadSignature {

@@ -74,7 +74,7 @@ pub enum TokenError {
     #[diagnostic(
         code(usage::key_unsuitable),
         help(
-            "ed25519, p256, p384, p521 and rsa from 2048 bits can sign releases; \
+            "ed25519, p256, p384, p521 and rsa of 2048 to 4096 bits can sign releases; \
              see `countersign key list`"
         )
     )]

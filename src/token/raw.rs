@@ -1,10 +1,10 @@
 //! What a token gets for a digest, and the numbers in its answer: the same for cards and PKCS#11
 //! modules.
 
-use crate::domain::key::{HashAlgorithm, MessageDigest, PublicKey, RawSignature};
+use crate::domain::key::{HashAlgorithm, LONGEST_RSA, MessageDigest, PublicKey, RawSignature};
 
-/// The accepted sizes of an RSA modulus, in bits: less is no longer safe, and no token makes more.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// The accepted sizes of an RSA modulus, in bits: less is no longer safe.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=LONGEST_RSA;
 
 // What precedes the digest in a DigestInfo (RFC 8017, section 9.2, note 1).
 const SHA256_PREFIX: &[u8] = &[

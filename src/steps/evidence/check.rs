@@ -18,7 +18,7 @@ use crate::domain::reserved::{
 };
 use crate::domain::statement::{Statement, names_only};
 use crate::domain::time::Timestamp;
-use crate::dsse;
+use crate::dsse::{self, Envelope};
 use crate::mac::{MacKey, Tag};
 use crate::openpgp::{BadSignature, Certificate, DetachedSignature, HashState, Signed};
 
@@ -54,9 +54,9 @@ enum Claim {
     Mac(Tag),
 }
 
-/// Checks the evidence in `files` as that of `builder`, who must be one of the grant's: first what
-/// authenticates it, then what it says. What authenticates single artifacts is checked by
-/// [`Attested::confirm`], when they have been read.
+/// Checks the evidence in `files`, in the form in which it is [kept](super::kept), as that of
+/// `builder`, who must be one of the grant's: first what authenticates it, then what it says. What
+/// authenticates single artifacts is checked by [`Attested::confirm`], when they have been read.
 pub fn check(
     grant: &Grant,
     builders: &Builders,
@@ -92,7 +92,7 @@ pub fn check(
             stated_in(grant, file(files, ENVELOPE)?, key)?
         }
         (EvidenceKind::Signatures, BuilderKey::OpenPgp(_)) => each(grant, files, |bytes, file| {
-            let signature = DetachedSignature::parse_evidence(bytes);
+            let signature = DetachedSignature::parse_kept(bytes);
             let signature = signature.map_err(EvidenceError::signature(file))?;
             Ok(Claim::Signature(signature.into()))
         })?,
@@ -171,8 +171,8 @@ fn stated_in(
     envelope: &[u8],
     key: &dsse::PublicKey,
 ) -> Result<BTreeMap<ArtifactName, Claim>, EvidenceError> {
-    let statement = dsse::open(envelope, key)
-        .and_then(|payload| Statement::parse(&payload))
+    let statement = Envelope::parse_kept(envelope)
+        .and_then(|envelope| Statement::parse(envelope.open(key)?))
         .map_err(EvidenceError::file(ENVELOPE))?;
     if !names_only(&statement.grants, grant.id()) {
         let expected = grant.id().to_string();
@@ -250,7 +250,7 @@ fn check_signature(
     now: Timestamp,
 ) -> Result<(), EvidenceError> {
     let fault = EvidenceError::signature(MANIFEST_SIGNATURE);
-    let signature = DetachedSignature::parse_evidence(signature).map_err(&fault)?;
+    let signature = DetachedSignature::parse_kept(signature).map_err(&fault)?;
     let state = HashState::of(manifest, signature.hash());
     let check = |certificate: &Certificate| signature.check(certificate, &state, MANIFEST, now);
     match check(certificate) {

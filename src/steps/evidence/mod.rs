@@ -3,6 +3,7 @@
 pub mod builders;
 pub mod check;
 pub mod error;
+pub mod kept;
 pub mod quorum;
 
 pub use check::{Attested, Files, MacCheck, check};

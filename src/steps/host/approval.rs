@@ -6,7 +6,8 @@ use crate::domain::release::ApprovalForm;
 use crate::domain::time::Timestamp;
 use crate::home::Approver;
 use crate::openpgp::{BadSignature, DetachedSignature, HashState, KeyTrouble};
-use crate::ssh::{self, BadSshSignature};
+use crate::ssh;
+use crate::ssh::key::{BadSshSignature, Signature};
 
 /// The namespace of SSH signatures over grants.
 pub const NAMESPACE: &str = "countersign-grant";
@@ -20,6 +21,8 @@ pub struct Approved {
     pub key: String,
     /// The form of the signature.
     pub form: ApprovalForm,
+    /// The signature, in the form in which it is kept.
+    pub kept: Vec<u8>,
 }
 
 /// Why a signature is not a valid approval.
@@ -81,7 +84,7 @@ pub fn check(
     approvers: &[Approver],
     at: Timestamp,
 ) -> Result<Approved, BadApproval> {
-    if ssh::Signature::is_likely(signature) {
+    if ssh::Blob::is_likely(signature) {
         return check_ssh(grant, signature, approvers);
     }
     let signature = DetachedSignature::parse_approval(signature)?;
@@ -98,6 +101,7 @@ pub fn check(
                         approver: approver.name.clone(),
                         key: signed.key.to_string(),
                         form: ApprovalForm::OpenPgp,
+                        kept: signature.to_packet(),
                     });
                 }
                 // Another copy of the certificate may be newer.
@@ -119,7 +123,8 @@ fn check_ssh(
     signature: &[u8],
     approvers: &[Approver],
 ) -> Result<Approved, BadApproval> {
-    let signature = ssh::Signature::parse(signature)?;
+    let blob = ssh::Blob::parse(signature).map_err(BadSshSignature::from)?;
+    let signature = Signature::parse(&blob)?;
     let mut keys = approvers
         .iter()
         .flat_map(|approver| approver.ssh_keys.iter().map(move |key| (approver, key)));
@@ -131,5 +136,6 @@ fn check_ssh(
         approver: approver.name.clone(),
         key: key.to_string(),
         form: ApprovalForm::Ssh,
+        kept: blob.to_armour().into_bytes(),
     })
 }

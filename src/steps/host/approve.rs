@@ -69,7 +69,7 @@ impl Host {
                 grant.terms().expires
             )));
         }
-        // It becomes a file of the release, where no more than this is read.
+        // What is kept of it becomes a file of the release, where no more than this is read.
         let signature = InputFile::open_named(path)?.read_whole(LARGEST_SIGNATURE)?;
         let checked = check(grant, &signature, self.home.approvers(), now);
         let approved = checked.map_err(|source| ApproveError::Approval {
@@ -83,13 +83,13 @@ impl Host {
             return Err(no_effect(reason));
         }
         let name = approval_name(&approved.approver, approved.form);
-        self.home.keep_approval(id, &name, &signature)?;
+        self.home.keep_approval(id, &name, &approved.kept)?;
         let event = Event::GrantApproved {
             grant: id,
             approver: approved.approver.clone(),
             key: approved.key.clone(),
             file: name,
-            signature: Sha256::of(&signature),
+            signature: Sha256::of(&approved.kept),
         };
         let entry = self.ledger.append(now, event)?;
         Ok(Recorded { approved, entry })

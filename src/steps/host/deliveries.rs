@@ -10,6 +10,7 @@ use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::text::cut;
 use crate::files::Folder;
 use crate::steps::evidence::builders::Builders;
+use crate::steps::evidence::kept::kept;
 use crate::steps::evidence::{self, Files};
 
 /// What one builder delivered.
@@ -19,7 +20,7 @@ pub(super) struct Delivery {
     pub(super) folder: Folder,
     /// Everything that is in the folder, sorted.
     pub(super) names: Vec<OsString>,
-    /// The evidence among it.
+    /// The evidence among it, in the form in which it is kept.
     pub(super) files: Files,
 }
 
@@ -95,7 +96,7 @@ fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Deli
     };
     let mut files = Files::new();
     for (name, limit) in wanted {
-        let bytes = folder.read(&name, limit)?;
+        let bytes = kept(&name, folder.read(&name, limit)?);
         files.insert(name, bytes);
     }
     Ok(Delivery {

@@ -370,7 +370,7 @@ impl<'a> Run<'a> {
             file: file.to_owned(),
             fault,
         };
-        let kept = DetachedSignature::parse(kept.as_bytes()).map_err(fault)?;
+        let kept = DetachedSignature::parse_release(kept.as_bytes()).map_err(fault)?;
         let certificate = &self.home.certificate;
         let signed = kept
             .check(certificate, state, file, statement.created())

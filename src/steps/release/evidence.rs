@@ -13,6 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::openpgp::{HashState, LARGEST_CERTIFICATE};
 use crate::steps::evidence::builders::Builders;
 use crate::steps::evidence::error::EvidenceError;
+use crate::steps::evidence::kept::check_approval;
 use crate::steps::evidence::{self, Attested, Files, MacCheck, quorum};
 
 /// The grant of a release, and what its builders attested. MACs are not checked: anyone who could
@@ -35,7 +36,9 @@ impl Evidence {
             .map_err(|error| ReleaseError::Evidence(format!("`{name}`: {error}")))?;
         for (file, digest) in sums.approvals() {
             let name = format!("{EVIDENCE}/{APPROVALS}/{file}");
-            reader.listed(&name, LARGEST_SIGNATURE, *digest)?;
+            let approval = reader.listed(&name, LARGEST_SIGNATURE, *digest)?;
+            check_approval(file, &approval)
+                .map_err(|error| ReleaseError::Evidence(format!("`{name}`: {error}")))?;
         }
         let builders = Builders::of(grant.terms()).map_err(not_enough)?;
         let mut attested = Vec::new();

@@ -114,6 +114,65 @@ fn made(builder: SignatureBuilder, key: &Cert, bytes: &[u8]) -> Vec<u8> {
         .expect("a packet in memory")
 }
 
+/// The packet of an armoured signature, in its shortest form.
+pub(crate) fn dearmored(signature: &[u8]) -> Vec<u8> {
+    let packet = Packet::from_bytes(signature).expect("a signature");
+    packet.to_vec().expect("a packet in memory")
+}
+
+/// The key id that a signature names.
+pub(crate) fn issuer(signature: &[u8]) -> Vec<u8> {
+    let Ok(Packet::Signature(signature)) = Packet::from_bytes(signature) else {
+        panic!("no signature")
+    };
+    let issuer = signature.get_issuers()[0].clone();
+    openpgp::KeyID::from(issuer).as_bytes().to_vec()
+}
+
+/// What is in the packet of a signature, behind its header in the new format.
+pub(crate) fn body(packet: &[u8]) -> &[u8] {
+    let header = match packet[1] {
+        0..=191 => 2,
+        192..=223 => 3,
+        _ => 6,
+    };
+    &packet[header..]
+}
+
+/// The signature in `like`, armoured, made again over other bytes with the key of a `file:` token.
+#[cfg(feature = "host")]
+pub(crate) fn signed_again(like: &[u8], token: &Path, bytes: &[u8]) -> Vec<u8> {
+    use ed25519_dalek::Signer as _;
+    use ed25519_dalek::pkcs8::DecodePrivateKey as _;
+    use openpgp::crypto::hash::Hash as _;
+    use openpgp::crypto::mpi;
+    use openpgp::packet::signature::Signature4;
+    let Ok(Packet::Signature(like)) = Packet::from_bytes(like) else {
+        panic!("no signature")
+    };
+    let pem = std::fs::read_to_string(token).expect("the token");
+    let secret = ed25519_dalek::SigningKey::from_pkcs8_pem(&pem).expect("an Ed25519 key");
+    let hash = like.hash_algo();
+    let mut context = hash.context().expect("a hash").for_signature(4);
+    context.update(bytes);
+    like.hash(&mut context).expect("hashed");
+    let digest = context.into_digest().expect("a digest");
+    let made = secret.sign(&digest).to_bytes();
+    let numbers = mpi::Signature::EdDSA {
+        r: mpi::MPI::new(&made[..32]),
+        s: mpi::MPI::new(&made[32..]),
+    };
+    let [hashed, unhashed] = [like.hashed_area(), like.unhashed_area()].map(Clone::clone);
+    let prefix = [digest[0], digest[1]];
+    let key = like.pk_algo();
+    let signature = Signature4::new(like.typ(), key, hash, hashed, unhashed, prefix, numbers);
+    armored(
+        &Packet::from(signature)
+            .to_vec()
+            .expect("a packet in memory"),
+    )
+}
+
 /// A detached signature in the armour that the signing host writes.
 pub(crate) fn armored(signature: &[u8]) -> Vec<u8> {
     let mut writer =

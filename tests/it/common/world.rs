@@ -567,6 +567,31 @@ impl Build {
     }
 }
 
+/// As a signing host would publish it that does not keep the one form: its own list is signed, and
+/// is refused all the same.
+#[track_caller]
+pub(crate) fn listed_in_another_form(world: &World, release: &Path, name: &str, changed: &[u8]) {
+    let backup = world.at("backup");
+    super::copy_tree(release, &backup);
+    let original = fs::read(release.join(name)).expect("a file");
+    assert_ne!(original, changed);
+    let [before, after] = [&original[..], changed].map(|it| hex::encode(Sha256::digest(it)));
+    let list = fs::read_to_string(release.join("SHA256SUMS")).expect("the list");
+    let list = list.replace(&before, &after);
+    let like = fs::read(release.join("SHA256SUMS.asc")).expect("its signature");
+    let signature = openpgp::signed_again(&like, world.token_file(), list.as_bytes());
+    fs::write(release.join(name), changed).expect("changed");
+    fs::write(release.join("SHA256SUMS"), list).expect("changed");
+    fs::write(release.join("SHA256SUMS.asc"), signature).expect("changed");
+    let reason = "is not in the form in which the signing host keeps it";
+    let (_, file) = name.rsplit_once('/').expect("a path");
+    world.verify(release).refused(reason).says(file);
+    world.admit().refused(reason);
+    assert_eq!(world.public(), [""; 0]);
+    fs::remove_dir_all(release).expect("removed");
+    fs::rename(backup, release).expect("as it was");
+}
+
 /// A line of a manifest.
 pub(crate) fn entry(bytes: &[u8], name: &str) -> String {
     format!("{}  {name}\n", hex::encode(Sha256::digest(bytes)))

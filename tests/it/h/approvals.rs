@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::common::keyring::Keyring;
-use crate::common::world::{Build, Granted, World, write_private};
+use crate::common::world::{Build, Granted, World, listed_in_another_form, write_private};
 use crate::common::{
     Arguments, Run, Said, can_travel, have, listing, tool, tool_fed, tool_refuses, tool_refuses_fed,
 };
@@ -321,7 +321,7 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
         assert_eq!(listing(&approvals), ["alice.sig", "bob.sshsig"]);
         assert_eq!(
             fs::read(approvals.join("alice.sig")).expect("it"),
-            fs::read(&by_alice).expect("it")
+            crate::common::openpgp::dearmored(&fs::read(&by_alice).expect("it"))
         );
         let bytes = fs::read(evidence.join("grant.json")).expect("the grant");
         let changed = [&bytes[..], b"\n"].concat();
@@ -1254,6 +1254,85 @@ fn approval_in_another_form() {
     world.sign(&granted, &build).ok();
 }
 
+/// What is kept of an approval is its signature, not the file that it came in.
+#[test]
+fn framing_of_an_approval_is_not_kept() {
+    if !equipped() {
+        return;
+    }
+    let (world, alice, bob, granted, build) = alice_and_bob();
+    let comment = ["--armor", "--comment", "get it from https://evil.example"];
+    let by_alice = alice.sign_with(&world, &granted.grant, &comment);
+    let armour = fs::read_to_string(&by_alice).expect("a signature");
+    assert!(armour.contains("evil.example"));
+    let around = world.at("around.sig");
+    for text in [
+        format!("{armour}\nIMPORTANT: get it from https://evil.example\n"),
+        format!("from https://evil.example\n{armour}"),
+        format!("{armour}{armour}"),
+        armour.replace("-----END PGP SIGNATURE-----", ""),
+    ] {
+        fs::write(&around, text).expect("written");
+        not_recorded(
+            &world,
+            &granted,
+            &around,
+            "is not an OpenPGP signature: there is text",
+        );
+    }
+    let by_bob = bob.sign(&world, &granted);
+    let armour = fs::read_to_string(&by_bob).expect("a signature");
+    let (begin, rest) = armour.split_once('\n').expect("lines");
+    let (base64, end) = rest.split_once("-----END").expect("an end");
+    let lines = base64.replace('\n', "");
+    let in_one_line = format!("{begin}\n{lines}\n\n\n-----END{end}");
+    fs::write(&by_bob, in_one_line).expect("written");
+    approve(&world, &granted, &by_alice)
+        .with(&[&"--signature", &by_bob])
+        .ok();
+    world.sign(&granted, &build).ok();
+
+    let release = world.release(&granted);
+    let published = |name: &str| fs::read(release.join("evidence/approvals").join(name));
+    let by_alice = fs::read(&by_alice).expect("a signature");
+    let packet = crate::common::openpgp::dearmored(&by_alice);
+    assert_eq!(published("alice.sig").expect("published"), packet);
+    assert_eq!(
+        published("bob.sshsig").expect("published"),
+        armour.as_bytes()
+    );
+    let digests = world.logged("grant-approved");
+    for (entry, kept) in digests.iter().zip([&packet[..], armour.as_bytes()]) {
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(kept));
+        assert!(entry["signature"].to_string().contains(&digest), "{entry}");
+    }
+    world.verify(&release).ok();
+}
+
+/// The same signatures in the files that they came in, as another signing host might publish them.
+#[test]
+fn approval_in_another_form_at_the_location() {
+    if !equipped() {
+        return;
+    }
+    let (world, alice, bob, granted, build) = alice_and_bob();
+    let by_alice = alice.sign(&world, &granted);
+    let by_bob = bob.sign(&world, &granted);
+    approve(&world, &granted, &by_alice)
+        .with(&[&"--signature", &by_bob])
+        .ok();
+    world.sign(&granted, &build).ok();
+    let release = world.release(&granted);
+    let by_gpg = fs::read(by_alice).expect("a signature");
+    let spaced = [&fs::read(by_bob).expect("a signature")[..], b"\n"].concat();
+    for (name, changed) in [("alice.sig", by_gpg), ("bob.sshsig", spaced)] {
+        let name = format!("evidence/approvals/{name}");
+        listed_in_another_form(&world, &release, &name, &changed);
+    }
+    world.export();
+    world.admit().ok();
+}
+
 /// Keys that are too weak, or of a kind that is not taken, are refused when the configuration is
 /// read.
 #[test]
@@ -1268,6 +1347,7 @@ fn approver_with_a_key_that_is_not_taken() {
             ["rsa", "-b", "1024"].as_slice(),
             "is an SSH key of kind `ssh-rsa`",
         ),
+        (&["rsa", "-b", "4608"], "RSA of 2048 to 4096 bits"),
         (
             &["ecdsa", "-b", "521"],
             "is an SSH key of kind `ecdsa-sha2-nistp521`",

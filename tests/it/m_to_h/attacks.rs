@@ -158,11 +158,28 @@ fn unhashed_area_of_a_release_signature() {
     let world = World::ready();
     let release = world.signed();
     let path = release.join("foo.txt.asc");
-    let signature = with_unhashed(&fs::read(&path).expect("a signature"), 20_000);
+    let genuine = openpgp::dearmored(&fs::read(&path).expect("a signature"));
+    let signature = with_unhashed(&genuine, 20_000);
     fs::write(&path, openpgp::armored(&signature)).expect("rewritten");
     world
         .verify(&release)
-        .refused("`foo.txt.asc`: the signature was rewritten");
+        .refused("`foo.txt.asc`: the signature has a subpacket `Private(100)`");
+    world
+        .admit()
+        .refused("`foo.txt.asc`: the signature has a subpacket `Private(100)`");
+    // Not even what gpg would put there.
+    let body = openpgp::body(&genuine);
+    let hashed = usize::from(u16::from_be_bytes([body[4], body[5]]));
+    let (signed, rest) = body.split_at(6 + hashed);
+    let issuer = openpgp::issuer(&genuine);
+    let body = [signed, &[0, 10, 9, 16], &issuer, &rest[2..]].concat();
+    let packet = [
+        &[0xc2, 255, 0, 0][..],
+        &(body.len() as u16).to_be_bytes(),
+        &body,
+    ]
+    .concat();
+    fs::write(&path, openpgp::armored(&packet)).expect("rewritten");
     world
         .admit()
         .refused("`foo.txt.asc`: the signature was rewritten");
@@ -304,7 +321,7 @@ fn manifest_signature_with_a_large_unhashed_area() {
     let genuine = fs::read(&path).expect("a signature");
     fs::write(&path, with_unhashed(&genuine, 20_000)).expect("rewritten");
     world.sign(&granted, &build).refused(
-        "`build.manifest.sig`: the signature has more than 1000 bytes in its unhashed area",
+        "`build.manifest.sig`: the signature has a subpacket `Private(100)` in its unhashed area",
     );
     fs::write(&path, genuine).expect("as it was");
     world.sign(&granted, &build).ok();

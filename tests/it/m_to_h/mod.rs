@@ -2,6 +2,7 @@
 
 mod attacks;
 mod evidence;
+mod kept;
 mod limits;
 mod quorum;
 mod refusals;

@@ -1064,7 +1064,7 @@ fn signature_without_the_notations_that_bind_it() {
         (vec![right[1]], "has no notation `artifact@example.org`"),
         (
             vec![right[0], right[0], right[1]],
-            "has no notation `artifact@example.org`",
+            "has the notation `artifact@example.org` twice",
         ),
         (
             vec![("artifact@example.com", "foo.txt"), right[1]],

@@ -1,3 +1,4 @@
 //! Other people's tools as judges.
 
+mod differential;
 mod interop;

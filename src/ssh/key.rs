@@ -1,27 +1,20 @@
-//! The only module that knows SSH keys: signatures made with `ssh-keygen -Y sign` (OpenSSH's
-//! PROTOCOL.sshsig).
+//! The only module that knows SSH keys, and whose a signature is.
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use ssh_key::public::{EcdsaPublicKey, KeyData};
 use ssh_key::{Algorithm, HashAlg, SshSig};
 
-use crate::domain::key::{Curve, PublicKey as Numbers};
+use super::{Blob, malformed};
+use crate::domain::key::{Curve, LONGEST_RSA, PublicKey as Numbers};
 use crate::domain::malformed::Malformed;
 use crate::domain::text::cut;
-
-const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
-const END: &str = "-----END SSH SIGNATURE-----";
-/// The one version of the format (PROTOCOL.sshsig).
-const VERSION: u32 = 1;
 
 /// The flag of a FIDO key that was touched (PROTOCOL.u2f).
 const USER_PRESENT: u8 = 1;
 
-/// An SSH public key: Ed25519, ECDSA (P-256, P-384), RSA from 2048 bits, and the FIDO kinds of the
-/// first two.
+/// An SSH public key: Ed25519, ECDSA (P-256, P-384), RSA of 2048 to 4096 bits, and the FIDO kinds
+/// of the first two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey(ssh_key::PublicKey);
 
@@ -61,7 +54,7 @@ impl PublicKey {
         let kind = key.algorithm();
         Err(Malformed::new(format!(
             "the key is an SSH key of kind `{kind}`; expected Ed25519, ECDSA (P-256, P-384), RSA \
-             from 2048 bits, or a FIDO kind of the first two"
+             of 2048 to {LONGEST_RSA} bits, or a FIDO kind of the first two"
         )))
     }
 
@@ -78,7 +71,7 @@ fn is_supported(key: &ssh_key::PublicKey) -> bool {
         Algorithm::Rsa { .. } => {
             let rsa = key.key_data().rsa();
             rsa.and_then(|rsa| rsa.n.as_positive_bytes())
-                .is_some_and(|modulus| modulus.len() >= 256)
+                .is_some_and(|modulus| (256..=LONGEST_RSA / 8).contains(&modulus.len()))
         }
         _ => false,
     }
@@ -121,36 +114,11 @@ impl fmt::Display for PublicKey {
 }
 
 impl Signature {
-    /// Whether a file could be an SSH signature rather than an OpenPGP one.
-    pub fn is_likely(bytes: &[u8]) -> bool {
-        bytes.starts_with(BEGIN.as_bytes())
-    }
-
-    /// Reads one signature, with nothing around it.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadSshSignature> {
-        let malformed = |reason: &str| {
-            BadSshSignature::Malformed(Malformed::new(format!(
-                "the file is not a signature as `ssh-keygen -Y sign` writes it: {reason}"
-            )))
-        };
-        let signature = SshSig::from_pem(bytes).map_err(|error| malformed(&error.to_string()))?;
-        if signature.version() != VERSION {
-            return Err(malformed("its version differs"));
-        }
-        if !signature.reserved().is_empty() {
-            return Err(malformed("its reserved field is not empty"));
-        }
-        // One signature has one spelling, apart from the width of its lines. The library cannot be
-        // asked to write it again: it does not write FIDO keys of P-256 as ssh-keygen does.
-        let text: String = String::from_utf8_lossy(bytes).split('\n').collect();
-        let base64 = text
-            .strip_prefix(BEGIN)
-            .and_then(|rest| rest.strip_suffix(END));
-        if base64.is_some_and(|base64| STANDARD.decode(base64).is_ok()) {
-            Ok(Self(signature))
-        } else {
-            Err(malformed("its lines or its base64 differ"))
-        }
+    /// Reads one signature.
+    pub fn parse(blob: &Blob) -> Result<Self, BadSshSignature> {
+        let signature = SshSig::from_pem(blob.to_armour());
+        let signature = signature.map_err(|error| malformed(&error.to_string()))?;
+        Ok(Self(signature))
     }
 
     /// Whether it names this key as its maker.
@@ -244,7 +212,7 @@ mod tests {
         let pem = signature.to_pem(LineEnding::LF).expect("armour");
         (
             PublicKey::parse(&line).expect("a key"),
-            Signature::parse(pem.as_bytes()).expect("a signature"),
+            Signature::parse(&Blob::parse(pem.as_bytes()).expect("armour")).expect("a signature"),
         )
     }
 
