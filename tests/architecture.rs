@@ -519,7 +519,7 @@ impl<'ast> Visit<'ast> for File {
         }
     }
 
-    /// `pub(in crate::cli)` says who may name something, and names nothing.
+    /// `pub(in crate::cli)` shows who may use something, and uses nothing.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 }
 

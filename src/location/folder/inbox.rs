@@ -55,7 +55,7 @@ pub(in crate::location) fn inbox_and_releases(
 }
 
 impl Inbox for InboxFolder {
-    /// Hidden entries are still being written; notes on what became of others are ours.
+    /// Hidden entries are still being written; reports on others are ours.
     fn submissions(&self) -> Result<Vec<String>, Fault> {
         let mut names = Vec::new();
         for name in self.folder.names(MOST_ENTRIES)? {

@@ -22,8 +22,8 @@ use crate::dsse;
 use crate::mac::{MacKey, Tag};
 use crate::openpgp::{BadSignature, Certificate, DetachedSignature, HashState, Signed};
 
-/// How far a builder's clock may be behind, in seconds: its evidence may say that it is so much
-/// older than the grant.
+/// How far a builder's clock may be behind, in seconds: its evidence may be dated this much
+/// before the grant.
 pub(in crate::steps) const SLOW_CLOCK: u32 = 600;
 
 /// The files of one builder's evidence, by name.
@@ -105,7 +105,7 @@ pub fn check(
                 Tag::parse(bytes).map_err(EvidenceError::file(file))?,
             ))
         })?,
-        (_, _) => unreachable!("keys were read as the grant's scheme says"),
+        (_, _) => unreachable!("keys were read by the grant's scheme"),
     };
 
     let terms = grant.terms();
@@ -125,7 +125,7 @@ pub fn check(
     })
 }
 
-/// Whether the grant, or any build at all, can have so many artifacts.
+/// Whether the grant, or any build at all, can have this many artifacts.
 pub(in crate::steps) fn check_count(terms: &Terms, count: usize) -> Result<(), EvidenceError> {
     let limit = terms.artifacts.max_count;
     match count {

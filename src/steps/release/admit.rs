@@ -15,12 +15,12 @@ use crate::location::{Fault, Inbox, Published, Releases};
 use crate::openpgp::{Certificate, KeyTrouble};
 use crate::steps::Progress;
 
-/// What became of one submission.
+/// One submission, and the result of its verification.
 #[derive(Debug)]
 pub struct Submission {
     /// Its folder's name, as it is: not fit for a terminal unless it was admitted.
     pub name: String,
-    /// What became of it.
+    /// The result.
     pub result: Result<Admitted, AdmitError>,
     /// Whether the reason of a refusal could be written beside it: something of that name may be in
     /// the way.
