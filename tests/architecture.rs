@@ -51,6 +51,7 @@ const LIBRARIES: &str = "
     openpgp_card: token::card
     pcsc: token::card::reader
     pinentry: cli::host::prompt
+    regex_lite: domain::grant
     rpassword: cli
     rusqlite: ledger
     sequoia_openpgp: openpgp
