@@ -33,8 +33,8 @@ check: cargo ## before each commit: format, clippy, unit tests and the tests on 
 	env -u CI cargo test --locked --lib --test architecture --test it -- --skip every_change_of_artifact_or_evidence \
 		--skip an_export_grows --skip more_evidence_than_a_list_can_have
 
-# With the equipment in place, a test that lacks some of it has found a fault: that is what CI=true says. Only readers for
-# virtual cards are not everybody's, so whoever is not root is told of what was skipped.
+# With the equipment in place, a test that lacks some of it fails: CI=true. Only root can have readers for virtual cards, so for
+# other users those tests are skipped, and say so.
 test: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))
 test: cargo builder ## all tests, with the equipment they need (see tests/equipment.sh)
 	tests/equipment.sh install test
@@ -49,9 +49,9 @@ test: cargo builder ## all tests, with the equipment they need (see tests/equipm
 		sh -c 'HW_TOKEN=$$VIRTUAL_CARD_URI HW_HAND=$$VIRTUAL_HAND hw-tests/run' && \
 	COUNTERSIGN_TEST_BUILDER=$(abspath $(target))/countersign-builder cargo nextest run --locked --no-default-features
 
-# Some minutes. Not under nextest, which would stop it and keep its figures back.
+# Some minutes. Not under nextest, which would stop it and hide its figures.
 faults: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))
-faults: cargo ## every fault, kill and race that a signing run must survive; tells what was tried
+faults: cargo ## every fault, kill and race that a signing run must survive; reports what was tried
 	tests/equipment.sh install test
 	COUNTERSIGN_FAULTS=all cargo test --locked --test it faults:: -- --nocapture --test-threads=1
 

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     std::panic::catch_unwind(countersign::cli::run).unwrap_or_else(|_| countersign::cli::bug())
 }
 
-/// A core dump would hold whatever secret was in memory.
+/// A core dump would contain every secret in memory.
 fn no_core_dumps() {
     let nothing = Rlimit {
         current: Some(0),

@@ -51,6 +51,7 @@ const LIBRARIES: &str = "
     openpgp_card: token::card
     pcsc: token::card::reader
     pinentry: cli::host::prompt
+    regex_lite: domain::grant
     rpassword: cli
     rusqlite: ledger
     sequoia_openpgp: openpgp
@@ -519,7 +520,7 @@ impl<'ast> Visit<'ast> for File {
         }
     }
 
-    /// `pub(in crate::cli)` says who may name something, and names nothing.
+    /// `pub(in crate::cli)` shows who may use something, and uses nothing.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 }
 

@@ -94,7 +94,7 @@ need_packages() {
     apt "${install[@]}"
 }
 
-# The demonstration downloads a package, which apt must have heard of.
+# The demonstration downloads a package, which apt must know.
 need_package_lists() {
     command -v apt-cache >/dev/null && ((EUID == 0)) || return 0
     apt-cache show hello >/dev/null 2>&1 || apt update -q

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs;
 
-/// Begins to look for the peak anew.
+/// Resets the peak.
 pub(crate) fn forget_peak() -> std::io::Result<()> {
     fs::write("/proc/self/clear_refs", "5")
 }

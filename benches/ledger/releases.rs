@@ -20,7 +20,7 @@ const SIGNATURE: usize = 430;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// A ledger with so many releases.
+/// A ledger with this many releases.
 pub(crate) struct Releases<'a> {
     pub(crate) ledger: Ledger,
     log_key: &'a SignerKey,

@@ -31,13 +31,15 @@ pub(super) fn read_grant_file(path: &Path) -> Result<Grant, CliError> {
     Ok(parsed)
 }
 
-/// A scheme, by its name.
-pub(super) fn scheme() -> impl TypedValueParser<Value = Scheme> {
-    let named = |name: String| {
-        Scheme::ALL
+/// One of these schemes, by its name.
+pub(super) fn scheme<const N: usize>(
+    schemes: [Scheme; N],
+) -> impl TypedValueParser<Value = Scheme> {
+    let named = move |name: String| {
+        schemes
             .into_iter()
             .find(|it| it.name() == name)
             .expect("it is one of those")
     };
-    PossibleValuesParser::new(Scheme::ALL.map(Scheme::name)).map(named)
+    PossibleValuesParser::new(schemes.map(Scheme::name)).map(named)
 }

@@ -42,7 +42,7 @@ pub(super) struct Attest {
     #[arg(long, value_name = "FILE")]
     grant: Option<PathBuf>,
     /// Required scheme of the key [default: the grant's]
-    #[arg(long, value_name = "SCHEME", value_parser = scheme())]
+    #[arg(long, value_name = "SCHEME", value_parser = scheme(Scheme::ALL))]
     scheme: Option<Scheme>,
     /// Predicate for scheme dsse, a JSON object [default: SLSA provenance]
     #[arg(long, value_name = "FILE")]
@@ -198,7 +198,7 @@ fn is_file(key: &str) -> bool {
 
 fn read_key(key: &str) -> Result<(PathBuf, Zeroizing<Vec<u8>>), CliError> {
     if key == "-" {
-        let path = PathBuf::from("standard input");
+        let path = PathBuf::from("/dev/stdin");
         // Not through `Stdin`, whose buffer would keep the secret.
         let input = std::io::stdin()
             .as_fd()

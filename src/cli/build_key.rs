@@ -14,12 +14,18 @@ use crate::domain::time::{Period, Timestamp};
 use crate::files::{FileError, FileFault, write_new};
 use crate::steps::builder::build_key::NewKey;
 use crate::steps::evidence::builders::BuilderKey;
+
 /// Make a build key (on the build machine)
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign build-key -o m1.key")]
 pub(super) struct BuildKey {
-    /// Scheme of the grant: openpgp or dsse
-    #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
+    /// Scheme of the grant
+    #[arg(
+        long,
+        value_name = "SCHEME",
+        default_value = "openpgp",
+        value_parser = scheme([Scheme::OpenPgp, Scheme::Dsse])
+    )]
     scheme: Scheme,
     #[command(flatten)]
     on_token: NewKeyOption,
@@ -34,11 +40,6 @@ pub(super) struct BuildKey {
 impl BuildKey {
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let now = Timestamp::now();
-        if self.scheme == Scheme::Hmac {
-            let text = "a nonce of scheme hmac is made by `countersign grant`, since the signing \
-                        host must know it too";
-            return Err(CommandError::Usage(text.to_owned()).into());
-        }
         let too_long =
             || CommandError::Usage(format!("a key cannot be valid for {}", self.valid_for));
         let expires = now.after(self.valid_for).ok_or_else(too_long)?;

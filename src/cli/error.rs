@@ -1,4 +1,4 @@
-//! What ends a command early: the error of a step, or one of the command line's own. Each brings
+//! What ends a command early: the error of a step, or one of the command line's own. Each has
 //! its code and its help; the class of the code decides the exit code.
 
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use miette::Diagnostic;
 
 use crate::domain::malformed::Malformed;
 
-/// What ends a command early. Less than `miette::Report`, which would bring handlers along that
-/// make the builder's binary larger.
+/// What ends a command early. Less than `miette::Report`, whose handlers would make the
+/// builder's binary larger.
 #[derive(Debug)]
 pub(super) struct CliError(Box<dyn Diagnostic + Send + Sync>);
 

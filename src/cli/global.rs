@@ -9,6 +9,6 @@ pub(super) struct Global {
     #[command(flatten)]
     pub(super) home: HomeOption,
     /// Print JSON
-    #[arg(long, global = true, help_heading = "Global options")]
+    #[arg(long, global = true, display_order = 998)]
     pub(super) json: bool,
 }

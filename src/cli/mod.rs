@@ -29,7 +29,7 @@ use render::Output;
     about = host::ABOUT,
     version,
     max_term_width = 110,
-    after_help = host::EXIT_CODES
+    after_help = host::AFTER_HELP
 )]
 struct Cli {
     #[command(flatten)]
@@ -66,7 +66,7 @@ pub fn run() -> ExitCode {
     output.end(result)
 }
 
-/// Ends the process after a panic, whose message stands on standard error already.
+/// Ends the process after a panic, whose message is on standard error already.
 pub fn bug() -> ExitCode {
     render::bug()
 }

@@ -10,7 +10,7 @@ use super::render::Output;
 pub(super) const ABOUT: &str = "Attest what was built, and verify what the signing host signed";
 
 /// The end of its help.
-pub(super) const EXIT_CODES: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
             3 I/O trouble (try again), 70 a bug";
 

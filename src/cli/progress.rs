@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::domain::text::clean;
 use crate::steps::Progress;
@@ -30,10 +30,9 @@ impl Progress for Bar {
     fn file(&mut self, name: &str, bytes: u64) {
         self.end();
         if bytes >= WORTH_SHOWING && std::io::stderr().is_terminal() {
-            let style =
-                ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
-            let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
-            bar.set_style(style.expect("the template is well-formed"));
+            let style = "{msg} {wide_bar} {bytes}/{total_bytes} {eta}";
+            let style = ProgressStyle::with_template(style).expect("a well-formed template");
+            let bar = ProgressBar::new(bytes).with_style(style);
             bar.set_message(clean(name));
             bar.enable_steady_tick(Duration::from_millis(100));
             self.0 = Some(bar);

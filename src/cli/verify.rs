@@ -29,18 +29,19 @@ const LARGEST_LOG_KEY: u64 = 1000;
 #[command(after_help = "\
 Examples:
   countersign verify --cert release.pgp foo-1.2.3/
-  countersign verify --cert release.pgp --log-key log.vkey --proof foo.tlog-proof foo")]
+  countersign verify --cert release.pgp \\
+      --log-key log.vkey --proof foo.tlog-proof foo")]
 pub(super) struct Verify {
     /// Release certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
-    /// Proof from `log prove` that the log announced the signature of the one FILE
+    /// Proof for the one FILE, from `log prove`
     #[arg(long, value_name = "PROOF", requires = "log_key")]
     proof: Option<PathBuf>,
     /// Public key of the log: `NAME+ID+BASE64`, or a file
     #[arg(long, value_name = "KEY|FILE", requires = "proof")]
     log_key: Option<String>,
-    /// Release folder to verify in full, or files with signatures (FILE.asc) beside them
+    /// Release folder, or files beside their signatures (FILE.asc)
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
 }

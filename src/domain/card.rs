@@ -10,8 +10,7 @@ pub struct CardUse {
     /// Its manufacturer and serial number, `0006:12345678`.
     pub card: String,
     /// How many before it was used, as far as it is known: in what announces a use, before the PIN;
-    /// in what tells how the use ended, after the PIN, when no other program could reach the card
-    /// any more.
+    /// in what records its end, after the PIN, when no other program could reach the card.
     pub before: Option<u32>,
     /// How many after it was used, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

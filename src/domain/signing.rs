@@ -1,4 +1,4 @@
-//! What the release key signs, said once.
+//! What the release key signs, defined once.
 //!
 //! A [`Statement`] is the content of one signature; the token gets nothing else. A [`Plan`] is the
 //! list of statements of one release. Everything that H signs, H composed: a statement has no
@@ -31,7 +31,7 @@ pub enum Role {
     Evidence,
 }
 
-/// What one signature says beside the bytes that it is over.
+/// What one signature states beside the bytes that it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     role: Role,
@@ -51,7 +51,7 @@ impl Statement {
         Self::plain(Role::Key, created, hash)
     }
 
-    /// A builder's word, with the notations that say under which grant.
+    /// A builder's statement, with the notations that name the grant.
     pub fn evidence(
         created: Timestamp,
         hash: HashAlgorithm,
@@ -127,7 +127,7 @@ pub enum Coverage {
     /// Each artifact, and the list.
     #[serde(rename = "each")]
     Each,
-    /// The list alone, which says so in its first line: a release of the other form does not become
+    /// The list alone, as its first line states: a release of the other form does not become
     /// one of this form by losing signatures.
     #[serde(rename = "list")]
     ListOnly,

@@ -375,7 +375,7 @@ mod tests {
             assert_eq!(
                 Folder::open(&at(name))
                     .and_then(|it| it.is_within(&private))
-                    .expect("told"),
+                    .expect("a path"),
                 within,
                 "{name}"
             );
@@ -383,7 +383,7 @@ mod tests {
         assert!(
             !Folder::open(Path::new("/"))
                 .and_then(|it| it.is_within(&private))
-                .expect("told")
+                .expect("a path")
         );
     }
 }

@@ -56,6 +56,6 @@ fn unusable(path: PathBuf, reason: String) -> HomeError {
         path,
         reason,
         help: "restore the file from a backup; a log that goes on under another key cannot be \
-               told from a forged one",
+               distinguished from a forged one",
     }
 }

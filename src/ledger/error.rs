@@ -13,7 +13,7 @@ pub enum LedgerError {
         code(refused::ledger_changed),
         help(
             "sign nothing more and keep the ledger as it is: `countersign log verify` shows what \
-             was changed; find out by whom"
+             was changed; find out who changed it"
         )
     )]
     Changed(String),

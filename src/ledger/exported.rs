@@ -30,7 +30,7 @@ impl ExportedLog {
     /// Opens the folder, whose checkpoint must be by the log's `key`. Nothing else of it is read
     /// yet.
     pub fn open(folder: &Path, key: VerifierKey) -> Result<Self, ExportError> {
-        // The folder itself is the caller's word: one that is not there is no fault of the log.
+        // The caller named the folder itself: a missing one is not a fault of the log.
         let folder = Folder::open(folder).map_err(ExportError::File)?;
         let head = checkpoint_in(folder.file(CHECKPOINT)?, &key)?;
         Ok(Self { folder, key, head })

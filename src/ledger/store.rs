@@ -102,7 +102,7 @@ impl Ledger {
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.settle()?;
+        self.flush_names()?;
         let transaction = self
             .database
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -114,7 +114,7 @@ impl Ledger {
     /// Flushes the names of its files to the disk. They exist from opening to closing. SQLite does
     /// the same when it commits, but ignores a failure (`unixSync` in its `os_unix.c`): a power cut
     /// could then remove the write-ahead log, and with it what was committed.
-    fn settle(&mut self) -> Result<()> {
+    fn flush_names(&mut self) -> Result<()> {
         if !self.named {
             let folder =
                 files::Folder::open(files::parent(&self.path)).and_then(|folder| folder.sync());

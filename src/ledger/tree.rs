@@ -1,5 +1,5 @@
-//! The Merkle tree of the entries: its hashes stand beside them, each written with the entry that
-//! completes it.
+//! The Merkle tree of the entries: its hashes are in a table beside them, each written with the
+//! entry that completes it.
 
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -4,7 +4,7 @@ use sequoia_openpgp::anyhow::Error;
 
 use crate::domain::text::cut;
 
-/// The innermost error of the chain, which says most, on one line.
+/// The innermost error of the chain, which is the most specific, on one line.
 pub(super) fn first_line(error: &Error) -> String {
     let innermost = error.root_cause().to_string();
     cut(innermost.lines().next().unwrap_or_default(), 200)

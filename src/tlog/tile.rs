@@ -113,7 +113,7 @@ pub fn first_entry<'a>(bundle: &mut &'a [u8]) -> Option<&'a [u8]> {
 pub fn hash_at(tile: &[u8], place: usize) -> Option<Hash> {
     tile.chunks_exact(HASH as usize)
         .nth(place)
-        .map(|bytes| Hash(bytes.try_into().expect("it has so many")))
+        .map(|bytes| Hash(bytes.try_into().expect("it has that length")))
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ pub trait Interaction {
     /// This key on the token is about to be replaced by a new one, and lost for ever.
     fn replaces(&mut self, _token: &str, _key: &str) {}
 
-    /// Another program holds the token, as the error says. Whether to wait for it.
+    /// Another program uses the token, as the error shows. Whether to wait for it.
     fn held(&mut self, _error: &TokenError) -> bool {
         false
     }

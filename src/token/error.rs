@@ -136,7 +136,7 @@ pub enum TokenError {
     Busy { token: String, reason: String },
     /// `holders` are programs that use the smart card service, as far as can be seen.
     #[error(
-        "the card in reader `{reader}` is held by another program{holders}",
+        "the card in reader `{reader}` is in use by another program{holders}",
         holders = by(holders)
     )]
     #[diagnostic(code(trouble::card_held), help("{}", release_card(holders)))]

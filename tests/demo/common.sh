@@ -27,7 +27,7 @@ run() {
 }
 broken() { printf 'demo: %s\n' "$*" >&2; exit 70; }
 
-# A `countersign sign` that must be refused for this reason, which the log must tell, without a use of the token.
+# A `countersign sign` that must be refused for this reason, which the log must contain, without a use of the token.
 refused() {
     local reason=$1 before code=0
     shift
@@ -84,7 +84,7 @@ set_up_signing_host() {
         run countersign key list --token "$token"
         run countersign init --generate ed25519 --user-id 'Demo Releases <release@example.org>' --token "$token"
     else
-        say 'The signing host. A software token stands for the HSM; its PIN comes from a file.'
+        say 'The signing host. A software token takes the place of the HSM; its PIN comes from a file.'
         at signing-host
         printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$PWD/tokens" >softhsm2.conf
         (umask 077; od -An -N4 -tu4 /dev/urandom | tr -d ' ' >pin)
@@ -95,7 +95,7 @@ set_up_signing_host() {
     run countersign key export --binary -o ../location/release.pgp
 }
 
-# The way of a release from the inbox to whoever wants to use it.
+# The way of a release from the inbox to its users.
 publish_and_check() {
     say 'The location verifies again, with the certificate alone, and makes the release public.'
     at location

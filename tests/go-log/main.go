@@ -72,7 +72,7 @@ func (r reader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 
 func (r reader) SaveTiles([]tlog.Tile, [][]byte) {}
 
-// entries returns what the bundles of a log of this size hold.
+// entries returns what the bundles of a log of this size contain.
 func entries(dir string, size int64) [][]byte {
 	var all [][]byte
 	for n := int64(0); n*256 < size; n++ {

@@ -1,8 +1,8 @@
 //! A signing run that nothing can tear: what fails, dies or comes twice at any moment leaves
 //! nothing that the next `sign` does not finish, with the same bytes.
 //!
-//! `make faults` tries everything there is (`COUNTERSIGN_FAULTS=all`) and tells how much that was;
-//! otherwise a selection is tried, always the same one. What must hold stands in
+//! `make faults` tries everything there is (`COUNTERSIGN_FAULTS=all`) and reports how much that
+//! was; otherwise a selection is tried, always the same one. What must be true is in
 //! `tests/it/common/faults.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -47,7 +47,7 @@ const CALLS: [&str; 20] = [
     "writev",
 ];
 
-/// Of so many faults, one is tried when not all are.
+/// One of this number of faults is tried when not all are.
 const SELECTION: usize = 20;
 /// The same for the commands that come before a signing run.
 const SELECTION_OF_ERRANDS: usize = 7;
@@ -56,12 +56,12 @@ fn all() -> bool {
     std::env::var_os("COUNTERSIGN_FAULTS").is_some_and(|value| value == "all")
 }
 
-#[expect(clippy::print_stdout, reason = "`make faults` tells what was tried")]
-fn tell(text: &str) {
+#[expect(clippy::print_stdout, reason = "`make faults` reports what was tried")]
+fn show(text: &str) {
     println!("{text}");
 }
 
-/// What came of many trials.
+/// The results of many trials.
 #[derive(Default)]
 struct Report {
     tried: BTreeMap<String, usize>,
@@ -73,13 +73,13 @@ impl Report {
         *self.tried.entry(what.to_owned()).or_default() += 1;
     }
 
-    /// Tells the figures, and fails if something did not hold.
+    /// Reports the figures, and fails if something was broken.
     fn end(self, what: &str) {
         for (kind, tried) in &self.tried {
-            tell(&format!("  {kind:40} {tried:6}"));
+            show(&format!("  {kind:40} {tried:6}"));
         }
         let tried: usize = self.tried.values().sum();
-        tell(&format!(
+        show(&format!(
             "{what} tried: {tried}, violations: {}",
             self.violations.len()
         ));
@@ -128,12 +128,12 @@ fn a_run_survives_every_system_call_that_fails_or_kills_it() {
         |scenario| scenario.calls(&CALLS),
         |scenario, fault| disturb(scenario, fault, &report),
     );
-    tell(&format!("in {} s", begun.elapsed().as_secs()));
+    show(&format!("in {} s", begun.elapsed().as_secs()));
     report.into_inner().expect("no panic").end("fault points");
 }
 
-/// Tries every fault in each scenario, or one of so many and each `fsync` that fails, because
-/// nothing else shows that an error of one is dropped. `calls` tells how often an undisturbed run
+/// Tries every fault in each scenario, or one in [`SELECTION`] and each `fsync` that fails, because
+/// nothing else shows that an error of one is dropped. `calls` is how often an undisturbed run
 /// makes each system call, and `disturb` whether the fault came to pass.
 fn sweep<S: Sync>(
     scenarios: &[S],
@@ -212,7 +212,7 @@ fn disturb(scenario: &Prepared, fault: &Fault, report: &Mutex<Report>) -> bool {
         let disk = trial.disk(&disturbed.trace);
         violations.extend(undone(&disk).into_iter().chain(disk.faults));
     }
-    tell_of(scenario.name, fault, violations, report);
+    show_violations(scenario.name, fault, violations, report);
     true
 }
 
@@ -236,7 +236,7 @@ fn end(fault: &Fault, disturbed: &Disturbed) -> Option<Vec<String>> {
     )
 }
 
-fn tell_of(name: &str, fault: &Fault, violations: Vec<String>, report: &Mutex<Report>) {
+fn show_violations(name: &str, fault: &Fault, violations: Vec<String>, report: &Mutex<Report>) {
     let mut report = report.lock().expect("no panic");
     report.tried(&format!("{} {:?}", fault.call, fault.how));
     report.violations.extend(
@@ -249,13 +249,13 @@ fn tell_of(name: &str, fault: &Fault, violations: Vec<String>, report: &Mutex<Re
 /// Where an `fsync` may fail and the run go on to its end: what it was to keep is on the disk all
 /// the same.
 ///
-/// When SQLite closes the ledger it brings what was logged into the file proper. If that fails,
+/// When SQLite closes the ledger it moves what was logged into the file proper. If that fails,
 /// what was logged is not removed, and the next command does the same again. What could not be kept
-/// of a signature is written a second time, with the space that was reserved. And SQLite brings the
+/// of a signature is written a second time, with the space that was reserved. And SQLite moves the
 /// name of its file to the disk, as we have done before it.
 const SPARED: [&str; 3] = ["home/ledger.sqlite", "home/ledger.sqlite-wal", "home"];
 
-/// What a run that called itself done, although an `fsync` failed, did not bring to the disk.
+/// What a run that called itself done, although an `fsync` failed, did not flush to the disk.
 fn undone(disk: &Disk) -> Vec<String> {
     let failed = disk
         .failed
@@ -271,7 +271,7 @@ fn undone(disk: &Disk) -> Vec<String> {
 }
 
 /// What comes before a signing run: it is not gone on with, and the same command again finishes or
-/// says what there is.
+/// reports what there is.
 #[test]
 fn a_home_a_grant_and_a_certificate_survive_every_system_call_that_fails_or_kills() {
     if !can_disturb() {
@@ -290,7 +290,7 @@ fn a_home_a_grant_and_a_certificate_survive_every_system_call_that_fails_or_kill
                     violations.extend(undone(&attempt.disk(&disturbed.trace)));
                 }
                 violations.extend(attempt.violations(&disturbed));
-                tell_of(errand.name, fault, violations, &report);
+                show_violations(errand.name, fault, violations, &report);
             }
             disturbed.hit
         },
@@ -370,7 +370,7 @@ fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
                     let disk = Disk::follow(&folder, "", [], &disturbed.trace);
                     violations.extend(undone(&disk));
                 }
-                tell_of("admit", fault, violations, &report);
+                show_violations("admit", fault, violations, &report);
             }
             disturbed.hit
         },
@@ -554,7 +554,7 @@ impl Dice {
                 .as_secs(),
             false => 1,
         });
-        tell(&format!("COUNTERSIGN_SEED={seed}"));
+        show(&format!("COUNTERSIGN_SEED={seed}"));
         Self(seed)
     }
 
@@ -611,8 +611,8 @@ fn a_run_survives_being_killed_at_any_moment() {
                 .map(|what| format!("killed after {moment:?}: {what}")),
         );
     });
-    tell(&format!("an undisturbed run takes {usual:?}"));
-    tell(&format!(
+    show(&format!("an undisturbed run takes {usual:?}"));
+    show(&format!(
         "lost between the token's answer and the ledger: {}",
         lost.into_inner().expect("no panic")
     ));
@@ -647,17 +647,17 @@ fn two_runs_at_once_never_sign_twice() {
         let second = trial.begin();
         let mut ends = [first, second].map(|run| {
             let output = run.wait_with_output().expect("the end of a run");
-            let (said, told) = (
+            let (said, messages) = (
                 String::from_utf8_lossy(&output.stdout),
                 String::from_utf8_lossy(&output.stderr),
             );
             match output.status.code() {
                 Some(0) if said.contains("signed already") => "found it signed".to_owned(),
                 Some(0) => "signed".to_owned(),
-                Some(3) if told.contains("another countersign process works in the home") => {
+                Some(3) if messages.contains("another countersign process works in the home") => {
                     "refused".to_owned()
                 }
-                code => format!("ended with {code:?}: {told}"),
+                code => format!("ended with {code:?}: {messages}"),
             }
         });
         ends.sort();
@@ -728,7 +728,7 @@ fn a_grant_leaves_nothing_on_a_disk_that_goes_on_failing() {
 
 // ---- The log for others ----
 
-/// Whoever fetches it meanwhile finds a checkpoint with everything that it needs.
+/// A reader who fetches it meanwhile finds a checkpoint with everything that it needs.
 #[test]
 fn an_export_that_is_cut_off_leaves_the_one_before() {
     if !can_disturb() {

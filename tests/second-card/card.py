@@ -2,7 +2,7 @@
 through its driver vpcd. For tests alone.
 
 Where two implementations of the specification answer differently, a program that was only ever tried on one of them
-breaks: this one tells of a wrong PIN by status 6982 where the other says 63Cx, knows no touch, and can answer in parts.
+breaks: this one reports a wrong PIN by status 6982 where the other reports 63Cx, has no touch, and can answer in parts.
 
 Mended here, because version 0.4.0 cannot do it: Ed25519 signatures, the list of algorithms, and key generation that
 does not wait for its keys. `--chain-responses` keeps a quirk instead: answers in parts (61xx) to commands of extended
@@ -59,8 +59,8 @@ class Applet(OpenPGP):
         roles = ((0xC1, KEY_ROLE_SIGN), (0xC2, KEY_ROLE_DECRYPT), (0xC3, KEY_ROLE_AUTHENTICATE))
         known = ROLE_TO_SUPPORTED_ALGORITHM_INFORMATION_LIST_DICT
         all_of_them = ((tag, each) for tag, role in roles for each in known[role])
-        told = ((tag, each) for tag, each in all_of_them if not (self.without_rsa and each[0] == RSA))
-        return (b"".join(bytes((tag, len(each))) + each for tag, each in told),)
+        reported = ((tag, each) for tag, each in all_of_them if not (self.without_rsa and each[0] == RSA))
+        return (b"".join(bytes((tag, len(each))) + each for tag, each in reported),)
 
     def _getSecuritySupportTemplate(self):
         counted = super()._getSecuritySupportTemplate()
@@ -133,8 +133,8 @@ def main():
     parser.add_argument("--filestorage", required=True, help="the file with the state of the card")
     parser.add_argument("--serial", default="00000002", help="serial number, in eight hexadecimal digits")
     parser.add_argument("--chain-responses", action="store_true", help="answer in parts")
-    parser.add_argument("--without-rsa", action="store_true", help="do not tell that it knows RSA")
-    parser.add_argument("--stuck-counter", action="store_true", help="tell the same count of signatures for ever")
+    parser.add_argument("--without-rsa", action="store_true", help="do not report that it knows RSA")
+    parser.add_argument("--stuck-counter", action="store_true", help="report the same count of signatures for ever")
     arguments = parser.parse_args()
     Applet.without_rsa, Applet.stuck_counter = arguments.without_rsa, arguments.stuck_counter
     if not arguments.chain_responses:

@@ -16,7 +16,7 @@ use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
 use crate::cli::render::Output;
 use crate::domain::grant::Grant;
-use crate::files::FileError;
+use crate::files::{FileError, FileFault};
 use crate::steps::host::approval::NAMESPACE;
 use crate::steps::host::approve::Recorded;
 
@@ -88,6 +88,13 @@ impl Approve {
             return Err(CommandError::Usage(text).into());
         }
         let grant = read_grant_file(Path::new(&self.grant))?;
+        if let Some(key) = &self.ssh_key {
+            // The public half alone will do: the other may be in an agent.
+            let public = PathBuf::from(format!("{}.pub", key.display()));
+            if !key.exists() && !public.exists() {
+                return Err(FileError::new(key, FileFault::Missing).into());
+            }
+        }
         let path = self
             .output
             .clone()

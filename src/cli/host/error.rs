@@ -23,7 +23,7 @@ pub(super) enum HostError {
     #[error("several entries cover `{}`: {}", file.display(), listed(entries))]
     #[diagnostic(
         code(usage::several_entries),
-        help("say which with `--entry INDEX`: each signature names its own, as `log@`")
+        help("choose one with `--entry INDEX`: each signature names its own, as `log@`")
     )]
     SeveralEntries { file: PathBuf, entries: Vec<u64> },
     #[error("neither $HOME nor $XDG_DATA_HOME shows where the signing host's home is")]
@@ -56,7 +56,7 @@ pub(super) enum HostError {
     #[error("{program} made no signature: {reason}")]
     #[diagnostic(
         code(trouble::signer_failed),
-        help("see what it said above; then run the same command again")
+        help("see its messages above; then run the same command again")
     )]
     Signer { program: String, reason: String },
     #[error("the grant was not approved: what was typed is not its version")]

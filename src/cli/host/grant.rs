@@ -46,7 +46,12 @@ pub(in crate::cli) struct Grant {
     )]
     quorum: u32,
     /// Scheme of the evidence; only this host can verify hmac
-    #[arg(long, value_name = "SCHEME", default_value = "openpgp", value_parser = scheme())]
+    #[arg(
+        long,
+        value_name = "SCHEME",
+        default_value = "openpgp",
+        value_parser = scheme(Scheme::ALL)
+    )]
     scheme: Scheme,
     /// Evidence for all artifacts together, or for each
     #[arg(long, value_name = "FORM", default_value = "manifest", value_parser = evidence())]

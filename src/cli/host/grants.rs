@@ -17,6 +17,7 @@ pub(super) use show::{builder_keys, show_terms};
 
 /// List, show, compare and revoke grants
 #[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
 pub(in crate::cli) struct Grants {
     #[command(subcommand)]
     command: GrantsCommand,

@@ -22,16 +22,15 @@ use crate::token::TokenUri;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  countersign init --generate ed25519 --user-id 'Foo <release@example.org>' --token card:
-  countersign init --generate ed25519 --user-id 'Foo <release@example.org>' \\
-      --token 'pkcs11:token=release;object=r2026?module-path=/PATH/TO/module.so'
+  countersign init --token card: --generate ed25519 \\
+      --user-id 'Foo <release@example.org>'
   countersign init --cert release.asc \\
-      --token 'pkcs11:token=release?module-path=/PATH/TO/module.so'")]
+      --token 'pkcs11:token=release;object=r2026?module-path=/PATH/TO/module.so'")]
 pub(in crate::cli) struct Init {
     /// Token: `card:`, `card:MANUFACTURER:SERIAL`, or PKCS#11 URI (RFC 7512)
     #[arg(long, value_name = "URI")]
     token: String,
-    /// Generate the key on the token, of this kind [default: use the key there]
+    /// Generate a key of this kind on the token [default: use the key there]
     #[arg(
         long,
         value_name = "KIND",

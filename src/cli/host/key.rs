@@ -23,6 +23,7 @@ use crate::token::{self, FoundKey, TokenError, TokenUri};
 
 /// Inspect, extend and export the release key
 #[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
 pub(in crate::cli) struct Key {
     #[command(subcommand)]
     command: KeyCommand,
@@ -35,12 +36,11 @@ enum KeyCommand {
 Example:
   countersign key list --token 'pkcs11:?module-path=/PATH/TO/module.so'")]
     List {
-        /// Only these tokens: `card:` or PKCS#11 URI (RFC 7512)
+        /// Only these tokens: `card:` or PKCS#11 URI
         #[arg(long, value_name = "URI")]
         token: Option<String>,
     },
     /// Check token, certificate and configuration, without a PIN
-    #[command(after_help = "Example:\n  countersign key check")]
     Check {
         /// Also sign a test text, with the PIN; logged
         #[arg(long)]
@@ -50,7 +50,6 @@ Example:
         wait: bool,
     },
     /// Change the expiry of the release certificate, with the PIN
-    #[command(after_help = "Example:\n  countersign key extend --expires 2y")]
     Extend {
         /// New validity: 2y, 18mo, never
         #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity)]

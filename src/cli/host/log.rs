@@ -28,6 +28,7 @@ use crate::tlog::proof::{LARGEST_PROOF, PROOF_SUFFIX, Proof};
 
 /// Read, verify and publish the audit log
 #[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
 pub(in crate::cli) struct Log {
     #[command(subcommand)]
     command: LogCommand,
@@ -37,7 +38,6 @@ pub(in crate::cli) struct Log {
 enum LogCommand {
     List(list::List),
     /// Show one entry in full
-    #[command(after_help = "Example:\n  countersign log show 3")]
     Show {
         /// Entry index
         index: u64,
@@ -49,7 +49,6 @@ enum LogCommand {
     #[command(after_help = "Example:\n  countersign log checkpoint > kept.checkpoint")]
     Checkpoint,
     /// Write or update the log as static files (C2SP tlog-tiles)
-    #[command(after_help = "Example:\n  countersign log export /srv/log")]
     Export {
         /// Folder to write
         #[arg(value_name = "DIR")]

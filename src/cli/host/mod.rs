@@ -28,7 +28,10 @@ use crate::cli::render::Output;
 pub(super) const ABOUT: &str = "Verify builds, then sign them with the release key on a token";
 
 /// The end of its help.
-pub(super) const EXIT_CODES: &str = "\
+pub(super) const AFTER_HELP: &str = "\
+Signing host's home: --home <DIR>, else $COUNTERSIGN_HOME,
+                     else $XDG_DATA_HOME/countersign
+
 Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
             3 token, repository or I/O trouble (try again), 70 a bug";
 

@@ -19,13 +19,9 @@ use crate::token::{self, TokenUri};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct HomeOption {
-    /// Signing host's home [default: $COUNTERSIGN_HOME or $XDG_DATA_HOME/countersign]
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        help_heading = "Global options"
-    )]
+    /// Signing host's home
+    // Not repeated in the help of each command: the end of the program's help has it.
+    #[arg(long, global = true, value_name = "DIR", hide = true)]
     pub(super) home: Option<PathBuf>,
 }
 
@@ -36,7 +32,7 @@ pub(in crate::cli) struct KeyOption {
     /// Build key: file, `-` (standard input), or `credential:NAME` (systemd)
     #[arg(long, value_name = "FILE")]
     key: Option<String>,
-    /// Token with the build key (scheme openpgp): PKCS#11 URI (RFC 7512)
+    /// Token with the build key (scheme openpgp): PKCS#11 URI
     #[arg(long, value_name = "URI", requires = "grant")]
     token: Option<TokenUri>,
 }
@@ -83,7 +79,7 @@ pub(super) fn kinds() -> impl TypedValueParser<Value = KeyKind> {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NewKeyOption {
-    /// Token for the key (scheme openpgp): PKCS#11 URI (RFC 7512) with its name
+    /// Token for the key (scheme openpgp): PKCS#11 URI with its name
     #[arg(long, value_name = "URI")]
     token: Option<TokenUri>,
     /// Kind of key on the token

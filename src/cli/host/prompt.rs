@@ -15,7 +15,7 @@ use crate::token::{Batch, Interaction, PinRequest, PinState, TokenError, TouchPo
 
 /// Asks the user at the terminal, if there is one.
 pub(in crate::cli) struct Terminal {
-    /// Whether to wait for a token that another program holds.
+    /// Whether to wait for a token that another program uses.
     wait: bool,
     /// That it waits was announced.
     announced: bool,

@@ -18,10 +18,7 @@ use crate::steps::host::push::{self, PushError, Pushed, Release, Report};
 
 /// Push signed releases to the inbox, record its reports, and export the log
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  countersign push
-  countersign push /srv/signed/foo-1.2.3")]
+#[command(after_help = "Example:\n  countersign push /srv/signed/foo-1.2.3")]
 pub(in crate::cli) struct Push {
     /// Release to push, even if moved or pushed before [default: all unpushed]
     #[arg(value_name = "RELEASE")]
@@ -85,7 +82,7 @@ impl Run {
     fn push(&mut self, release: &Release, host: &mut Host, output: &mut Output) {
         let name = release.name();
         let folder = &release.folder;
-        match bring(release, host) {
+        match push_one(release, host) {
             Ok(pushed) => {
                 let word = if pushed.new {
                     "pushed to"
@@ -206,7 +203,7 @@ fn show_arrived(arrived: &Arrived, output: &mut Output) {
     }
 }
 
-fn bring(release: &Release, host: &mut Host) -> Result<Pushed, PushError> {
+fn push_one(release: &Release, host: &mut Host) -> Result<Pushed, PushError> {
     let location = host.location()?;
     host.push(release, &*location, &mut Bar::new())
 }

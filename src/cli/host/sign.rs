@@ -32,7 +32,7 @@ use crate::token::{self, Interaction};
 pub(in crate::cli) struct Sign {
     /// Grant file or ID (8+ digits)
     grant: String,
-    /// Folder with artifacts and evidence; for several builders, with a subfolder named after each
+    /// Folder with artifacts and evidence, or with one such subfolder named after each builder
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
     /// New folder for the release [default: ./PROJECT-VERSION]

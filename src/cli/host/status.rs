@@ -11,7 +11,6 @@ use crate::steps::host::status::{Left, Unfinished, unfinished};
 
 /// Show unfinished signing runs and unpushed releases
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  countersign status")]
 pub(in crate::cli) struct Status {}
 
 impl Status {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use globset::{Glob, GlobMatcher};
+use globset::Glob;
+use regex_lite::Regex;
 
 use crate::domain::digest::as_text;
 use crate::domain::malformed::Malformed;
@@ -14,7 +15,7 @@ use crate::domain::text::cut;
 #[derive(Clone)]
 pub struct NamePattern {
     text: String,
-    matcher: GlobMatcher,
+    matcher: Regex,
 }
 
 impl NamePattern {
@@ -47,10 +48,9 @@ impl FromStr for NamePattern {
             ));
         }
         let glob = Glob::new(text).map_err(|error| bad(&error.kind().to_string()))?;
-        Ok(Self {
-            text: text.to_owned(),
-            matcher: glob.compile_matcher(),
-        })
+        let matcher = Regex::new(glob.regex()).map_err(|error| bad(&error.to_string()))?;
+        let text = text.to_owned();
+        Ok(Self { text, matcher })
     }
 }
 
@@ -83,8 +83,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_pattern_makes_it_panic(text in ".{0,40}") {
-            let _ = text.parse::<NamePattern>();
+        fn matches_as_globset_does(text in ".{0,40}|[ab*?{},!^\\[\\]-]{1,9}", name in "[ab]{1,6}") {
+            let name = name.parse().expect("a name");
+            if let Ok(pattern) = text.parse::<NamePattern>() {
+                let matcher = Glob::new(&text).expect("a glob").compile_matcher();
+                prop_assert_eq!(pattern.matches(&name), matcher.is_match(name.as_str()));
+            }
         }
     }
 }

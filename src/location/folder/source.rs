@@ -61,7 +61,7 @@ fn collect(
     Ok(())
 }
 
-/// A file of which no more than so many bytes are read.
+/// A file of which at most `limit` bytes are read.
 struct Bounded {
     file: InputFile,
     limit: u64,

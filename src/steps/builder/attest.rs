@@ -262,7 +262,7 @@ fn one_proof(
     let domain = label
         .domain
         .as_ref()
-        .expect("a key for such signatures says their domain");
+        .expect("a key for such signatures has their domain");
     let notations = [
         (format!("artifact@{domain}"), name.to_string()),
         (format!("grant@{domain}"), label.grant.to_string()),
@@ -387,7 +387,7 @@ fn common_folder(artifacts: &[PathBuf]) -> Result<PathBuf, AttestError> {
                 first.display(),
                 second.display()
             ),
-            help: "say with `-o DIR` where the evidence goes",
+            help: "choose the folder for the evidence with `-o DIR`",
         }),
     }
 }

@@ -124,7 +124,7 @@ impl NewKey {
         }
     }
 
-    /// What a grant holds of it.
+    /// What a grant has of it.
     pub fn public(&self) -> BuilderKey {
         match self {
             Self::OpenPgp(key) => BuilderKey::OpenPgp(key.certificate().into()),
@@ -281,7 +281,7 @@ impl<'a> BuildKey<'a> {
     pub fn label(&self) -> Result<&BuildKeyLabel, BuildKeyError> {
         self.label.as_ref().ok_or_else(|| {
             BuildKeyError::unfit(
-                "the key does not say for which grant it is",
+                "the key does not name its grant",
                 "give the grant with `--grant FILE`, or the `.key` file that `countersign grant` \
                  wrote",
             )

@@ -101,7 +101,7 @@ pub fn check(
                 Tag::parse(bytes).map_err(EvidenceError::file(file))?,
             ))
         })?,
-        (_, _) => unreachable!("keys were read as the grant's scheme says"),
+        (_, _) => unreachable!("keys were read by the grant's scheme"),
     };
 
     check_names(&grant.terms().bounds(), claims.keys())?;
@@ -121,7 +121,7 @@ pub(super) fn check_names<'a>(
     Ok(bounds.judge_names(names.map(ArtifactName::as_str))?)
 }
 
-/// Whether the grant, or any build at all, can have so many artifacts.
+/// Whether the grant, or any build at all, can have this many artifacts.
 pub(in crate::steps) fn check_count(bounds: &Bounds, count: usize) -> Result<(), EvidenceError> {
     if count == 0 {
         let text = "the evidence lists no artifact";

@@ -89,12 +89,13 @@ pub fn check(
     }
     let signature = DetachedSignature::parse_approval(signature)?;
     let state = HashState::of(grant.bytes(), signature.hash());
+    let name = grant.id().short();
     let mut fault = BadApproval::Stranger("unknown".to_owned());
     let certificates = approvers
         .iter()
         .flat_map(|approver| approver.certificates.iter().map(move |it| (approver, it)));
     for (approver, certificate) in certificates {
-        match signature.check(certificate, &state, "the grant", at) {
+        match signature.check(certificate, &state, &name, at) {
             Ok(signed) => match certificate.signing_key(signed.key, at) {
                 Ok(_) => {
                     return Ok(Approved {

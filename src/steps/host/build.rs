@@ -8,7 +8,7 @@
 //! 4. It names this grant, and only what the grant allows; enough builders name every artifact,
 //!    and no two differ.
 //! 5. Each folder contains what its builder attested and nothing else, regular files all of them.
-//! 6. Each artifact, read once, is what every builder says that names it.
+//! 6. Each artifact, read once, is what every builder attested that names it.
 //! 7. No other build closed the grant before.
 //!
 //! The result is a [`VerifiedBuild`]. Nothing else makes one, nothing but one can be signed, and
@@ -80,7 +80,7 @@ pub struct Agreement {
 /// Which build is to be signed, and how.
 #[derive(Debug)]
 pub struct SignRequest<'a> {
-    /// The grant it is said to be made under.
+    /// Its grant, as the operator names it.
     pub grant: Grant,
     /// A builder's folder; where the grant names several builders, a folder with a folder for each
     /// that delivered.

@@ -50,7 +50,7 @@ pub(super) fn deliveries(
     if let [(only, _)] = builders.iter().as_slice() {
         return Ok(vec![delivery(grant, only, from.again()?)?]);
     }
-    // As many as one builder's folder may hold, which may have been named by mistake.
+    // As many as one builder's folder may have, which may have been named by mistake.
     let present = from.names(MOST_DELIVERED)?;
     let is_builder = |name: &&OsString| {
         builders

@@ -11,7 +11,7 @@ use crate::domain::digest::GrantId;
 use crate::ledger::Exported;
 use crate::steps::Progress;
 
-/// What became of a release at its location. Whatever failed, the release is signed.
+/// The result of the push and of the export. Whatever failed, the release is signed.
 #[derive(Debug)]
 pub struct HandedOver {
     /// The push; nothing where there is no inbox.

@@ -207,9 +207,9 @@ mod tests {
     }
 
     /// Whatever runs came before, the last one alone shows whether a signature may be lost, and
-    /// which: the next run says so in the log, and a card's count is compared with it.
+    /// which: the next run logs it, and a card's count is compared with it.
     #[test]
-    fn the_last_run_tells_which_signature_may_be_lost() {
+    fn the_last_run_shows_which_signature_may_be_lost() {
         let temp = tempfile::tempdir().expect("a folder");
         let mut ledger = Ledger::open_or_create(&temp.path().join("ledger.sqlite")).expect("made");
         let ends = [

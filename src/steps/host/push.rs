@@ -1,8 +1,8 @@
 //! H's last steps for a release: it is pushed to L's inbox, and L's reports on it are recorded.
 //!
 //! None of this needs the token, and none of it changes what is signed. What is copied is verified
-//! in the read that copies it. What L reports is hearsay: it is logged as such, once, and nothing
-//! follows from it here.
+//! in the read that copies it. What L reports is only a claim: it is logged as one, once, and
+//! nothing follows from it here.
 
 use std::path::{Path, PathBuf};
 
@@ -179,7 +179,8 @@ impl From<ReleaseError> for PushError {
 
 /// The release in a folder, which need not be the one that it was written to.
 pub fn release_in(folder: &Path, ledger: &Ledger) -> Result<Release, PushError> {
-    let list = open(folder)?.read(SUMS, LARGEST_SUMS);
+    let named = location::source(folder).map_err(|error| PushError::Trouble(error.into()))?;
+    let list = named.read(SUMS, LARGEST_SUMS);
     let list = match list {
         Ok(list) => Sha256::of(&list),
         Err(Fault::Missing(_)) => return Err(PushError::NotOurs(folder.to_owned())),

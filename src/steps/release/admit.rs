@@ -26,12 +26,12 @@ const STATE: &str = "state: ";
 /// reason.
 const REMEMBERED: u32 = 60 * 60;
 
-/// What became of one submission.
+/// One submission, and the result of its verification.
 #[derive(Debug)]
 pub struct Judged {
     /// Its folder's name, as it is: not fit for a terminal unless it was admitted.
     pub name: String,
-    /// What became of it.
+    /// The result.
     pub result: Result<Admitted, AdmitError>,
     /// Whether the reason of a refusal could be written beside it: something of that name may be in
     /// the way.

@@ -37,7 +37,7 @@ pub fn verify_file(
     let mut state = HashState::new(signature.hash());
     let mut coverage = None;
     if path.file_name() == Some(SUMS.as_ref()) {
-        // A list that says that it alone is signed: whether its signature was made for that, as in
+        // A list that claims to be signed alone: whether its signature was made for that, as in
         // its release.
         let list = content.read_whole(LARGEST_SUMS).map_err(of(&name))?;
         state.update(&list);
@@ -69,8 +69,8 @@ fn of(name: &str) -> impl Fn(FileError) -> ReleaseError {
     move |error| wrap(error.into())
 }
 
-/// Whether the list beside a file says that it alone is signed. Nothing follows from that but what
-/// to do next.
+/// Whether the list beside a file claims to be signed alone. This decides nothing but what to do
+/// next.
 fn list_beside_claims_to_cover(path: &Path) -> bool {
     let list = InputFile::open_named(&path.with_file_name(SUMS))
         .and_then(|file| file.read_whole(LARGEST_SUMS));

@@ -85,7 +85,7 @@ fn no_service(error: pcsc::Error) -> TokenError {
 }
 
 /// The programs that have loaded the client library of the service, as far as this user can see
-/// them: one of them holds the card. The service itself does not report which.
+/// them: one of them uses the card. The service itself does not report which.
 pub(super) fn holders() -> Vec<String> {
     let own = std::process::id();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -18,7 +18,7 @@ use crate::domain::key::{KeyKind, PublicKey};
 use crate::token::pin::Given;
 use crate::token::{Interaction, NewKey, Pin, PinState, TokenError, TouchPolicy};
 
-/// How long a card may take to answer before another program is assumed to hold it.
+/// How long a card may take to answer before another program is assumed to use it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The counter has three bytes (OpenPGP card 3.4, section 4.4.1, tag 93).

@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::token::uri::{CardUri, TokenUri};
 use crate::token::{Interaction, TokenError};
 
-/// How long to wait before looking again for a card that another program holds.
+/// How long to wait before looking again for a card that another program uses.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// What is in the readers.

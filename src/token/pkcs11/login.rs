@@ -69,7 +69,7 @@ pub(super) fn login(
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(opened),
             // SoftHSM2 read the token's file while another process wrote it: without its end, where
             // the PIN is, or not at all. It detects both before it checks this PIN, and never locks
-            // one, so the same PIN may be given again. This holds for no other token:
+            // one, so the same PIN may be given again. This is true of no other token:
             // CKR_GENERAL_ERROR does not reveal whether the try was counted.
             Err(
                 error @ Error::Pkcs11(RvError::GeneralError | RvError::UserPinNotInitialized, _),

@@ -64,7 +64,7 @@ fn help_of_every_command() {
     assert_snapshot!("help", shown);
 }
 
-/// What the help shows can be typed as it stands.
+/// What the help shows can be typed as it is.
 #[test]
 fn examples_in_the_help_can_be_read() {
     if !have(&["bash"]) {
@@ -84,7 +84,9 @@ fn examples_in_the_help_can_be_read() {
         };
         let (_, script) = text
             .split_once('\n')
-            .expect("examples stand below their heading");
+            .expect("examples are below their heading");
+        let too_long = script.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(too_long, None, "{words:?}");
         let script = format!("countersign() {{ printf '%s\\n' countersign \"$@\" ''; }}\n{script}");
         let output = Command::new("bash")
             .args(["-euc", &script])
@@ -255,17 +257,17 @@ fn refusal_of_a_release() {
     let release = world.signed();
     fs::write(release.join("foo.txt"), b"backdoor\n").expect("changed");
     let said = world.verify(&release).refused("");
-    let told = Said {
+    let both = Said {
         stderr: said.stdout.clone() + &said.stderr,
         ..said
     };
-    assert_snapshot!("error-release", masked(&world, &told));
+    assert_snapshot!("error-release", masked(&world, &both));
     let said = world.admit().refused("");
-    let told = Said {
+    let both = Said {
         stderr: said.stdout.clone() + &said.stderr,
         ..said
     };
-    assert_snapshot!("error-admit", masked(&world, &told));
+    assert_snapshot!("error-admit", masked(&world, &both));
 }
 
 #[test]
@@ -305,7 +307,7 @@ fn trouble_with_a_place_that_is_taken_or_a_home_that_is_none() {
     assert_snapshot!("error-no-home", masked(&world, &said));
 }
 
-/// JSON is text, and a path need not be: what was done is told all the same.
+/// JSON is text, and a path need not be: what was done is reported all the same.
 #[test]
 fn paths_need_not_be_text() {
     let world = World::ready();

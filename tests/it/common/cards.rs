@@ -1,6 +1,6 @@
 //! OpenPGP cards in software behind the real PC/SC service.
 //!
-//! Each test brings its own `pcscd`, with its own socket and two readers on loopback, so that tests
+//! Each test has its own `pcscd`, with its own socket and two readers on loopback, so that tests
 //! disturb neither each other nor the machine they run on. The clients find it by [`Reader::env`].
 //! What was started ends with the value that started it, by its process id, and with the test
 //! process, however that ends.
@@ -68,7 +68,7 @@ impl Reader {
                 return missing(name);
             }
         }
-        // Whoever is not root is so in a namespace of their own, where the system allows that.
+        // Other users become root in a namespace of their own, where the system allows that.
         let own_namespace = if rustix::process::geteuid().is_root() {
             "--mount"
         } else {
@@ -187,15 +187,15 @@ impl Reader {
             .stderr(Stdio::piped())
             .spawn();
         let mut process = process.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut told = String::new();
+        let mut printed = String::new();
         let mut lines =
             BufReader::new(process.stderr.take().expect("standard error is piped")).lines();
         let mut said = lines
             .by_ref()
             .map_while(Result::ok)
-            .inspect(|line| told.push_str(line));
+            .inspect(|line| printed.push_str(line));
         let plugged_in = said.any(|line| line.contains("plugged in"));
-        assert!(plugged_in, "{command:?} said {told}");
+        assert!(plugged_in, "{command:?} printed {printed}");
         // Nobody reads on, but the pipe must not fill.
         thread::spawn(move || lines.for_each(drop));
         let card = VirtualCard {
@@ -346,7 +346,7 @@ impl VirtualCard {
 
     /// Lets it take hashes in place of PINs (OpenPGP card 3.4, section 4.3.2), as gpg's `kdf-setup`
     /// does: SHA-256, 100,000 bytes, a salt for each. A card would turn its PINs into hashes by
-    /// itself; this applet leaves that to whoever sets it up.
+    /// itself; this applet leaves that to its setup.
     pub(crate) fn hash_pins(&self) {
         let (user_salt, admin_salt) = ([0x11; 8], [0x22; 8]);
         let (user, admin) = (hashed(USER_PIN, user_salt), hashed(ADMIN_PIN, admin_salt));

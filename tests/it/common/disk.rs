@@ -106,7 +106,7 @@ impl Disk {
             match (call, result.starts_with('-')) {
                 (_, false) => disk.step(call, arguments, result),
                 ("fsync" | "fdatasync", true) => {
-                    disk.lose(&opened(arguments).expect("strace tells paths"))
+                    disk.lose(&opened(arguments).expect("strace shows paths"))
                 }
                 (_, true) => {}
             }
@@ -115,7 +115,7 @@ impl Disk {
     }
 
     fn step(&mut self, call: &str, arguments: &str, result: &str) {
-        // Each path counts from the folder before it, which strace tells in angle brackets.
+        // Each path is relative to the folder before it, which strace shows in angle brackets.
         let quoted = |which: usize| {
             let mut parts = arguments.split('"').skip(2 * which);
             let (before, path) = (
@@ -128,7 +128,7 @@ impl Disk {
         };
         match call {
             "openat" => {
-                let path = opened(result).expect("strace tells paths");
+                let path = opened(result).expect("strace shows paths");
                 self.before_the_token(&path);
                 if arguments.contains("O_CREAT") {
                     self.name(path);
@@ -140,7 +140,7 @@ impl Disk {
                 self.name(quoted(usize::from(call.starts_with("symlink"))))
             }
             "write" | "writev" | "pwrite64" | "ftruncate" | "fallocate" | "fchmod" => {
-                let path = opened(arguments).expect("strace tells paths");
+                let path = opened(arguments).expect("strace shows paths");
                 if self.is(&path, AHEAD) {
                     self.pending += arguments;
                     self.before_it_is_logged();
@@ -153,7 +153,7 @@ impl Disk {
             }
             "chmod" | "fchmodat" | "truncate" => self.change(quoted(0), Change::Other),
             "fsync" | "fdatasync" => {
-                let path = opened(arguments).expect("strace tells paths");
+                let path = opened(arguments).expect("strace shows paths");
                 if self.is(&path, AHEAD) {
                     let written = std::mem::take(&mut self.pending);
                     self.kept.extend(signatures(&written));
@@ -356,7 +356,7 @@ impl Disk {
     }
 }
 
-/// The path that strace tells behind a descriptor.
+/// The path that strace shows after a descriptor.
 fn opened(text: &str) -> Option<PathBuf> {
     text.split_once('<')
         .and_then(|(_, rest)| rest.split_once('>'))

@@ -1,7 +1,7 @@
-//! `init`, `grant` and `key extend` while a system call fails or kills them, and what must hold
+//! `init`, `grant` and `key extend` while a system call fails or kills them, and what must be true
 //! afterwards.
 //!
-//! None of them is resumed as `sign` is. The same command again finishes, or says what there is.
+//! None of them is resumed as `sign` is. The same command again finishes, or reports what there is.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -163,7 +163,7 @@ impl Attempt<'_> {
         Disk::follow(&self.folder(), "", [], trace)
     }
 
-    /// What does not hold after this run, or does not hold after the same command once more.
+    /// What is broken after this run, or after the same command once more.
     pub(crate) fn violations(&self, disturbed: &Disturbed) -> Vec<String> {
         let mut broken = Broken::default();
         let seen = self.look(&mut broken);
@@ -263,7 +263,7 @@ impl Attempt<'_> {
 }
 
 impl State {
-    /// Everything under a final name is whole, and the log tells of it.
+    /// Everything under a final name is whole, and in the log.
     fn of(folder: &Path, broken: &mut Broken) -> Self {
         let count =
             fs::read_to_string(folder.join("token.pem.count")).unwrap_or_else(|_| "0".to_owned());
@@ -303,12 +303,12 @@ impl State {
                 broken.unless(false, || format!("the log does not verify: {fault}"));
             }
             let digest = Sha256::of(&home.certificate.binary());
-            let told = state.entries.iter().any(|entry| match &entry.event {
+            let logged = state.entries.iter().any(|entry| match &entry.event {
                 Event::KeyReady { certificate, .. } => *certificate == digest,
                 _ => false,
             });
-            broken.unless(told, || {
-                "a certificate is in use that the log does not tell of".into()
+            broken.unless(logged, || {
+                "a certificate is in use that is not in the log".into()
             });
             let announced = state.entries.iter().map(|entry| match &entry.event {
                 Event::KeyIntended { signatures, .. } => *signatures,
@@ -333,7 +333,7 @@ impl State {
                 "a build key without its grant".into()
             });
         }
-        // What counts is there with everything that belongs to it.
+        // What is in use is there with everything that belongs to it.
         if let Some(grant) = state
             .grant
             .as_ref()

@@ -1,9 +1,9 @@
-//! Signing runs that are disturbed: one prepared build, copies of it to disturb, and what must hold
-//! afterwards.
+//! Signing runs that are disturbed: one prepared build, copies of it to disturb, and what must be
+//! true afterwards.
 //!
 //! A run is disturbed by strace, which lets one system call fail or kills the process at it, or by
-//! SIGKILL at any moment. All disturbed runs have the same clock, that stands still, and the run
-//! that goes on has one that stands still an hour later. What the log says up to the intent then
+//! SIGKILL at any moment. All disturbed runs have the same clock, which is stopped, and the run
+//! that goes on has one that is stopped an hour later. What is in the log up to the intent then
 //! decides every byte of the release, whatever happened and however late it was finished.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,14 +68,14 @@ pub(crate) struct Prepared {
     before: Seen,
     /// The files that the token signs, in its order.
     pub(crate) files: Vec<String>,
-    /// The releases that undisturbed runs make, by what the log says up to their intent.
+    /// The releases that undisturbed runs make, by the log up to their intent.
     releases: Mutex<BTreeMap<String, Tree>>,
     /// Whether the configuration names a location.
     goes_on: bool,
 }
 
 impl Prepared {
-    /// A build with so many artifacts, under a grant of this scheme.
+    /// A build with this number of artifacts, under a grant of this scheme.
     pub(crate) fn new(name: &'static str, scheme: &str, artifacts: usize) -> Self {
         Self::of(name, World::ready(), scheme, artifacts)
     }
@@ -243,23 +243,24 @@ impl Prepared {
             .entries
             .iter()
             .position(|entry| matches!(entry.event, Event::Intent(_)));
-        let told = &seen.entries[..=intent.ok_or("nothing was announced")?];
+        let logged = &seen.entries[..=intent.ok_or("nothing was announced")?];
         let mut known = self.releases.lock().expect("no panic");
-        let key = serde_json::to_string(told).expect("entries can be written as JSON");
+        let key = serde_json::to_string(logged).expect("entries can be written as JSON");
         match known.get(&key) {
             Some(release) => Ok(release.clone()),
             None => {
-                let release = self.undisturbed(told)?;
+                let release = self.undisturbed(logged)?;
                 known.insert(key, release.clone());
                 Ok(release)
             }
         }
     }
 
-    /// What one run makes if the log says this up to its intent.
-    fn undisturbed(&self, told: &[Entry]) -> Result<Tree, String> {
+    /// What one run makes if these are the log's entries up to its intent.
+    fn undisturbed(&self, logged: &[Entry]) -> Result<Tree, String> {
         let (trial, before) = (self.trial(), self.before.entries.len());
-        let (Some(intent), Some(earlier)) = (told.last(), told.get(before..told.len() - 1)) else {
+        let (Some(intent), Some(earlier)) = (logged.last(), logged.get(before..logged.len() - 1))
+        else {
             return Err("it was announced before".to_owned());
         };
         let mut ledger =
@@ -280,7 +281,7 @@ impl Prepared {
         let output = trial.sign_at(intent.at).output().expect("sign");
         let seen = trial.look();
         match seen.release {
-            Some(release) if seen.entries.starts_with(told) => Ok(release),
+            Some(release) if seen.entries.starts_with(logged) => Ok(release),
             _ => Err(format!("an undisturbed run logs other entries: {output:?}")),
         }
     }
@@ -404,7 +405,7 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// Whether something is not brought to the disk, and the process is told.
+    /// Whether something is not flushed to the disk, and the process sees the error.
     pub(crate) fn is_failing_sync(&self) -> bool {
         ["fsync", "fdatasync"].contains(&&*self.call) && self.how != How::Kill
     }
@@ -435,7 +436,7 @@ impl How {
 
 /// A run that was disturbed.
 pub(crate) struct Disturbed {
-    /// Whether it was, or ended before there were so many calls.
+    /// Whether it was, or ended before that many calls.
     pub(crate) hit: bool,
     pub(crate) output: Output,
     /// What strace wrote: of a run whose `fsync` failed everything that it changed, of another the
@@ -549,7 +550,7 @@ impl Trial<'_> {
         ]
     }
 
-    /// A clock that stands still.
+    /// A stopped clock.
     fn environment(&self, clock: Timestamp) -> Vec<(&'static str, String)> {
         let as_libfaketime_writes_it = clock.to_string().replace('T', " ").replace('Z', "");
         let token = self
@@ -574,7 +575,7 @@ impl Trial<'_> {
         seen
     }
 
-    /// What does not hold now, or does not hold after a plain `sign` an hour later; and what is to
+    /// What is broken now, or after a plain `sign` an hour later; and what is to
     /// see now.
     pub(crate) fn violations(&self) -> (Vec<String>, Seen) {
         let (prepared, disturbed) = (self.prepared, self.look());
@@ -623,24 +624,24 @@ pub(crate) struct Seen {
     /// How many signatures the token has made for this build, by its own count; as many as are kept
     /// where it counts nothing.
     pub(crate) made: u64,
-    /// What stands under the release's name.
+    /// What is under the release's name.
     pub(crate) release: Option<Tree>,
-    /// What stands under its name in the location's inbox.
+    /// What is under its name in the location's inbox.
     submission: Option<Tree>,
-    /// What stands aside in the inboxes and others than its owner can see into, by its place.
+    /// What is aside in the inboxes and visible to others than its owner, by its place.
     in_view: BTreeMap<PathBuf, Tree>,
     /// How many entries the exported log has, or what is wrong with it; nothing as long as it has
     /// no checkpoint.
     exported: Option<Result<u64, String>>,
     /// Other names in the inboxes, the home and the folder of nonces that no run is to leave.
     pub(crate) left_behind: Vec<String>,
-    /// What is left to do, as `status` says.
+    /// What is left to do, as `status` shows.
     left: Vec<Left>,
-    /// How many releases wait to be pushed, as `status` says.
+    /// How many releases wait to be pushed, as `status` shows.
     waiting: usize,
-    /// What the database says of itself.
+    /// The database's own check.
     integrity: String,
-    /// What `log verify` says: the head of the log, or what is wrong with it.
+    /// The result of `log verify`: the head of the log, or what is wrong with it.
     verified: Result<Checkpoint, String>,
 }
 
@@ -734,7 +735,7 @@ impl Seen {
             .collect()
     }
 
-    /// The file that the token may have signed in vain, as `status` says.
+    /// The file that the token may have signed without its signature being kept, as `status` shows.
     pub(crate) fn unsettled(&self) -> Option<&str> {
         self.left.iter().find_map(|left| match left {
             Left::Signatures(journal) | Left::Release(journal) => journal.unsettled.as_deref(),
@@ -757,7 +758,7 @@ impl Seen {
         }
     }
 
-    /// What must hold at any moment, and does not. `before` is what was to see earlier.
+    /// What must be true at any moment, and is not. `before` is what was to see earlier.
     pub(crate) fn invariants(&self, prepared: &Prepared, before: &Self) -> Vec<String> {
         let mut broken = Broken::default();
         let (files, kept, made) = (prepared.files.len(), self.kept.len(), self.made as usize);
@@ -857,13 +858,13 @@ impl Seen {
             });
         }
         if let Some(Err(fault)) = &self.exported {
-            broken.unless(false, || format!("the exported log does not hold: {fault}"));
+            broken.unless(false, || format!("the exported log is not valid: {fault}"));
         }
         broken.0
     }
 
-    /// What must hold when a plain `sign` has followed a disturbed run, after which `disturbed` was
-    /// to see; and does not.
+    /// What must be true when a plain `sign` has followed a disturbed run, after which `disturbed`
+    /// was to see; and does not.
     pub(crate) fn finished(&self, prepared: &Prepared, disturbed: &Self) -> Vec<String> {
         let mut broken = Broken::default();
         broken.unless(self.release.is_some(), || "there is no release".into());
@@ -913,8 +914,8 @@ impl Seen {
                 Event::Resumed { unsettled, .. } => unsettled.as_ref() == missing.first(),
                 _ => false,
             };
-            let told = self.entries[disturbed.entries.len()..].iter().any(named);
-            broken.unless(told, || {
+            let logged = self.entries[disturbed.entries.len()..].iter().any(named);
+            broken.unless(logged, || {
                 format!(
                     "a signature was lost, and the log does not name {:?}",
                     missing.first()
@@ -948,13 +949,13 @@ fn differing<'t>(one: &'t Tree, other: &'t Tree) -> BTreeSet<&'t String> {
         .collect()
 }
 
-/// What does not hold.
+/// What is broken.
 #[derive(Default)]
 pub(crate) struct Broken(pub(crate) Vec<String>);
 
 impl Broken {
-    pub(crate) fn unless(&mut self, holds: bool, what: impl FnOnce() -> String) {
-        if !holds {
+    pub(crate) fn unless(&mut self, good: bool, what: impl FnOnce() -> String) {
+        if !good {
             self.0.push(what());
         }
     }

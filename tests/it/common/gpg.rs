@@ -52,9 +52,9 @@ impl Gpg {
     /// PIN it wants.
     pub(crate) fn run(&self, pin: &str, arguments: &[&str], input: &str) -> String {
         let output = self.output(pin, arguments, input);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "gpg {arguments:?}: {told}");
-        String::from_utf8_lossy(&output.stdout).into_owned() + &told
+        let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "gpg {arguments:?}: {messages}");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &messages
     }
 
     fn output(&self, pin: &str, arguments: &[&str], input: &str) -> Output {

@@ -1,4 +1,4 @@
-//! gpg with a keyring of its own: what builders, approvers and whoever verifies may have.
+//! gpg with a keyring of its own: as builders, approvers and users may have.
 #![allow(
     dead_code,
     reason = "every test crate that includes this file uses its part"

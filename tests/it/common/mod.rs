@@ -3,7 +3,7 @@
 //!
 //! The program under test is the built binary, run as a child process in a clean environment. What
 //! a method returns is a [`Run`] that has not begun yet: `.ok()`, `.refused("why")`,
-//! `.usage("why")` and `.trouble("why")` run it and say how it has to end.
+//! `.usage("why")` and `.trouble("why")` run it and check how it ends.
 #![allow(
     dead_code,
     reason = "every test crate that includes this module uses its part"
@@ -57,7 +57,7 @@ pub(crate) trait Watch {
     fn token_uses(&self) -> u64;
 }
 
-/// What a run said.
+/// What a run printed.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
@@ -132,27 +132,28 @@ impl<'a> Run<'a> {
         said.ended(0, "", &what)
     }
 
-    /// A check fails: exit code 1, the reason is told, the token was not used and nothing appeared.
+    /// A check fails: exit code 1, the reason is shown, the token was not used and nothing
+    /// appeared.
     #[track_caller]
     pub(crate) fn refused(self, reason: &str) -> Said {
         self.without_the_token(1, reason)
     }
 
-    /// The command or the configuration is wrong: exit code 2, the reason is told; the token was
+    /// The command or the configuration is wrong: exit code 2, the reason is shown; the token was
     /// not used and nothing appeared.
     #[track_caller]
     pub(crate) fn usage(self, reason: &str) -> Said {
         self.without_the_token(2, reason)
     }
 
-    /// The token, the disk or the location is in trouble: exit code 3, the reason is told.
+    /// The token, the disk or the location is in trouble: exit code 3, the reason is shown.
     #[track_caller]
     pub(crate) fn trouble(self, reason: &str) -> Said {
         self.stops(3, reason)
     }
 
-    /// It ends with this code, and tells the reason; what the token was asked for is looked at by
-    /// other means.
+    /// It ends with this code and shows the reason; the uses of the token are checked by other
+    /// means.
     #[track_caller]
     pub(crate) fn stops(self, code: i32, reason: &str) -> Said {
         let (said, what) = self.run();
@@ -206,20 +207,26 @@ impl<'a> Run<'a> {
 impl Said {
     #[track_caller]
     fn ended(self, code: i32, reason: &str, what: &str) -> Self {
-        let told = format!("{}{}", self.stdout, self.stderr);
-        assert_eq!(self.code, code, "exit code of {what}; it said:\n{told}");
+        let printed = format!("{}{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "exit code of {what}; it printed:\n{printed}"
+        );
         assert!(
-            told.contains(reason),
-            "{what} did not say `{reason}`, but:\n{told}"
+            printed.contains(reason),
+            "{what} did not print `{reason}`, but:\n{printed}"
         );
         self
     }
 
-    /// It said so, on either of its outputs.
+    /// It printed this, on either of its outputs.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
-        let told = format!("{}{}", self.stdout, self.stderr);
-        assert!(told.contains(text), "not said: `{text}`, but:\n{told}");
+        let printed = format!("{}{}", self.stdout, self.stderr);
+        assert!(
+            printed.contains(text),
+            "not printed: `{text}`, but:\n{printed}"
+        );
         self
     }
 
@@ -342,8 +349,7 @@ pub(crate) fn can_travel() -> bool {
     have(&["faketime"])
 }
 
-/// Every file below `folder` with its bytes, by its path from there; a link is told by where it
-/// points.
+/// Every file below `folder` with its bytes, by its path from there; a link by its target.
 pub(crate) fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for name in listing(folder) {

@@ -41,8 +41,8 @@ pub(crate) fn stranger() -> Cert {
     made.expect("a key").0
 }
 
-/// An armoured certificate of an Ed25519 key at this point, with so many user ids, that nobody
-/// signed.
+/// An armoured certificate of an Ed25519 key at this point, with this number of user ids, that
+/// nobody signed.
 #[cfg(feature = "host")]
 pub(crate) fn bare_certificate(point: &[u8; 32], user_ids: usize) -> Vec<u8> {
     use openpgp::crypto::mpi::{MPI, PublicKey};
@@ -70,7 +70,7 @@ pub(crate) fn detached(key: &Cert, bytes: &[u8]) -> Vec<u8> {
     detached_as(SignatureType::Binary, key, bytes)
 }
 
-/// As [`detached`], of any type: a signature that would hold if its type were not looked at.
+/// As [`detached`], of any type: a signature that would be valid if its type were not checked.
 pub(crate) fn detached_as(kind: SignatureType, key: &Cert, bytes: &[u8]) -> Vec<u8> {
     made(SignatureBuilder::new(kind), key, bytes)
 }

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use super::world::{Build, Granted, World};
 use super::{Arguments, clean_environment};
 
-/// A run of the program that goes on by itself, and what it says.
+/// A run of the program that goes on by itself, and what it prints.
 pub(crate) struct Started {
     pub(crate) process: Child,
     said: Lines<BufReader<ChildStderr>>,
@@ -49,7 +49,7 @@ impl Started {
         )
     }
 
-    /// Waits until it says so.
+    /// Waits until it prints this.
     #[track_caller]
     pub(crate) fn until_it_says(&mut self, words: &str) {
         let said = self

@@ -247,10 +247,7 @@ pub(crate) fn write_secret(path: &Path, text: &str) {
 /// # Panics
 ///
 /// In CI (the environment variable `CI` is set).
-#[expect(
-    clippy::print_stderr,
-    reason = "whoever runs the tests is told what they did not test"
-)]
+#[expect(clippy::print_stderr, reason = "the output shows what was not tested")]
 pub(crate) fn missing<T>(what: &str) -> Option<T> {
     assert!(
         std::env::var_os("CI").is_none(),

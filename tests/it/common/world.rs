@@ -88,7 +88,7 @@ impl World {
         match &self.token {
             ReleaseToken::Card { reader, .. } => reader,
             ReleaseToken::File(_) | ReleaseToken::Software(_) => {
-                panic!("this world's token is no card")
+                panic!("this world's token is not a card")
             }
         }
     }
@@ -364,11 +364,11 @@ impl World {
             logged + 1,
             "the refusal is logged once, the dry run not at all"
         );
-        let told = refusals[logged]["reason"].as_str().expect("a text");
-        // What would steer a terminal stands in the log as it is, and is written out only where it
+        let recorded = refusals[logged]["reason"].as_str().expect("a text");
+        // What would steer a terminal is in the log as it is, and is escaped only where it
         // is shown.
         let harmless = reason.split("\\u{").next().expect("a beginning");
-        assert!(told.contains(harmless), "the log says `{told}`");
+        assert!(recorded.contains(harmless), "the log has `{recorded}`");
         said
     }
 
@@ -432,8 +432,8 @@ impl World {
 }
 
 impl Watch for World {
-    /// Signatures that a `file:` token counted, and entries in the log that announce or tell a use
-    /// of the token.
+    /// Signatures that a `file:` token counted, and entries in the log that announce or record a
+    /// use of the token.
     fn token_uses(&self) -> u64 {
         let counted = match &self.token {
             ReleaseToken::File(_) => self.token_count(),

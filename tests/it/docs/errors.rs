@@ -17,8 +17,8 @@ const CLASSES: [(&str, u8); 3] = [("refused", 1), ("usage", 2), ("trouble", 3)];
 const HEAD: &str = "\
 # Errors
 
-Each error has a stable name, its reason: `\"reason\"` in an error as [JSON](json.md). Braces stand
-for values. What follows from the exit codes is in [exit codes](exit-codes.md).
+Each error has a stable name, its reason: `\"reason\"` in an error as [JSON](json.md). Braces are
+placeholders for values. What follows from the exit codes is in [exit codes](exit-codes.md).
 
 Generated from the sources: `INSTA_UPDATE=always cargo test --test it docs::errors`.
 

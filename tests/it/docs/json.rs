@@ -207,7 +207,7 @@ fn logged(world: &World, release: &Path, printed: &mut BTreeMap<&'static str, Ve
     let run = |arguments: &[&dyn AsRef<std::ffi::OsStr>]| {
         world.host(arguments).with(&[&"--json"]).ok().json()
     };
-    // Two kinds of entries stand on the page.
+    // Two kinds of entries are on the page.
     let mut list = run(&[&"log", &"list"]);
     let entries = list["entries"].as_array_mut().expect("a list");
     entries.retain(|entry| entry["kind"] == "grant-issued" || entry["kind"] == "evidence-accepted");
@@ -287,7 +287,7 @@ fn grant(world: &World, version: &str, builders: &[&str]) -> Granted {
     Granted::from_json(&grant_json(world, version, builders))
 }
 
-/// What `grant` prints of a build by m1 and these builders, all of whom must agree.
+/// What `grant` prints of a build by m1 and these builders, which must all agree.
 fn grant_json(world: &World, version: &str, builders: &[&str]) -> Value {
     let folder = world.new_folder("grant");
     let mut run = world.host(&[&"grant", &PROJECT, &version, &"--builder", &BUILDER]);

@@ -1,4 +1,4 @@
-//! The documentation holds: what it shows is what the program does, and what it points to is there.
+//! The documentation is true: what it shows is what the program does, and what it links to exists.
 
 mod errors;
 mod json;
@@ -13,11 +13,11 @@ use crate::common::cards::{Reader, Slot};
 use crate::common::tokens::missing;
 use crate::common::{Run, have, listing, tool};
 
-/// Where the pages say that SoftHSM2's module is.
+/// The path of SoftHSM2's module in the pages.
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-/// What stands in the pages for the home of whoever ran their commands.
+/// The pages' placeholder for the home of the user who runs their commands.
 const HOME: &str = "/home/you";
-/// What stands in a page for lines that are left out.
+/// A page's placeholder for lines that are left out.
 const LEFT_OUT: &str = "…";
 /// Parts the outputs of commands that one shell runs.
 const MARK: char = '\u{1e}';
@@ -71,7 +71,7 @@ fn every_key_of_the_configuration_is_documented() {
     for key in keys {
         assert!(
             page.contains(&format!("\n| `{key}` |")),
-            "config.md does not tell of `{key}`"
+            "config.md does not describe `{key}`"
         );
     }
 }
@@ -134,7 +134,7 @@ fn tests_named_in(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Whoever is said to be able to check evidence was seen to do it, whatever the kind.
+/// Everyone who can check evidence, by the page, was seen to do it, for each kind.
 #[test]
 fn every_cell_of_who_can_check_what_names_its_test() {
     let page = page("docs/reference/evidence.md");
@@ -207,7 +207,7 @@ fn anchor(heading: &str) -> String {
         .collect()
 }
 
-/// Every page's commands, in one shell and an empty home, say what the page shows.
+/// Every page's commands, in one shell and an empty home, print what the page shows.
 macro_rules! pages_run {
     ($($test:ident: $path:literal, $programs:expr;)*) => {
         $(
@@ -291,8 +291,8 @@ fn runs_as_shown(path: &str) {
     runs_after(path, "");
 }
 
-/// What stands for a person at pinentry: gives a new card its PINs, the admin's where that is asked
-/// for.
+/// A program in place of the person at pinentry: gives a new card its PINs, the admin's where that
+/// is asked for.
 const PINENTRY: &str = r#"#!/bin/sh
 echo OK
 while read -r line; do
@@ -341,7 +341,7 @@ fn runs_after(path: &str, before: &str) {
         program.parent().expect("its folder").display()
     );
     for Shown { command, .. } in &shown {
-        // The mark must not change what `$?` says.
+        // The mark must not change `$?`.
         script += &format!("said=$?; printf '{MARK}'; (exit $said)\n{command}\n");
     }
     let said = tool(

@@ -1,5 +1,5 @@
-//! Approvals by people with gpg and ssh-keygen: which of them count, and whom the release
-//! convinces.
+//! Approvals by people with gpg and ssh-keygen: which of them are valid, and which people the
+//! release convinces.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -151,7 +151,7 @@ fn configure(world: &World, more: &str) {
     write_private(&path, format!("{text}\n{more}").as_bytes());
 }
 
-/// A host that wants so many of these people.
+/// A host that requires this number of these people.
 fn wants(world: &World, approvals: u32, approvers: &[String]) {
     configure(
         world,
@@ -164,7 +164,7 @@ fn approve<'w>(world: &'w World, granted: &Granted, signature: &Path) -> Run<'w>
     world.host(&[&"approve", &granted.grant, &"--signature", &signature])
 }
 
-/// The signature does not count: it is neither recorded nor kept, and the reason is told.
+/// The signature is not valid: it is neither recorded nor kept, and the reason is shown.
 #[track_caller]
 fn not_recorded(world: &World, granted: &Granted, signature: &Path, reason: &str) -> Said {
     not_recorded_at(world, granted, signature, "+0", reason)
@@ -212,7 +212,7 @@ fn attested(world: &World) -> (Granted, Build) {
     (granted, build)
 }
 
-/// Alice with gpg and Bob with ssh-keygen, both of whom must approve; a grant, and what was built.
+/// Alice with gpg and Bob with ssh-keygen, who must both approve; a grant, and what was built.
 fn alice_and_bob() -> (World, GpgUser, SshUser, Granted, Build) {
     let world = World::ready();
     let (alice, bob) = (GpgUser::new(&world, "alice"), SshUser::new(&world, "bob"));
@@ -228,7 +228,7 @@ fn alice_and_bob() -> (World, GpgUser, SshUser, Granted, Build) {
     (world, alice, bob, granted, build)
 }
 
-/// ssh-keygen itself says whether whoever has this key approved these bytes.
+/// ssh-keygen itself shows whether the owner of this key approved these bytes.
 #[track_caller]
 fn ssh_keygen_says(yes: bool, world: &World, public: &str, signature: &Path, bytes: &[u8]) {
     let signers = world.new_folder("allowed").join("signers");
@@ -247,7 +247,7 @@ fn ssh_keygen_says(yes: bool, world: &World, public: &str, signature: &Path, byt
     );
 }
 
-// ---- Approvals that count ----
+// ---- Valid approvals ----
 
 /// Two of three approve, each with their own tool; the third is not asked.
 #[test]
@@ -296,21 +296,21 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
             .says(fingerprint);
         world.sign(&granted, &build).ok();
 
-        // The log says who, and with which key; of the signatures it has the digests.
+        // The log shows who, and with which key; of the signatures it has the digests.
         let logged = world.logged("grant-approved");
-        let told: Vec<_> = logged
+        let logged: Vec<_> = logged
             .iter()
             .map(|entry| (&entry["approver"], &entry["key"]))
             .collect();
         assert_eq!(
-            told,
+            logged,
             [
                 (&"alice".into(), &alice.key.clone().into()),
                 (&"bob".into(), &fingerprint.into())
             ]
         );
 
-        // The release carries what they signed, and each tool says yes to it, and no to another
+        // The release carries what they signed, and each tool accepts it, and refuses another
         // grant.
         let release = world.release(&granted);
         world.verify(&release).ok();
@@ -374,7 +374,7 @@ fn approvals_are_in_the_signed_list_of_a_release() {
     world.verify(&release).ok();
 }
 
-/// Whoever has countersign gets from it what gpg and ssh-keygen make of the grant's bytes.
+/// countersign makes of the grant's bytes what gpg and ssh-keygen make of them.
 #[test]
 fn countersign_approve_does_what_gpg_and_ssh_keygen_do() {
     if !equipped() {
@@ -458,6 +458,10 @@ fn countersign_approve_signs_grants_alone() {
         .countersign(&[&"approve", &id, &"--ssh-key", &bob.key, &"--yes"])
         .usage("give its path");
     assert!(!world.at("other.json.sig").exists());
+    let key = world.at("nosuch");
+    world
+        .countersign(&[&"approve", &granted.grant, &"--ssh-key", &key, &"--yes"])
+        .usage("nosuch` does not exist");
 }
 
 /// What a person types who is asked, at a terminal of their own.
@@ -680,7 +684,7 @@ mod fido {
         )
     }
 
-    /// The signature with other flags, which stand before the counter, at its end.
+    /// The signature with other flags, which are before the counter, at its end.
     pub(super) fn with_flags(signature: &Path, flags: u8) -> String {
         let text = fs::read_to_string(signature).expect("a signature");
         let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
@@ -707,7 +711,7 @@ fn fido_keys_approve_when_they_were_touched() {
         let grant = fs::read(&granted.grant).expect("the grant");
         let sign = |flags, algorithm: &str| key.sign(&world, &granted, flags, algorithm);
 
-        // Not touched: the user is verified at most, and a PIN can be replayed by whoever listens.
+        // Not touched: the user is verified at most, and a PIN can be replayed by a listener.
         for flags in [0, 4] {
             let untouched = sign(flags, key.algorithm());
             not_recorded(
@@ -760,7 +764,7 @@ fn fido_keys_approve_when_they_were_touched() {
     }
 }
 
-// ---- Approvals that do not count ----
+// ---- Invalid approvals ----
 
 #[test]
 fn approval_missing() {
@@ -775,7 +779,7 @@ fn approval_missing() {
     world.sign(&granted, &build).ok();
 }
 
-/// Distinct people count once each, however many keys or subkeys they have.
+/// Each person is counted once, however many keys or subkeys they have.
 #[test]
 fn same_person_twice() {
     if !equipped() {
@@ -839,7 +843,7 @@ fn approval_for_another_grant() {
         &world,
         &granted,
         &alice.sign(&world, &other),
-        "does not match `the grant`",
+        &format!("does not match `{}`", &granted.id[7..19]),
     );
     not_recorded(
         &world,
@@ -913,7 +917,7 @@ fn approval_by_a_stranger() {
     world.refuses(&granted, &build, "requires 2 approvals, and has none");
 }
 
-/// A key that expired speaks for nobody: neither in an approval that comes late, nor in one that
+/// A key that expired approves nothing: neither in an approval that comes late, nor in one that
 /// was recorded in time.
 #[test]
 fn approval_by_an_expired_key() {
@@ -1066,7 +1070,7 @@ fn approval_altered_or_removed_in_the_home() {
     for name in ["alice.sig", "bob.sshsig"] {
         let path = approvals_of(&world, &granted).join(name);
         let right = fs::read(&path).expect("an approval");
-        // One that would hold as well is not the one that was recorded either.
+        // One that is valid as well is not the one that was recorded either.
         let again = alice.sign_with(
             &world,
             &granted.grant,
@@ -1367,7 +1371,7 @@ fn approver_with_a_key_that_is_not_taken() {
     unusable(&world, &granted, &build, "nowhere.asc");
 }
 
-/// Whoever may write an approver's certificate may approve in their place.
+/// Anyone who may write an approver's certificate may approve in their place.
 #[test]
 fn approver_whose_certificate_others_may_write() {
     if !equipped() {

@@ -466,10 +466,10 @@ fn the_pin_is_written_nowhere() {
     let (granted, build) = world.attested();
     let loud = |run: Run<'_>| {
         let said = run.env("RUST_LOG", "trace").env("PCSCLITE_DEBUG", "0").ok();
-        let told = said.stdout + &said.stderr;
+        let printed = said.stdout + &said.stderr;
         assert!(
-            !told.contains(SECRET) && !told.contains(&hex::encode(SECRET)),
-            "{told}"
+            !printed.contains(SECRET) && !printed.contains(&hex::encode(SECRET)),
+            "{printed}"
         );
     };
     loud(world.host(&[&"key", &"check", &"--sign"]));
@@ -658,7 +658,7 @@ fn a_kind_of_key_that_the_card_does_not_know_costs_nothing() {
 }
 
 #[test]
-fn a_list_tells_everything_about_a_card() {
+fn a_list_shows_everything_about_a_card() {
     let (world, card) = card_or_skip!(&[]);
     world.set_up();
     card.want_touch(true);
@@ -792,7 +792,7 @@ fn a_slow_card_is_waited_for() {
 }
 
 #[test]
-fn no_service_is_told_from_no_card() {
+fn no_service_is_distinguished_from_no_card() {
     let Some(world) = World::with_readers() else {
         return;
     };
@@ -805,13 +805,13 @@ fn no_service_is_told_from_no_card() {
 }
 
 #[test]
-fn a_card_that_scdaemon_holds_is_reported_and_can_be_waited_for() {
+fn a_card_that_scdaemon_uses_is_reported_and_can_be_waited_for() {
     let (world, card) = card_or_skip!(&[]);
     world.set_up();
     let gpg = Gpg::new(world.at("gnupg"), world.reader(), Sharing::Exclusive);
     gpg.run("", &["--card-status"], "");
     let check = || world.host(&[&"key", &"check"]);
-    let said = check().trouble("is held by another program: ");
+    let said = check().trouble("is in use by another program: ");
     let said = said
         .says("scdaemon (process ")
         .says("gpgconf --kill scdaemon");
@@ -819,7 +819,7 @@ fn a_card_that_scdaemon_holds_is_reported_and_can_be_waited_for() {
     world
         .host(&[&"key", &"list"])
         .ok()
-        .says("is held by another program");
+        .says("is in use by another program");
 
     let mut run = Started::with(&world, &[&"key", &"check", &"--wait", &"--sign"]);
     run.until_it_says("waiting: the card in reader");

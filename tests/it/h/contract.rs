@@ -277,7 +277,7 @@ fn a_wrong_pin_costs_one_try(token: &SoftwareToken) {
 }
 
 #[test]
-fn softhsm_tells_that_a_try_was_lost() {
+fn softhsm_reports_that_a_try_was_lost() {
     on!(SOFTHSM, |token| {
         make(token, "key", KeyKind::P256);
         let error =
@@ -574,7 +574,7 @@ fn other_keys_are_refused_before_the_pin() {
 }
 
 #[test]
-fn half_a_key_pair_is_told_apart() {
+fn half_a_key_pair_is_recognised() {
     on!(SOFTHSM, |token| {
         let delete = |kind: &str, label: &str| {
             token.pkcs11_tool([

@@ -91,7 +91,7 @@ fn grant_revoked_in_the_middle_of_a_run() {
     assert_eq!(world.token_count(), uses);
 }
 
-/// Whoever takes a grant back does not wait for the run that is going on; that one wipes, or the
+/// A revocation does not wait for a run in progress; that one wipes, or the
 /// next.
 #[test]
 fn grant_is_revoked_while_another_process_has_the_home() {
@@ -145,7 +145,7 @@ fn versions_only_grow() {
     world
         .host(&[&"grant", &"bar", &"0.1", &"-o", &world.new_folder("other")])
         .ok();
-    // What a person says to be right, is: granted with the flag, it is signed without saying it
+    // The person decides: granted with the flag, it is signed without it
     // again.
     sign("1.9.1", &["--allow-older"]);
     assert_eq!(
@@ -174,7 +174,7 @@ fn version_that_was_overtaken() {
         .sign(&builds[0].0, &builds[0].1)
         .with(&[&"--allow-older"])
         .ok();
-    // What is signed can be brought out again, the older one too, without another word.
+    // What is signed can be published again, the older one too, without the flag.
     let uses = world.token_count();
     for (granted, build) in &builds {
         world.sign(granted, build).ok().says("signed already");

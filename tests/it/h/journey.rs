@@ -137,7 +137,7 @@ fn from_grant_to_release(world: &World) {
     let modes: Vec<_> = files.iter().map(|file| mode(&release.join(file))).collect();
     assert_eq!(modes, [0o644; 12], "everybody may read a release");
 
-    // The log tells it in order: what the token was asked for stands before what came of it.
+    // The log has it in order: what the token was asked for is before the result.
     let kinds = world
         .log()
         .iter()
@@ -367,7 +367,7 @@ fn a_grant_is_named_by_its_file_or_its_id() {
     };
     by(&digits[..7]).usage("is neither an existing file nor at least eight digits of a grant's id");
     by("00000000").usage("no grant `00000000` is kept in this home");
-    // Whoever can write here cannot say which grant an id means.
+    // Write access here does not decide which grant an id means.
     fs::write(world.at(&digits[..8]), b"another").expect("written");
     by(&digits[..8]).ok();
     by(&granted.id).ok().says("signed already");
@@ -413,7 +413,7 @@ fn the_build_key_comes_from_standard_input() {
     let artifact = build.at("foo.txt");
     world
         .countersign(&[&"attest", &"--key", &"-", &artifact])
-        .usage("build key `standard input`");
+        .usage("build key `/dev/stdin`");
     world
         .countersign(&[&"attest", &"--key", &"-", &artifact])
         .input(&secret)
@@ -444,7 +444,7 @@ fn what_is_no_build_key_is_called_what_it_is() {
         .usage("is not a secret key in OpenPGP or PEM");
     world
         .countersign(&[&"attest", &"--key", &"-", &build.at("foo.txt")])
-        .usage("`standard input`: the key is empty");
+        .usage("`/dev/stdin`: the key is empty");
     world.attest(&granted, &build).ok();
     world
         .attest(&granted, &build)
@@ -777,7 +777,7 @@ fn unfinished_runs_are_shown_with_what_finishes_them() {
         "{resumed}"
     );
 
-    // Nothing is left to do under a grant that was taken back.
+    // Nothing is left to do under a grant that was revoked.
     let (granted, build) = (
         world.grant_of("1.2.4", &[]),
         world.build(&[("foo.txt", b"text")]),
@@ -1360,7 +1360,7 @@ fn a_certificate_is_written_over_by_its_next_export_and_nothing_else_is() {
     );
 }
 
-/// Who runs the program as the wrong user is not told to set up what is there.
+/// The wrong user is not advised to set up what is there.
 #[test]
 fn a_home_that_may_not_be_looked_into_is_not_missing() {
     let world = World::ready();

@@ -235,7 +235,7 @@ fn one_signature_of_gpg_is_named_on_a_card_of_another_author() {
     behind_our_back(&world, &card);
 }
 
-/// The index of the last entry that tells what the card was asked for.
+/// The index of the last entry that records a use of the card.
 fn last_outcome(world: &World) -> u64 {
     let outcomes = world.logged("outcome");
     outcomes.last().expect("a run ended")["index"]
@@ -267,7 +267,7 @@ fn behind_our_back(world: &World, card: &VirtualCard) {
     let entry = report["ledger_entry"].as_u64().expect("an index");
     assert_eq!(card.signatures(), 4 + 3 + 1 + 3 + 2);
 
-    // It stays an alarm, until somebody says why it is none.
+    // It stays an alarm until somebody acknowledges it, with the reason.
     let second = json!({ "what": "unlogged", "after": after, "before": entry, "signatures": 2 });
     alarms(world, &json!([first, second]));
     world
@@ -301,7 +301,7 @@ fn behind_our_back(world: &World, card: &VirtualCard) {
         .ok()
         .says("acknowledged: tried the card with gpg");
 
-    // There is nothing to say any more, and what comes later is an alarm again.
+    // There is nothing more to acknowledge, and what comes later is an alarm again.
     let more = world.host(&[&"log", &"reconcile", &"--acknowledge", &"again"]);
     more.stops(2, "card `FFFE:00000001` has no finding to acknowledge");
     let before = last(world);
@@ -450,7 +450,7 @@ fn from_another_machine(world: &World, card: &VirtualCard) {
     );
     assert_eq!((card.signatures(), tree(&elsewhere.folder)), (8, files));
 
-    // Of a log that does not hold, nothing is told.
+    // Of an invalid log, nothing is shown.
     let entries = elsewhere.folder.join(format!("tile/entries/000.p/{size}"));
     let whole = fs::read(&entries).expect("the entries");
     fs::write(&entries, &whole[..whole.len() - 1]).expect("cut short");
@@ -497,8 +497,8 @@ fn what_a_comparison_from_elsewhere_needs_is_said() {
         .stops(2, "`--export` requires `--token URI`");
 }
 
-/// An export tells less than the journal: such a run explains one signature, until it tells itself
-/// what it has kept.
+/// An export shows less than the journal: such a run explains one signature, until it logs what
+/// it has kept.
 #[test]
 fn an_unfinished_run_explains_one_signature_in_an_exported_log() {
     let Some(world) = World::with_readers() else {
@@ -558,9 +558,10 @@ fn an_unfinished_run_explains_one_signature_in_an_exported_log() {
     world.sign(&granted, &build).ok();
     elsewhere.update();
     let report = elsewhere.reconcile().with(&[&"--json"]).ok().json();
-    let told = |report: &Value| ["findings", "lost", "unfinished"].map(|list| report[list].clone());
+    let shown =
+        |report: &Value| ["findings", "lost", "unfinished"].map(|list| report[list].clone());
     assert_eq!(
-        (told(&report), card.signatures()),
+        (shown(&report), card.signatures()),
         ([json!([]), json!([]), json!([])], 4 + 3)
     );
     // What comes now it does not explain.
@@ -572,7 +573,7 @@ fn an_unfinished_run_explains_one_signature_in_an_exported_log() {
         .stops(1, "if something was signed since")
         .json();
     let gap = json!([{ "what": "unlogged", "after": outcome, "signatures": 1 }]);
-    assert_eq!(told(&report), [gap, json!([]), json!([])]);
+    assert_eq!(shown(&report), [gap, json!([]), json!([])]);
 }
 
 // ---- Keys that go and come ----
@@ -768,7 +769,7 @@ fn another_card_is_not_taken_for_the_one_in_the_log() {
         .trouble("no token matches");
 }
 
-/// Whoever asked must not take it for an answer.
+/// The caller must not take it for an answer.
 #[test]
 fn a_token_that_counts_nothing_gives_no_all_clear() {
     let world = World::ready();

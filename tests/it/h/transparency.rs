@@ -1,5 +1,5 @@
-//! The log is a Merkle tree under a key: whoever changes it is found out, whoever has a checkpoint
-//! or a proof can tell.
+//! The log is a Merkle tree under a key: a change is detected by anyone who has a
+//! checkpoint or a proof.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -399,7 +399,7 @@ fn each_change_to_an_entry_is_found_and_named() {
     );
 }
 
-/// The rows that lead to a grant's entries are what the entries say, or the token is not asked.
+/// The rows that lead to a grant's entries match the entries, or the token is not asked.
 #[test]
 fn a_grant_whose_row_was_changed_is_not_signed_under() {
     let world = World::ready();
@@ -506,7 +506,7 @@ fn a_grant_whose_row_was_changed_is_not_signed_under() {
     world.verify_log().ok();
 }
 
-/// A list is made from the rows of many grants: each must be what its entry says, or nothing of the
+/// A list is made from the rows of many grants: each must match its entry, or nothing of the
 /// list is shown or done.
 #[test]
 fn a_list_with_a_row_that_was_changed_is_refused() {
@@ -639,7 +639,7 @@ fn a_list_with_a_row_that_was_changed_is_refused() {
             assert_eq!(ended.code, 1, "{change}: {ended:?}");
             assert!(why(&ended.stderr), "{change}: {ended:?}");
         }
-        // An older version than one that was accepted, whatever the row says.
+        // An older version than one that was accepted, whatever the row has.
         if change == unsigned {
             let ended = sign(&open);
             assert!(ended.code == 1 && why(&ended.stderr), "{ended:?}");
@@ -819,7 +819,7 @@ fn a_signature_that_somebody_changed_in_the_ledger_is_not_released() {
     assert!(!world.release(&granted).exists());
 }
 
-/// Whoever computes the hashes anew is found by a checkpoint alone, and the ledger says so.
+/// Recomputed hashes are detected only with a checkpoint, as `log verify` says.
 #[test]
 fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() {
     let world = World::ready();
@@ -881,10 +881,10 @@ fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() 
         .stops(1, "has a different root");
 }
 
-/// Whoever appends as countersign does is as good as the home. What others keep tells what was
+/// Entries appended as countersign does are as good as the home's. What others keep shows what was
 /// there before, and what should be there now.
 #[test]
-fn an_entry_appended_with_its_hashes_is_found_by_what_stands_beside_it_or_elsewhere() {
+fn an_entry_appended_with_its_hashes_is_found_by_what_is_beside_it_or_elsewhere() {
     let world = World::ready();
     let (release, before, older) = (
         world.signed(),
@@ -934,7 +934,7 @@ fn an_entry_appended_with_its_hashes_is_found_by_what_stands_beside_it_or_elsewh
         .stops(1, "has a different root");
 }
 
-/// An entry is written in one way: what says the same in other words was not written by
+/// An entry is written in one way: the same in another form was not written by
 /// countersign.
 #[test]
 fn an_entry_in_other_words_is_refused_under_any_hashes() {
@@ -1009,7 +1009,7 @@ fn a_rewritten_log_is_found_by_a_release_alone() {
     };
     assert_eq!([entries(0), entries(1)], [intents[0] + 1, intents[1] + 1]);
 
-    // Between the two: the later one tells.
+    // Between the two: the later one detects it.
     world.rewrite(granted[1], "\"version\":\"1.2.4\"", "\"version\":\"1.2.5\"");
     world
         .verify_log()
@@ -1024,7 +1024,7 @@ fn a_rewritten_log_is_found_by_a_release_alone() {
     };
     with(&[&second]).stops(1, &found(&second, intents[1]));
     with(&[&first, &second]).stops(1, &found(&second, intents[1]));
-    // Before both: each tells, and so they do of what the changed log was exported as.
+    // Before both: each detects it, in the export of the changed log too.
     world.rewrite(granted[0], "\"version\":\"1.2.3\"", "\"version\":\"1.2.2\"");
     world.verify_log().ok();
     with(&[&first]).stops(1, &found(&first, intents[0]));
@@ -1106,7 +1106,7 @@ fn a_release_that_says_nothing_of_this_log_is_refused() {
     with(&stranger)
         .with(&[&"--cert", &other.certificate()])
         .stops(1, "has a different root");
-    // Without a home nothing says which key it must be.
+    // Without a home nothing shows which key it must be.
     let (folder, key) = (world.export_log(), world.log_key());
     let read = || {
         let run = world.countersign(&[&"log", &"verify", &"--export", &folder, &"--log-key", &key]);
@@ -1450,7 +1450,7 @@ fn an_exported_log_is_verified_and_read_without_the_home() {
         (&all.len().into(), &key.as_str().into())
     );
     assert_eq!(said["checkpoints"][0]["entries"], all.len());
-    // What the home tells, it tells: letter by letter.
+    // It shows what the home shows, letter by letter.
     assert_eq!(reads(&[&"log", &"list"]).ok().stdout, listed);
     assert_eq!(
         reads(&[&"log", &"list", &"--json"]).ok().json()["entries"],
@@ -1664,7 +1664,7 @@ fn a_proof_shows_that_a_signature_was_announced() {
     verify(&file, &proof, vkey.to_str().expect("a path"))
         .ok()
         .says(&good);
-    // One intent speaks of every file of its release: of the list, and of the signature, too.
+    // One intent covers every file of its release: the list, and the signature, too.
     for name in ["SHA256SUMS", "foo.txt", "foo.tar.asc"] {
         let proof = world.at("other.tlog-proof");
         world
@@ -1672,7 +1672,7 @@ fn a_proof_shows_that_a_signature_was_announced() {
             .ok();
         verify(&file, &proof, &key).ok().says(&good);
     }
-    // In the current folder, unless it is said where: in its release it would be a file too many.
+    // In the current folder, unless it is named: in its release it would be a file too many.
     world
         .host(&[&"log", &"prove", &release.join("foo.txt")])
         .ok();
@@ -1753,7 +1753,7 @@ fn a_proof_shows_that_a_signature_was_announced() {
         let said = verify(&file, &proof, &key)
             .with(&[&other])
             .usage("--proof is about one file");
-        assert_eq!(said.stdout, "", "something was told first");
+        assert_eq!(said.stdout, "", "something was printed first");
     }
     verify(&file, &proof, &key)
         .with(&[&release.join("foo.tar.asc")])

@@ -1,4 +1,4 @@
-//! A signed release on its way to the location, what the location says of it, and the log that goes
+//! A signed release on its way to the location, the location's reports on it, and the log that goes
 //! there too.
 
 use std::fs;
@@ -24,7 +24,7 @@ fn with_a_location() -> World {
     world
 }
 
-/// Lets the configuration say this of the location.
+/// Sets this for the location in the configuration.
 fn configure(world: &World, text: &str) {
     let path = world.home().join("config.toml");
     let config = fs::read_to_string(&path).expect("the configuration");
@@ -90,7 +90,7 @@ fn newest(world: &World, count: usize) -> Vec<String> {
         .collect()
 }
 
-/// What the log has of what the location says.
+/// The location's reports in the log.
 fn verdicts(world: &World) -> Vec<Value> {
     world
         .logged("admission")
@@ -183,7 +183,7 @@ fn a_release_goes_to_its_location_and_the_report_comes_back() {
 }
 
 #[test]
-fn a_push_is_told_to_programs() {
+fn a_push_is_reported_to_programs() {
     let world = with_a_location();
     let said = sign(&world, &world.attested())
         .with(&[&"--json"])
@@ -255,7 +255,7 @@ fn the_same_sign_pushes_what_was_not_pushed() {
     let world = with_a_location();
     let attested = signed_while_the_inbox_was_away(&world);
     let made = world.token_count();
-    // And notes at once what is said of it.
+    // And logs at once the report on it.
     forge_report(&world);
     let said = sign(&world, &attested)
         .ok()
@@ -374,7 +374,7 @@ fn what_is_in_the_inbox_is_not_replaced() {
             .expect("removed");
     }
     assert_eq!(world.logged("pushed").len(), 0);
-    // The note on what was there before is none on this release.
+    // A report on what was there before is not one on this release.
     push(&world).ok();
     push(&world).ok();
     assert_eq!(
@@ -429,7 +429,7 @@ fn what_was_signed_before_there_was_an_inbox_is_pushed_by_name() {
         .with(&[&signed(&world)])
         .ok()
         .says("foo-1.2.3: pushed to");
-    // Again, because somebody says so: it is brought there, and not logged twice.
+    // Again, because it is named: it is pushed, and not logged twice.
     fs::remove_dir_all(submission(&world)).expect("removed");
     push(&world)
         .with(&[&signed(&world)])
@@ -505,14 +505,15 @@ fn what_is_no_release_of_this_host_is_not_pushed() {
     push(&world)
         .with(&[&folder])
         .refused("is not a release that this signing host has finished");
-    push(&world)
+    let said = push(&world)
         .with(&[&world.at("nowhere")])
         .usage("does not exist");
+    assert!(!said.stderr.contains("if it was moved"), "{said:?}");
     assert_eq!(listing(&world.inbox()), [NAME]);
 }
 
 #[test]
-fn what_was_taken_back_is_not_pushed() {
+fn a_revoked_release_is_not_pushed() {
     let world = with_a_location();
     let (granted, _) = signed_while_the_inbox_was_away(&world);
     world.host(&[&"grants", &"revoke", &granted.id]).ok();
@@ -570,7 +571,7 @@ fn a_configuration_that_cannot_be_meant_is_refused() {
     sign(&world, &attested).stops(2, "is not an inbox");
 }
 
-/// Whoever can write at the location can put links there, and this host follows them.
+/// Anyone who can write at the location can put links there, and this host follows them.
 #[test]
 fn a_link_to_the_home_is_not_written_through() {
     let world = with_a_location();
@@ -627,7 +628,7 @@ fn a_link_to_the_home_is_not_written_through() {
     log_is_exported_whole(&world);
 }
 
-// ---- What the location says ----
+// ---- Reports of the location ----
 
 #[test]
 fn a_refusal_is_noted_once_and_what_follows_it_too() {
@@ -720,7 +721,7 @@ fn a_refusal_of_another_submission_is_not_noted() {
 }
 
 #[test]
-fn a_report_that_is_none_is_told_and_not_logged() {
+fn an_invalid_report_is_shown_and_not_logged() {
     if !have(&["mkfifo"]) {
         return;
     }
@@ -762,7 +763,7 @@ fn a_report_that_is_none_is_told_and_not_logged() {
         ),
     ];
     let before = world.log().len();
-    let told = |fault: &str, put: &dyn Fn(&Path)| {
+    let dubious = |fault: &str, put: &dyn Fn(&Path)| {
         fs::remove_dir_all(&report)
             .or_else(|_| fs::remove_file(&report))
             .expect("removed");
@@ -774,18 +775,18 @@ fn a_report_that_is_none_is_told_and_not_logged() {
         );
         assert_eq!(world.log().len(), before, "{fault}");
     };
-    told("is larger than 4096 bytes", &endless);
-    told("is a symbolic link", &link);
-    told("is a folder", &folder);
-    told("is a FIFO", &fifo);
+    dubious("is larger than 4096 bytes", &endless);
+    dubious("is a symbolic link", &link);
+    dubious("is a folder", &folder);
+    dubious("is a FIFO", &fifo);
     texts
         .iter()
-        .for_each(|(fault, text)| told(fault, &|path| fs::write(path, text).expect("a report")));
+        .for_each(|(fault, text)| dubious(fault, &|path| fs::write(path, text).expect("a report")));
     fs::remove_file(&report).expect("removed");
     fs::write(&report, &good).expect("a report");
     push(&world).ok().says("admitted at");
     assert_eq!(verdicts(&world).len(), 1);
-    // Whatever it says later, it is not asked again.
+    // Whatever it reports later, it is not read again.
     fs::write(&report, with("at", "2030-01-01T00:00:00Z")).expect("a report");
     push(&world).ok().says("no release waits to be pushed");
     // The location took a good release while there was something in place of its report.

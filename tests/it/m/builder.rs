@@ -266,7 +266,7 @@ fn static_program() -> Option<PathBuf> {
     }
 }
 
-/// Stands in every program that is to be linked when it is started.
+/// Every program that is linked when it starts contains this.
 const LOADER: &[u8] = b"/ld-linux";
 
 /// What the builder's binary must not depend on: tokens, SQLite, and whatever builds or links C.

@@ -55,7 +55,7 @@ fn folders_of_admit_mistaken() {
     assert_eq!(listing(&world.inbox()), ["foo-1.2.3.admitted"]);
 }
 
-/// Two builds under one version: gpgv would take either, so whoever approves the second is told of
+/// Two builds under one version: gpgv would accept either, so the approver of the second is shown
 /// the first.
 #[test]
 fn version_granted_twice() {
@@ -126,7 +126,7 @@ fn name_outside_the_grant_on_the_build_machine() {
     world.sign(&granted, &build).ok();
 }
 
-/// What stands around the armour is signed by nobody, and would be published.
+/// Text around the armour is not signed, and would be published.
 #[test]
 fn text_around_a_signature() {
     let world = World::ready();
@@ -210,10 +210,10 @@ fn names_that_forge_lines_at_the_location() {
     fs::write(forged.join("SHA256SUMS"), b"").expect("written");
     fs::write(release.join("x\u{1b}[2J"), b"").expect("written");
     let said = world.admit().refused("zzz\\u{a}foo-9.9");
-    let told = format!("{}{}", said.stdout, said.stderr);
+    let printed = format!("{}{}", said.stdout, said.stderr);
     assert!(
-        !told.lines().any(|line| line.starts_with("foo-9.9")),
-        "{told}"
+        !printed.lines().any(|line| line.starts_with("foo-9.9")),
+        "{printed}"
     );
     let note = fs::read_to_string(world.inbox().join("foo-1.2.3.refused")).expect("a note");
     assert!(
@@ -240,7 +240,7 @@ fn artifact_larger_than_the_grant_allows_at_the_location() {
         .refused("artifacts have more than 10737418240 bytes together");
 }
 
-/// Whoever may read the inbox can lock it as well.
+/// Anyone who may read the inbox can lock it as well.
 #[test]
 fn inbox_locked_by_another_program() {
     let world = World::ready();
@@ -250,7 +250,7 @@ fn inbox_locked_by_another_program() {
     assert_eq!(world.public(), ["foo-1.2.3"]);
 }
 
-/// One process at a time, and the other says so at once.
+/// One process at a time, and the other reports that at once.
 #[test]
 fn two_processes_admit_at_once() {
     let world = World::ready();
@@ -260,7 +260,7 @@ fn two_processes_admit_at_once() {
     assert_eq!(
         fs::metadata(&lock).expect("a lock").mode() & 0o777,
         0o600,
-        "nobody else can hold it"
+        "nobody else can lock it"
     );
     let held = locked(&lock);
     world
@@ -289,8 +289,8 @@ fn leftovers_of_a_killed_run() {
 
 // ---- At the signing host ----
 
-/// M makes a signature that holds today and not tomorrow: the release would be refused once it is
-/// public.
+/// M makes a signature that is valid today and not tomorrow: the release would be refused once it
+/// is public.
 #[test]
 fn manifest_signature_that_expires() {
     let world = World::ready();
@@ -409,7 +409,7 @@ fn no_home_at_all() {
     );
 }
 
-/// The answer to a refusal is its exit code, also where nobody reads what it says.
+/// The answer to a refusal is its exit code, also where nobody reads its output.
 #[test]
 fn output_that_nobody_takes() {
     let world = World::ready();
@@ -557,7 +557,7 @@ fn by_hand(key: &Cert, builder: SignatureBuilder, bytes: &[u8]) -> Vec<u8> {
         .expect("written")
 }
 
-/// The same signature with so many more bytes in its unhashed area.
+/// The same signature with this number of bytes more in its unhashed area.
 fn with_unhashed(bytes: &[u8], size: usize) -> Vec<u8> {
     use sequoia_openpgp::parse::Parse;
     let Ok(Packet::Signature(mut signature)) = Packet::from_bytes(bytes) else {

@@ -1,6 +1,6 @@
 //! Evidence that other people's tools make, and that they check: gpg, gpgv, sqv, openssl, coreutils
-//! and securesystemslib, in the lines that docs/reference/evidence.md shows. And what becomes of a
-//! builder's secret.
+//! and securesystemslib, in the lines that docs/reference/evidence.md shows. And where a builder's
+//! secret is left.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,7 +31,7 @@ const ARTIFACTS: [(&str, &[u8]); 3] = [
     ("foo.txt", b"text\n"),
 ];
 
-/// Lines of the page, by the name that stands before them.
+/// Lines of the page, by the name before them.
 #[track_caller]
 fn recipe(name: &str) -> &'static str {
     let mark = format!("<!-- tests/it/m_to_h/evidence.rs: {name} -->\n```sh\n");
@@ -89,7 +89,7 @@ fn places(name: &str, bytes: &[u8]) -> Vec<usize> {
             + 20
     };
     match name {
-        // Its creation time. Behind what is signed there is an area that says nothing.
+        // Its creation time. Behind what is signed there is an area without meaning.
         name if name.ends_with(".sig") => vec![10],
         name if name.ends_with(".json") => vec![3, of("\"payload\""), of("\"sig\"")],
         _ if bytes.is_empty() => vec![],
@@ -183,7 +183,7 @@ impl Machine {
     }
 }
 
-/// The build as the release would have it, with the key that stands in the grant: what H can check
+/// The build as the release would have it, with the key in the grant: what H can check
 /// without countersign.
 fn laid_out(world: &World, granted: &Granted, build: &Build, machine: &Machine) -> PathBuf {
     let folder = world.new_folder("laid-out").join("foo-1.2.3");
@@ -234,8 +234,8 @@ fn gpg_makes_a_signed_manifest() {
     taken(&world, &granted, &machine.dist);
 }
 
-/// By hand, gpg makes other signatures when it is asked to: those are refused, and the reason tells
-/// why.
+/// By hand, gpg makes other signatures when it is asked to: those are refused, with the
+/// reason.
 #[test]
 fn gpg_that_signs_in_armour_or_as_text() {
     if !have(&["gpg", "bash", "sed", "sha256sum"]) {
@@ -276,7 +276,7 @@ fn gpg_makes_a_signature_for_each_artifact() {
     taken(&world, &granted, &machine.dist);
 }
 
-/// gpgv alone tells which artifact each signature is for, and under which grant.
+/// gpgv alone shows which artifact each signature is for, and under which grant.
 #[track_caller]
 fn gpgv_shows_names_and_grant(folder: &Path, granted: &Granted) {
     let shown = tool("bash", &[&"-c", &script(&["gpgv per-artifact"])], folder).stdout;
@@ -370,7 +370,7 @@ fn openssl_makes_a_mac_for_each_artifact() {
 }
 
 /// No process that the lines start gets the nonce in its arguments or its environment; of the short
-/// way the page says that it does.
+/// way that the page shows.
 #[test]
 fn nonce_by_hand_is_in_no_argument_and_no_environment() {
     if !have(&["openssl", "bash", "sed", "sha256sum"]) {
@@ -537,7 +537,7 @@ fn securesystemslib_makes_an_envelope() {
     assert_eq!(released, made);
 }
 
-// ---- Whoever checks, without countersign ----
+// ---- Checks without countersign ----
 
 /// A release of what `attest` made, and what M would have kept of its key.
 fn released(world: &World, scheme: &str, form: &str) -> (Granted, PathBuf) {
@@ -550,7 +550,8 @@ fn released(world: &World, scheme: &str, form: &str) -> (Granted, PathBuf) {
     (granted, folder)
 }
 
-/// `check` says yes to the release as it is, and no when one byte of any of these files is another.
+/// `check` accepts the release as it is, and refuses it when one byte of any of these files
+/// differs.
 #[track_caller]
 fn says_yes_and_no(folder: &Path, files: &[(&str, usize)], check: impl Fn(bool)) {
     check(true);
@@ -562,7 +563,7 @@ fn says_yes_and_no(folder: &Path, files: &[(&str, usize)], check: impl Fn(bool))
     check(true);
 }
 
-/// These lines of the page, run in the release, say so.
+/// These lines of the page, run in the release, show it.
 #[track_caller]
 fn lines_say_yes_and_no(folder: &Path, lines: &str, files: &[(&str, usize)]) {
     says_yes_and_no(folder, files, |yes| {
@@ -799,7 +800,7 @@ fn openssl_checks_a_mac_for_each_artifact() {
 
 // ---- Keys that the builder made ----
 
-/// The ways in which 32 bytes could stand in a file: as they are, in hexadecimal, and in base64 at
+/// The ways in which 32 bytes could be in a file: as they are, in hexadecimal, and in base64 at
 /// each place.
 fn spellings(secret: &[u8; 32]) -> Vec<Vec<u8>> {
     let mut all = vec![
@@ -809,16 +810,16 @@ fn spellings(secret: &[u8; 32]) -> Vec<Vec<u8>> {
     ];
     for before in 0..3 {
         let text = STANDARD.encode([&vec![0; before][..], secret].concat());
-        // The first and last letters depend on what stands beside.
+        // The first and last letters depend on what is beside.
         all.push(text.as_bytes()[4..40].to_vec());
     }
     all
 }
 
-/// The files below `folder` in which the secret stands.
-fn holding(folder: &Path, secret: &[u8; 32]) -> Vec<String> {
+/// The files below `folder` which contain the secret.
+fn containing(folder: &Path, secret: &[u8; 32]) -> Vec<String> {
     let spellings = spellings(secret);
-    let holds = |bytes: &[u8]| {
+    let contains = |bytes: &[u8]| {
         spellings
             .iter()
             .any(|it| bytes.windows(it.len()).any(|window| window == it))
@@ -830,7 +831,7 @@ fn holding(folder: &Path, secret: &[u8; 32]) -> Vec<String> {
             .copied()
             .filter(|byte| *byte != b'\n')
             .collect();
-        holds(bytes) || holds(&unbroken)
+        contains(bytes) || contains(&unbroken)
     });
     files.map(|(name, _)| name).collect()
 }
@@ -890,14 +891,12 @@ fn enrolled_key_never_leaves_the_builder() {
 
         let build = world.build(&ARTIFACTS);
         let attest = || world.attest_with(&key, &build);
-        attest()
-            .usage("does not say for which grant it is")
-            .says("--grant");
+        attest().usage("does not name its grant").says("--grant");
         attest().with(&[&"--grant", &granted.grant]).ok();
         world.sign(&granted, &build).ok();
         world.verify(&world.release(&granted)).ok();
         assert_eq!(
-            holding(&world.at("."), &secret),
+            containing(&world.at("."), &secret),
             [""; 0],
             "{scheme}: the secret was written"
         );
@@ -908,7 +907,7 @@ fn enrolled_key_never_leaves_the_builder() {
             .countersign(&[&"build-key", &"--scheme", &scheme, &"-o", &other])
             .ok();
         assert_eq!(
-            holding(&world.at("."), &secret_in(&other, scheme)),
+            containing(&world.at("."), &secret_in(&other, scheme)),
             ["other.key"]
         );
     }
@@ -924,7 +923,7 @@ fn key_that_openssl_made_is_enrolled() {
     let lines = "umask 077; openssl genpkey -algorithm ed25519 -out m1.pem &&
         openssl pkey -in m1.pem -pubout -out m1.pub";
     tool("bash", &[&"-c", &lines], &world.at("."));
-    // A key of another kind is none.
+    // A key of another kind is not accepted.
     let lines = "openssl genpkey -algorithm ed448 | openssl pkey -pubout -out ed448.pub";
     tool("bash", &[&"-c", &lines], &world.at("."));
     let other = format!("m1={}", world.at("ed448.pub").display());
@@ -1061,7 +1060,7 @@ fn build_key_on_a_token(create: fn(&Path) -> Option<SoftwareToken>, kinds: &[&st
             &release,
         );
 
-        // A grant for another key says nothing to this one.
+        // A grant for another key is not one for this key.
         let other = world.grant_of(&version, &[]);
         attest(&other.grant, &[&one]).usage("the key is not in grant");
     }
@@ -1157,7 +1156,7 @@ fn key_file_is_overwritten_and_removed_in_every_scheme() {
     }
 }
 
-/// What the kernel says of a process, in the line of this name.
+/// What the kernel shows of a process, in the line of this name.
 fn status(process: u32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a running process");
     status.lines().find_map(|line| {
@@ -1171,7 +1170,7 @@ fn status(process: u32, name: &str) -> Option<String> {
 }
 
 /// Before the secret is there, everything that the process has and will have in memory is locked,
-/// where it may be; otherwise it says that it is not.
+/// where it may be; otherwise it warns that it is not.
 #[test]
 fn memory_is_locked_before_the_secret_is_read() {
     use rustix::process::{Resource, geteuid, getrlimit};
@@ -1204,8 +1203,8 @@ fn memory_is_locked_before_the_secret_is_read() {
     input.write_all(&key[10..]).expect("it reads");
     drop(input);
     let said = attest.wait_with_output().expect("its end");
-    let told = String::from_utf8_lossy(&said.stderr);
-    assert!(said.status.success(), "{told}");
+    let messages = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success(), "{messages}");
     let kib = |text: &str| {
         text.trim_end_matches(" kB")
             .trim()
@@ -1214,12 +1213,12 @@ fn memory_is_locked_before_the_secret_is_read() {
     };
     match may {
         true => assert!(
-            kib(&locked) > kib(&all) / 2 && !told.contains("memory"),
-            "{locked} of {all} locked: {told}"
+            kib(&locked) > kib(&all) / 2 && !messages.contains("memory"),
+            "{locked} of {all} locked: {messages}"
         ),
         false => assert!(
-            kib(&locked) == 0 && told.contains("memory cannot be locked here"),
-            "{locked}: {told}"
+            kib(&locked) == 0 && messages.contains("memory cannot be locked here"),
+            "{locked}: {messages}"
         ),
     }
 }
@@ -1300,7 +1299,8 @@ fn default_predicate_is_slsa_provenance() {
 fn predicate_is_carried_as_it_is() {
     let world = World::ready();
     let granted = grant(&world, "dsse", "manifest");
-    // Numbers that no 64 bits hold, an order, escapes and white space that a parser would lose.
+    // Numbers that do not fit in 64 bits, an order, escapes and white space that a parser would
+    // lose.
     let predicate = "{\n  \"zeta\": 1.10,\t\"alpha\": 123456789012345678901234567890, \
                      \"e\": 1E2,\n \"t\\u0065xt\": \"\\/ \u{fc}\"}";
     fs::write(world.at("predicate.json"), format!(" {predicate}\n")).expect("written");
@@ -1373,7 +1373,7 @@ fn predicate_that_cannot_be_carried() {
 /// A predicate that is provenance of another build, or of another time, is refused by the signing
 /// host: `attest` carries it.
 #[test]
-fn predicate_that_speaks_of_another_grant() {
+fn predicate_about_another_grant() {
     let world = World::ready();
     let granted = grant(&world, "dsse", "manifest");
     let path = world.at("predicate.json");

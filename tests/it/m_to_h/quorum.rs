@@ -31,7 +31,7 @@ const HONEST: [(&str, &[u8]); 2] = [("foo.txt", b"text\n"), ("foo.tar", &[7; 100
 /// What a compromised one makes.
 const BACKDOORED: [(&str, &[u8]); 2] = [("foo.txt", b"text\n"), ("foo.tar", &[8; 100_000])];
 
-/// A grant to m1, m2 and m3, of whom two must agree.
+/// A grant to m1, m2 and m3, two of which must agree.
 fn two_of_three(world: &World, scheme: &str, form: &str) -> Granted {
     world.grant_with(&[
         &"--builder",
@@ -152,7 +152,7 @@ fn one_of_two_of_three_is_too_few() {
             &inbox,
             "asks for 2 builders that agree, but there is evidence of one (`m2`)",
         );
-        // The artifacts of another, without a word of its own, are no evidence.
+        // The artifacts of another, without evidence of its own, are not accepted.
         inbox.of("m1", &HONEST);
         world.refuses(&granted, &inbox, "");
         deliver(&world, &granted, &inbox, "m1", &HONEST);
@@ -195,7 +195,7 @@ fn dissenter_blocks_the_release() {
                 1,
                 "{refusal}"
             );
-            // Where its word tells the digest, the bytes need not be there to differ.
+            // Where its evidence has the digest, the bytes need not be there to differ.
             if form == "manifest" {
                 fs::remove_file(inbox.at(compromised).join("foo.tar")).expect("removed");
                 world.refuses(&granted, &inbox, "builders differ in artifact `foo.tar`");
@@ -338,7 +338,7 @@ fn artifact_that_too_few_built() {
     }
 }
 
-/// What is wrong is told, however much there is in it.
+/// The reason is shown, however long it is.
 #[test]
 fn one_builders_folder_in_place_of_the_folder_of_all() {
     let world = World::ready();
@@ -472,7 +472,7 @@ fn two_builders_with_one_key_are_refused_when_the_grant_is_made() {
         &[],
         "has a key that is a point of small order",
     );
-    // One with so many user ids that it costs minutes.
+    // One with such a number of user ids that it costs minutes.
     let point = secret.verifying_key().to_bytes();
     fs::write(world.at("long.pub"), openpgp::bare_certificate(&point, 100)).expect("written");
     let long = format!("m1={}", world.at("long.pub").display());
@@ -531,7 +531,7 @@ fn quorum_that_nobody_can_reach_or_nobody_needs() {
     );
 }
 
-/// A second key of the same builder says nothing under a grant that names the first.
+/// A second key of the same builder is not valid under a grant that names the first.
 #[test]
 fn another_key_of_the_same_builder() {
     let world = World::ready();
@@ -616,7 +616,7 @@ fn differences_are_listed_from_the_log_and_from_the_folders() {
             .with(&[&"--from", &inbox.folder])
             .ok()
             .says("\"differences\": {}");
-        // A word that does not hold is not compared.
+        // Invalid evidence is not compared.
         fs::write(inbox.at("m2").join("foo.tar"), b"other").expect("changed");
         if let "per-artifact" = form {
             diff().with(&[&"--from", &inbox.folder]).refused("");
@@ -676,7 +676,7 @@ fn sign_anew(world: &World, release: &Path, list: &str, grant: &str) {
     fs::write(release.join("SHA256SUMS.asc"), signature).expect("written");
 }
 
-/// The location does not take a signing host's word for the quorum: it counts again.
+/// The location does not trust the signing host about the quorum: it counts again.
 #[test]
 fn location_counts_the_builders_again() {
     for (scheme, form) in KINDS {
@@ -726,7 +726,7 @@ fn location_counts_the_builders_again() {
         );
         sign_anew(&world, &release, &twice, &granted.id);
         match scheme {
-            // Nobody but the signing host can tell MACs apart: `verify` says so.
+            // Only the signing host can verify MACs: `verify` says so.
             "hmac" if form == "per-artifact" => drop(
                 world
                     .verify(&release)

@@ -1,4 +1,4 @@
-//! Each attack, and each mistake, by name. At the signing host: exit code 1, the reason told, the
+//! Each attack, and each mistake, by name. At the signing host: exit code 1, the reason shown, the
 //! token not used, nothing written, the refusal logged. At the location: refused by `verify` and by
 //! `admit`, and still in the inbox.
 
@@ -503,7 +503,7 @@ fn name_outside_the_grants_globs() {
     let world = World::ready();
     let granted = world.grant_with(&[&"--artifact", &"foo*.tar", &"--artifact", &"*.deb"]);
     let build = world.build(&[("foo-1.tar", b"tar"), ("bar.txt", b"text\n")]);
-    // `attest` would say so at once; M need not be that honest.
+    // `attest` would refuse at once; M need not be that honest.
     build.attest_by_hand(&granted, granted.header() + &build.entries());
     world.refuses(
         &granted,
@@ -1053,7 +1053,7 @@ mod wrong_answers {
         world.sign(&granted, &build).ok();
     }
 
-    /// Nothing of a run that is going on is signed after its grant was taken back.
+    /// Nothing of a run that is going on is signed after its grant was revoked.
     #[test]
     fn grant_is_revoked_between_two_signatures() {
         type Granted = std::cell::RefCell<Option<(std::path::PathBuf, Grant)>>;
@@ -1421,7 +1421,7 @@ fn fifo_at_the_location() {
 
 #[test]
 fn signature_of_the_wrong_type_at_the_location() {
-    // Of no key of ours, but its type is refused first, whoever made it.
+    // Not by our key; but its type is refused first, by any key.
     change_refused_at_the_location(
         |_, release| {
             let signature =
@@ -1432,7 +1432,7 @@ fn signature_of_the_wrong_type_at_the_location() {
     );
 }
 
-/// A signature that holds, but not in the bytes that the signing host made: something could hide in
+/// A valid signature, but not in the bytes that the signing host made: something could hide in
 /// them.
 #[test]
 fn signature_rewritten_at_the_location() {
@@ -1538,8 +1538,8 @@ fn single_file_with_a_bad_signature() {
 
 // ---- What is signed of a release ----
 
-/// Whoever takes signatures away cannot pass what is left for a release of which only the list is
-/// signed, and whoever adds some cannot make more of it than it is.
+/// Removing signatures does not make a release of which only the list is signed, and adding some
+/// does not make more of such a release than it is.
 #[test]
 fn signatures_taken_away_or_added() {
     let world = World::ready();

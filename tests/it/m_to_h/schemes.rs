@@ -1,5 +1,5 @@
-//! Each scheme of evidence, and each attack on one, by name. What a builder says is told in its own
-//! key's signatures and MACs: these tests make them as `attest` never would.
+//! Each scheme of evidence, and each attack on one, by name. These tests make a builder's
+//! signatures and MACs with its own key, as `attest` never would.
 
 use std::fs;
 use std::path::Path;
@@ -118,7 +118,7 @@ fn every_kind_of_evidence_carries_a_build_from_grant_to_location() {
             scheme == "hmac"
         );
 
-        // The evidence goes with the release, and the key as far as it tells anybody anything.
+        // The evidence goes with the release, and the key where it is public.
         let mut expected: Vec<_> = files.iter().map(|name| (*name).to_owned()).collect();
         expected.extend(match scheme {
             "openpgp" => Some("build-key.pgp".to_owned()),
@@ -202,7 +202,7 @@ fn evidence_of_another_grant_is_refused_in_every_scheme() {
     }
 }
 
-/// What one kind of evidence says is nothing under a grant that asks for another.
+/// One kind of evidence is not valid under a grant that asks for another.
 #[test]
 fn evidence_of_another_scheme_is_refused() {
     for (scheme, form, _) in KINDS {
@@ -242,7 +242,7 @@ fn key_of_another_scheme_does_not_attest() {
         .attest_with(&nonce.key, &build)
         .with(&[&"--grant", &openpgp.grant])
         .usage("the key is not in grant");
-    // A header that says one thing over a secret that is another.
+    // A header that does not match the secret below it.
     let forged = text(&dsse.key).replace("# scheme dsse", "# scheme hmac");
     write_private(&dsse.key, forged.as_bytes());
     world
@@ -306,7 +306,7 @@ fn envelope_signed_by_another_key() {
     world.sign(&granted, &build).ok();
 }
 
-/// The type is signed too: to say another one, and to sign as that, are both refused.
+/// The type is signed too: naming another one, and signing with that, are both refused.
 #[test]
 fn envelope_with_another_payload_type() {
     let world = World::ready();
@@ -528,7 +528,7 @@ fn statement_about_other_bytes_names_or_nothing() {
     assert_ne!(changed, right);
     fs::write(build.at("build.dsse.json"), seal(changed.as_bytes(), &key)).expect("an envelope");
     world.refuses(&granted, &build, "artifact `foo.txt` has SHA-256");
-    // Nothing of a payload is read before its signature held.
+    // Nothing of a payload is read before its signature is verified.
     let forged = seal(b"{\"no\": \"statement\"", &SecretKey::generate());
     fs::write(build.at("build.dsse.json"), forged).expect("an envelope");
     world.refuses(&granted, &build, "is not by the builder's key");
@@ -561,8 +561,8 @@ fn statement_made_before_the_grant_or_after_its_end() {
     statement_refused(started, "was made at 2020-01-01T00:00:00Z");
 }
 
-/// A point of small order, for which anybody can make a signature, is no key: neither of a builder,
-/// nor in a grant.
+/// A point of small order, for which anyone can make a signature, is not a key: neither of a
+/// builder, nor in a grant.
 #[test]
 fn small_order_key() {
     let world = World::ready();
@@ -705,7 +705,7 @@ fn mac_by_somebody_without_the_nonce() {
             reason,
         );
     }
-    // What the grant says of the nonce is no key either.
+    // The grant's commitment to the nonce is not a key either.
     let commitment = granted.terms()["builders"][0]["key"]
         .as_str()
         .expect("a digest")
@@ -816,7 +816,7 @@ fn nonce_that_a_killed_process_left_is_wiped() {
             .ok()
     };
 
-    // Killed when the grant was closed, when it was taken back, and when a nonce was being written.
+    // Killed when the grant was closed, when it was revoked, and when a nonce was being written.
     let (granted, build) = attested(&world, "hmac", "manifest");
     let (path, nonce) = kept();
     world.sign(&granted, &build).ok();
@@ -836,7 +836,7 @@ fn nonce_that_a_killed_process_left_is_wiped() {
     next("2");
     assert_eq!(listing(&nonces), [""; 0]);
 
-    // Killed while it was wiped: what is left is no nonce, and stands in nobody's way.
+    // Killed while it was wiped: what is left is not a nonce, and does no harm.
     let granted = world.grant_of("3", &[&"--scheme", &"hmac"]);
     let build = world.build(&ARTIFACTS);
     world.attest(&granted, &build).ok();
@@ -959,7 +959,7 @@ fn builder_cannot_bring_a_nonce() {
     ]);
     grant.usage("scheme hmac has no public keys");
     let made = world.countersign(&[&"build-key", &"--scheme", &"hmac", &"-o", &world.at("key")]);
-    made.usage("the signing host must know it too");
+    made.usage("[possible values: openpgp, dsse]");
     assert!(!world.at("key").exists());
 }
 
@@ -983,7 +983,7 @@ fn sign_one(
 fn signatures_swapped_between_two_names() {
     let world = World::ready();
     let granted = grant(&world, "openpgp", "per-artifact");
-    // The same bytes under two names: either signature holds over either file.
+    // The same bytes under two names: either signature is valid for either file.
     let build = world.build(&[("foo-amd64.deb", b"same\n"), ("foo-arm64.deb", b"same\n")]);
     world.attest(&granted, &build).ok();
     let signatures = ["foo-amd64.deb.sig", "foo-arm64.deb.sig"]
@@ -1096,7 +1096,7 @@ fn signature_made_before_the_grant_or_after_its_end() {
         ("artifact@example.org", "foo.txt"),
         ("grant@example.org", granted.id.as_str()),
     ];
-    // The key did not live then: with a key that the builder brings, the time alone must tell.
+    // The key did not live then: with a key of the builder's own, only the time can show it.
     sign_one(
         &granted,
         &build,
@@ -1184,7 +1184,7 @@ fn manifest_made_before_the_grant_or_after_its_end() {
     world.refuses(&granted, &build, "but the grant is valid from");
     attest_by_hand(SystemTime::now() + Duration::from_secs(7 * 3600));
     world.refuses(&granted, &build, "is dated in the future");
-    // Made in time and verified in time, but said to be made after the end: only by a clock that is
+    // Made in time and verified in time, but dated after the end: only by a clock that is
     // wrong.
     world.refuses_at(&granted, &build, "+7h", "expired at");
     attest().ok();

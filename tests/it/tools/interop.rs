@@ -80,7 +80,7 @@ fn agree_on_a_release(make: fn() -> Option<World>, kind: &str) {
         "the list covers everything but the signatures"
     );
 
-    // The chain behind it: M's manifest with the key that the grant holds, and the artifacts with
+    // The chain behind it: M's manifest with the key in the grant, and the artifacts with
     // M's manifest.
     let builder = release.join("evidence/m1");
     let of_the_builder: Arguments<'_> = &[
@@ -102,7 +102,7 @@ fn agree_on_a_release(make: fn() -> Option<World>, kind: &str) {
         &release,
     );
 
-    // They can say no.
+    // They can refuse.
     let changed = world.at("changed");
     copy_tree(&release, &changed);
     fs::write(changed.join("foo.txt"), b"text!").expect("changed");

@@ -17,8 +17,8 @@ pub(crate) struct Faults {
     pub(crate) sign_delay: Duration,
     /// It is pulled out before the signature of this number.
     pub(crate) pull_before_sign: Option<u64>,
-    /// It is pulled out after the signature of this number was made, and before anybody hears of
-    /// it.
+    /// It is pulled out after the signature of this number was made, and before the
+    /// answer arrives.
     pub(crate) pull_after_sign: Option<u64>,
     /// It is pulled out when a PIN arrives.
     pub(crate) pull_at_verify: bool,

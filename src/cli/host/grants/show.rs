@@ -78,7 +78,7 @@ fn show_state(
     value["changes"] = json!(changes(grant, record, home, ledger, output)?);
     value["approvals"] = approvals
         .iter()
-        .map(|it| json!({ "approver": it.approver, "at": it.at, "counts": it.fault.is_none() }))
+        .map(|it| json!({ "approver": it.approver, "at": it.at, "valid": it.fault.is_none() }))
         .collect();
     Ok(())
 }
@@ -96,7 +96,7 @@ pub(in crate::cli::host) fn show_terms(grant: &Grant, output: &mut Output) {
         }
     }
     output.line(format!(
-        "  counts     from {} until {}",
+        "  valid      from {} until {}",
         terms.not_before, terms.expires
     ));
 }

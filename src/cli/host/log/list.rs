@@ -21,7 +21,6 @@ use crate::domain::time::Timestamp;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  countersign log list
   countersign log list --project foo --since 14d-ago
   countersign log list --export /srv/log --log-key log.vkey")]
 pub(super) struct List {

@@ -18,7 +18,7 @@ use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
 /// A log that was exported, in place of the home's.
 #[derive(Debug, Args)]
 pub(super) struct FromExport {
-    /// Read this exported log instead of the home's
+    /// Exported log to read instead of the home's
     #[arg(long, value_name = "DIR", requires = "log_key")]
     export: Option<PathBuf>,
     /// Public key of that log: `NAME+ID+BASE64`, or a file

@@ -26,15 +26,15 @@ use crate::tlog::note::VerifierKey;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  countersign log verify
   countersign log verify --release /srv/releases/foo-1.2.3
   countersign log verify --checkpoint kept.checkpoint --export /srv/log
-  countersign log verify --checkpoint kept.checkpoint --export /srv/log --log-key log.vkey")]
+  countersign log verify --checkpoint kept.checkpoint \\
+      --export /srv/log --log-key log.vkey")]
 pub(super) struct Verify {
     /// Checkpoint kept elsewhere, to detect an old or recomputed log; repeatable
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
-    /// Release kept elsewhere, to detect the same; the log must announce it; repeatable
+    /// Release kept elsewhere, which the log must announce; repeatable
     #[arg(long, value_name = "DIR")]
     release: Vec<PathBuf>,
     /// Release certificate for --release [default: the home's; required with --log-key]

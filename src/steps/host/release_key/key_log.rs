@@ -29,7 +29,7 @@ impl Use {
         signatures: 1,
     };
 
-    /// So many signatures of a certificate.
+    /// The signatures of a certificate.
     pub(super) const fn certify(signatures: usize) -> Self {
         Self {
             purpose: KeyPurpose::Certify,

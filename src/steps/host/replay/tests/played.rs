@@ -39,9 +39,9 @@ pub(super) struct Host {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Done,
-    /// After so many answers: whether one more was made, and whether the counter could be read.
+    /// After this many answers: whether one more was made, and whether the counter could be read.
     Stopped(u64, bool, bool),
-    /// After so many answers, without an outcome: whether one more was made.
+    /// After this many answers, without an outcome: whether one more was made.
     CutOff(u64, bool),
     /// Before anything was asked of the card.
     NoPin,
