@@ -74,7 +74,10 @@ pub enum AttestError {
         )
     )]
     NotAllowed(#[from] Malformed),
-    #[error("the signing host would refuse what is beside the artifacts in `{}`: {strays}", folder.display())]
+    #[error(
+        "the signing host would refuse what is beside the artifacts in `{}`: {strays}",
+        folder.display()
+    )]
     #[diagnostic(
         code(refused::files_beside_artifacts),
         help(
@@ -168,51 +171,7 @@ pub fn attest(
     }
     let list = read.iter().map(|(artifact, _)| artifact.clone()).collect();
     let list = ArtifactList::sort(list)?;
-    let evidence = match bounds.kind {
-        EvidenceKind::SignedManifest | EvidenceKind::ManifestMac => {
-            let text = manifest(&label, &list).to_text();
-            let (name, proof) = match &mut key.secret {
-                Secret::Nonce(nonce) => (MANIFEST_MAC, nonce.tag(text.as_bytes()).into_bytes()),
-                secret => {
-                    let state = HashState::of(text.as_bytes(), secret.hash());
-                    (MANIFEST_SIGNATURE, secret.sign(&state, &[], now)?)
-                }
-            };
-            vec![
-                (MANIFEST.to_owned(), text.into_bytes()),
-                (name.to_owned(), proof),
-            ]
-        }
-        EvidenceKind::Envelope => {
-            let Secret::Ed25519(secret) = &key.secret else {
-                unreachable!("the key is of its label's scheme")
-            };
-            let (kind, predicate) = match predicate.unwrap_or_else(|| Predicate::Provenance {
-                system: String::new(),
-            }) {
-                Predicate::Given {
-                    predicate_type,
-                    predicate,
-                } => (predicate_type, predicate),
-                Predicate::Provenance { system } => {
-                    let predicate = to_raw_value(&provenance(&label, &system, now))
-                        .expect("it can be written as JSON");
-                    (SLSA_PROVENANCE.to_owned(), predicate)
-                }
-            };
-            let statement = Statement::write(&label, &list, &kind, &predicate);
-            check_statement(&statement, &label)?;
-            vec![(ENVELOPE.to_owned(), seal(&statement, secret))]
-        }
-        EvidenceKind::Signatures | EvidenceKind::Macs => {
-            let mut files = Vec::new();
-            for (artifact, state) in &read {
-                files.push(one_proof(&mut key.secret, &label, artifact, state, now)?);
-            }
-            files
-        }
-    };
-
+    let evidence = evidence(&mut key.secret, &label, &list, &read, predicate, now)?;
     for (name, bytes) in &evidence {
         let limit = bounds.kind.limit(name).expect("it is of this kind");
         if bytes.len() as u64 > limit {
@@ -230,6 +189,61 @@ pub fn attest(
         label,
         artifacts: list,
         files,
+    })
+}
+
+/// The files of the evidence, each with its name.
+fn evidence(
+    secret: &mut Secret<'_>,
+    label: &BuildKeyLabel,
+    list: &ArtifactList,
+    read: &[(Artifact, HashState)],
+    predicate: Option<Predicate>,
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>, AttestError> {
+    Ok(match label.bounds.kind {
+        EvidenceKind::SignedManifest | EvidenceKind::ManifestMac => {
+            let text = manifest(label, list).to_text();
+            let (name, proof) = match secret {
+                Secret::Nonce(nonce) => (MANIFEST_MAC, nonce.tag(text.as_bytes()).into_bytes()),
+                secret => {
+                    let state = HashState::of(text.as_bytes(), secret.hash());
+                    (MANIFEST_SIGNATURE, secret.sign(&state, &[], now)?)
+                }
+            };
+            vec![
+                (MANIFEST.to_owned(), text.into_bytes()),
+                (name.to_owned(), proof),
+            ]
+        }
+        EvidenceKind::Envelope => {
+            let Secret::Ed25519(secret) = secret else {
+                unreachable!("the key is of its label's scheme")
+            };
+            let (kind, predicate) = match predicate.unwrap_or_else(|| Predicate::Provenance {
+                system: String::new(),
+            }) {
+                Predicate::Given {
+                    predicate_type,
+                    predicate,
+                } => (predicate_type, predicate),
+                Predicate::Provenance { system } => {
+                    let predicate = to_raw_value(&provenance(label, &system, now))
+                        .expect("it can be written as JSON");
+                    (SLSA_PROVENANCE.to_owned(), predicate)
+                }
+            };
+            let statement = Statement::write(label, list, &kind, &predicate);
+            check_statement(&statement, label)?;
+            vec![(ENVELOPE.to_owned(), seal(&statement, secret))]
+        }
+        EvidenceKind::Signatures | EvidenceKind::Macs => {
+            let mut files = Vec::new();
+            for (artifact, state) in read {
+                files.push(one_proof(secret, label, artifact, state, now)?);
+            }
+            files
+        }
     })
 }
 
