@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use serde_json::Value;
 
+use super::schemes::statement_refused;
 use crate::common::keyring::Keyring;
 use crate::common::tokens::{Kryoptic, SoftHsm, SoftwareToken, missing};
 use crate::common::world::{Build, Granted, World};
@@ -1370,8 +1371,8 @@ fn predicate_that_cannot_be_carried() {
         .usage("--predicate");
 }
 
-/// A predicate that is provenance of another build, or of another time, is refused by the signing
-/// host: `attest` carries it.
+/// A predicate that is provenance of another build, or of another time, does not cost the builder
+/// its key; the signing host refuses it too.
 #[test]
 fn predicate_about_another_grant() {
     let world = World::ready();
@@ -1383,20 +1384,26 @@ fn predicate_about_another_grant() {
             format!(
                 "{{\"buildDefinition\": {{\"externalParameters\": {{\"grant\": \"{other}\"}}}}}}"
             ),
-            "is for grant sha256:0",
+            "the predicate names another grant",
         ),
         (
             "{\"runDetails\": {\"metadata\": {\"finishedOn\": \"2020-01-01T00:00:00Z\"}}}"
                 .to_owned(),
-            "was made at 2020",
+            "the predicate: 2020-01-01T00:00:00Z is not in the time of the grant",
         ),
     ] {
         fs::write(&path, predicate).expect("written");
         let build = world.build(&ARTIFACTS);
         world
             .attest(&granted, &build)
-            .with(&[&"--keep-key", &"--predicate", &path])
-            .ok();
-        world.refuses(&granted, &build, reason);
+            .with(&[&"--predicate", &path])
+            .refused(reason);
+        assert!(granted.key.exists());
     }
+    let place = "\"externalParameters\":{\"grant\":\"";
+    let in_predicate = |text: String| {
+        let at = text.find(place).expect("a grant") + place.len();
+        format!("{}{other}{}", &text[..at], &text[at + other.len()..])
+    };
+    statement_refused(in_predicate, "is for grant sha256:0");
 }

@@ -278,7 +278,7 @@ fn payload(build: &Build) -> String {
 /// The build under a grant of scheme dsse is refused, when the builder signs what `change` makes of
 /// its payload.
 #[track_caller]
-fn statement_refused(change: impl Fn(String) -> String, reason: &str) {
+pub(super) fn statement_refused(change: impl Fn(String) -> String, reason: &str) {
     let world = World::ready();
     let (granted, build) = attested(&world, "dsse", "manifest");
     let (right, key) = (payload(&build), ed25519(&granted.key));
