@@ -28,7 +28,7 @@ const PAGE: &str = include_str!("../../../docs/reference/evidence.md");
 /// In byte order. The second has what shells, gpg and JSON take for something else.
 const ARTIFACTS: [(&str, &[u8]); 3] = [
     ("foo-2.tar", &[7; 100_000]),
-    ("foo.\"50%s\".bin", b""),
+    ("foo.(5 0=@,~+).bin", b""),
     ("foo.txt", b"text\n"),
 ];
 
@@ -271,7 +271,7 @@ fn gpg_makes_a_signature_for_each_artifact() {
     let granted = grant(&world, "openpgp", "per-artifact");
     let machine = Machine::new(&world, &granted.key);
     machine.run(&["the builder", "openpgp per-artifact"]);
-    machine.made(&["foo-2.tar.sig", "foo.\"50%s\".bin.sig", "foo.txt.sig"]);
+    machine.made(&["foo-2.tar.sig", "foo.(5 0=@,~+).bin.sig", "foo.txt.sig"]);
     let folder = laid_out(&world, &granted, &machine.dist, &machine);
     gpgv_shows_names_and_grant(&folder, &granted);
     taken(&world, &granted, &machine.dist);
@@ -331,7 +331,7 @@ fn macs_by_hand(form: &str, recipes: &[&str], files: &[&str]) {
     taken(&world, &granted, &machine.dist);
 }
 
-const MACS: [&str; 3] = ["foo-2.tar.mac", "foo.\"50%s\".bin.mac", "foo.txt.mac"];
+const MACS: [&str; 3] = ["foo-2.tar.mac", "foo.(5 0=@,~+).bin.mac", "foo.txt.mac"];
 
 #[test]
 fn coreutils_make_the_mac_of_a_manifest() {
@@ -634,7 +634,7 @@ fn sha256sum_checks_a_manifest() {
 const SIGNATURES: [(&str, usize); 5] = [
     ("foo-2.tar", 50_000),
     ("foo.txt", 4),
-    ("evidence/m1/foo.\"50%s\".bin.sig", 10),
+    ("evidence/m1/foo.(5 0=@,~+).bin.sig", 10),
     ("evidence/m1/foo.txt.sig", 10),
     ("evidence/m1/build-key.pgp", 40),
 ];
@@ -794,7 +794,7 @@ fn openssl_checks_a_mac_for_each_artifact() {
     let files = [
         ("foo-2.tar", 50_000),
         ("foo.txt", 4),
-        ("evidence/m1/foo.\"50%s\".bin.mac", 3),
+        ("evidence/m1/foo.(5 0=@,~+).bin.mac", 3),
     ];
     openssl_checks_macs("per-artifact", "openssl macs of artifacts", &files);
 }
