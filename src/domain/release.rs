@@ -65,7 +65,7 @@ pub fn is_folder_name(name: &str) -> bool {
     name.match_indices('-').any(|(dash, _)| {
         let project = name[..dash].parse::<ProjectName>();
         let version = name[dash + 1..].parse::<Version>();
-        project.is_ok() && version.is_ok()
+        project.is_ok() && version.is_ok_and(|version| version.without_epoch() == version.as_str())
     })
 }
 
@@ -458,6 +458,9 @@ mod tests {
             if one != other && rivalry_of(&one, &other).is_none() {
                 prop_assert_ne!(folder(&one), folder(&other));
             }
+            prop_assert!(is_folder_name(&folder(&one)) && !is_folder_name(&one.replace(' ', ":")));
+            prop_assert!(is_folder_name(&folder(&one)));
+            prop_assert!(!is_folder_name(&one.replace(' ', ":")), "an epoch is not part of it");
             let both = [rivalry_of(&one, &other), rivalry_of(&other, &one)];
             prop_assert_eq!(both[0].is_none(), both[1].is_none());
         }
