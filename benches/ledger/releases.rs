@@ -78,6 +78,8 @@ impl<'a> Releases<'a> {
         self.ledger.append(now, accepted)?;
         let intent = Intent {
             grant,
+            project: "project".parse()?,
+            version: n.to_string().parse()?,
             key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334".parse()?,
             hash: HashAlgorithm::Sha256,
             created: now,
@@ -89,7 +91,7 @@ impl<'a> Releases<'a> {
             card: None,
         };
         let index = self.ledger.append(now, Event::Intent(intent.clone()))?;
-        for file in intent.plan().asked() {
+        for file in intent.plan().names() {
             self.ledger
                 .keep_signature(index, file, &format!("{file} {n:0>SIGNATURE$}"))?;
         }

@@ -117,7 +117,7 @@ impl Told {
         } else {
             "was admitted already"
         };
-        let form = admitted.report.coverage;
+        let form = admitted.report.contents.form;
         let signed = &admitted.report.list;
         let grant = admitted.report.grant.id();
         output.line(format!(

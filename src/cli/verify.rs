@@ -3,22 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::read_certificate;
 use super::error::{CliError, CommandError};
 use super::progress::Bar;
 use super::render::Output;
+use crate::domain::digest::GrantId;
+use crate::domain::name::{ProjectName, Version};
 use crate::domain::reserved::SUMS;
 use crate::domain::signing::Coverage;
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, InputFile};
+use crate::files::{FileError, InputFile, real_path};
 use crate::location::source;
 use crate::openpgp::{Certificate, Signed};
 use crate::steps::release::error::ReleaseError;
 use crate::steps::release::logged::{Logged, check_logged};
-use crate::steps::release::single::verify_file;
-use crate::steps::release::verify::examine_release;
+use crate::steps::release::single::{VerifiedFile, verify_file};
+use crate::steps::release::verify::{ReleaseReport, examine_release};
+use crate::steps::release::wanted::Wanted;
 use crate::tlog::note::VerifierKey;
 
 /// Maximum size of a file with a log's public key, in bytes.
@@ -29,18 +32,28 @@ const LARGEST_LOG_KEY: u64 = 1000;
 #[command(after_help = "\
 Examples:
   countersign verify --cert release.pgp foo-1.2.3/
+  countersign verify --cert release.pgp --project foo --version 1.2.3 dl/
   countersign verify --cert release.pgp \\
       --log-key log.vkey --proof foo.tlog-proof foo")]
 pub(super) struct Verify {
     /// Release certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
+    /// Project [default: the folder is called PROJECT-VERSION]
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<ProjectName>,
+    /// Version
+    #[arg(long, value_name = "VERSION", requires = "project")]
+    version: Option<Version>,
     /// Proof for the one FILE, from `log prove`
     #[arg(long, value_name = "PROOF", requires = "log_key")]
     proof: Option<PathBuf>,
     /// Public key of the log: `NAME+ID+BASE64`, or a file
     #[arg(long, value_name = "KEY|FILE", requires = "proof")]
     log_key: Option<String>,
+    /// Show files, grant and builders
+    #[arg(long)]
+    verbose: bool,
     /// Release folder, or files beside their signatures (FILE.asc)
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
@@ -50,7 +63,7 @@ impl Verify {
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let certificate = read_certificate(&self.cert)?;
         let now = Timestamp::now();
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(&certificate);
         let paths = named(self.paths)?;
         let proof = self
             .proof
@@ -58,34 +71,37 @@ impl Verify {
         if proof.is_some() && (paths.len() != 1 || paths[0].is_dir()) {
             return Err(CommandError::Usage("--proof is about one file".to_owned()).into());
         }
-        for path in paths {
+        let version = self.version;
+        let asked = self
+            .project
+            .map(|project| Wanted::Asked { project, version });
+        for path in &paths {
             if path.is_dir() {
-                folder(&path, &certificate, now, &mut tally, output)?;
+                let wanted = asked.clone().map_or_else(|| own_name(path), Ok)?;
+                let source = source(path)?;
+                let result = examine_release(&*source, &certificate, &wanted, now, &mut Bar::new());
+                tally.release(path, result);
                 continue;
             }
-            let result = verify_file(&path, &certificate, now, &mut Bar::new());
+            let wanted = asked.as_ref().unwrap_or(&Wanted::Any);
+            let result = verify_file(path, &certificate, wanted, now, &mut Bar::new());
             let logged = match (&result, &proof) {
-                (Ok((signed, digest)), Some((proof, key))) => {
-                    Some(check_logged(proof, key, signed, *digest)?)
+                (Ok(file), Some((proof, key))) => {
+                    Some(check_logged(proof, key, &file.signed, file.digest)?)
                 }
                 _ => None,
             };
-            let result = result.map(|(signed, _)| signed);
-            tally.file(&path.to_string_lossy(), &result, Coverage::Each, output);
-            if let Some(logged) = logged {
-                tally.logged(&logged, output);
-            }
+            tally.file(path, result, logged);
         }
-        output.value(json!({ "results": tally.values }));
-        match tally.refused {
-            0 => Ok(()),
-            refused => Err(CommandError::NotVerified {
-                refused,
-                all: tally.values.len(),
-            }
-            .into()),
-        }
+        tally.end(paths.len(), self.verbose, output)
     }
+}
+
+/// The release that a folder is named after.
+fn own_name(folder: &Path) -> Result<Wanted, FileError> {
+    let name = real_path(folder)?;
+    let name = name.file_name().unwrap_or_default();
+    Ok(Wanted::Named(name.to_string_lossy().into_owned()))
 }
 
 /// The log's public key: the text itself, or the content of the file of that name.
@@ -125,116 +141,252 @@ fn named(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, CliError> {
     Ok(files)
 }
 
-#[derive(Default)]
-struct Tally {
+/// What was verified: the verdict on each path, and what is behind it.
+struct Tally<'a> {
+    certificate: &'a Certificate,
+    verdicts: Vec<Verdict>,
+    values: Vec<Value>,
+    releases: Vec<Value>,
     refused: usize,
-    values: Vec<serde_json::Value>,
+    unnamed: Option<ReleaseError>,
 }
 
-impl Tally {
-    /// That the signature of the file before was announced in the log.
-    fn logged(&mut self, logged: &Logged, output: &mut Output) {
-        let index = logged.entry.index;
-        let size = logged.checkpoint.size;
-        output.line(format!(
-            "      announced in entry {index} of the log, one of {size}"
-        ));
-        if let Some(value) = self.values.last_mut() {
-            value["log_entry"] = json!(index);
-            value["log_size"] = json!(size);
+/// The line on one path, and lines below it.
+struct Verdict {
+    good: bool,
+    text: String,
+    /// What is wrong with it.
+    faults: Vec<String>,
+    /// What is there to know beside that.
+    details: Vec<String>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(certificate: &'a Certificate) -> Self {
+        Self {
+            certificate,
+            verdicts: Vec::new(),
+            values: Vec::new(),
+            releases: Vec::new(),
+            refused: 0,
+            unnamed: None,
         }
     }
 
-    /// `coverage` says whether the signature is the file's own, or that of the list.
+    /// A single file, and whether its signature was announced in the log.
     fn file(
         &mut self,
-        name: &str,
-        result: &Result<Signed, ReleaseError>,
-        coverage: Coverage,
-        output: &mut Output,
+        path: &Path,
+        result: Result<VerifiedFile, ReleaseError>,
+        logged: Option<Logged>,
     ) {
+        let shown = path.to_string_lossy();
         match result {
-            Ok(signed) if coverage == Coverage::ListOnly => {
-                output.line(format!("good  {name}"));
-                output.line("      as listed in SHA256SUMS");
-                let grant = signed.grant();
-                self.values.push(json!({
-                    "name": name, "good": true, "listed": true,
-                    "key": signed.key, "created": signed.created, "grant": grant,
-                }));
+            Ok(VerifiedFile { signed, claims, .. }) => {
+                let mut text = format!("{shown} of {} {}", claims.project, claims.version);
+                let mut value = signed_value(&shown, &signed, claims.grant);
+                value["project"] = json!(claims.project);
+                value["version"] = json!(claims.version);
+                let mut details = vec![
+                    format!("signed     by {} at {}", signed.key, signed.created),
+                    format!("grant      {}", claims.grant),
+                ];
+                if let Some(logged) = logged {
+                    let index = logged.entry.index;
+                    let size = logged.checkpoint.size;
+                    text += &format!(", announced in entry {index} of the log,");
+                    details.push(format!("log        {size} entries"));
+                    value["log_entry"] = json!(index);
+                    value["log_size"] = json!(size);
+                }
+                self.values.push(value);
+                self.good(&text, details);
             }
-            Ok(signed) => {
-                let grant = signed.grant();
-                let under = grant.map_or_else(|| "no grant".to_owned(), |id| format!("grant {id}"));
-                output.line(format!("good  {name}"));
-                output.line(format!(
-                    "      signed by {} at {} under {under}",
-                    signed.key, signed.created
-                ));
-                self.values.push(json!({
-                    "name": name, "good": true,
-                    "key": signed.key, "created": signed.created, "grant": grant,
-                }));
+            Err(error) => self.bad(&shown, error),
+        }
+    }
+
+    /// A release in a folder.
+    fn release(&mut self, path: &Path, result: Result<ReleaseReport, ReleaseError>) {
+        let shown = path.to_string_lossy();
+        let report = match result {
+            Ok(report) => report,
+            Err(error) => return self.bad(&shown, error),
+        };
+        let listed = report.contents.form == Coverage::ListOnly;
+        let grant = report.grant.id();
+        let at = |name: &str| path.join(name).to_string_lossy().into_owned();
+        self.values
+            .push(signed_value(&at(SUMS), &report.list, grant));
+        let mut details = details(&report);
+        let mut faults = Vec::new();
+        for file in &report.files {
+            let name = &file.name;
+            match &file.result {
+                Ok(signed) => {
+                    details.push(format!("good       {name}"));
+                    let mut value = signed_value(&at(name), signed, grant);
+                    if listed {
+                        value["listed"] = json!(true);
+                    }
+                    self.values.push(value);
+                }
+                Err(error) => {
+                    faults.push(format!("{name}: {error}"));
+                    self.values.push(bad_value(&at(name), error));
+                }
             }
-            Err(error) => {
-                self.refused += 1;
-                output.line(format!("BAD   {name}"));
-                output.line(format!("      {error}"));
-                self.values
-                    .push(json!({ "name": name, "good": false, "reason": error.to_string() }));
+        }
+        self.releases.push(release_value(
+            &shown,
+            &report,
+            self.certificate,
+            faults.is_empty(),
+        ));
+        let files = report.contents.artifacts().len();
+        if faults.is_empty() {
+            let macs = if report.grant.terms().scheme.convinces_host_alone() {
+                ", attested by MACs"
+            } else {
+                ""
+            };
+            let text = format!(
+                "{} {} ({}{macs})",
+                report.contents.project,
+                report.contents.version,
+                counted(files, "file", "files")
+            );
+            return self.good(&text, details);
+        }
+        self.refused += faults.len();
+        self.verdicts.push(Verdict {
+            good: false,
+            text: format!("{shown}: {} of {files} files", faults.len()),
+            faults,
+            details,
+        });
+    }
+
+    fn good(&mut self, text: &str, details: Vec<String>) {
+        let user_ids = self.certificate.user_ids();
+        let user_id = user_ids.first().map_or("", String::as_str);
+        let fingerprint = self.certificate.fingerprint();
+        self.verdicts.push(Verdict {
+            good: true,
+            text: format!("{text} by {fingerprint} {user_id}"),
+            faults: Vec::new(),
+            details,
+        });
+    }
+
+    fn bad(&mut self, path: &str, error: ReleaseError) {
+        self.refused += 1;
+        self.values.push(bad_value(path, &error));
+        self.verdicts.push(Verdict {
+            good: false,
+            text: path.to_owned(),
+            faults: vec![error.to_string()],
+            details: Vec::new(),
+        });
+        if matches!(error, ReleaseError::Unnamed { .. }) {
+            self.unnamed = Some(error);
+        }
+    }
+
+    /// The verdict comes first: on the one path, or on all of them.
+    fn end(self, paths: usize, verbose: bool, output: &mut Output) -> Result<(), CliError> {
+        let all = self.values.len();
+        if paths > 1 {
+            match self.refused {
+                0 => output.line(format!("good  all {paths}")),
+                refused => output.line(format!("BAD   {refused} of {all}")),
             }
+        }
+        for verdict in &self.verdicts {
+            let word = if verdict.good { "good" } else { "BAD " };
+            output.line(format!("{word}  {}", verdict.text));
+            let faults = verdict.faults.iter();
+            let details = verdict.details.iter().filter(|_| verbose);
+            for line in faults.chain(details) {
+                output.line(format!("      {line}"));
+            }
+        }
+        output.value(json!({ "results": self.values, "releases": self.releases }));
+        match (self.refused, self.unnamed) {
+            (0, _) => Ok(()),
+            // The name is all that is wrong.
+            (1, Some(error)) => Err(error.into()),
+            (refused, _) => Err(CommandError::NotVerified { refused, all }.into()),
         }
     }
 }
 
-fn folder(
-    path: &Path,
-    certificate: &Certificate,
-    now: Timestamp,
-    tally: &mut Tally,
-    output: &mut Output,
-) -> Result<(), CliError> {
-    let report = match examine_release(&*source(path)?, certificate, now, &mut Bar::new()) {
-        Ok(report) => report,
-        Err(error) => {
-            tally.file(&path.to_string_lossy(), &Err(error), Coverage::Each, output);
-            return Ok(());
-        }
-    };
-    let at = |name: &str| path.join(name).to_string_lossy().into_owned();
-    let terms = report.grant.terms();
-    output.line(format!("release {} {}", terms.project, terms.version));
-    let builders = report
-        .builders
-        .iter()
-        .map(|name| name.as_str())
-        .collect::<Vec<_>>()
-        .join(", ");
-    output.line(format!(
-        "  under grant {}, attested by {builders}",
-        report.grant.id()
-    ));
+fn details(report: &ReleaseReport) -> Vec<String> {
+    let builders: Vec<_> = report.builders.iter().map(|it| it.as_str()).collect();
+    let list = &report.list;
+    let mut details = vec![
+        format!("signed     by {} at {}", list.key, list.created),
+        format!("grant      {}", report.grant.id()),
+        format!("attested   by {}", builders.join(", ")),
+    ];
     if report.approvals > 0 {
-        output.line(format!(
-            "  with {} of the grant: who made them, its signing host knows",
-            match report.approvals {
-                1 => "1 approval".to_owned(),
-                count => format!("{count} approvals"),
-            }
+        details.push(format!(
+            "approved   by {}: who they are, its signing host knows",
+            counted(report.approvals, "person", "people")
         ));
     }
-    if terms.scheme.convinces_host_alone() {
-        output.line(
-            "  its evidence is MACs: they convince the signing host alone, and are not checked \
-             here",
+    if report.grant.terms().scheme.convinces_host_alone() {
+        details.push(
+            "evidence   MACs: they convince the signing host alone, and are not checked here"
+                .to_owned(),
         );
     }
-    if report.coverage == Coverage::ListOnly {
-        output.line("  signed as a whole: only SHA256SUMS carries a signature");
+    if report.contents.form == Coverage::ListOnly {
+        details.push("form       only SHA256SUMS is signed".to_owned());
     }
-    tally.file(&at(SUMS), &Ok(report.list), Coverage::Each, output);
-    for file in &report.files {
-        tally.file(&at(&file.name), &file.result, report.coverage, output);
+    details
+}
+
+fn signed_value(name: &str, signed: &Signed, grant: GrantId) -> Value {
+    json!({
+        "name": name, "good": true,
+        "key": signed.key, "created": signed.created, "grant": grant,
+    })
+}
+
+fn bad_value(name: &str, error: &ReleaseError) -> Value {
+    json!({ "name": name, "good": false, "reason": error.to_string() })
+}
+
+fn release_value(
+    folder: &str,
+    report: &ReleaseReport,
+    certificate: &Certificate,
+    good: bool,
+) -> Value {
+    let terms = report.grant.terms();
+    json!({
+        "folder": folder,
+        "good": good,
+        "project": report.contents.project,
+        "version": report.contents.version,
+        "form": report.contents.form,
+        "grant": report.grant.id(),
+        "sums": report.sums,
+        "builders": report.builders,
+        "scheme": terms.scheme,
+        "convinces_host_alone": terms.scheme.convinces_host_alone(),
+        "approvals": report.approvals,
+        "certificate": certificate.fingerprint(),
+        "user_ids": certificate.user_ids(),
+        "key": report.list.key,
+        "created": report.list.created,
+    })
+}
+
+fn counted(number: usize, one: &str, several: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        number => format!("{number} {several}"),
     }
-    Ok(())
 }

@@ -65,6 +65,11 @@ impl GrantId {
         self.0.to_string()[..12].to_owned()
     }
 
+    /// The SHA-256 of the grant's bytes.
+    pub fn sha256(&self) -> Sha256 {
+        self.0
+    }
+
     /// The 64 hexadecimal digits without the `sha256:` in front.
     pub fn hex(&self) -> String {
         self.0.to_string()

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::card::CardUse;
 use super::digest::{GrantId, Sha256};
 use super::key::{Fingerprint, HashAlgorithm};
-use super::name::ArtifactName;
+use super::name::{ArtifactName, ProjectName, Version};
 use super::signing::{Coverage, Plan, Signing};
 use super::time::Timestamp;
 
@@ -16,6 +16,10 @@ use super::time::Timestamp;
 pub struct Intent {
     /// The grant.
     pub grant: GrantId,
+    /// The project of the release.
+    pub project: ProjectName,
+    /// The version of the release.
+    pub version: Version,
     /// The key.
     pub key: Fingerprint,
     /// The hash function of the signatures.
@@ -46,14 +50,16 @@ impl Intent {
             created: self.created,
             hash: self.hash,
             domain: self.notation_domain.clone(),
+            project: self.project.clone(),
+            version: self.version.clone(),
             grant: self.grant,
             log,
         }
     }
 
-    /// The statements of the release.
-    pub fn plan(&self) -> Plan<'_> {
-        Plan::new(self.form, &self.artifacts)
+    /// The files of the release that are signed.
+    pub fn plan(&self) -> Plan {
+        Plan::new(self.form, self.artifacts.keys())
     }
 }
 
@@ -63,6 +69,8 @@ impl Intent {
     pub(crate) fn example() -> Self {
         Self {
             grant: GrantId::of(b"g"),
+            project: "foo".parse().expect("a name"),
+            version: "1.2.3".parse().expect("a version"),
             key: "A1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
                 .parse()
                 .expect("a fingerprint"),

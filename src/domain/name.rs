@@ -11,7 +11,7 @@ use super::digest::as_text;
 use super::malformed::Malformed;
 use super::reserved::{
     ADMITTED, APPROVALS, ENVELOPE, EVIDENCE, GRANT, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE,
-    REFUSED, SUMS, signed_by,
+    REFUSED, RELEASE, SUMS, signed_by,
 };
 use super::text::cut;
 
@@ -91,10 +91,10 @@ fn version(name: &str) -> Result<(), Refused> {
     restricted(rest)
 }
 
-/// A builder's evidence is in a folder of its name, beside the grant and the approvals.
+/// A builder's evidence is in a folder of its name, beside other evidence.
 fn builder(name: &str) -> Result<(), Refused> {
     restricted(name)?;
-    if [GRANT, APPROVALS]
+    if [GRANT, RELEASE, APPROVALS]
         .iter()
         .any(|ours| name.eq_ignore_ascii_case(ours))
     {
@@ -317,6 +317,10 @@ mod tests {
             (
                 "grant.json".parse::<BuilderName>().map(|_| ()),
                 format!("builder name `grant.json` {RESERVED}"),
+            ),
+            (
+                "Release.json".parse::<BuilderName>().map(|_| ()),
+                format!("builder name `Release.json` {RESERVED}"),
             ),
             (
                 "my project".parse::<ProjectName>().map(|_| ()),

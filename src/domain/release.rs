@@ -4,6 +4,7 @@
 //! ```text
 //! NAME, NAME.asc               each artifact and its detached signature
 //! SHA256SUMS, SHA256SUMS.asc   everything but H's signatures, in one signed list
+//! evidence/release.json        what the release is, and what it consists of
 //! evidence/grant.json          the grant
 //! evidence/BUILDER/            the builder's evidence and public key
 //! evidence/approvals/          the approvers' signatures over the grant
@@ -12,12 +13,12 @@
 use std::collections::BTreeMap;
 
 use super::artifact::{Artifact, ArtifactList, parse_sum_line, strict_lines, sum_line};
+use super::contents::Contents;
 use super::digest::Sha256;
 use super::evidence::is_evidence_file;
 use super::malformed::Malformed;
 use super::name::{ApproverName, BuilderName, ProjectName, Version};
-use super::reserved::{APPROVALS, EVIDENCE, GRANT, SIGNATURE, SSH_SIGNATURE};
-use super::signing::{Coverage, Plan};
+use super::reserved::{APPROVALS, EVIDENCE, GRANT, RELEASE, SIGNATURE, SSH_SIGNATURE};
 use super::text::cut;
 
 /// Maximum number of approvals in a release.
@@ -30,9 +31,6 @@ pub const LARGEST_SUMS: u64 = 8 << 20;
 /// Maximum size of the evidence and the signature of the list together, in bytes: a verifier has
 /// all of it in memory.
 pub const LARGEST_EVIDENCE: u64 = 64 << 20;
-
-/// The first line of a list that alone is signed. `sha256sum` reads it as a comment.
-const LIST_ONLY: &str = "# only this list is signed";
 
 /// The name of a release folder: `foo-1.2.3`, without an epoch.
 pub fn folder_name(project: &ProjectName, version: &Version) -> String {
@@ -69,10 +67,11 @@ pub fn is_folder_name(name: &str) -> bool {
     })
 }
 
-/// The content of `SHA256SUMS`: every artifact and every file of the evidence.
+/// The content of `SHA256SUMS`: `evidence/release.json`, every artifact and every other file of the
+/// evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sums {
-    coverage: Coverage,
+    contents: Sha256,
     artifacts: ArtifactList,
     grant: Sha256,
     builders: BTreeMap<BuilderName, FileDigests>,
@@ -83,49 +82,43 @@ pub struct Sums {
 pub type FileDigests = BTreeMap<String, Sha256>;
 
 impl Sums {
-    /// The list for these artifacts and this evidence; at least one builder. Each artifact has a
-    /// signature too.
+    /// The list of a release with these contents, which has these artifacts, and this evidence; at
+    /// least one builder.
     pub fn new(
+        contents: &Contents,
         artifacts: ArtifactList,
-        grant: Sha256,
         builders: BTreeMap<BuilderName, FileDigests>,
         approvals: FileDigests,
     ) -> Self {
         assert!(!builders.is_empty(), "a verified build has a builder");
         Self {
-            coverage: Coverage::Each,
+            contents: Sha256::of(contents.to_text().as_bytes()),
             artifacts,
-            grant,
+            grant: contents.grant.sha256(),
             builders,
             approvals,
         }
     }
 
-    /// The same list, for a release with this coverage.
-    #[must_use]
-    pub fn covering(self, coverage: Coverage) -> Self {
-        Self { coverage, ..self }
+    /// Refuses contents, whose digest is the listed one, that say anything else than the list.
+    pub fn check(&self, contents: &Contents) -> Result<(), Malformed> {
+        let differ = |what: &str| {
+            Err(Malformed::new(format!(
+                "SHA256SUMS and `{EVIDENCE}/{RELEASE}` differ in {what}"
+            )))
+        };
+        if !contents.has(&self.artifacts) {
+            return differ("the artifacts");
+        }
+        if contents.grant.sha256() != self.grant {
+            return differ("the grant");
+        }
+        Ok(())
     }
 
-    /// What is signed of the release.
-    pub fn coverage(&self) -> Coverage {
-        self.coverage
-    }
-
-    /// What the release key signs of the release.
-    pub fn plan(&self) -> Plan<'_> {
-        let artifacts = self.artifacts.iter();
-        Plan::new(
-            self.coverage,
-            artifacts.map(|artifact| (&artifact.name, &artifact.digest)),
-        )
-    }
-
-    /// Whether a list claims that it alone is signed. Only its signature proves that.
-    pub fn claims_list_only(bytes: &[u8]) -> bool {
-        bytes
-            .strip_prefix(LIST_ONLY.as_bytes())
-            .is_some_and(|rest| rest.first() == Some(&b'\n'))
+    /// The digest of `evidence/release.json`.
+    pub fn contents(&self) -> Sha256 {
+        self.contents
     }
 
     /// The artifacts.
@@ -148,13 +141,10 @@ impl Sums {
         &self.approvals
     }
 
-    /// The bytes of `SHA256SUMS`: the header if the list alone is signed, the artifacts sorted by
-    /// name, then each builder's evidence, the grant, and its approvals.
+    /// The bytes of `SHA256SUMS`: what the release consists of, the artifacts sorted by name, then
+    /// each builder's evidence, the grant, and its approvals.
     pub fn to_text(&self) -> String {
-        let mut text = match self.coverage {
-            Coverage::Each => String::new(),
-            Coverage::ListOnly => format!("{LIST_ONLY}\n"),
-        };
+        let mut text = sum_line(&self.contents, &format!("{EVIDENCE}/{RELEASE}"));
         text.extend(
             self.artifacts
                 .iter()
@@ -178,20 +168,14 @@ impl Sums {
 
     /// Reads a list. Only bytes that [`Sums::to_text`] could have written are accepted.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut lines = (1..).zip(strict_lines(bytes)?);
-        let coverage = if Self::claims_list_only(bytes) {
-            lines.next();
-            Coverage::ListOnly
-        } else {
-            Coverage::Each
-        };
+        let lines = (1..).zip(strict_lines(bytes)?);
         let mut listed = Listed::default();
         for (line, text) in lines {
             listed
                 .add(text)
                 .map_err(|error| error.within(format_args!("line {line}")))?;
         }
-        let sums = listed.sums(coverage)?;
+        let sums = listed.sums()?;
         // One list has one spelling: this refuses a file of the evidence that is listed twice or
         // out of order.
         if sums.to_text().as_bytes() == bytes {
@@ -205,6 +189,7 @@ impl Sums {
 /// What the lines of a list name, before the list as a whole is checked.
 #[derive(Default)]
 struct Listed {
+    contents: Option<Sha256>,
     artifacts: Vec<Artifact>,
     grant: Option<Sha256>,
     builders: BTreeMap<BuilderName, FileDigests>,
@@ -221,6 +206,7 @@ impl Listed {
                 let name = name.parse()?;
                 self.artifacts.push(Artifact { name, digest });
             }
+            [EVIDENCE, RELEASE] => self.contents = Some(digest),
             [EVIDENCE, GRANT] => self.grant = Some(digest),
             [EVIDENCE, APPROVALS, file] if is_approval_file(file) => {
                 self.approvals.insert(file.to_owned(), digest);
@@ -244,13 +230,14 @@ impl Listed {
         Ok(())
     }
 
-    fn sums(self, coverage: Coverage) -> Result<Sums, Malformed> {
+    fn sums(self) -> Result<Sums, Malformed> {
+        let contents = self.contents.ok_or_else(misplaced)?;
         let grant = self.grant.ok_or_else(misplaced)?;
         if self.builders.is_empty() {
             return Err(misplaced());
         }
         Ok(Sums {
-            coverage,
+            contents,
             artifacts: ArtifactList::sorted(self.artifacts)?,
             grant,
             builders: self.builders,
@@ -261,8 +248,8 @@ impl Listed {
 
 fn misplaced() -> Malformed {
     Malformed::new(
-        "the grant and a builder's evidence are not listed as they must be: each file once, \
-         sorted, after the artifacts",
+        "the evidence is not listed as it must be: `evidence/release.json` in the first line, and \
+         after the artifacts each other file once, sorted",
     )
 }
 
@@ -293,13 +280,15 @@ fn is_approval_file(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::claims::Coverage;
+    use crate::domain::digest::GrantId;
     use proptest::prelude::*;
 
-    fn vector() -> String {
-        list(Coverage::Each)
+    fn contents() -> Contents {
+        Contents::example(Coverage::Each, &["a.tar.xz", "b.deb"])
     }
 
-    fn list(coverage: Coverage) -> String {
+    fn list() -> String {
         let digest = Sha256::of(b"");
         let artifacts = ["a.tar.xz", "b.deb"].map(|name| Artifact {
             name: name.parse().expect("a name"),
@@ -320,51 +309,46 @@ mod tests {
         let approvals =
             FileDigests::from(["alice.sig", "bob.sshsig"].map(|name| (name.to_owned(), digest)));
         Sums::new(
+            &contents(),
             ArtifactList::sorted(artifacts.to_vec()).expect("a list"),
-            digest,
             builders,
             approvals,
         )
-        .covering(coverage)
         .to_text()
     }
 
     #[test]
     fn a_list_reads_back_as_it_was_written() {
-        for (coverage, files) in [(Coverage::Each, 3), (Coverage::ListOnly, 1)] {
-            let text = list(coverage);
-            let sums = Sums::parse(text.as_bytes()).expect("a list");
-            assert_eq!(
-                (sums.coverage(), sums.plan().files().count()),
-                (coverage, files)
-            );
-            assert_eq!(sums.to_text(), text);
-        }
+        let text = list();
+        let sums = Sums::parse(text.as_bytes()).expect("a list");
+        assert_eq!(sums.to_text(), text);
+        let first = text.lines().next().expect("a line");
+        let digest = Sha256::of(contents().to_text().as_bytes());
+        assert_eq!(first, format!("{digest}  evidence/release.json"));
+        assert_eq!(sums.contents(), digest);
     }
 
     #[test]
-    fn a_list_that_alone_is_signed_has_one_spelling() {
-        let each = list(Coverage::Each);
-        let only = list(Coverage::ListOnly);
-        assert_eq!(only, format!("# only this list is signed\n{each}"));
-        let header = only.lines().next().expect("a line");
-        for wrong in [
-            format!("{header}\n{only}"),
-            format!("{each}{header}\n"),
-            each.replacen('\n', &format!("\n{header}\n"), 1),
-            only.replacen("# only", "#only", 1),
-            only.replacen("signed", "signed ", 1),
-            only.replacen("# only", "# Only", 1),
-            format!("# countersign\n{each}"),
-            format!("{header}\n"),
+    fn a_list_is_that_of_its_contents_alone() {
+        let sums = Sums::parse(list().as_bytes()).expect("a list");
+        assert_eq!(sums.check(&contents()), Ok(()));
+        let fewer = Contents::example(Coverage::Each, &["a.tar.xz"]);
+        let other = Contents::example(Coverage::Each, &["a.tar.xz", "c.deb"]);
+        let mut grant = contents();
+        grant.grant = GrantId::of(b"other");
+        for (wrong, what) in [
+            (fewer, "the artifacts"),
+            (other, "the artifacts"),
+            (grant, "the grant"),
         ] {
-            assert!(Sums::parse(wrong.as_bytes()).is_err(), "{wrong}");
+            let refused = sums.check(&wrong).expect_err(what).to_string();
+            assert!(refused.ends_with(what), "{refused}");
         }
     }
 
     #[test]
     fn every_change_to_the_form_is_refused() {
-        let text = vector();
+        let text = list();
         for (what, from, to) in [
             ("escape", "  b.deb", "  ../b.deb"),
             ("folder", "  b.deb", "  dir/b.deb"),
@@ -390,6 +374,24 @@ mod tests {
             ),
             ("binary mark", "  b.deb", " *b.deb"),
             ("blank line", "  b.deb\n", "  b.deb\n\n"),
+            ("comment", "  b.deb\n", "  b.deb\n# more\n"),
+            (
+                "no contents",
+                &list()
+                    .lines()
+                    .next()
+                    .map(|line| format!("{line}\n"))
+                    .expect("a line"),
+                "",
+            ),
+            (
+                "contents behind the artifacts",
+                &list(),
+                &list()
+                    .split_once('\n')
+                    .map(|(first, rest)| format!("{rest}{first}\n"))
+                    .expect("lines"),
+            ),
             ("out of order", "  a.tar.xz", "  c.tar.xz"),
             (
                 "evidence twice",
@@ -465,13 +467,8 @@ mod tests {
         }
 
         #[test]
-        fn what_is_accepted_is_written_back_the_same(
-            only: bool,
-            at in 0..vector().len(),
-            byte: u8,
-        ) {
-            let coverage = if only { Coverage::ListOnly } else { Coverage::Each };
-            let mut bytes = list(coverage).into_bytes();
+        fn what_is_accepted_is_written_back_the_same(at in 0..list().len(), byte: u8) {
+            let mut bytes = list().into_bytes();
             bytes[at] = byte;
             if let Ok(sums) = Sums::parse(&bytes) {
                 prop_assert_eq!(sums.to_text().into_bytes(), bytes);

@@ -24,6 +24,8 @@ pub fn signed_by(name: &str) -> impl Iterator<Item = &str> {
 pub const EVIDENCE: &str = "evidence";
 /// The grant, in the evidence.
 pub const GRANT: &str = "grant.json";
+/// What the release consists of, in the evidence; the first line of the list names it.
+pub const RELEASE: &str = "release.json";
 /// The folder of the approvals in the evidence.
 pub const APPROVALS: &str = "approvals";
 /// A builder's OpenPGP key in its evidence, as a binary keyring that gpgv reads.

@@ -5,31 +5,12 @@
 //! constructor from bytes, because a signature by an RSA or ECDSA key over bytes that somebody else
 //! chose can be a certification of a key of theirs.
 
-use std::collections::HashMap;
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-use super::digest::{GrantId, Sha256};
+use super::digest::GrantId;
 use super::key::{HashAlgorithm, MessageDigest};
-use super::name::ArtifactName;
-use super::reserved::SUMS;
+use super::name::{ArtifactName, ProjectName, Version};
 use super::time::Timestamp;
 
-/// What a statement is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The release contains this file.
-    Artifact,
-    /// The release consists of the files in this list.
-    List,
-    /// What the certificate of the key consists of: its own binding, a User ID, its revocation.
-    Key,
-    /// A text without meaning, for a test of the token.
-    SelfTest,
-    /// The evidence of a builder whose build key is on a token.
-    Evidence,
-}
+pub use super::claims::{Claims, Coverage, Role, SignedFile};
 
 /// What one signature states beside the bytes that it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +23,13 @@ pub struct Statement {
 
 impl Statement {
     /// The text of the self-test.
-    pub fn self_test(created: Timestamp, hash: HashAlgorithm) -> Self {
-        Self::plain(Role::SelfTest, created, hash)
+    pub fn self_test(created: Timestamp, hash: HashAlgorithm, domain: &str) -> Self {
+        Self::alone(Role::SelfTest, created, hash, Some(domain))
     }
 
-    /// A part of the certificate of the key.
-    pub fn key(created: Timestamp, hash: HashAlgorithm) -> Self {
-        Self::plain(Role::Key, created, hash)
+    /// A part of the certificate of the key; that of a builder's key has no domain.
+    pub fn key(created: Timestamp, hash: HashAlgorithm, domain: Option<&str>) -> Self {
+        Self::alone(Role::Key, created, hash, domain)
     }
 
     /// A builder's statement, with the notations that name the grant.
@@ -58,17 +39,23 @@ impl Statement {
         notations: Vec<(String, String)>,
     ) -> Self {
         Self {
+            role: Role::Evidence,
+            created,
+            hash,
             notations,
-            ..Self::plain(Role::Evidence, created, hash)
         }
     }
 
-    fn plain(role: Role, created: Timestamp, hash: HashAlgorithm) -> Self {
+    /// What says its role and nothing else.
+    fn alone(role: Role, created: Timestamp, hash: HashAlgorithm, domain: Option<&str>) -> Self {
+        let role_notation = domain
+            .zip(role.word())
+            .map(|(domain, word)| (format!("role@{domain}"), word.to_owned()));
         Self {
             role,
             created,
             hash,
-            notations: Vec::new(),
+            notations: role_notation.into_iter().collect(),
         }
     }
 
@@ -121,131 +108,39 @@ impl Message<'_> {
     }
 }
 
-/// The form of a release: which of its files have a signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Coverage {
-    /// Each artifact, and the list.
-    #[serde(rename = "each")]
-    Each,
-    /// The list alone, as its first line states: a release of the other form does not become
-    /// one of this form by losing signatures.
-    #[serde(rename = "list")]
-    ListOnly,
-}
-
-impl Coverage {
-    /// Each form, in the order of the help.
-    pub const ALL: [Self; 2] = [Self::Each, Self::ListOnly];
-
-    /// Its name, in a grant and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Each => "each",
-            Self::ListOnly => "list",
-        }
-    }
-
-    /// The value of the notation `form@DOMAIN` in the list's signature. An artifact can have the
-    /// bytes of any list, and is signed too; this distinguishes the two.
-    pub fn notation(self) -> Option<&'static str> {
-        match self {
-            Self::Each => None,
-            Self::ListOnly => Some("sums-only"),
-        }
-    }
-}
-
-impl fmt::Display for Coverage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A file of a release that has a signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignedFile<'a> {
-    role: Role,
-    name: &'a str,
-    /// The file whose signature it has: itself, or the first with the same bytes.
-    shares: &'a str,
-}
-
-impl<'a> SignedFile<'a> {
-    /// Its name.
-    pub fn name(self) -> &'a str {
-        self.name
-    }
-
-    /// The name of the first file with the same bytes, whose signature it has: nothing in the two
-    /// signatures could differ.
-    pub fn shares(self) -> &'a str {
-        self.shares
-    }
-
-    /// Whether the token is asked for its signature.
-    pub fn is_asked(self) -> bool {
-        self.name == self.shares
-    }
-}
-
-/// The statements of one release, in the order of the token: artifacts by name, the list last.
+/// The files of one release that have a signature, in the order of the token: artifacts by name,
+/// the list last. Two names of the same bytes are two statements.
 #[derive(Debug, Clone)]
-pub struct Plan<'a> {
-    coverage: Coverage,
-    files: Vec<SignedFile<'a>>,
+pub struct Plan {
+    files: Vec<SignedFile>,
 }
 
-impl<'a> Plan<'a> {
+impl Plan {
     /// The plan for these artifacts, which come sorted by name.
-    pub fn new(
+    pub fn new<'a>(
         coverage: Coverage,
-        artifacts: impl IntoIterator<Item = (&'a ArtifactName, &'a Sha256)>,
+        artifacts: impl IntoIterator<Item = &'a ArtifactName>,
     ) -> Self {
-        let mut files = Vec::new();
-        if coverage == Coverage::Each {
-            let mut first = HashMap::new();
-            files.extend(artifacts.into_iter().map(|(name, digest)| SignedFile {
-                role: Role::Artifact,
-                name: name.as_str(),
-                shares: first.entry(digest).or_insert(name.as_str()),
-            }));
-        }
-        files.push(SignedFile {
-            role: Role::List,
-            name: SUMS,
-            shares: SUMS,
-        });
-        Self { coverage, files }
+        let list = SignedFile::List(coverage);
+        let files = match coverage {
+            Coverage::Each => artifacts
+                .into_iter()
+                .map(|name| SignedFile::Artifact(name.clone()))
+                .chain([list])
+                .collect(),
+            Coverage::ListOnly => vec![list],
+        };
+        Self { files }
     }
 
     /// Every file with a signature.
-    pub fn files(&self) -> impl Iterator<Item = SignedFile<'a>> {
-        self.files.iter().copied()
+    pub fn files(&self) -> &[SignedFile] {
+        &self.files
     }
 
-    /// The names of the files for which the token is asked.
-    pub fn asked(&self) -> impl Iterator<Item = &'a str> {
-        self.files()
-            .filter(|file| file.is_asked())
-            .map(SignedFile::name)
-    }
-
-    /// The statement for one of its files.
-    pub fn statement(&self, file: SignedFile<'_>, of: &Signing) -> Statement {
-        let notation = |name: &str, value: String| (format!("{name}@{}", of.domain), value);
-        let mut notations = vec![
-            notation("grant", of.grant.to_string()),
-            notation("log", of.log.clone()),
-        ];
-        if let (Role::List, Some(form)) = (file.role, self.coverage.notation()) {
-            notations.push(notation("form", form.to_owned()));
-        }
-        Statement {
-            role: file.role,
-            created: of.created,
-            hash: of.hash,
-            notations,
-        }
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(SignedFile::name)
     }
 }
 
@@ -258,70 +153,86 @@ pub struct Signing {
     pub hash: HashAlgorithm,
     /// The domain of their notations.
     pub domain: String,
+    /// The project of the release.
+    pub project: ProjectName,
+    /// The version of the release.
+    pub version: Version,
     /// The grant of the build.
     pub grant: GrantId,
     /// The index of the intent in the log, and the root of the tree that ends with it.
     pub log: String,
 }
 
+impl Signing {
+    /// What the signature of one file says.
+    pub fn claims(&self, file: &SignedFile) -> Claims {
+        Claims {
+            domain: self.domain.clone(),
+            project: self.project.clone(),
+            version: self.version.clone(),
+            grant: self.grant,
+            log: self.log.clone(),
+            file: file.clone(),
+        }
+    }
+
+    /// The statement for one file.
+    pub fn statement(&self, file: &SignedFile) -> Statement {
+        Statement {
+            role: file.role(),
+            created: self.created,
+            hash: self.hash,
+            notations: self.claims(file).notations(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::reserved::SUMS;
 
-    fn artifacts() -> Vec<(ArtifactName, Sha256)> {
-        [("a", "1"), ("b", "2"), ("c", "1"), ("d", "2"), ("e", "3")]
-            .map(|(name, bytes)| (name.parse().expect("a name"), Sha256::of(bytes.as_bytes())))
-            .into()
-    }
-
-    fn plan(coverage: Coverage, artifacts: &[(ArtifactName, Sha256)]) -> Plan<'_> {
-        Plan::new(
-            coverage,
-            artifacts.iter().map(|(name, digest)| (name, digest)),
-        )
-    }
-
-    fn signing() -> Signing {
-        Signing {
-            created: Timestamp::from_unix(0),
-            hash: HashAlgorithm::Sha512,
-            domain: "example.org".to_owned(),
-            grant: GrantId::of(b"grant"),
-            log: "3 root".to_owned(),
+    #[test]
+    fn each_name_is_a_statement_and_the_list_is_the_last() {
+        let names = ["a", "b", "c"].map(|name| name.parse().expect("a name"));
+        for (coverage, files) in [
+            (Coverage::Each, &["a", "b", "c", SUMS][..]),
+            (Coverage::ListOnly, &[SUMS]),
+        ] {
+            let plan = Plan::new(coverage, &names);
+            assert_eq!(plan.names().collect::<Vec<_>>(), files);
+            assert_eq!(plan.files().last(), Some(&SignedFile::List(coverage)));
         }
     }
 
     #[test]
-    fn files_with_the_same_bytes_share_a_signature() {
-        let artifacts = artifacts();
-        let plan = plan(Coverage::Each, &artifacts);
-        let shares: Vec<_> = plan.files().map(|it| (it.name(), it.shares())).collect();
-        let expected = [("a", "a"), ("b", "b"), ("c", "a"), ("d", "b"), ("e", "e")];
-        assert_eq!(shares, [&expected[..], &[(SUMS, SUMS)]].concat());
-        assert_eq!(plan.asked().collect::<Vec<_>>(), ["a", "b", "e", SUMS]);
-    }
-
-    #[test]
-    fn the_list_alone_says_that_it_is_alone() {
-        let artifacts = artifacts();
-        let forms = [Coverage::Each, Coverage::ListOnly].map(|coverage| {
-            let plan = plan(coverage, &artifacts);
-            let list = plan.files().last().expect("the list");
-            let statement = plan.statement(list, &signing());
-            assert_eq!((statement.role(), list.name()), (Role::List, SUMS));
-            let names: Vec<_> = statement
-                .notations()
-                .iter()
-                .map(|(name, _)| name.clone())
-                .collect();
-            (plan.asked().count(), names)
-        });
-        let names = |all: &[&str]| {
-            all.iter()
-                .map(|name| format!("{name}@example.org"))
-                .collect()
+    fn every_statement_says_its_role() {
+        let created = Timestamp::from_unix(0);
+        let signing = Signing {
+            created,
+            hash: HashAlgorithm::Sha512,
+            domain: "example.org".to_owned(),
+            project: "foo".parse().expect("a name"),
+            version: "1".parse().expect("a version"),
+            grant: GrantId::of(b"grant"),
+            log: "3 root".to_owned(),
         };
-        let each: Vec<String> = names(&["grant", "log"]);
-        assert_eq!(forms, [(4, each), (1, names(&["grant", "log", "form"]))]);
+        let artifact = SignedFile::Artifact("a".parse().expect("a name"));
+        let of_file = |file: &SignedFile| signing.statement(file);
+        for (statement, role) in [
+            (of_file(&artifact), "artifact"),
+            (of_file(&SignedFile::List(Coverage::Each)), "list"),
+            (
+                Statement::key(created, HashAlgorithm::Sha256, Some("example.org")),
+                "key",
+            ),
+            (
+                Statement::self_test(created, HashAlgorithm::Sha256, "example.org"),
+                "self-test",
+            ),
+        ] {
+            let expected = ("role@example.org".to_owned(), role.to_owned());
+            assert_eq!(statement.notations().first(), Some(&expected));
+        }
     }
 }

@@ -10,11 +10,12 @@ mod sums;
 pub use detached::signature_name;
 pub use file::{Content, File};
 
+use crate::domain::contents::Contents;
 use crate::domain::release::Sums;
 
-/// Every file that the signing host adds to the release with this list.
-pub fn files(sums: &Sums) -> Vec<File<'_>> {
+/// Every file that the signing host adds to the release with these contents and this list.
+pub fn files(contents: &Contents, sums: &Sums) -> Vec<File> {
     let mut files = vec![sums::file(sums)];
-    files.extend(detached::files(sums));
+    files.extend(detached::files(&contents.plan()));
     files
 }

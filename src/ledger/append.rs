@@ -97,7 +97,7 @@ pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
     }
 }
 
-/// Two artifacts with the same bytes have one digest, and their signatures too.
+/// Two artifacts with the same bytes have one digest.
 pub(super) fn find_by(transaction: &Transaction<'_>, digest: Sha256, index: u64) -> Result<()> {
     let mut insert = transaction
         .prepare_cached("INSERT OR IGNORE INTO digests (digest, idx) VALUES (?1, ?2)")?;

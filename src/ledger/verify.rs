@@ -225,7 +225,7 @@ impl Check<'_> {
                     Some(Announced {
                         index,
                         grant: intent.grant,
-                        files: intent.plan().asked().map(str::to_owned).collect(),
+                        files: intent.plan().names().map(str::to_owned).collect(),
                     })
                 }
                 _ => None,
@@ -327,7 +327,7 @@ mod tests {
         ] {
             ledger.append(at, event).expect("appended");
         }
-        for file in Intent::example().plan().asked() {
+        for file in Intent::example().plan().names() {
             ledger
                 .keep_signature(intent, file, &format!("that of {file}"))
                 .expect("kept");

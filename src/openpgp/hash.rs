@@ -14,6 +14,7 @@ use crate::domain::key::HashAlgorithm;
 /// signature hashes the data and then its own trailer (RFC 9580, section 5.2.4).
 #[derive(Clone)]
 pub struct HashState {
+    size: u64,
     sha256: Context,
     others: Vec<(HashAlgorithm, Context)>,
 }
@@ -35,6 +36,7 @@ impl HashState {
             .map(|function| (function, context(function)))
             .collect();
         Self {
+            size: 0,
             sha256: context(HashAlgorithm::Sha256),
             others,
         }
@@ -49,10 +51,16 @@ impl HashState {
 
     /// Adds `bytes`.
     pub fn update(&mut self, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
         self.sha256.update(bytes);
         for (_, context) in &mut self.others {
             context.update(bytes);
         }
+    }
+
+    /// How many bytes there were so far.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// The SHA-256 of the bytes so far.
@@ -117,7 +125,7 @@ mod tests {
         state.update(b"ab");
         assert_eq!(state.sha256(), Sha256::of(b"ab"));
         state.update(b"c");
-        assert_eq!(state.sha256(), Sha256::of(b"abc"));
+        assert_eq!((state.size(), state.sha256()), (3, Sha256::of(b"abc")));
         assert!(state.context(HashAlgorithm::Sha512).is_some());
         assert!(state.context(HashAlgorithm::Sha384).is_none());
     }

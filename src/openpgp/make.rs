@@ -57,6 +57,8 @@ pub struct NewCertificate {
     pub expires: Option<Timestamp>,
     /// Hash function of its self-signatures.
     pub hash: HashAlgorithm,
+    /// Domain of the notation `role@` in its self-signatures; a builder's key has none.
+    pub domain: Option<String>,
 }
 
 /// Makes a detached, armoured signature of `key` over the bytes that `state` has seen. The digest
@@ -91,17 +93,7 @@ fn make_signature<E: miette::Diagnostic>(
     statement: &Statement,
     sign: &mut dyn FnMut(&Message<'_>) -> Result<RawSignature, E>,
 ) -> Result<Signature, MakeError<E>> {
-    let mut builder = builder(SignatureType::Binary, statement.created()).map_err(invalid)?;
-    for (name, value) in statement.notations() {
-        builder = builder
-            .add_notation(
-                name,
-                value,
-                NotationDataFlags::empty().set_human_readable(),
-                false,
-            )
-            .map_err(invalid)?;
-    }
+    let builder = builder(SignatureType::Binary, statement.created()).map_err(invalid)?;
     let context = state
         .context(statement.hash())
         .expect("the state was made for this hash function");
@@ -124,7 +116,7 @@ pub fn make_certificate<E: miette::Diagnostic>(
 ) -> Result<(Certificate, String), MakeError<E>> {
     let primary = key::primary_key(public, new.created).map_err(invalid)?;
     let user_id = UserID::from(new.user_id.as_str());
-    let statement = Statement::key(new.signed, new.hash);
+    let statement = Statement::key(new.signed, new.hash, new.domain.as_deref());
     let mut make = |builder: openpgp::Result<SignatureBuilder>, over: &OverWhat<'_>| {
         let key = primary.clone().role_into_unspecified();
         finish(
@@ -165,29 +157,27 @@ pub fn make_certificate<E: miette::Diagnostic>(
     Ok((certificate, revocation))
 }
 
-/// Changes the expiry of a certificate: its primary key signs once over itself and once over each
-/// user id. Everything else stays as in the newest self-signatures.
+/// Changes the expiry of a certificate: its primary key signs `statement` once over itself and once
+/// over each user id. Everything else stays as in the newest self-signatures.
 pub fn extend_certificate<E: miette::Diagnostic>(
     certificate: &Certificate,
     expires: Option<Timestamp>,
-    now: Timestamp,
-    hash: HashAlgorithm,
+    statement: &Statement,
     sign: &mut dyn FnMut(&Message<'_>) -> Result<RawSignature, E>,
 ) -> Result<Certificate, MakeError<E>> {
     let cert = certificate.cert();
     let primary = cert.primary_key();
     let key = primary.key().clone().role_into_unspecified();
     let validity = expires.map(|end| end.since(Timestamp::from(primary.key().creation_time())));
-    let statement = Statement::key(now, hash);
     let mut again = |newest: &Signature, over: &OverWhat<'_>| {
         let builder = SignatureBuilder::from(newest.clone())
-            .set_signature_creation_time(now.system())
+            .set_signature_creation_time(statement.created().system())
             .and_then(|builder| builder.set_key_validity_period(validity));
         finish(
             builder.map_err(invalid)?,
             &key,
-            hash::context(hash),
-            &statement,
+            hash::context(statement.hash()),
+            statement,
             sign,
             over,
         )
@@ -258,7 +248,13 @@ fn finish<E: miette::Diagnostic>(
     let builder = builder
         .set_issuer_fingerprint(key.fingerprint())
         .map_err(invalid)?;
-    let builder = builder.set_issuer(key.keyid()).map_err(invalid)?;
+    let mut builder = builder.set_issuer(key.keyid()).map_err(invalid)?;
+    for (name, value) in statement.notations() {
+        let readable = NotationDataFlags::empty().set_human_readable();
+        builder = builder
+            .set_notation(name, value, readable, false)
+            .map_err(invalid)?;
+    }
     let signature = |prefix, numbers| -> Signature {
         Signature4::new(
             builder.typ(),
@@ -380,6 +376,7 @@ mod tests {
             signed: time("2026-01-01T00:00:00Z"),
             expires: Some(time("2028-01-01T00:00:00Z")),
             hash,
+            domain: Some("example.org".to_owned()),
         }
     }
 
@@ -465,8 +462,7 @@ mod tests {
         let extended = extend_certificate(
             &certificate,
             Some(end),
-            now,
-            HashAlgorithm::Sha512,
+            &Statement::key(now, HashAlgorithm::Sha512, Some("example.org")),
             &mut sign,
         )
         .expect("extended");
@@ -475,8 +471,18 @@ mod tests {
             (key.expires(), extended.fingerprint()),
             (Some(end), certificate.fingerprint())
         );
-        let for_ever = extend_certificate(&extended, None, end, HashAlgorithm::Sha512, &mut sign)
-            .expect("extended");
+        let statement = Statement::key(end, HashAlgorithm::Sha512, Some("example.org"));
+        let for_ever =
+            extend_certificate(&extended, None, &statement, &mut sign).expect("extended");
+        for signature in for_ever.cert().primary_key().self_signatures().chain(
+            for_ever
+                .cert()
+                .userids()
+                .flat_map(|id| id.self_signatures()),
+        ) {
+            let role = signature.notation("role@example.org").collect::<Vec<_>>();
+            assert_eq!(role, [b"key"], "each self-signature says what it is, once");
+        }
         assert_eq!(
             for_ever.signing_keys(end).expect("a signing key")[0].expires(),
             None
@@ -521,13 +527,46 @@ mod tests {
     }
 
     #[test]
+    fn every_notation_of_a_release_signature_is_text() {
+        let (public, mut sign) = software(Key4::generate_ecc(true, Curve::Ed25519).expect("a key"));
+        let (certificate, _) = make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign)
+            .expect("a certificate");
+        let created = time("2026-06-01T00:00:00Z");
+        let key = &certificate.signing_keys(created).expect("a signing key")[0];
+        let statement = Statement::evidence(created, HashAlgorithm::Sha256, Vec::new());
+        let state = HashState::of(b"x", HashAlgorithm::Sha256);
+        let mut parsed = |value: &[u8], flags: NotationDataFlags, critical| {
+            let draft = builder(SignatureType::Binary, created)
+                .and_then(|it| it.add_notation("note@example.org", value, flags, critical))
+                .expect("a draft");
+            let context = state.context(HashAlgorithm::Sha256).expect("of SHA-256");
+            let over = |draft: &Signature, context: &mut Context| draft.hash(context);
+            let made = finish(draft, &key.key, context, &statement, &mut sign, &over);
+            let armour = armored(armor::Kind::Signature, made.expect("made"));
+            let parsed = DetachedSignature::parse_release(armour.as_bytes());
+            parsed.map(|_| ()).map_err(|error| error.to_string())
+        };
+        let text = || NotationDataFlags::empty().set_human_readable();
+        assert_eq!(parsed(b"text", text(), false), Ok(()));
+        let bytes = parsed(b"text", NotationDataFlags::empty(), false);
+        assert!(bytes.expect_err("bytes").contains("`note@example.org`"));
+        for (value, flags, critical) in [
+            (&b"text"[..], text().set(1).expect("a flag"), false),
+            (b"text", text(), true),
+            (b"\xff", text(), false),
+        ] {
+            parsed(value, flags, critical).expect_err("no text");
+        }
+    }
+
+    #[test]
     fn a_wrong_answer_of_the_token_never_leaves() {
         let (public, mut sign) = software(Key4::generate_ecc(true, Curve::Ed25519).expect("a key"));
         let (certificate, _) = make_certificate(&public, &new(HashAlgorithm::Sha256), &mut sign)
             .expect("a certificate");
         let created = time("2026-06-01T00:00:00Z");
         let key = &certificate.signing_keys(created).expect("a signing key")[0];
-        let what = Statement::self_test(created, HashAlgorithm::Sha256);
+        let what = Statement::self_test(created, HashAlgorithm::Sha256, "example.org");
         let state = HashState::of(b"x", HashAlgorithm::Sha256);
         let mut tampered = |message: &Message<'_>| match sign(message) {
             Ok(RawSignature::Ed25519(mut bytes)) => {

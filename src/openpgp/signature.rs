@@ -22,6 +22,8 @@ use super::signing_key::KeyTrouble;
 use super::subpackets::{self, Claims};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::malformed::Malformed;
+use crate::domain::signing;
+use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
 
 /// How far the signer's clock may be ahead of ours.
@@ -50,18 +52,10 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// The grant that it names, if any.
-    pub fn grant(&self) -> Option<&str> {
-        self.noted("grant@")
-    }
-
-    /// The value of the first notation whose name begins with this. The rest of the name is the
-    /// domain of its author.
-    pub fn noted(&self, name: &str) -> Option<&str> {
-        self.notations
-            .iter()
-            .find(|(found, _)| found.starts_with(name))
-            .map(|(_, value)| value.as_str())
+    /// What it says as the signature of a file of a release, which was read with
+    /// [`DetachedSignature::parse_release`].
+    pub fn claims(&self) -> Result<signing::Claims, Malformed> {
+        signing::Claims::read(&self.notations)
     }
 }
 
@@ -93,9 +87,20 @@ pub enum BadSignature {
 impl DetachedSignature {
     /// Reads one signature in the one form that
     /// [`make_release_signature`](super::make_release_signature) gives it: armour with nothing
-    /// around it, and nothing in its unhashed area. So nobody can add to it on the way.
+    /// around it, nothing in its unhashed area, and notations that are text. So nobody can add to
+    /// it on the way, and nothing that it says is passed over.
     pub fn parse_release(bytes: &[u8]) -> Result<Self, BadSignature> {
         let parsed = Self::parse(&dearmoured(bytes)?)?;
+        let of_bytes = parsed
+            .signature
+            .notation_data()
+            .find(|notation| !notation.flags().human_readable());
+        if let Some(notation) = of_bytes {
+            let name = cut(notation.name(), 60);
+            return Err(malformed(format!(
+                "the signature's notation `{name}` is not human-readable text"
+            )));
+        }
         let canonical = armored(armor::Kind::Signature, parsed.signature.clone());
         let unhashed = parsed.signature.unhashed_area().iter().next();
         if canonical.as_bytes() == bytes && unhashed.is_none() {

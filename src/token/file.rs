@@ -240,7 +240,11 @@ mod tests {
         let counter = folder.path().join("key.pem.count");
         assert!(!counter.exists());
 
-        let statement = Statement::self_test(Timestamp::from_unix(0), HashAlgorithm::Sha256);
+        let statement = Statement::self_test(
+            Timestamp::from_unix(0),
+            HashAlgorithm::Sha256,
+            "example.org",
+        );
         let message = statement.composed(MessageDigest {
             algorithm: HashAlgorithm::Sha256,
             bytes: vec![7; 32],

@@ -8,6 +8,7 @@ mod words;
 
 use source::{FromExport, Source};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -141,24 +142,38 @@ fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliEr
     Ok(())
 }
 
-/// The entries that announce a file with this digest, one for each intent: an intent of very many
-/// artifacts has several, each of which shows the same. With `wanted`, only that entry, or those of
-/// that intent: each signature names its intent.
-fn announced(ledger: &Ledger, digest: Sha256, wanted: Option<u64>) -> Result<Vec<u64>, CliError> {
+/// The entries that announce a file with this digest, one for each intent: of the entries of an
+/// intent of very many artifacts, the one that has the file's name. With `wanted`, only that entry,
+/// or those of that intent: each signature names its intent.
+fn announced(
+    ledger: &Ledger,
+    name: &str,
+    digest: Sha256,
+    wanted: Option<u64>,
+) -> Result<Vec<u64>, CliError> {
     let event = |index| Ok::<_, CliError>(ledger.entry(index)?.map(|entry| entry.event));
     let intended = match wanted.map(event).transpose()?.flatten() {
         Some(Event::Intent(intent)) => Some(intent.grant),
         _ => None,
     };
-    let mut found = Vec::new();
+    let mut found = BTreeMap::new();
     for index in ledger.covering(digest)? {
-        let grant = event(index)?.and_then(|event| event.grant());
+        let event = event(index)?;
+        let grant = event.as_ref().and_then(Event::grant);
+        let is_of_others = match &event {
+            Some(Event::Artifacts { artifacts, .. }) => {
+                !artifacts.keys().any(|artifact| artifact.as_str() == name)
+            }
+            _ => false,
+        };
         if wanted.is_none_or(|wanted| wanted == index || intended.is_some() && intended == grant) {
-            found.push((index, grant));
+            let best = found.entry(grant).or_insert((is_of_others, index));
+            *best = (*best).min((is_of_others, index));
         }
     }
-    found.dedup_by_key(|(_, grant)| *grant);
-    Ok(found.into_iter().map(|(index, _)| index).collect())
+    let mut found: Vec<_> = found.into_values().map(|(_, index)| index).collect();
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn prove(
@@ -170,7 +185,8 @@ fn prove(
 ) -> Result<(), CliError> {
     let ledger = home.ledger()?;
     let digest = digest_of(file)?;
-    let found = announced(&ledger, digest, entry)?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let found = announced(&ledger, &name, digest, entry)?;
     let index = match found[..] {
         [index] => index,
         [] => {

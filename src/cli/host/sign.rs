@@ -134,17 +134,12 @@ fn show_signed(signed: Signed, release: &Path, output: &mut Output) -> Result<()
 }
 
 fn made(signed: &Signed) -> String {
-    let equal = if signed.signatures < signed.files {
-        format!(" for {} files, equal ones share one", signed.files)
-    } else {
-        String::new()
-    };
     let made = match signed.token_signatures {
         0 => "all kept from an earlier run; the token was not used".to_owned(),
         made if made == signed.signatures as u64 => "all made by the token now".to_owned(),
         made => format!("{made} made by the token now, the others kept from an earlier run"),
     };
-    format!("{}{equal} ({made})", signed.signatures)
+    format!("{} ({made})", signed.signatures)
 }
 
 fn title(build: &Summary) -> String {

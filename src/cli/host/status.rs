@@ -73,7 +73,7 @@ fn show(run: &Unfinished, output: &mut Output) {
         Left::All => output.line("  signed     nothing yet"),
         Left::Signatures(journal) => {
             let kept = journal.kept();
-            let all = journal.intent.plan().asked().count();
+            let all = journal.intent.plan().files().len();
             output.line(format!(
                 "  signed     {kept} of {all} signatures, under entry {}",
                 journal.index

@@ -8,6 +8,7 @@ use super::build_key::{BuildKey, BuildKeyError, SECRET_KEYS, Secret};
 use crate::domain::artifact::{Artifact, ArtifactList, no_artifact, sum_line};
 use crate::domain::build_key::BuildKeyLabel;
 use crate::domain::evidence::{EvidenceKind, MOST_DELIVERED};
+use crate::domain::first_line::FirstLine;
 use crate::domain::grant::{Bounds, listed};
 use crate::domain::key::HashAlgorithm;
 use crate::domain::malformed::Malformed;
@@ -374,15 +375,18 @@ fn read_one(
     progress.file(name.as_str(), file.size());
     let mut state = HashState::new(hash);
     let mut first = true;
+    let mut first_line = FirstLine::default();
     *left -= file.read_once::<AttestError>(*left, |piece| {
         let begins = |secret: &str| piece.trim_ascii_start().starts_with(secret.as_bytes());
         if std::mem::take(&mut first) && SECRET_KEYS.into_iter().any(begins) {
             return Err(AttestError::SecretKey(path.to_owned()));
         }
         state.update(piece);
+        first_line.update(piece);
         progress.read(piece.len() as u64);
         Ok(())
     })?;
+    first_line.check(&name)?;
     let digest = state.sha256();
     Ok((Artifact { name, digest }, state))
 }

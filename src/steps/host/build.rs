@@ -24,6 +24,7 @@ use super::inspection::Inspection;
 use super::policy::{self, PolicyError};
 use super::refusal::BuildError;
 use crate::domain::artifact::{Artifact, ArtifactList};
+use crate::domain::contents::{Contents, SizedArtifact};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{CardUse, Intent};
 use crate::domain::grant::Grant;
@@ -49,6 +50,7 @@ pub struct VerifiedBuild {
     signing_key: SigningKey,
     hash: HashAlgorithm,
     states: BTreeMap<ArtifactName, HashState>,
+    contents: Contents,
     sums: Sums,
     /// The text of `sums`.
     list: String,
@@ -147,8 +149,8 @@ impl Host {
         // 7
         check_unused(grant, accepted.as_ref(), &artifacts)?;
 
-        let sums = keep_evidence(&build, artifacts, &approvals, &staged)?;
-        let sums = sums.covering(grant.terms().form);
+        let contents = contents(grant, &states)?;
+        let sums = keep_evidence(&build, &contents, artifacts, &approvals, &staged)?;
         Ok(VerifiedBuild {
             agreement: Agreement {
                 builders: build
@@ -163,6 +165,7 @@ impl Host {
             hash,
             states,
             list: sums.to_text(),
+            contents,
             sums,
             staged,
             grant: request.grant,
@@ -235,6 +238,27 @@ fn artifacts(states: &BTreeMap<ArtifactName, HashState>) -> Result<ArtifactList,
     ArtifactList::sort(artifacts.collect()).map_err(BuildError::list)
 }
 
+/// What the release consists of, with the sizes of the one read.
+fn contents(
+    grant: &Grant,
+    states: &BTreeMap<ArtifactName, HashState>,
+) -> Result<Contents, BuildError> {
+    let terms = grant.terms();
+    let artifacts = states.iter().map(|(name, state)| SizedArtifact {
+        name: name.clone(),
+        size: state.size(),
+        sha256: state.sha256(),
+    });
+    Contents::new(
+        terms.project.clone(),
+        terms.version.clone(),
+        terms.form,
+        grant.id(),
+        artifacts.collect(),
+    )
+    .map_err(BuildError::list)
+}
+
 /// Refuses a build that differs from the one that closed the grant.
 fn check_unused(
     grant: &Grant,
@@ -282,9 +306,14 @@ impl VerifiedBuild {
         &self.signing_key
     }
 
-    /// The statements of its release.
-    pub fn plan(&self) -> Plan<'_> {
-        self.sums.plan()
+    /// The files of its release that are signed.
+    pub fn plan(&self) -> Plan {
+        self.contents.plan()
+    }
+
+    /// What its release consists of.
+    pub(super) fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     /// Its list.
@@ -309,6 +338,8 @@ impl VerifiedBuild {
         let artifacts = self.artifacts().iter();
         Intent {
             grant: self.grant.id(),
+            project: self.contents.project.clone(),
+            version: self.contents.version.clone(),
             key: self.signing_key.fingerprint(),
             hash: self.hash,
             created: now,
@@ -316,7 +347,7 @@ impl VerifiedBuild {
             artifacts: artifacts.map(|it| (it.name.clone(), it.digest)).collect(),
             artifacts_from: None,
             sums: Sha256::of(self.list.as_bytes()),
-            form: self.sums.coverage(),
+            form: self.contents.form,
             card,
         }
     }

@@ -6,10 +6,11 @@ use super::inspection::Inspection;
 use super::policy::Approval;
 use super::refusal::BuildError;
 use crate::domain::artifact::ArtifactList;
+use crate::domain::contents::Contents;
 use crate::domain::digest::Sha256;
 use crate::domain::name::BuilderName;
 use crate::domain::release::{LARGEST_EVIDENCE, LARGEST_SIGNATURE, LARGEST_SUMS, Sums};
-use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
+use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, RELEASE, SUMS};
 use crate::files::{FileError, FileFault, StagedFolder};
 use crate::steps::evidence::Files;
 
@@ -17,6 +18,7 @@ use crate::steps::evidence::Files;
 /// everything.
 pub(super) fn keep_evidence(
     build: &Inspection<'_>,
+    contents: &Contents,
     list: ArtifactList,
     approvals: &[Approval],
     staged: &StagedFolder,
@@ -43,17 +45,13 @@ pub(super) fn keep_evidence(
     let of_approvals = approvals
         .iter()
         .map(|approval| (approval.file.clone(), Sha256::of(&approval.bytes)));
-    let sums = Sums::new(
-        list,
-        Sha256::of(build.grant.bytes()),
-        of_builders,
-        of_approvals.collect(),
-    );
+    let sums = Sums::new(contents, list, of_builders, of_approvals.collect());
+    let contents = contents.to_text();
     // Many builders that sign many artifacts one by one would make them larger than anybody reads
     // who verifies the release.
     let evidence = files.values().flat_map(Files::values).map(Vec::len);
     let evidence = evidence.chain(approvals.iter().map(|approval| approval.bytes.len()));
-    let evidence = evidence.sum::<usize>() + build.grant.bytes().len();
+    let evidence = evidence.sum::<usize>() + build.grant.bytes().len() + contents.len();
     for (name, size, limit) in [
         (SUMS, sums.to_text().len(), LARGEST_SUMS),
         (EVIDENCE, evidence, LARGEST_EVIDENCE - LARGEST_SIGNATURE),
@@ -65,6 +63,7 @@ pub(super) fn keep_evidence(
     }
 
     let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::output);
+    keep(&format!("{EVIDENCE}/{RELEASE}"), contents.as_bytes())?;
     for (builder, files) in &files {
         for (name, bytes) in files {
             keep(&format!("{EVIDENCE}/{builder}/{name}"), bytes)?;

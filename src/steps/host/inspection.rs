@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::deliveries::Delivery;
 use super::refusal::BuildError;
 use crate::domain::evidence::Differences;
+use crate::domain::first_line::FirstLine;
 use crate::domain::grant::Grant;
 use crate::domain::key::HashAlgorithm;
 use crate::domain::name::{ArtifactName, BuilderName};
@@ -115,8 +116,10 @@ impl<'a> Inspection<'a> {
             progress.file(name, file.size());
             let mut copy = staged.file(name).map_err(BuildError::output)?;
             let mut state = self.state(artifact, hash);
+            let mut first_line = FirstLine::default();
             let read = file.read_once::<BuildError>(left, |piece| {
                 state.update(piece);
+                first_line.update(piece);
                 progress.read(piece.len() as u64);
                 copy.write(piece).map_err(BuildError::output)
             });
@@ -128,6 +131,7 @@ impl<'a> Inspection<'a> {
                 other => other,
             })?;
             copy.finish().map_err(BuildError::output)?;
+            first_line.check(artifact).map_err(BuildError::LikeList)?;
             for attested in self
                 .attested
                 .iter()

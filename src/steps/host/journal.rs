@@ -33,7 +33,7 @@ impl Journal {
             return Ok(None);
         };
         let mut missing = Vec::new();
-        for file in intent.plan().asked() {
+        for file in intent.plan().names() {
             if ledger.signature(index, file)?.is_none() {
                 missing.push(file.to_owned());
             }
@@ -72,7 +72,7 @@ impl Journal {
 
     /// How many signatures are kept.
     pub fn kept(&self) -> usize {
-        self.intent.plan().asked().count() - self.missing.len()
+        self.intent.plan().files().len() - self.missing.len()
     }
 }
 

@@ -106,6 +106,15 @@ pub enum BuildError {
         help("issue a new grant with a larger `--max-bytes` if this is right")
     )]
     TooLarge { name: ArtifactName, limit: u64 },
+    #[error("{0}")]
+    #[diagnostic(
+        code(refused::artifact_like_list),
+        help(
+            "signed, it could be taken for the list of another release: leave it out, or put it \
+             into an archive"
+        )
+    )]
+    LikeList(Malformed),
     #[error(transparent)]
     #[diagnostic(
         code(refused::build_incomplete),

@@ -23,10 +23,8 @@ pub struct Signed {
     pub intent: u64,
     /// How many signatures the token made in this run; the others were kept from earlier ones.
     pub token_signatures: u64,
-    /// How many different signatures it has. Artifacts of the same bytes share one.
+    /// How many signatures it has.
     pub signatures: usize,
-    /// How many of its files have a signature.
-    pub files: usize,
     /// Where it is, without links.
     pub folder: PathBuf,
     /// Whether it is new; otherwise the same release was there.
@@ -81,8 +79,7 @@ impl Host {
             build: summary,
             intent: signed.index,
             token_signatures: signed.token_signatures,
-            signatures: plan.asked().count(),
-            files: plan.files().count(),
+            signatures: plan.files().len(),
             folder,
             new,
             handed_over,
@@ -101,7 +98,7 @@ impl Host {
         self.home.forget_unneeded_nonces(&self.lock, now)?;
         let build = self.verify_build(request, now, progress)?;
         let (token_signatures, kept) = match Begun::read(&build, &self.ledger)? {
-            Begun::Nothing => (build.plan().asked().count(), 0),
+            Begun::Nothing => (build.plan().files().len(), 0),
             Begun::Part(journal) | Begun::All(journal) => (journal.missing.len(), journal.kept()),
         };
         let token = find(people)?;
@@ -162,11 +159,11 @@ impl Host {
         now: Timestamp,
     ) -> Result<(PathBuf, bool), SignError> {
         let AllSigned { index, intent, .. } = signed;
-        for file in formats::files(build.sums()) {
+        for file in formats::files(build.contents(), build.sums()) {
             let bytes = match file.content {
                 Content::Bytes(bytes) => bytes,
                 Content::SignatureOf(of) => {
-                    let signature = self.ledger.signature(*index, of.shares())?;
+                    let signature = self.ledger.signature(*index, of.name())?;
                     signature.expect("each signature was kept").into_bytes()
                 }
             };

@@ -2,7 +2,7 @@
 //! release was announced.
 
 use crate::domain::digest::Sha256;
-use crate::domain::event::{Entry, Event};
+use crate::domain::event::Entry;
 use crate::domain::time::Timestamp;
 use crate::files::Folder;
 use crate::openpgp::{Certificate, Signed};
@@ -76,11 +76,7 @@ impl ReleaseCheckpoint {
         progress: &mut dyn Progress,
     ) -> Result<Self, NoCheckpoint> {
         let report = verify_release(folder, certificate, None, now, progress)?;
-        let checkpoint = report
-            .list
-            .noted("log@")
-            .and_then(Checkpoint::ending_with)
-            .ok_or(NoCheckpoint::NoRoot)?;
+        let checkpoint = Checkpoint::ending_with(&report.claims.log).ok_or(NoCheckpoint::NoRoot)?;
         Ok(Self {
             checkpoint,
             list: report.list,
@@ -96,12 +92,8 @@ impl ReleaseCheckpoint {
     /// Checks that the entry at its index announces it: a matching root hash shows which log the
     /// token signed, not that this release is in it.
     pub fn announced_by(&self, entry: &Entry) -> Result<(), NoCheckpoint> {
-        let list_is_meant =
-            matches!(&entry.event, Event::Intent(intent) if intent.sums == self.sums);
-        match check_announced(entry, self.sums, &self.list, &self.checkpoint) {
-            Ok(()) if list_is_meant => Ok(()),
-            Ok(()) | Err(_) => Err(NoCheckpoint::NotAnnounced { index: entry.index }),
-        }
+        check_announced(entry, self.sums, &self.list, &self.checkpoint)
+            .map_err(|_| NoCheckpoint::NotAnnounced { index: entry.index })
     }
 }
 
@@ -109,7 +101,8 @@ impl ReleaseCheckpoint {
 mod tests {
     use super::*;
     use crate::domain::digest::GrantId;
-    use crate::domain::event::Intent;
+    use crate::domain::event::{Event, Intent};
+    use crate::domain::signing::{Coverage, SignedFile};
     use crate::tlog::tree::leaf_hash;
 
     fn release() -> ReleaseCheckpoint {
@@ -117,28 +110,17 @@ mod tests {
             size: 8,
             root: leaf_hash(b"root"),
         };
-        let (
-            Intent {
-                key,
-                created,
-                grant,
-                sums,
-                ..
-            },
-            log,
-        ) = (Intent::example(), format!("7 {}", checkpoint.root));
-        let notations = vec![
-            ("grant@example.org".to_owned(), grant.to_string()),
-            ("log@example.org".to_owned(), log),
-        ];
+        let intent = Intent::example();
+        let log = format!("7 {}", checkpoint.root);
+        let list = SignedFile::List(Coverage::Each);
         ReleaseCheckpoint {
             checkpoint,
             list: Signed {
-                key,
-                created,
-                notations,
+                key: intent.key,
+                created: intent.created,
+                notations: intent.signing(log).claims(&list).notations(),
             },
-            sums,
+            sums: intent.sums,
         }
     }
 

@@ -72,7 +72,8 @@ impl Host {
         let mut log = KeyLog::new(&mut self.ledger, now);
         let (used, mut unlocked) = log.unlock(Use::SELF_TEST, uri, locked, people)?;
         let tested = if unlocked.public() == key.public() {
-            self_test(key, &mut *unlocked, people, now)
+            let domain = &self.home.config.notation_domain;
+            self_test(key, domain, &mut *unlocked, people, now)
         } else {
             Err(KeyError::OtherKey(key.fingerprint()))
         };
@@ -107,8 +108,9 @@ impl Host {
         // Each signature is checked with the certificate's primary key: a token with another key
         // cannot make them.
         let mut sign = |message: &Message<'_>| token::sign(&mut *unlocked, message, people);
+        let statement = Statement::key(now, hash, Some(&home.config.notation_domain));
         let extended =
-            extend_certificate(certificate, expires, now, hash, &mut sign).map_err(KeyError::from);
+            extend_certificate(certificate, expires, &statement, &mut sign).map_err(KeyError::from);
         let extended = log.end(used, extended, unlocked.counter())?;
         let key = extended.signing_key(ours, now)?;
         // Logged first: no certificate is ever in use that is not in the log. If it is logged and
@@ -147,12 +149,13 @@ fn own_key(
 /// Lets the key sign a text that says that this is a test, and checks the signature.
 fn self_test(
     key: &SigningKey,
+    domain: &str,
     token: &mut dyn Token,
     people: &mut dyn Interaction,
     now: Timestamp,
 ) -> Result<(), KeyError> {
     let hash = key.public().least_hash();
-    let statement = Statement::self_test(now, hash);
+    let statement = Statement::self_test(now, hash, domain);
     let state = HashState::of(SELF_TEST, hash);
     let mut sign = |message: &Message<'_>| token::sign(token, message, people);
     make_release_signature(key, &state, &statement, &mut sign)?;

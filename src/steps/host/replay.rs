@@ -23,13 +23,12 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use card::{Card, Verdict};
 pub use report::{CardNow, Known, Lost, OtherCard, Reading, Report, Unfinished};
 use span::{Asked, Kept, Last};
 
-use crate::domain::digest::Sha256;
 use crate::domain::event::{CardUse, Entry, Event, Finding, Intent, KeyPurpose, RunResult};
 use crate::domain::signing::Coverage;
 use crate::token::TokenUri;
@@ -70,8 +69,8 @@ fn listed(cards: &[String]) -> String {
 pub struct Replay {
     entries: u64,
     cards: BTreeMap<String, Card>,
-    /// Artifacts of the next intent, from entries of their own.
-    listed: BTreeSet<Sha256>,
+    /// How many artifacts of the next intent are in entries of their own.
+    listed: u64,
     /// Intents whose release is not signed yet.
     runs: BTreeMap<u64, Run>,
     /// Uses for other than releases that have not ended, by their intents.
@@ -137,7 +136,9 @@ impl Replay {
                     card.key = Some(*key);
                 }
             }
-            Event::Artifacts { artifacts, .. } => self.listed.extend(artifacts.values()),
+            Event::Artifacts { artifacts, .. } => {
+                self.listed += artifacts.len() as u64;
+            }
             Event::Intent(intent) => self.intend(intent, index),
             Event::Resumed {
                 intent, kept, card, ..
@@ -182,10 +183,9 @@ impl Replay {
     }
 
     fn intend(&mut self, intent: &Intent, index: u64) {
-        let mut artifacts = std::mem::take(&mut self.listed);
-        artifacts.extend(intent.artifacts.values());
+        let listed = std::mem::take(&mut self.listed);
         let files = match intent.form {
-            Coverage::Each => artifacts.len() as u64 + 1,
+            Coverage::Each => listed + intent.artifacts.len() as u64 + 1,
             Coverage::ListOnly => 1,
         };
         let run = Run {

@@ -1,6 +1,7 @@
 //! The token's part in a release: each statement is announced in the log, signed, checked and kept.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::build::VerifiedBuild;
@@ -17,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{
-    BadSignature, DetachedSignature, HashState, MakeError, Signed, make_release_signature,
+    BadSignature, DetachedSignature, HashState, MakeError, make_release_signature,
 };
 use crate::token::{self, Batch, Interaction, LockedToken, Token, TokenError};
 
@@ -141,7 +142,7 @@ impl Host {
         let card = token.description().counter().map(card_use);
         let intent = build.intent(&self.home.config.notation_domain, card.clone(), now);
         let index = self.ledger.append(now, Event::Intent(intent.clone()))?;
-        let missing = intent.plan().asked().count();
+        let missing = intent.plan().files().len();
         let mut run = Run::new(self, build, index, &intent, card)?;
         let signed = run.unlock_and_sign(token, missing, people);
         let token_signatures = run.end(signed, now)?;
@@ -344,56 +345,52 @@ impl<'a> Run<'a> {
         let states: BTreeMap<_, _> = self.build.states().collect();
         for file in plan.files() {
             let state = states.get(file.name()).copied().unwrap_or(&list);
-            let statement = plan.statement(file, &self.signing);
-            if let Some(kept) = self.ledger.signature(self.index, file.shares())? {
-                self.check(file, &statement, state, &kept)?;
+            if let Some(kept) = self.ledger.signature(self.index, file.name())? {
+                self.check(file, state, &kept)?;
                 continue;
             }
             let signer = signer
                 .as_mut()
                 .expect("the token was found, as a signature is missing");
+            let statement = self.signing.statement(file);
             self.sign(file, &statement, state, signer)?;
         }
         Ok(())
     }
 
-    /// Checks the signature that an earlier run kept for a file, or that is that of an equal file.
-    fn check(
-        &self,
-        file: SignedFile<'_>,
-        statement: &Statement,
-        state: &HashState,
-        kept: &str,
-    ) -> Result<(), SignError> {
-        let file = file.name();
+    /// Checks the signature that an earlier run kept for a file.
+    fn check(&self, file: &SignedFile, state: &HashState, kept: &str) -> Result<(), SignError> {
+        let name = file.name();
         let fault = |fault| SignError::Kept {
-            file: file.to_owned(),
+            file: name.to_owned(),
             fault,
         };
+        let created = self.intent.created;
         let kept = DetachedSignature::parse_release(kept.as_bytes()).map_err(fault)?;
         let certificate = &self.home.certificate;
         let signed = kept
-            .check(certificate, state, file, statement.created())
+            .check(certificate, state, name, created)
             .map_err(fault)?;
-        let meant = Signed {
-            key: self.intent.key,
-            created: statement.created(),
-            notations: statement.notations().to_vec(),
+        let other = |what: &dyn fmt::Display| {
+            SignError::KeptChanged(format!(
+                "the signature kept for `{name}` is not the one that was to be made: {what}"
+            ))
         };
-        if signed == meant {
+        let claims = signed.claims().map_err(|fault| other(&fault))?;
+        claims
+            .check(&self.signing.claims(file))
+            .map_err(|fault| other(&fault))?;
+        if (signed.key, signed.created) == (self.intent.key, created) {
             Ok(())
         } else {
-            Err(SignError::KeptChanged(format!(
-                "the signature kept for `{file}` is not the one that was to be made: it names \
-                 another grant, time or state of the log"
-            )))
+            Err(other(&"it has another key or time"))
         }
     }
 
     /// Has the token sign a statement, and keeps the signature.
     fn sign(
         &mut self,
-        file: SignedFile<'_>,
+        file: &SignedFile,
         statement: &Statement,
         state: &HashState,
         signer: &mut Signer<'_>,

@@ -61,6 +61,7 @@ pub fn generate_on(
         signed: now,
         expires: Some(expires),
         hash: public.least_hash(),
+        domain: None,
     };
     let mut sign = |message: &Message<'_>| token::sign(&mut *token, message, interaction);
     let (certificate, _revocation) = make_certificate(&public, &new, &mut sign)?;

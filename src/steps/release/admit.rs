@@ -7,6 +7,7 @@
 
 use super::error::ReleaseError;
 use super::verify::{Checked, ReleaseReport};
+use super::wanted::Wanted;
 use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::Sha256;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
@@ -226,7 +227,8 @@ impl Location<'_> {
         let name = submission.name();
         let release = name.parse::<ArtifactName>()?;
         let source = submission.source().map_err(ReleaseError::source)?;
-        let checked = Checked::read(source, self.certificate, self.now)?.without_extra_files()?;
+        let checked = Checked::read(source, self.certificate, &Wanted::Any, self.now)?
+            .without_extra_files()?;
         let terms = checked.grant().terms();
         let expected = folder_name(&terms.project, &terms.version);
         if expected != name {

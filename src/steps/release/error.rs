@@ -1,5 +1,7 @@
 //! Why a release, or one file of it, is refused.
 
+use crate::domain::malformed::Malformed;
+use crate::domain::name::{ProjectName, Version};
 use crate::location::Fault;
 use crate::openpgp::BadSignature;
 
@@ -15,8 +17,7 @@ pub enum ReleaseError {
     Missing(String),
     /// A signature that a release of which the list alone is signed does not have.
     #[error(
-        "`{0}` is missing: the SHA256SUMS beside it states that only the list is signed, so verify \
-         the folder"
+        "`{0}` is missing: only the SHA256SUMS of this release is signed, so verify the folder"
     )]
     #[diagnostic(code(refused::only_list_signed))]
     ListOnly(String),
@@ -24,9 +25,20 @@ pub enum ReleaseError {
     #[diagnostic(code(refused::release_signature))]
     Signature { file: String, source: BadSignature },
     /// A good signature, but not of this file of this release.
-    #[error("signature `{file}` {made}")]
+    #[error("signature `{file}` was made for something else: {fault}")]
     #[diagnostic(code(refused::signature_for_other_release))]
-    OtherRelease { file: String, made: String },
+    OtherRelease { file: String, fault: Malformed },
+    /// A good release whose folder has another name.
+    #[error("`{folder}` contains release {project} {version}, which is not what its name says")]
+    #[diagnostic(
+        code(refused::unnamed),
+        help("if you want this release, say so: `--project {project} --version {version}`")
+    )]
+    Unnamed {
+        folder: String,
+        project: ProjectName,
+        version: Version,
+    },
     /// The list, and what it lists.
     #[error("{0}")]
     #[diagnostic(code(refused::release_content))]
@@ -51,10 +63,10 @@ pub enum ReleaseError {
 
 impl ReleaseError {
     /// A good signature that was not made for what it is found with.
-    pub(super) fn other(file: &str, made: impl Into<String>) -> Self {
-        Self::OtherRelease {
+    pub(super) fn other(file: &str) -> impl Fn(Malformed) -> Self + '_ {
+        move |fault| Self::OtherRelease {
             file: file.to_owned(),
-            made: made.into(),
+            fault,
         }
     }
 

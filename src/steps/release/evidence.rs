@@ -3,6 +3,7 @@
 
 use super::error::ReleaseError;
 use super::reader::Reader;
+use crate::domain::contents::Contents;
 use crate::domain::evidence::EvidenceFiles;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::domain::key::HashAlgorithm;
@@ -29,11 +30,25 @@ impl Evidence {
     pub(super) fn read(
         reader: &mut Reader<'_>,
         sums: &Sums,
+        contents: &Contents,
         now: Timestamp,
     ) -> Result<Self, ReleaseError> {
         let name = format!("{EVIDENCE}/{GRANT}");
         let grant = Grant::parse(&reader.listed(&name, LARGEST_GRANT, sums.grant())?)
             .map_err(|error| ReleaseError::Evidence(format!("`{name}`: {error}")))?;
+        let terms = grant.terms();
+        if (&terms.project, &terms.version) != (&contents.project, &contents.version) {
+            return Err(ReleaseError::Evidence(format!(
+                "the grant is for {} {}, but the release is {} {}",
+                terms.project, terms.version, contents.project, contents.version
+            )));
+        }
+        if terms.form != contents.form {
+            return Err(ReleaseError::Evidence(format!(
+                "the grant asks for a release of form `{}`, but this has form `{}`",
+                terms.form, contents.form
+            )));
+        }
         for (file, digest) in sums.approvals() {
             let name = format!("{EVIDENCE}/{APPROVALS}/{file}");
             let approval = reader.listed(&name, LARGEST_SIGNATURE, *digest)?;

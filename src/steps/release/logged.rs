@@ -1,12 +1,15 @@
 //! The check that a signature was announced in the signing host's log before it was made, with the
 //! log's key alone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event};
 use crate::domain::key::HashAlgorithm;
 use crate::domain::malformed::Malformed;
+use crate::domain::name::ArtifactName;
+use crate::domain::signing::SignedFile;
 use crate::files::{FileError, InputFile};
 use crate::openpgp::{HashState, Signed};
 use crate::tlog::checkpoint::Checkpoint;
@@ -79,8 +82,8 @@ fn check_proof(
     Ok(Logged { entry, checkpoint })
 }
 
-/// Whether the entry announces this signature of a file with this digest; `checkpoint` is of a log
-/// that has the entry.
+/// Whether the entry announces this signature of a file with this digest: of an artifact by its
+/// name, or of a list. `checkpoint` is of a log that has the entry.
 pub(in crate::steps) fn check_announced(
     entry: &Entry,
     digest: Sha256,
@@ -88,54 +91,70 @@ pub(in crate::steps) fn check_announced(
     checkpoint: &Checkpoint,
 ) -> Result<(), Malformed> {
     let index = entry.index;
+    let claims = signed.claims()?;
     let other = |what: &str| {
         Err(Malformed::new(format!(
             "entry {index} announces a signature of this file that differs in its {what}"
         )))
     };
-    let named = signed.noted("log@").unwrap_or_default();
-    let (named_index, named_root) = named.split_once(' ').unwrap_or((named, ""));
-    let grant = match &entry.event {
-        Event::Intent(intent)
-            if intent.sums == digest || intent.artifacts.values().any(|it| *it == digest) =>
+    let end = Checkpoint::ending_with(&claims.log)
+        .ok_or_else(|| Malformed::new("its notation `log@` is not an index and a root hash"))?;
+    let is_among =
+        |artifacts: &BTreeMap<ArtifactName, Sha256>, name| artifacts.get(name) == Some(&digest);
+    let intent = match (&entry.event, &claims.file) {
+        (Event::Intent(intent), SignedFile::List(_)) if intent.sums == digest => intent,
+        (Event::Intent(intent), SignedFile::Artifact(name))
+            if is_among(&intent.artifacts, name) =>
         {
-            if named_index != index.to_string() {
-                return other("index in the log");
-            }
-            if intent.key != signed.key {
-                return other("key");
-            }
-            if intent.created != signed.created {
-                return other("time");
-            }
-            // What the token signed is the state that ends with the intent.
-            if checkpoint.size == index + 1
-                && !named_root.is_empty()
-                && named_root != checkpoint.root.to_string()
-            {
-                return other("root of the log");
-            }
-            intent.grant
+            intent
         }
         // The intent, which follows, is what the signature names.
-        Event::Artifacts { grant, artifacts } if artifacts.values().any(|it| *it == digest) => {
-            if named_index.parse::<u64>().is_ok_and(|named| named > index) {
-                *grant
-            } else {
+        (Event::Artifacts { grant, artifacts }, SignedFile::Artifact(name))
+            if is_among(artifacts, name) =>
+        {
+            if end.size <= index + 1 {
                 return other("index in the log");
             }
+            if claims.grant != *grant {
+                return other("grant");
+            }
+            return Ok(());
         }
-        _ => {
+        (_, file) => {
+            let what = match file {
+                SignedFile::Artifact(name) => format!("artifact `{name}`"),
+                SignedFile::List(_) => "a list".to_owned(),
+            };
             return Err(Malformed::new(format!(
-                "entry {index} does not announce a file with SHA-256 {digest}"
+                "entry {index} does not announce {what} with SHA-256 {digest}"
             )));
         }
     };
-    if signed.grant() == Some(&grant.to_string()) {
-        Ok(())
-    } else {
-        other("grant")
+    if end.size != index + 1 {
+        return other("index in the log");
     }
+    // What the token signed is the state that ends with the intent.
+    if checkpoint.size == end.size && checkpoint.root != end.root {
+        return other("root of the log");
+    }
+    if intent.key != signed.key {
+        return other("key");
+    }
+    if intent.created != signed.created {
+        return other("time");
+    }
+    let announced = intent.plan();
+    let file = announced.files().iter().find(|file| **file == claims.file);
+    let Some(file) = file else {
+        return other("form");
+    };
+    claims
+        .check(&intent.signing(claims.log.clone()).claims(file))
+        .map_err(|fault| {
+            fault.within(format_args!(
+                "entry {index} announces another signature of this file"
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -143,22 +162,24 @@ mod tests {
     use super::*;
     use crate::domain::digest::GrantId;
     use crate::domain::event::Intent;
+    use crate::domain::signing::Coverage;
     use crate::tlog::tree::leaf_hash;
 
-    fn signed(log: &str) -> Signed {
-        let intent = Intent::example();
-        let notations = [
-            ("grant@example.org", intent.grant.to_string()),
-            ("log@example.org", log.to_owned()),
-        ];
-        let notations = notations
-            .map(|(name, value)| (name.to_owned(), value))
-            .into();
+    fn artifact(name: &str) -> SignedFile {
+        SignedFile::Artifact(name.parse().expect("a name"))
+    }
+
+    /// The signature that the intent announces of a file, if it names this state of the log.
+    fn signed(intent: &Intent, file: &SignedFile, log: &str) -> Signed {
         Signed {
             key: intent.key,
             created: intent.created,
-            notations,
+            notations: intent.signing(log.to_owned()).claims(file).notations(),
         }
+    }
+
+    fn log() -> String {
+        format!("7 {}", leaf_hash(b"root"))
     }
 
     fn asked(event: Event, digest: Sha256, signed: &Signed) -> Result<(), String> {
@@ -176,106 +197,182 @@ mod tests {
 
     #[test]
     fn an_intent_announces_its_own_signatures_alone() {
-        let root = leaf_hash(b"root");
-        let file = Sha256::of(b"a");
-        let list = Sha256::of(b"s");
-        for log in ["7".to_owned(), format!("7 {root}")] {
-            assert_eq!(
-                asked(Event::Intent(Intent::example()), file, &signed(&log)),
-                Ok(())
-            );
-            assert_eq!(
-                asked(Event::Intent(Intent::example()), list, &signed(&log)),
-                Ok(())
-            );
-        }
+        let intent = Intent::example();
+        let file = artifact("a");
+        let list = SignedFile::List(Coverage::Each);
         let of = |changed: Intent, log: &str| {
-            asked(Event::Intent(changed), file, &signed(log)).expect_err("refused")
+            let signed = signed(&Intent::example(), &file, log);
+            asked(Event::Intent(changed), Sha256::of(b"a"), &signed)
         };
-        let stranger = Intent {
-            grant: GrantId::of(b"h"),
-            ..Intent::example()
-        };
-        assert!(of(stranger, "7").ends_with("in its grant"));
-        let key = "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334"
-            .parse()
-            .expect("a fingerprint");
-        assert!(
-            of(
+        assert_eq!(of(intent.clone(), &log()), Ok(()));
+        let of_list = signed(&intent, &list, &log());
+        let announced = Event::Intent(intent.clone());
+        assert_eq!(asked(announced, intent.sums, &of_list), Ok(()));
+
+        let key = "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334";
+        let created = "2026-11-22T10:00:01Z";
+        for (changed, what) in [
+            (
                 Intent {
-                    key,
-                    ..Intent::example()
+                    grant: GrantId::of(b"h"),
+                    ..intent.clone()
                 },
-                "7"
-            )
-            .ends_with("in its key")
-        );
-        let created = "2026-11-22T10:00:01Z".parse().expect("a time");
-        assert!(
-            of(
+                "`grant@example.org`",
+            ),
+            (
                 Intent {
-                    created,
-                    ..Intent::example()
+                    project: "bar".parse().expect("a name"),
+                    ..intent.clone()
                 },
-                "7"
-            )
-            .ends_with("in its time")
-        );
-        assert!(
-            of(
+                "`project@example.org`",
+            ),
+            (
+                Intent {
+                    version: "2".parse().expect("a version"),
+                    ..intent.clone()
+                },
+                "`version@example.org`",
+            ),
+            (
+                Intent {
+                    notation_domain: "example.net".to_owned(),
+                    ..intent.clone()
+                },
+                "`role@example.org` is under another domain",
+            ),
+            (
+                Intent {
+                    key: key.parse().expect("a fingerprint"),
+                    ..intent.clone()
+                },
+                "in its key",
+            ),
+            (
+                Intent {
+                    created: created.parse().expect("a time"),
+                    ..intent.clone()
+                },
+                "in its time",
+            ),
+            (
+                Intent {
+                    form: Coverage::ListOnly,
+                    ..intent.clone()
+                },
+                "in its form",
+            ),
+            (
                 Intent {
                     artifacts: [].into(),
-                    ..Intent::example()
+                    ..intent.clone()
                 },
-                "7"
-            )
-            .contains("does not announce")
-        );
-        assert!(of(Intent::example(), "8").ends_with("in its index in the log"));
-        assert!(of(Intent::example(), "").ends_with("in its index in the log"));
-        assert!(
-            of(Intent::example(), &format!("7 {}", leaf_hash(b"other")))
-                .ends_with("in its root of the log")
-        );
+                "does not announce",
+            ),
+        ] {
+            let refused = of(changed, &log()).expect_err(what);
+            assert!(refused.contains(what), "{refused}");
+        }
+        for (log, what) in [
+            (
+                format!("8 {}", leaf_hash(b"root")),
+                "in its index in the log",
+            ),
+            (String::new(), "`log@`"),
+            ("7".to_owned(), "`log@`"),
+            (
+                format!("7 {}", leaf_hash(b"other")),
+                "in its root of the log",
+            ),
+        ] {
+            let refused = of(intent.clone(), &log).expect_err(what);
+            assert!(refused.contains(what), "{refused}");
+        }
+    }
+
+    /// The bytes of one file are those of another: an artifact is announced by its name, and a list
+    /// as a list.
+    #[test]
+    fn the_bytes_alone_announce_nothing() {
+        let same = Sha256::of(b"same");
+        let artifacts = ["a", "b"].map(|name| (name.parse().expect("a name"), same));
+        let one = Intent {
+            artifacts: [artifacts[0].clone()].into(),
+            ..Intent::example()
+        };
+        let both = Intent {
+            artifacts: artifacts.into(),
+            ..Intent::example()
+        };
+        let list = Intent {
+            artifacts: [].into(),
+            sums: same,
+            ..Intent::example()
+        };
+        let list_only = Intent {
+            form: Coverage::ListOnly,
+            ..list.clone()
+        };
+        let files = [
+            artifact("a"),
+            artifact("b"),
+            SignedFile::List(Coverage::Each),
+            SignedFile::List(Coverage::ListOnly),
+        ];
+        for (intent, announced) in [
+            (one, &files[..1]),
+            (both, &files[..2]),
+            (list, &files[2..3]),
+            (list_only, &files[3..]),
+        ] {
+            for file in &files {
+                let signed = signed(&intent, file, &log());
+                let asked = asked(Event::Intent(intent.clone()), same, &signed);
+                assert_eq!(
+                    asked.is_ok(),
+                    announced.contains(file),
+                    "{file:?}: {asked:?}"
+                );
+            }
+        }
     }
 
     #[test]
     fn artifacts_of_an_intent_that_has_many_are_announced_before_it() {
-        let artifacts = Intent::example().artifacts;
+        let intent = Intent::example();
         let event = |grant| Event::Artifacts {
             grant,
-            artifacts: artifacts.clone(),
+            artifacts: Intent::example().artifacts,
         };
-        assert_eq!(
+        let later = format!("9 {}", leaf_hash(b"later"));
+        let of = |file: &SignedFile, event, bytes: &[u8], log: &str| {
             asked(
-                event(Intent::example().grant),
-                Sha256::of(b"a"),
-                &signed("9")
-            ),
-            Ok(())
-        );
-        for log in ["7", "6", "", "x"] {
-            let error = asked(
-                event(Intent::example().grant),
-                Sha256::of(b"a"),
-                &signed(log),
+                event,
+                Sha256::of(bytes),
+                &signed(&Intent::example(), file, log),
             )
-            .expect_err("refused");
-            assert!(error.ends_with("in its index in the log"), "{log}: {error}");
+        };
+        let file = artifact("a");
+        assert_eq!(of(&file, event(intent.grant), b"a", &later), Ok(()));
+        for index in [7, 6] {
+            let log = format!("{index} {}", leaf_hash(b"root"));
+            let refused = of(&file, event(intent.grant), b"a", &log).expect_err("refused");
+            assert!(refused.ends_with("in its index in the log"), "{refused}");
         }
-        assert!(
-            asked(
-                event(Intent::example().grant),
-                Sha256::of(b"b"),
-                &signed("9")
-            )
-            .is_err()
-        );
-        assert!(asked(event(GrantId::of(b"h")), Sha256::of(b"a"), &signed("9")).is_err());
-        let revoked = Event::GrantRevoked {
-            grant: Intent::example().grant,
-            reason: None,
-        };
-        assert!(asked(revoked, Sha256::of(b"a"), &signed("7")).is_err());
+        for (file, event, bytes) in [
+            (&file, event(intent.grant), &b"b"[..]),
+            (&artifact("b"), event(intent.grant), b"a"),
+            (&SignedFile::List(Coverage::Each), event(intent.grant), b"a"),
+            (&file, event(GrantId::of(b"h")), b"a"),
+            (
+                &file,
+                Event::GrantRevoked {
+                    grant: intent.grant,
+                    reason: None,
+                },
+                b"a",
+            ),
+        ] {
+            assert!(of(file, event, bytes, &later).is_err(), "{file:?}");
+        }
     }
 }

@@ -7,3 +7,4 @@ pub mod logged;
 mod reader;
 pub mod single;
 pub mod verify;
+pub mod wanted;

@@ -3,30 +3,45 @@
 use std::path::Path;
 
 use super::error::ReleaseError;
-use super::verify::check_form;
+use super::verify::check_role;
+use super::wanted::Wanted;
+use crate::domain::contents::{Contents, LARGEST_CONTENTS};
 use crate::domain::digest::Sha256;
-use crate::domain::release::{LARGEST_SIGNATURE, LARGEST_SUMS, Sums};
-use crate::domain::reserved::SUMS;
-use crate::domain::signing::Coverage;
+use crate::domain::release::LARGEST_SIGNATURE;
+use crate::domain::reserved::{EVIDENCE, RELEASE};
+use crate::domain::signing::{Claims, Coverage};
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, InputFile};
 use crate::formats::signature_name;
 use crate::openpgp::{Certificate, DetachedSignature, HashState, Signed};
 use crate::steps::Progress;
 
-/// Checks one file with the signature beside it; returns its digest too.
+/// A file with a good signature of its own.
+#[derive(Debug)]
+pub struct VerifiedFile {
+    /// Who signed it, and when.
+    pub signed: Signed,
+    /// What the signature says.
+    pub claims: Claims,
+    /// The SHA-256 of its bytes.
+    pub digest: Sha256,
+}
+
+/// Checks one file with the signature beside it, which must say that it is this file of a wanted
+/// release.
 pub fn verify_file(
     path: &Path,
     certificate: &Certificate,
+    wanted: &Wanted,
     now: Timestamp,
     progress: &mut dyn Progress,
-) -> Result<(Signed, Sha256), ReleaseError> {
+) -> Result<VerifiedFile, ReleaseError> {
     let name = path.to_string_lossy().into_owned();
     let file = signature_name(&name);
     let content = InputFile::open_named(path).map_err(of(&name))?;
     let bytes =
         InputFile::open_named(Path::new(&file)).map_err(|error| match of(&file)(error) {
-            ReleaseError::Missing(file) if list_beside_claims_to_cover(path) => {
+            ReleaseError::Missing(file) if is_of_release_with_signed_list_only(path) => {
                 ReleaseError::ListOnly(file)
             }
             other => other,
@@ -35,33 +50,25 @@ pub fn verify_file(
     let signature =
         DetachedSignature::parse_release(&bytes).map_err(ReleaseError::signature(&file))?;
     let mut state = HashState::new(signature.hash());
-    let mut coverage = None;
-    if path.file_name() == Some(SUMS.as_ref()) {
-        // A list that claims to be signed alone: whether its signature was made for that, as in
-        // its release.
-        let list = content.read_whole(LARGEST_SUMS).map_err(of(&name))?;
-        state.update(&list);
-        coverage = Some(if Sums::claims_list_only(&list) {
-            Coverage::ListOnly
-        } else {
-            Coverage::Each
-        });
-    } else {
-        progress.file(&name, content.size());
-        let read = content.read_once::<FileError>(u64::MAX, |piece| {
-            state.update(piece);
-            progress.read(piece.len() as u64);
-            Ok(())
-        });
-        read.map_err(of(&name))?;
-    }
+    progress.file(&name, content.size());
+    let read = content.read_once::<FileError>(u64::MAX, |piece| {
+        state.update(piece);
+        progress.read(piece.len() as u64);
+        Ok(())
+    });
+    read.map_err(of(&name))?;
     let signed = signature
         .check(certificate, &state, &name, now)
         .map_err(ReleaseError::signature(&file))?;
-    if let Some(coverage) = coverage {
-        check_form(&signed, coverage, &file)?;
-    }
-    Ok((signed, state.sha256()))
+    let claims = signed.claims().map_err(ReleaseError::other(&file))?;
+    let own_name = path.file_name().unwrap_or_default().to_string_lossy();
+    check_role(&claims, &own_name, &file)?;
+    wanted.check_file(&claims)?;
+    Ok(VerifiedFile {
+        signed,
+        claims,
+        digest: state.sha256(),
+    })
 }
 
 fn of(name: &str) -> impl Fn(FileError) -> ReleaseError {
@@ -69,10 +76,11 @@ fn of(name: &str) -> impl Fn(FileError) -> ReleaseError {
     move |error| wrap(error.into())
 }
 
-/// Whether the list beside a file claims to be signed alone. This decides nothing but what to do
-/// next.
-fn list_beside_claims_to_cover(path: &Path) -> bool {
-    let list = InputFile::open_named(&path.with_file_name(SUMS))
-        .and_then(|file| file.read_whole(LARGEST_SUMS));
-    list.is_ok_and(|bytes| Sums::claims_list_only(&bytes))
+/// Whether the evidence beside a file says that it is of such a release. Nothing follows from that
+/// but what to do next.
+fn is_of_release_with_signed_list_only(path: &Path) -> bool {
+    let beside = path.with_file_name(EVIDENCE).join(RELEASE);
+    let bytes = InputFile::open_named(&beside).and_then(|file| file.read_whole(LARGEST_CONTENTS));
+    let contents = bytes.ok().and_then(|bytes| Contents::parse(&bytes).ok());
+    contents.is_some_and(|contents| contents.form == Coverage::ListOnly)
 }

@@ -6,14 +6,17 @@ use std::collections::BTreeSet;
 use super::error::ReleaseError;
 use super::evidence::Evidence;
 use super::reader::{self, Reader, check_digest};
-use crate::domain::artifact::{Artifact, MOST_ARTIFACTS};
+use super::wanted::Wanted;
+use crate::domain::artifact::MOST_ARTIFACTS;
+use crate::domain::contents::{Contents, LARGEST_CONTENTS, SizedArtifact};
 use crate::domain::digest::Sha256;
 use crate::domain::grant::Grant;
 use crate::domain::key::HashAlgorithm;
+use crate::domain::malformed::Malformed;
 use crate::domain::name::BuilderName;
 use crate::domain::release::Sums;
-use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, SUMS};
-use crate::domain::signing::Coverage;
+use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, RELEASE, SUMS};
+use crate::domain::signing::{Claims, Coverage, SignedFile};
 use crate::domain::time::Timestamp;
 use crate::formats;
 use crate::location::{Fault, Source, Stage};
@@ -29,12 +32,14 @@ pub struct ReleaseReport {
     pub builders: Vec<BuilderName>,
     /// How many approvals it contains. Who made them, only the signing host knows.
     pub approvals: usize,
-    /// What the signature of the list says.
+    /// Who signed the list, and when.
     pub list: Signed,
+    /// What the signature of the list says.
+    pub claims: Claims,
     /// SHA-256 of the list, which says which release it is.
     pub sums: Sha256,
-    /// What of it is signed.
-    pub coverage: Coverage,
+    /// What it is, and what it consists of.
+    pub contents: Contents,
     /// Each artifact, and each file that should not be there.
     pub files: Vec<FileReport>,
 }
@@ -58,7 +63,7 @@ pub fn verify_release(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<ReleaseReport, ReleaseError> {
-    Checked::read(source, certificate, now)?
+    Checked::read(source, certificate, &Wanted::Any, now)?
         .without_extra_files()?
         .verify(copy, progress)
 }
@@ -67,16 +72,23 @@ pub fn verify_release(
 pub fn examine_release(
     source: &dyn Source,
     certificate: &Certificate,
+    wanted: &Wanted,
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<ReleaseReport, ReleaseError> {
-    let mut release = Checked::read(source, certificate, now)?;
+    let mut release = Checked::read(source, certificate, wanted, now)?;
     let mut files = std::mem::take(&mut release.extra);
     let mut artifacts = release.artifacts(None, progress);
-    files.extend(release.sums.artifacts().iter().map(|artifact| FileReport {
-        name: artifact.name.to_string(),
-        result: artifacts.check(artifact),
-    }));
+    files.extend(
+        release
+            .contents
+            .artifacts()
+            .iter()
+            .map(|artifact| FileReport {
+                name: artifact.name.to_string(),
+                result: artifacts.check(artifact),
+            }),
+    );
     Ok(release.report(files))
 }
 
@@ -88,6 +100,8 @@ pub struct Checked<'a> {
     now: Timestamp,
     reader: Reader<'a>,
     list: Signed,
+    claims: Claims,
+    contents: Contents,
     sums: Sums,
     digest: Sha256,
     evidence: Evidence,
@@ -100,6 +114,7 @@ impl<'a> Checked<'a> {
     pub fn read(
         source: &'a dyn Source,
         certificate: &'a Certificate,
+        wanted: &Wanted,
         now: Timestamp,
     ) -> Result<Self, ReleaseError> {
         let mut reader = Reader::of(source);
@@ -108,24 +123,33 @@ impl<'a> Checked<'a> {
         let list = signature
             .check(certificate, &state, SUMS, now)
             .map_err(ReleaseError::signature(&file))?;
+        let claims = list.claims().map_err(ReleaseError::other(&file))?;
+        check_role(&claims, SUMS, &file)?;
         let sums = Sums::parse(&bytes)
             .map_err(|error| ReleaseError::Content(format!("SHA256SUMS: {error}")))?;
-        check_form(&list, sums.coverage(), &file)?;
-        let evidence = Evidence::read(&mut reader, &sums, now)?;
-        check_grant(&list, &evidence.grant, &file)?;
-        let form = evidence.grant.terms().form;
-        if sums.coverage() != form {
-            return Err(ReleaseError::Content(format!(
-                "SHA256SUMS is not the list of a release of form `{form}`, which the grant asks for"
-            )));
-        }
+        let contents = read_contents(&mut reader, &sums)?;
+        let expected = Claims {
+            project: contents.project.clone(),
+            version: contents.version.clone(),
+            grant: contents.grant,
+            file: SignedFile::List(contents.form),
+            ..claims.clone()
+        };
+        claims
+            .check(&expected)
+            .map_err(ReleaseError::other(&file))?;
+        wanted.check_release(&contents)?;
+        let evidence = Evidence::read(&mut reader, &sums, &contents, now)?;
+        check_key(&list, &evidence.grant, &file)?;
         Ok(Self {
-            extra: extra_files(source, &sums)?,
+            extra: extra_files(source, &contents, &sums)?,
             source,
             certificate,
             now,
             reader,
             list,
+            claims,
+            contents,
             sums,
             digest: Sha256::of(&bytes),
             evidence,
@@ -172,7 +196,7 @@ impl<'a> Checked<'a> {
             self.reader.copy(copy)?;
         }
         let mut artifacts = self.artifacts(copy, progress);
-        let files = self.sums.artifacts().iter().map(|artifact| {
+        let files = self.contents.artifacts().iter().map(|artifact| {
             Ok(FileReport {
                 name: artifact.name.to_string(),
                 result: Ok(artifacts.check(artifact)?),
@@ -199,50 +223,53 @@ impl<'a> Checked<'a> {
         ReleaseReport {
             builders: self.sums.builders().keys().cloned().collect(),
             approvals: self.sums.approvals().len(),
-            coverage: self.sums.coverage(),
+            contents: self.contents,
             sums: self.digest,
             grant: self.evidence.grant,
             list: self.list,
+            claims: self.claims,
             files,
         }
     }
 }
 
-/// Refuses a good signature that was not made for a list of this form: an artifact can have the
-/// bytes of any list.
-pub(super) fn check_form(
-    signed: &Signed,
-    coverage: Coverage,
-    file: &str,
-) -> Result<(), ReleaseError> {
-    if signed.noted("form@") == coverage.notation() {
-        return Ok(());
-    }
-    Err(ReleaseError::other(
-        file,
-        "was not made for the list of a release of this form",
-    ))
+/// `evidence/release.json`, which says the same as the list.
+fn read_contents(reader: &mut Reader<'_>, sums: &Sums) -> Result<Contents, ReleaseError> {
+    let name = format!("{EVIDENCE}/{RELEASE}");
+    let bytes = reader.listed(&name, LARGEST_CONTENTS, sums.contents())?;
+    let contents = Contents::parse(&bytes)
+        .map_err(|error| ReleaseError::Content(format!("`{name}`: {error}")))?;
+    sums.check(&contents)
+        .map_err(|error| ReleaseError::Content(error.to_string()))?;
+    Ok(contents)
 }
 
-/// A signature of another release over the same bytes is a good signature, and not one of this
-/// release.
-fn check_grant(signed: &Signed, grant: &Grant, file: &str) -> Result<(), ReleaseError> {
-    let expected = grant.id();
-    let found = signed.grant();
-    if found != Some(expected.to_string().as_str()) {
-        let found = match found {
-            Some(id) => format!("grant {}", id.chars().take(80).collect::<String>()),
-            None => "no grant".to_owned(),
-        };
-        let made = format!("was made under {found}, not under grant {expected}");
-        return Err(ReleaseError::other(file, made));
+/// Refuses the signature of one file beside another: an artifact can have the bytes of any list.
+pub(super) fn check_role(claims: &Claims, name: &str, file: &str) -> Result<(), ReleaseError> {
+    let found = &claims.file;
+    let is_list = name == SUMS;
+    if found.name() == name && is_list == matches!(found, SignedFile::List(_)) {
+        return Ok(());
     }
+    let found = match found {
+        SignedFile::Artifact(name) => format!("artifact `{name}`"),
+        SignedFile::List(_) => "a list".to_owned(),
+    };
+    let made = Malformed::new(format!("it says that `{name}` is {found}"));
+    Err(ReleaseError::other(file)(made))
+}
+
+/// A release is signed by the key that its grant names.
+fn check_key(signed: &Signed, grant: &Grant, file: &str) -> Result<(), ReleaseError> {
     let expected = grant.terms().release_key;
-    if signed.key != expected {
-        let made = format!("is by key {}, but the grant names {expected}", signed.key);
-        return Err(ReleaseError::other(file, made));
+    if signed.key == expected {
+        return Ok(());
     }
-    Ok(())
+    let made = Malformed::new(format!(
+        "it is by key {}, but the grant names {expected}",
+        signed.key
+    ));
+    Err(ReleaseError::other(file)(made))
 }
 
 /// What the artifacts of a release are checked with, one after the other.
@@ -256,8 +283,8 @@ struct Artifacts<'a> {
 
 impl Artifacts<'_> {
     /// Checks one by its own signature, or by that of the list where the list alone is signed.
-    fn check(&mut self, artifact: &Artifact) -> Result<Signed, ReleaseError> {
-        match self.release.sums.coverage() {
+    fn check(&mut self, artifact: &SizedArtifact) -> Result<Signed, ReleaseError> {
+        match self.release.contents.form {
             Coverage::Each => self.check_signed(artifact),
             Coverage::ListOnly => {
                 self.read(artifact, HashAlgorithm::Sha256)?;
@@ -266,7 +293,7 @@ impl Artifacts<'_> {
         }
     }
 
-    fn check_signed(&mut self, artifact: &Artifact) -> Result<Signed, ReleaseError> {
+    fn check_signed(&mut self, artifact: &SizedArtifact) -> Result<Signed, ReleaseError> {
         let release = self.release;
         let name = artifact.name.as_str();
         let (bytes, signature, file) = reader::signature(release.source, name)?;
@@ -274,7 +301,15 @@ impl Artifacts<'_> {
         let signed = signature
             .check(release.certificate, &state, name, release.now)
             .map_err(ReleaseError::signature(&file))?;
-        check_grant(&signed, &release.evidence.grant, &file)?;
+        let expected = Claims {
+            file: SignedFile::Artifact(artifact.name.clone()),
+            ..release.claims.clone()
+        };
+        signed
+            .claims()
+            .and_then(|claims| claims.check(&expected))
+            .map_err(ReleaseError::other(&file))?;
+        check_key(&signed, &release.evidence.grant, &file)?;
         if let Some(copy) = self.copy {
             reader::write(copy, &file, &bytes)?;
         }
@@ -284,7 +319,7 @@ impl Artifacts<'_> {
     /// Reads an artifact, once, and compares it with the list and with what was attested.
     fn read(
         &mut self,
-        artifact: &Artifact,
+        artifact: &SizedArtifact,
         hash: HashAlgorithm,
     ) -> Result<HashState, ReleaseError> {
         let Checked {
@@ -308,7 +343,14 @@ impl Artifacts<'_> {
             }
             other => other,
         })?;
-        check_digest(name, state.sha256(), artifact.digest)?;
+        check_digest(name, state.sha256(), artifact.sha256)?;
+        if state.size() != artifact.size {
+            return Err(ReleaseError::Content(format!(
+                "`{name}` has {} bytes, but `{EVIDENCE}/{RELEASE}` lists {}",
+                state.size(),
+                artifact.size
+            )));
+        }
         evidence.confirm(&artifact.name, &state, *now)?;
         Ok(state)
     }
@@ -320,10 +362,18 @@ impl Artifacts<'_> {
 }
 
 /// Everything in a release that its list does not have.
-fn extra_files(source: &dyn Source, sums: &Sums) -> Result<Vec<FileReport>, ReleaseError> {
-    let mut wanted = BTreeSet::from([format!("{EVIDENCE}/{GRANT}")]);
+fn extra_files(
+    source: &dyn Source,
+    contents: &Contents,
+    sums: &Sums,
+) -> Result<Vec<FileReport>, ReleaseError> {
+    let mut wanted = BTreeSet::from([RELEASE, GRANT].map(|file| format!("{EVIDENCE}/{file}")));
     wanted.extend(sums.artifacts().iter().map(|it| it.name.to_string()));
-    wanted.extend(formats::files(sums).into_iter().map(|file| file.name));
+    wanted.extend(
+        formats::files(contents, sums)
+            .into_iter()
+            .map(|file| file.name),
+    );
     for file in sums.approvals().keys() {
         wanted.insert(format!("{EVIDENCE}/{APPROVALS}/{file}"));
     }

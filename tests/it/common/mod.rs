@@ -49,6 +49,7 @@ pub(crate) struct Run<'a> {
     clock: Option<String>,
     watch: Option<&'a dyn Watch>,
     release: Option<PathBuf>,
+    program: PathBuf,
 }
 
 /// Sees what must not happen in a run that is refused.
@@ -79,7 +80,14 @@ impl<'a> Run<'a> {
             clock: None,
             watch: None,
             release: None,
+            program: env!("CARGO_BIN_EXE_countersign").into(),
         }
+    }
+
+    /// Another build of the program.
+    pub(crate) fn by(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
     }
 
     /// With more arguments.
@@ -185,12 +193,11 @@ impl<'a> Run<'a> {
     /// Runs to the end, however it ends; returns what was run for messages too.
     #[track_caller]
     pub(crate) fn run(self) -> (Said, String) {
-        let program = env!("CARGO_BIN_EXE_countersign");
         let mut command = match &self.clock {
-            None => Command::new(program),
+            None => Command::new(&self.program),
             Some(clock) => {
                 let mut command = Command::new("faketime");
-                command.args(["-f", clock, program]);
+                command.args(["-f", clock]).arg(&self.program);
                 command
             }
         };

@@ -231,6 +231,7 @@ fn statements(
         signed: now,
         expires: None,
         hash,
+        domain: Some("example.org".to_owned()),
     };
     let made = make_certificate(&public, &new, &mut |message| {
         let signature = token.sign(message)?;

@@ -35,7 +35,7 @@ impl World {
         folder
     }
 
-    fn log_key(&self) -> String {
+    pub(crate) fn log_key(&self) -> String {
         self.logged("log-created")[0]["key"]
             .as_str()
             .expect("a key")
@@ -1136,37 +1136,33 @@ fn a_release_that_says_nothing_of_this_log_is_refused() {
 #[test]
 fn a_release_that_the_log_does_not_announce_is_refused() {
     let world = World::ready();
-    let release = world.signed();
+    let (granted, build) = world.attested_with(&[&"--form", &"list"]);
+    world.sign(&granted, &build).ok();
+    let release = world.release(&granted);
     let intent = world.logged("intent")[0]["index"]
         .as_u64()
         .expect("an index");
     let named = |index: u64| format!("{index} {}", world.root_after(index));
     let (folder, key, cert) = (world.export_log(), world.log_key(), world.certificate());
     let cases = [
-        (None, "has no index and root hash of the log"),
+        (String::new(), "has no index and root hash of the log"),
+        (intent.to_string(), "has no index and root hash of the log"),
         (
-            Some(intent.to_string()),
+            format!("{intent} {}", &world.root_after(intent).to_string()[1..]),
             "has no index and root hash of the log",
         ),
         (
-            Some(format!(
-                "{intent} {}",
-                &world.root_after(intent).to_string()[1..]
-            )),
-            "has no index and root hash of the log",
-        ),
-        (
-            Some(named(intent - 1)),
+            named(intent - 1),
             &*format!("was not announced: entry {}, which", intent - 1),
         ),
-        (Some(named(0)), "was not announced: entry 0, which"),
+        (named(0), "was not announced: entry 0, which"),
         (
-            Some(format!("{intent} {}", world.root_after(intent - 1))),
+            format!("{intent} {}", world.root_after(intent - 1)),
             "has a different root",
         ),
     ];
     for (log, why) in cases {
-        world.sign_list_again(&release, log.as_deref());
+        world.sign_list_again(&release, &log);
         world.verify(&release).ok();
         world
             .verify_log()
@@ -1178,7 +1174,7 @@ fn a_release_that_the_log_does_not_announce_is_refused() {
             .stops(1, why);
     }
     // At its own time, and with what it must name, it is the one that was announced.
-    world.sign_list_again(&release, Some(&named(intent)));
+    world.sign_list_again(&release, &named(intent));
     world.verify_log().with(&[&"--release", &release]).ok();
 }
 
@@ -1192,7 +1188,7 @@ impl World {
 
     /// Signs the list of a release once more with the release key, for the same time and grant, and
     /// lets it say this of the log.
-    fn sign_list_again(&self, release: &Path, log: Option<&str>) {
+    fn sign_list_again(&self, release: &Path, log: &str) {
         struct Nobody;
         impl Interaction for Nobody {
             fn pin(&mut self, _: &PinRequest) -> Option<SecretString> {
@@ -1210,8 +1206,16 @@ impl World {
             .certificate
             .signing_key(home.config.signing_key, created)
             .expect("a key");
-        let mut notations = vec![("grant@example.org".to_owned(), said("grant"))];
-        notations.extend(log.map(|log| ("log@example.org".to_owned(), log.to_owned())));
+        let notations = [
+            ("role", "list".to_owned()),
+            ("project", said("project")),
+            ("version", said("version")),
+            ("grant", said("grant")),
+            ("log", log.to_owned()),
+            ("form", "list".to_owned()),
+        ];
+        let notations = notations.map(|(name, value)| (format!("{name}@example.org"), value));
+        let notations = notations.into();
         let what = Statement::evidence(created, HashAlgorithm::Sha256, notations);
         let list = HashState::of(
             &fs::read(release.join("SHA256SUMS")).expect("the list"),
@@ -1700,7 +1704,7 @@ fn a_proof_shows_that_a_signature_was_announced() {
         ])
         .ok();
     verify(&release.join("foo.txt"), &of_second, &key)
-        .refused("does not announce a file with SHA-256");
+        .refused("does not announce artifact `foo.txt` with SHA-256");
     verify(&file, &of_second, &key).refused("differs in its index in the log");
     // The same bytes in two releases: each signature names its own entry.
     let same = second.join("foo.tar");
@@ -2032,31 +2036,33 @@ fn a_file_that_several_entries_of_one_intent_announce_is_proved() {
             .collect::<Vec<_>>(),
     );
     world.attest(&granted, &build).ok();
-    world
-        .sign(&granted, &build)
-        .ok()
-        .says("signatures 2 for 401 files");
+    world.sign(&granted, &build).ok().says("signatures 401");
     let (parts, intents) = (world.logged("artifacts"), world.logged("intent"));
     assert!(parts.len() > 1, "{parts:?}");
-    let (first, intent) = (
-        parts[0]["index"].to_string(),
-        intents[0]["index"].to_string(),
-    );
-    let (file, proof) = (world.release(&granted).join(&names[7]), world.at("proof"));
-    for entry in [
-        &[] as Arguments<'_>,
-        &[&"--entry", &first],
-        &[&"--entry", &intent],
-    ] {
-        let prove = world
-            .host(&[&"log", &"prove", &file, &"-o", &proof])
-            .with(entry);
-        prove.ok().says(&format!("entry {first} covers"));
-        world
-            .verify(&file)
-            .with(&[&"--proof", &proof, &"--log-key", &world.log_key()])
-            .ok();
+    let intent = intents[0]["index"].to_string();
+    let proof = world.at("proof");
+    // Each entry has the digest, and one has the name.
+    for part in &parts {
+        let artifacts = part["artifacts"].as_object().expect("artifacts");
+        let name = artifacts.keys().next().expect("a name");
+        let file = world.release(&granted).join(name);
+        let index = part["index"].to_string();
+        for entry in [
+            &[] as Arguments<'_>,
+            &[&"--entry", &index],
+            &[&"--entry", &intent],
+        ] {
+            let prove = world
+                .host(&[&"log", &"prove", &file, &"-o", &proof])
+                .with(entry);
+            prove.ok().says(&format!("entry {index} covers"));
+            world
+                .verify(&file)
+                .with(&[&"--proof", &proof, &"--log-key", &world.log_key()])
+                .ok();
+        }
     }
+    let file = world.release(&granted).join(&names[7]);
     world
         .host(&[&"log", &"prove", &file, &"-o", &proof, &"--entry", &"0"])
         .refused("the log has no intent to sign");

@@ -1,4 +1,5 @@
 //! What goes from the signing host to the location.
 
 mod admit;
+mod meaning;
 mod push;

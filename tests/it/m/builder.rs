@@ -60,11 +60,15 @@ fn verifies_a_release() {
     let verify = |path: &Path| countersign(&folder, &[&"verify", &"--cert", &cert, &path]);
     verify(&release)
         .ok()
-        .says("release foo 1.2.3")
-        .says("attested by m1");
+        .says("good  foo 1.2.3 (2 files) by ")
+        .says("Foo Releases <release@example.org>");
+    verify(&release)
+        .with(&[&"--verbose"])
+        .ok()
+        .says("attested   by m1");
     verify(&release.join("foo.c")).ok();
 
-    let changed = folder.path().join("changed");
+    let changed = folder.path().join("changed/foo-1.2.3");
     copy_tree(&release, &changed);
     fs::write(changed.join("foo.c"), b"bar()\n").expect("changed");
     verify(&changed).refused("`foo.c` has SHA-256");
@@ -238,7 +242,7 @@ fn the_static_program_needs_nothing_of_its_machine() {
             &"/releases/foo-1.2.3",
         ],
     )
-    .says("release foo 1.2.3");
+    .says("good  foo 1.2.3");
 }
 
 /// The program in `folder`, for which that is the root of the file system.

@@ -6,8 +6,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use sequoia_openpgp::serialize::SerializeInto as _;
-
 use crate::common::world::{Build, Granted, World, entry, write_private};
 use crate::common::{can_travel, copy, copy_tree, listing, openpgp, tool, tree};
 use sequoia_openpgp::types::SignatureType;
@@ -955,6 +953,7 @@ mod wrong_answers {
                 signed: now,
                 expires: None,
                 hash: HashAlgorithm::Sha256,
+                domain: Some("example.org".to_owned()),
             };
             let mut other = None;
             let made = make_certificate(&public, &new, &mut |message| {
@@ -1555,7 +1554,13 @@ fn signatures_taken_away_or_added() {
     }
 
     let list = fs::read_to_string(full.join("SHA256SUMS")).expect("the list");
-    let says_so = format!("# only this list is signed\n{list}");
+    let path = "evidence/release.json";
+    let contents = fs::read_to_string(full.join(path)).expect("the contents");
+    let of_list = contents.replacen("\"form\": \"each\"", "\"form\": \"list\"", 1);
+    assert_ne!(of_list, contents);
+    let [each, only] = [&contents, &of_list].map(|text| entry(text.as_bytes(), path));
+    let says_so = list.replacen(&each, &only, 1);
+    assert_ne!(says_so, list);
     for name in ["foo.txt.asc", "foo.tar.asc"] {
         copy(&full.join(name), &whole.join(name));
         world
@@ -1569,11 +1574,15 @@ fn signatures_taken_away_or_added() {
         .verify(&full.join("foo.txt"))
         .refused("`")
         .says("is missing");
+    fs::write(full.join(path), of_list).expect("the contents");
+    world
+        .verify(&full)
+        .refused("`evidence/release.json` has SHA-256");
     fs::write(full.join("SHA256SUMS"), says_so).expect("the list");
     world.verify(&full).refused("signature `SHA256SUMS.asc`");
     world
         .verify(&full.join("foo.txt"))
-        .refused("only the list is signed")
+        .refused("only the SHA256SUMS of this release is signed")
         .says("verify the folder");
     world.admit().refused("1 of 2").says("foo-1.2.4: admitted");
     assert_eq!(world.public(), ["foo-1.2.4"]);
@@ -1590,65 +1599,4 @@ fn signatures_taken_away_or_added() {
     fs::write(public.join("SHA256SUMS"), list).expect("the list");
     fs::write(public.join("foo.txt"), "other\n").expect("an artifact");
     world.verify(&public).refused("`foo.txt` has SHA-256");
-}
-
-/// A builder who knows that each artifact is signed has one signed whose bytes are the list of
-/// another release, of files that the signing host never saw, and passes that signature off as the
-/// list's.
-#[test]
-fn artifact_that_is_the_list_of_another_release() {
-    let world = World::ready();
-    let granted = world.grant();
-    let hidden = world.build(&[("foo.txt", b"backdoor\n")]);
-    world.attest(&granted, &hidden).with(&[&"--keep-key"]).ok();
-    let key = openpgp::secret_key(&granted.key).strip_secret_key_material();
-    let read = |path: &Path| fs::read(path).expect("a file");
-    let evidence = [
-        (
-            "evidence/m1/build-key.pgp",
-            key.to_vec().expect("its public half"),
-        ),
-        (
-            "evidence/m1/build.manifest",
-            read(&hidden.at("build.manifest")),
-        ),
-        (
-            "evidence/m1/build.manifest.sig",
-            read(&hidden.at("build.manifest.sig")),
-        ),
-        ("evidence/grant.json", read(&granted.grant)),
-    ];
-    let listed: String = evidence
-        .iter()
-        .map(|(path, bytes)| entry(bytes, path))
-        .collect();
-    let list = format!("# only this list is signed\n{}{listed}", hidden.entries());
-
-    let shown = world.build(&[("foo.list", list.as_bytes())]);
-    world.attest(&granted, &shown).ok();
-    let signed = world.at("signed");
-    world.sign_into(&signed, &granted, &shown).ok();
-
-    let release = world.release(&granted);
-    fs::create_dir_all(release.join("evidence/m1")).expect("folders");
-    copy(&signed.join("foo.list"), &release.join("SHA256SUMS"));
-    copy(
-        &signed.join("foo.list.asc"),
-        &release.join("SHA256SUMS.asc"),
-    );
-    copy(&hidden.at("foo.txt"), &release.join("foo.txt"));
-    for (path, bytes) in evidence {
-        fs::write(release.join(path), bytes).expect("written");
-    }
-    // Nothing else is wrong with it.
-    assert_eq!(
-        read(&release.join("evidence/m1/build-key.pgp")),
-        read(&signed.join("evidence/m1/build-key.pgp"))
-    );
-    world.verify(&release).refused("was not made for the list");
-    world
-        .verify(&release.join("SHA256SUMS"))
-        .refused("was not made for the list");
-    world.admit().refused("1 of 1");
-    assert_eq!(world.public(), [""; 0]);
 }

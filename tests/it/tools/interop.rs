@@ -72,7 +72,7 @@ fn agree_on_a_release(make: fn() -> Option<World>, kind: &str) {
         .collect();
     let evidence = ["build-key.pgp", "build.manifest", "build.manifest.sig"]
         .map(|name| format!("evidence/m1/{name}"));
-    let mut wanted = vec!["foo.tar", "foo.txt"];
+    let mut wanted = vec!["evidence/release.json", "foo.tar", "foo.txt"];
     wanted.extend(evidence.iter().map(String::as_str));
     wanted.push("evidence/grant.json");
     assert_eq!(
@@ -152,6 +152,37 @@ fn gpg_takes_the_certificate_and_its_revocation(world: &World, release: &Path) {
     fs::write(&armed, revocation.replace("\n:-----BEGIN", "\n-----BEGIN")).expect("written");
     gpg.run(&[&"--import", &armed]);
     assert_eq!(gpg.listed("pub")[1], "r", "without the colon, it revokes");
+}
+
+/// Those of Debian, of Alpine and OpenWrt, and of Perl, which macOS has too.
+#[test]
+fn every_sha256sum_reads_the_list_of_either_form() {
+    if !have(&["sha256sum", "busybox", "shasum"]) {
+        return;
+    }
+    for form in ["each", "list"] {
+        let world = World::ready();
+        let (granted, build) = world.attested_with(&[&"--form", &form]);
+        world.sign(&granted, &build).ok();
+        let release = world.release(&granted);
+        let check = |program: &str, arguments: Arguments<'_>, good: bool| {
+            if good {
+                let said = tool(program, arguments, &release);
+                let first = said.stdout.lines().next();
+                assert_eq!(first, Some("evidence/release.json: OK"), "{said:?}");
+                assert_eq!(said.stdout.lines().count(), 7, "{said:?}");
+            } else {
+                tool_refuses(program, arguments, &release);
+            }
+        };
+        for good in [true, false] {
+            check("sha256sum", &[&"--strict", &"-c", &"SHA256SUMS"], good);
+            check("busybox", &[&"sha256sum", &"-c", &"SHA256SUMS"], good);
+            let strict: Arguments<'_> = &[&"-a", &"256", &"--strict", &"-c", &"SHA256SUMS"];
+            check("shasum", strict, good);
+            fs::write(release.join("evidence/release.json"), b"{}\n").expect("changed");
+        }
+    }
 }
 
 /// Who has the certificate in gpg's keyring alone verifies with what gpg exports.

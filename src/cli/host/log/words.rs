@@ -113,7 +113,7 @@ pub(super) fn summary(event: &Event) -> String {
         Event::Intent(intent) => format!(
             "grant {}: {} signatures",
             intent.grant.short(),
-            intent.plan().asked().count()
+            intent.plan().files().len()
         ),
         Event::Resumed {
             intent,

@@ -119,7 +119,7 @@ pub fn init(
                 replace,
             };
             let mut unlocked = generate(&token, &new, &mut log, people)?;
-            let certified = unlocked.certify(identity, now, expires, people, now);
+            let certified = unlocked.certify(identity, &domain, now, expires, people, now);
             (unlocked, certified)
         }
         Origin::Existing(identity) => {
@@ -128,7 +128,7 @@ pub fn init(
             let created = created(locked.description(), locked.public());
             let created = created.filter(|created| *created <= now).unwrap_or(now);
             let mut unlocked = unlock(NEW_CERTIFICATE, uri, locked, &mut log, people)?;
-            let certified = unlocked.certify(identity, created, expires, people, now);
+            let certified = unlocked.certify(identity, &domain, created, expires, people, now);
             (unlocked, certified)
         }
         Origin::Certified(certificate) => {
@@ -140,7 +140,7 @@ pub fn init(
     };
     let tested = certified.and_then(|(certificate, revocation)| {
         let key = own_key(&certificate, &*unlocked.token, now)?;
-        self_test(&key, &mut *unlocked.token, people, now)?;
+        self_test(&key, &domain, &mut *unlocked.token, people, now)?;
         Ok((certificate, revocation, key))
     });
     let Unlocked { uri, token, used } = unlocked;
@@ -231,6 +231,7 @@ impl Unlocked {
     fn certify(
         &mut self,
         identity: Identity,
+        domain: &str,
         created: Timestamp,
         expires: Option<Timestamp>,
         people: &mut dyn Interaction,
@@ -243,6 +244,7 @@ impl Unlocked {
             signed: now,
             expires,
             hash: public.least_hash().max(HashAlgorithm::Sha512),
+            domain: Some(domain.to_owned()),
         };
         let mut sign = |message: &Message<'_>| token::sign(&mut *self.token, message, people);
         let (certificate, revocation) = make_certificate(&public, &new, &mut sign)?;

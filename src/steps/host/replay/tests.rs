@@ -6,6 +6,7 @@ mod played;
 use played::{CARD, End, Host, key};
 
 use super::*;
+use crate::domain::digest::Sha256;
 
 fn unlogged(after: u64, before: impl Into<Option<u64>>, signatures: u64) -> Finding {
     Finding::Unlogged {
@@ -232,9 +233,9 @@ fn a_run_that_says_it_kept_more_than_there_was_explains_no_more_than_that() {
     assert_eq!(host.report().findings[0], unlogged(intent, intent + 1, 1));
 }
 
-/// The token signs the same bytes once.
+/// Two names of the same bytes are two signatures.
 #[test]
-fn equal_artifacts_explain_one_signature() {
+fn equal_artifacts_explain_a_signature_each() {
     let mut host = Host::new();
     host.release(4, End::CutOff(0, false));
     let intent = host.last();
@@ -250,7 +251,7 @@ fn equal_artifacts_explain_one_signature() {
     let report = host.exported();
     let run = Unfinished {
         intent,
-        signatures: 1,
+        signatures: 4,
     };
     let made = unlogged(intent, None, 3);
     assert_eq!(
