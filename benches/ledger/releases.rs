@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::path::Path;
 
 use countersign::domain::digest::{GrantId, Sha256};
 use countersign::domain::event::{Event, Intent, RunResult};
@@ -106,16 +107,13 @@ impl<'a> Releases<'a> {
                 card: None,
             },
         )?;
+        let released = Event::Released {
+            intent: index,
+            sums: intent.sums,
+            to_push: false,
+        };
         let folder = format!("/srv/inbox/project-{n}");
-        self.ledger.append(
-            now,
-            Event::Released {
-                intent: index,
-                sums: intent.sums,
-                folder,
-                inbox: None,
-            },
-        )?;
+        self.ledger.append_in(now, released, Path::new(&folder))?;
         self.count += 1;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What H's audit log keeps: one event for each thing that happened to a grant, a build or the
 //! release key.
 //!
-//! Events hold digests and public material only, never a PIN, a nonce of a build key or a secret.
+//! Events are public: digests and public keys, never a secret, a PIN source or a path of H.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ pub enum Event {
     },
     /// The token is about to be asked for a key or for the signatures of a certificate.
     KeyIntended {
-        /// The token.
+        /// The token: what its URI says of token and key.
         token: String,
         /// What for.
         purpose: KeyPurpose,
@@ -78,7 +78,7 @@ pub enum Event {
     KeyOutcome {
         /// The index of what was intended.
         intent: u64,
-        /// Why it failed, in the words of the error; nothing when it did not.
+        /// The reason of the error, if it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failed: Option<String>,
         /// The card, where it is one.
@@ -87,7 +87,7 @@ pub enum Event {
     },
     /// The release key works with this certificate, which is taken into use after this entry.
     KeyReady {
-        /// The token.
+        /// The token, likewise.
         token: String,
         /// Fingerprint of the signing key.
         key: Fingerprint,
@@ -201,18 +201,14 @@ pub enum Event {
         intent: u64,
         /// SHA-256 of its list.
         sums: Sha256,
-        /// The folder that it was written to first, on this signing host.
-        folder: String,
-        /// The inbox that it is to be pushed to, where the configuration named one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        inbox: Option<String>,
+        /// Whether it is to be pushed, because the configuration named an inbox.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        to_push: bool,
     },
     /// The release is complete in its location's inbox, too.
     Pushed {
         /// The index of its intent.
         intent: u64,
-        /// The folder in the inbox, as this signing host sees it.
-        folder: String,
     },
     /// The inbox had a report of what the location did with a release. Anyone who may write there
     /// can have written it.
@@ -266,7 +262,7 @@ pub enum RunResult {
         /// The file that the token was asked to sign, and for which no answer is kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unsettled: Option<String>,
-        /// Why, in the words of the error.
+        /// The reason of the error.
         reason: String,
     },
 }

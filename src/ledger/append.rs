@@ -46,7 +46,7 @@ impl Ledger {
     }
 }
 
-fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<u64> {
+pub(super) fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<u64> {
     let index =
         transaction.query_row("SELECT coalesce(max(idx) + 1, 0) FROM entries", [], |row| {
             row.get(0)
@@ -287,7 +287,6 @@ mod tests {
         let unknown = fault(&mut ledger, Event::example_acceptance(grant));
         assert_eq!(unknown, format!("the ledger has no grant {grant}"));
         let sums = Sha256::of(b"s");
-        let folder = "f".to_owned();
         let intent = 3;
         let signed = RunResult::Signed {
             token_signatures: 2,
@@ -304,10 +303,9 @@ mod tests {
             Event::Released {
                 intent,
                 sums,
-                folder: folder.clone(),
-                inbox: None,
+                to_push: true,
             },
-            Event::Pushed { intent, folder },
+            Event::Pushed { intent },
         ];
         for event in &steps[3..] {
             let no_intent = fault(&mut ledger, event.clone());

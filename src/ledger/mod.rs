@@ -11,6 +11,7 @@
 //! | `store`, `schema` | the database, its tables and triggers |
 //! | `append`, `tree`, `about` | what an event writes: its entry, the hashes of it, and rows |
 //! | `entries`, `about`, `signatures` | what is read: entries, grants, kept signatures |
+//! | `places` | where releases are, which is not public |
 //! | `verify`, `pass` | the check of the whole |
 //! | `export`, `exported` | the log as files, and the log from files |
 
@@ -21,6 +22,7 @@ mod error;
 mod export;
 mod exported;
 mod pass;
+mod places;
 mod schema;
 mod signatures;
 mod store;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 /// Number of the schema that follows; each change increments it.
-pub(super) const SCHEMA: u32 = 6;
+pub(super) const SCHEMA: u32 = 7;
 
 const TABLES: &str = "
     CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
@@ -42,6 +42,7 @@ const TABLES: &str = "
     CREATE TABLE digests (digest TEXT, idx INTEGER, PRIMARY KEY (digest, idx)) WITHOUT ROWID;
     CREATE TABLE signatures (intent INTEGER, file TEXT, signature TEXT NOT NULL,
         PRIMARY KEY (intent, file));
+    CREATE TABLE places (idx INTEGER PRIMARY KEY, folder BLOB NOT NULL);
 ";
 
 /// The schema number of a database; 0 if it is empty.

@@ -298,7 +298,6 @@ mod tests {
         let grant = GrantId::of(b"g");
         let intent = 3;
         let sums = Sha256::of(b"s");
-        let name = "f".to_owned();
         for event in [
             Event::example_grant(grant),
             Event::example_acceptance(grant),
@@ -313,13 +312,9 @@ mod tests {
             Event::Released {
                 intent,
                 sums,
-                folder: name.clone(),
-                inbox: None,
+                to_push: true,
             },
-            Event::Pushed {
-                intent,
-                folder: name,
-            },
+            Event::Pushed { intent },
             Event::GrantRevoked {
                 grant,
                 reason: None,
@@ -373,10 +368,7 @@ mod tests {
             .expect("a key")
             .public();
         let (_folder, ledger) = released(at, &key);
-        let event = Event::Pushed {
-            intent: 0,
-            folder: "f".to_owned(),
-        };
+        let event = Event::Pushed { intent: 0 };
         let text = Entry {
             index: 8,
             at,

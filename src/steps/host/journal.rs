@@ -260,12 +260,10 @@ mod tests {
                 (&journal.missing[..], journal.kept(), journal.released),
                 (&[][..], 3, false)
             );
-            let (intent, folder) = (build.index, "f".to_owned());
             build.log(Event::Released {
-                intent,
+                intent: build.index,
                 sums: Sha256::of(b"s"),
-                folder,
-                inbox: None,
+                to_push: false,
             });
             assert!(build.journal().released);
         }

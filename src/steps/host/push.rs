@@ -235,11 +235,9 @@ impl Host {
         // It may have been named twice, and pushed since it was read.
         let record = self.ledger.grant(release.grant)?;
         if record.is_some_and(|record| record.pushed.is_none()) {
-            let event = Event::Pushed {
-                intent: release.intent,
-                folder: folder.to_string_lossy().into_owned(),
-            };
-            self.ledger.append(self.clock.now(), event)?;
+            let intent = release.intent;
+            let event = Event::Pushed { intent };
+            self.ledger.append_in(self.clock.now(), event, &folder)?;
         }
         Ok(Pushed { folder, new })
     }

@@ -38,13 +38,8 @@ impl Release {
 
     /// The entry that says that it was pushed, and where to; nothing if it was not.
     pub fn pushed(&self, ledger: &Ledger) -> Result<Option<(u64, PathBuf)>, LedgerError> {
-        let Some(index) = self.pushed else {
-            return Ok(None);
-        };
-        Ok(ledger.entry(index)?.and_then(|entry| match entry.event {
-            Event::Pushed { folder, .. } => Some((index, folder.into())),
-            _ => None,
-        }))
+        let place = |index| ledger.place(index).map(|folder| (index, folder));
+        self.pushed.map(place).transpose()
     }
 
     /// The same release in another folder on H.
@@ -56,6 +51,9 @@ impl Release {
     }
 
     fn read(record: &GrantRecord, ledger: &Ledger) -> Result<Option<Self>, LedgerError> {
+        let Some(released) = record.released else {
+            return Ok(None);
+        };
         let event = |index: Option<u64>| -> Result<Option<Event>, LedgerError> {
             let entry = index
                 .map(|index| ledger.entry(index))
@@ -66,7 +64,7 @@ impl Release {
         let entries = (
             event(Some(record.issued))?,
             event(record.intent)?,
-            event(record.released)?,
+            event(Some(released))?,
         );
         let (
             Some(Event::GrantIssued {
@@ -76,8 +74,7 @@ impl Release {
             Some(Event::Released {
                 intent,
                 sums,
-                folder,
-                inbox,
+                to_push,
             }),
         ) = entries
         else {
@@ -87,12 +84,12 @@ impl Release {
             grant: record.grant,
             project,
             version,
-            folder: folder.into(),
+            folder: ledger.place(released)?,
             pushed: record.pushed,
             intent,
             sums,
             key,
-            wanted: inbox.is_some(),
+            wanted: to_push,
             revoked: record.revoked.is_some(),
         }))
     }

@@ -9,7 +9,7 @@ use super::hand_over::HandedOver;
 use super::run::{AllSigned, Begun, FindToken, SignError, check_token};
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
-use crate::files::{FileFault, real_path};
+use crate::files::{FileFault, Folder, real_path};
 use crate::formats::{self, Content};
 use crate::steps::Progress;
 use crate::token::{Interaction, TokenDescription};
@@ -44,6 +44,15 @@ pub struct DryRun {
     pub kept: usize,
     /// The token.
     pub token: TokenDescription,
+}
+
+/// A message as the log has it, which is public: it names files as they are in the fetched folder,
+/// and not where that is.
+fn within(from: &Folder, message: &str) -> String {
+    let folder = from.path().display();
+    message
+        .replace(&format!("`{folder}`"), "the fetched folder")
+        .replace(&format!("`{folder}/"), "`")
 }
 
 impl Host {
@@ -120,6 +129,7 @@ impl Host {
         progress: &mut dyn Progress,
     ) -> Result<VerifiedBuild, SignError> {
         let grant = request.grant.id();
+        let from = request.from;
         let error = match self.verify_build(request, now, progress) {
             Ok(build) => return Ok(build),
             Err(error) => error,
@@ -127,7 +137,7 @@ impl Host {
         if error.is_refusal() && self.ledger.issued(grant)? {
             let refused = Event::EvidenceRefused {
                 grant,
-                reason: error.to_string(),
+                reason: within(from, &error.to_string()),
                 differences: error.differences().cloned().unwrap_or_default(),
             };
             self.ledger.append(now, refused)?;
@@ -180,14 +190,12 @@ impl Host {
         let folder = real_path(&target)?;
         // An interrupted run that got this far finds its release there, and logs it now.
         if !signed.released {
-            let inbox = self.home.inbox();
             let released = Event::Released {
                 intent: *index,
                 sums: intent.sums,
-                folder: folder.to_string_lossy().into_owned(),
-                inbox: inbox.map(|inbox| inbox.to_string_lossy().into_owned()),
+                to_push: self.home.inbox().is_some(),
             };
-            self.ledger.append(now, released)?;
+            self.ledger.append_in(now, released, &folder)?;
         }
         Ok((folder, new))
     }

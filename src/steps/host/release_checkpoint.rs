@@ -182,8 +182,7 @@ mod tests {
         assert!(!announces(Event::Released {
             intent: 6,
             sums: Intent::example().sums,
-            folder: "f".into(),
-            inbox: None
+            to_push: false
         }));
     }
 }

@@ -116,7 +116,7 @@ impl Host {
         // Logged first: no certificate is ever in use that is not in the log. If it is logged and
         // not in use, the same command makes another.
         let event = Event::KeyReady {
-            token: uri.to_string(),
+            token: uri.public(),
             key: ours,
             certificate: Sha256::of(&extended.binary()),
         };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::build::VerifiedBuild;
 use super::journal::Journal;
 use super::refusal::BuildError;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, reason};
 use super::{Host, card_use};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{CardUse, Event, Intent, RunResult};
@@ -437,7 +437,7 @@ impl<'a> Run<'a> {
             Err(error) => RunResult::Stopped {
                 token_signatures,
                 unsettled: self.unsettled,
-                reason: error.to_string(),
+                reason: reason(error),
             },
         };
         let outcome = Event::Outcome {

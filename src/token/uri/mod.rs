@@ -89,6 +89,15 @@ impl TokenUri {
         }
     }
 
+    /// What the public log has of it: token and key, without paths and PIN sources.
+    pub fn public(&self) -> String {
+        match self {
+            Self::Card(uri) => uri.without_pins().to_string(),
+            Self::Pkcs11(uri) => uri.without_query().to_string(),
+            Self::File(_) => "file:".to_owned(),
+        }
+    }
+
     /// The URI of every token that the module of this one has.
     #[must_use]
     pub fn all_tokens(&self) -> Self {

@@ -150,6 +150,16 @@ impl Pkcs11Uri {
         }
     }
 
+    /// This URI without what only this host needs: module and PIN source.
+    #[must_use]
+    pub(in crate::token) fn without_query(&self) -> Self {
+        Self {
+            module_path: None,
+            pin_source: None,
+            ..self.clone()
+        }
+    }
+
     /// This URI, naming the token also by `label` and `serial`. A slot number is not kept: SoftHSM2
     /// is one of those that renumber their slots.
     #[must_use]

@@ -6,13 +6,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::cards::{self, Reader};
 use super::tokens::{Kryoptic, SoftHsm, SoftwareToken};
-use super::{Arguments, Run, Said, Watch, openpgp};
+use super::{Arguments, Run, Said, Watch, openpgp, tree};
 
 pub(crate) const PROJECT: &str = "foo";
 pub(crate) const VERSION: &str = "1.2.3";
@@ -50,6 +51,43 @@ pub(crate) struct Granted {
 #[derive(Debug, Clone)]
 pub(crate) struct Build {
     pub(crate) folder: PathBuf,
+}
+
+/// What is public names no path of the host and no PIN source, whatever a test did.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let folder = self.folder.path().to_str().expect("text");
+        let private = [folder, "pin-source", "module-path"];
+        let assert_public = |what: &str, text: &str| {
+            for private in private {
+                assert!(!text.contains(private), "`{private}` is in {what}: {text}");
+            }
+        };
+        for entry in entries(&self.home().join("ledger.sqlite")) {
+            assert_public("the log", &entry);
+        }
+        for place in [self.inbox(), self.releases()] {
+            for (name, bytes) in tree(&place) {
+                if name.contains("evidence/") || name.contains("SHA256SUMS") {
+                    assert_public(&name, &String::from_utf8_lossy(&bytes));
+                }
+            }
+        }
+    }
+}
+
+/// The text of each entry in a ledger; none if a test made it unreadable.
+fn entries(ledger: &Path) -> Vec<String> {
+    let read = || -> rusqlite::Result<Vec<String>> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let database = Connection::open_with_flags(ledger, flags)?;
+        let mut query = database.prepare("SELECT entry FROM entries")?;
+        query.query_map([], |row| row.get(0))?.collect()
+    };
+    read().unwrap_or_default()
 }
 
 impl World {

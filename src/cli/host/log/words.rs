@@ -156,8 +156,8 @@ pub(super) fn summary(event: &Event) -> String {
                 counted(card)
             )
         }
-        Event::Released { intent, folder, .. } => format!("entry {intent}: released as {folder}"),
-        Event::Pushed { intent, folder } => format!("entry {intent}: pushed to {folder}"),
+        Event::Released { intent, .. } => format!("entry {intent}: released"),
+        Event::Pushed { intent } => format!("entry {intent}: pushed"),
         Event::Admission {
             intent,
             result: Verdict::Admitted { at },

@@ -149,7 +149,7 @@ pub fn init(
     let revocation = new_home.keep_certificate(&certificate, revocation.as_deref())?;
     // Logged first, as in `Host::extend`: with the configuration, this cannot be run again.
     let event = Event::KeyReady {
-        token: uri.to_string(),
+        token: uri.public(),
         key: key.fingerprint(),
         certificate: Sha256::of(&certificate.binary()),
     };

@@ -6,6 +6,7 @@ use crate::domain::event::{CardUse, Event, KeyPurpose};
 use crate::domain::time::Timestamp;
 use crate::ledger::{Ledger, LedgerError};
 use crate::steps::host::card_use;
+use crate::steps::host::trouble::reason;
 use crate::token::{
     self, Batch, CardCounter, Interaction, LockedToken, Token, TokenError, TokenUri,
 };
@@ -71,7 +72,7 @@ impl<'a> KeyLog<'a> {
     ) -> Result<Begun, LedgerError> {
         let card = counter.map(card_use);
         let event = Event::KeyIntended {
-            token: token.to_string(),
+            token: token.public(),
             purpose: what.purpose,
             signatures: what.signatures as u64,
             card: card.clone(),
@@ -145,7 +146,7 @@ impl<'a> KeyLog<'a> {
     ) -> Result<(), LedgerError> {
         let event = Event::KeyOutcome {
             intent,
-            failed: failed.map(ToString::to_string),
+            failed: failed.map(|error| reason(error)),
             card,
         };
         self.ledger.append(self.now, event).map(drop)
