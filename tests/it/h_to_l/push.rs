@@ -166,9 +166,9 @@ fn a_release_goes_to_its_location_and_the_report_comes_back() {
     log_is_exported_whole(&world);
     let listed = world.host(&[&"log", &"list", &"--project", &"foo"]).ok();
     listed
-        .says("pushed to")
+        .says(": pushed")
         .says("the location reports that it admitted the release at")
-        .says("released as");
+        .says(": released");
 
     // Nothing is left to do.
     let (log, made) = (world.log(), world.token_count());
