@@ -819,6 +819,24 @@ fn a_signature_that_somebody_changed_in_the_ledger_is_not_released() {
     assert!(!world.release(&granted).exists());
 }
 
+/// The same bytes, key and time: only a notation distinguishes the two.
+#[test]
+fn a_kept_signature_of_another_name_is_not_released() {
+    let world = World::ready();
+    let granted = world.grant();
+    let build = world.build(&[("foo-a", b"same\n"), ("foo-b", b"same\n")]);
+    world.attest(&granted, &build).ok();
+    world.sign(&granted, &build).ok();
+    fs::remove_dir_all(world.release(&granted)).expect("it is there");
+    let other = "SELECT signature FROM signatures WHERE file = 'foo-b'";
+    let change = format!("UPDATE signatures SET signature = ({other}) WHERE file = 'foo-a'");
+    assert_eq!(world.database().execute(&change, []).expect("changed"), 1);
+    world
+        .sign(&granted, &build)
+        .stops(1, "its notation `file@example.org` is `foo-b`");
+    assert!(!world.release(&granted).exists());
+}
+
 /// Recomputed hashes are detected only with a checkpoint, as `log verify` says.
 #[test]
 fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() {
