@@ -197,3 +197,24 @@ pub fn mail_domain(user_id: &str) -> Option<String> {
     let (_, domain) = user_id.email().ok()??.rsplit_once('@')?;
     Some(domain.to_ascii_lowercase())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_has_no_rsa_key_that_is_too_long_to_verify() {
+        let of = |bytes| {
+            let public = PublicKey::Rsa {
+                n: vec![0x81; bytes],
+                e: vec![1, 0, 1],
+            };
+            let key = key::primary_key(&public, Timestamp::from_unix(0)).expect("a key");
+            let packets = std::iter::once(openpgp::Packet::from(key));
+            Certificate::of(Cert::from_packets(packets).expect("a certificate"))
+        };
+        assert!(of(512).is_ok());
+        let refused = of(640).expect_err("refused").to_string();
+        assert!(refused.contains("has an rsa5120 key"), "{refused}");
+    }
+}

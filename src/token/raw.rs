@@ -142,6 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn an_rsa_key_is_neither_too_short_nor_longer_than_can_be_verified() {
+        let of = |bytes| rsa(&vec![0x81; bytes], &[1, 0, 1]);
+        assert!(of(256).is_ok() && of(512).is_ok());
+        for bytes in [255, 513, 640] {
+            let refused = of(bytes).expect_err("refused");
+            assert!(refused.ends_with("2048 to 4096 are accepted"), "{refused}");
+        }
+    }
+
+    #[test]
     fn a_signature_has_the_size_of_its_key() {
         let rsa = PublicKey::Rsa {
             n: vec![1; 256],
