@@ -283,7 +283,9 @@ fn gpgv_shows_names_and_grant(folder: &Path, granted: &Granted) {
     let shown = tool("bash", &[&"-c", &script(&["gpgv per-artifact"])], folder).stdout;
     let notations: Vec<(String, String)> = shown.lines().fold(Vec::new(), |mut notations, line| {
         match notations.last_mut() {
-            Some((_, value)) if !line.contains('@') => *value += &line.replace("%25", "%"),
+            Some((_, value)) if !line.ends_with("@example.org") => {
+                *value += &line.replace("%20", " ");
+            }
             _ => notations.push((line.to_owned(), String::new())),
         }
         notations
