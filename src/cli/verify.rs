@@ -97,10 +97,17 @@ impl Verify {
     }
 }
 
-/// The release that a folder is named after.
+/// The release that a folder is named after: by the name that was given, where that may be a link,
+/// or by its real one in place of `.` and `..`.
 fn own_name(folder: &Path) -> Result<Wanted, FileError> {
-    let name = real_path(folder)?;
-    let name = name.file_name().unwrap_or_default();
+    let real;
+    let name = match folder.file_name() {
+        Some(name) => name,
+        None => {
+            real = real_path(folder)?;
+            real.file_name().unwrap_or_default()
+        }
+    };
     Ok(Wanted::Named(name.to_string_lossy().into_owned()))
 }
 

@@ -471,8 +471,12 @@ fn a_release_is_taken_under_its_own_name() {
             .from(folder)
             .ok();
     }
-    std::os::unix::fs::symlink(&release, world.at("foo-2.0")).expect("a link");
-    world.verify(&world.at("foo-2.0")).ok();
+    let link = world.at("foo-2.0");
+    std::os::unix::fs::symlink(&release, &link).expect("a link");
+    world
+        .verify(&link)
+        .refused("`foo-2.0` contains release foo 1.2.3");
+    world.verify(&link).with(&[&"--project", &"foo"]).ok();
 }
 
 /// A file under any name is that file no longer.
