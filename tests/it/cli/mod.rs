@@ -340,27 +340,9 @@ fn paths_need_not_be_text() {
     );
     let (granted, build) = world.attested();
     let release = odd("release");
-    world
-        .host(&[
-            &"sign",
-            &granted.grant,
-            &"--from",
-            &build.folder,
-            &"-o",
-            &release,
-            &"--dry-run",
-        ])
-        .ok();
-    world
-        .host(&[
-            &"sign",
-            &granted.grant,
-            &"--from",
-            &build.folder,
-            &"-o",
-            &release,
-        ])
-        .ok();
+    let sign = || world.sign_into(&release, &granted, &build);
+    sign().with(&[&"--dry-run"]).ok();
+    sign().ok();
     world.host(&[&"log", &"export", &odd("exported")]).ok();
     world
         .host(&[

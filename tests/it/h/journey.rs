@@ -595,10 +595,7 @@ fn the_same_build_again_after_its_grant_expired() {
 fn a_run_goes_on_after_the_token_failed() {
     let world = World::ready();
     let (granted, build) = world.attested();
-    let counter = format!("{}.count", world.token_file().display());
-    let count = fs::read(&counter).expect("the count");
-    fs::write(&counter, b"spoilt").expect("a token that cannot sign");
-    world.sign(&granted, &build).trouble("is not signed");
+    world.while_the_token_fails(|| world.sign(&granted, &build).trouble("is not signed"));
     assert_eq!(listing(&world.inbox()), [""; 0]);
     let outcome = world.logged("outcome")[0]["result"].clone();
     assert_eq!(
@@ -607,7 +604,6 @@ fn a_run_goes_on_after_the_token_failed() {
         "{outcome}"
     );
 
-    fs::write(&counter, count).expect("the token is well again");
     world.sign(&granted, &build).ok();
     world.verify(&world.release(&granted)).ok();
     assert_eq!(
@@ -625,11 +621,7 @@ fn a_run_goes_on_with_what_it_meant_when_the_configuration_changed() {
     }
     let world = World::ready();
     let (granted, build) = world.attested();
-    let counter = format!("{}.count", world.token_file().display());
-    let count = fs::read(&counter).expect("the count");
-    fs::write(&counter, b"spoilt").expect("a token that cannot sign");
-    world.sign(&granted, &build).trouble("is not signed");
-    fs::write(&counter, count).expect("the token is well again");
+    world.while_the_token_fails(|| world.sign(&granted, &build).trouble("is not signed"));
 
     let config = world.home().join("config.toml");
     let text = fs::read_to_string(&config).expect("the configuration");
@@ -662,10 +654,9 @@ fn a_run_goes_on_after_the_grant_expired() {
     }
     let world = World::ready();
     let (granted, build) = world.attested();
-    let away = world.at("away");
-    fs::rename(world.token_file(), &away).expect("moved");
-    world.sign(&granted, &build).trouble("cannot be used");
-    fs::rename(away, world.token_file()).expect("moved back");
+    world.without(world.token_file(), || {
+        world.sign(&granted, &build).trouble("cannot be used")
+    });
     // It was accepted in time; only the token was late.
     world.sign(&granted, &build).at("+7h").ok();
     world.verify(&world.release(&granted)).at("+7h").ok();
@@ -720,10 +711,9 @@ fn unfinished_runs_are_shown_with_what_finishes_them() {
     status().says("every signing run is finished");
 
     // Accepted, and the token was not there.
-    let away = world.at("away");
-    fs::rename(world.token_file(), &away).expect("moved");
-    world.sign(&granted, &build).trouble("cannot be used");
-    fs::rename(away, world.token_file()).expect("moved back");
+    world.without(world.token_file(), || {
+        world.sign(&granted, &build).trouble("cannot be used")
+    });
     let short = &granted.id["sha256:".len()..][..12];
     let said = status()
         .says(&format!("foo 1.2.3, grant {short}"))
@@ -732,14 +722,8 @@ fn unfinished_runs_are_shown_with_what_finishes_them() {
         .says(&format!("countersign sign {short} --from DIR\n"));
 
     // Intended for the list alone, and the token failed.
-    let counter = format!("{}.count", world.token_file().display());
-    let count = fs::read(&counter).expect("the count");
-    fs::write(&counter, b"spoilt").expect("a token that cannot sign");
-    world
-        .sign(&granted, &build)
-        .with(&[&"--sums-only"])
-        .trouble("is not signed");
-    fs::write(&counter, count).expect("the token is well again");
+    let sign = || world.sign(&granted, &build).with(&[&"--sums-only"]);
+    world.while_the_token_fails(|| sign().trouble("is not signed"));
     let said = status()
         .says("signed     0 of 1 signatures, under entry")
         .says("needs      the token, for 1 more signature");
@@ -781,11 +765,7 @@ fn unfinished_runs_are_shown_with_what_finishes_them() {
     );
 
     // Nothing is left to do under a grant that was revoked.
-    let (granted, build) = (
-        world.grant_of("1.2.4", &[]),
-        world.build(&[("foo.txt", b"text")]),
-    );
-    world.attest(&granted, &build).ok();
+    let (granted, build) = world.attested_of("1.2.4", &[("foo.txt", b"text")]);
     fs::rename(world.token_file(), world.at("away")).expect("moved");
     world.sign(&granted, &build).trouble("cannot be used");
     status().says("foo 1.2.4");
@@ -992,32 +972,12 @@ fn the_home_comes_from_the_command_line_or_the_environment() {
 fn a_key_that_is_there_gets_a_certificate() {
     let world = World::ready();
     let other = world.at("other-home");
-    let init = world.countersign(&[
-        &"--home",
-        &other,
-        &"init",
-        &"--token",
-        &world.token_uri(),
-        &"--user-id",
-        &USER_ID,
-    ]);
-    init.ok();
+    world.init_at(&other, &[&"--user-id", &USER_ID]).ok();
     // A key is not replaced.
     let third = world.at("third-home");
-    let token = world.token_uri();
-    let generate: crate::common::Arguments<'_> = &[
-        &"--home",
-        &third,
-        &"init",
-        &"--token",
-        &token,
-        &"--generate",
-        &"ed25519",
-        &"--user-id",
-        &USER_ID,
-    ];
+    let generate = world.init_at(&third, &[&"--generate", &"ed25519", &"--user-id", &USER_ID]);
     let before = fs::read(world.token_file()).expect("the key");
-    let (said, _) = world.countersign(generate).run();
+    let (said, _) = generate.run();
     assert_eq!(said.code, 2, "{said:?}");
     said.says("already has a key")
         .says("leave `--generate` out to use that key");
@@ -1029,26 +989,8 @@ fn a_key_that_is_there_gets_a_certificate_on_pkcs11() {
     for make in [World::on_softhsm, World::on_kryoptic] {
         let Some(world) = make() else { return };
         let token = world.software_token();
-        let key = [
-            "--login",
-            "--pin",
-            PIN,
-            "--keypairgen",
-            "--key-type",
-            "EC:prime256v1",
-            "--label",
-            "release-key",
-        ];
-        token.pkcs11_tool(key.iter().chain(&["--id", "07"]));
-        world
-            .host(&[
-                &"init",
-                &"--token",
-                &world.token_uri(),
-                &"--user-id",
-                &USER_ID,
-            ])
-            .ok();
+        token.keypair("EC:prime256v1", "release-key", "07", &[]);
+        world.init_with(&[&"--user-id", &USER_ID]).ok();
         world.export();
         let release = world.signed();
         world.verify(&release).ok();
@@ -1103,15 +1045,7 @@ fn init_can_be_repeated_after_it_was_interrupted_with_the_key_made() {
     assert_eq!(said.code, 2);
     said.says("already has a key")
         .says("leave `--generate` out to use that key");
-    world
-        .host(&[
-            &"init",
-            &"--token",
-            &world.token_uri(),
-            &"--user-id",
-            &USER_ID,
-        ])
-        .ok();
+    world.init_with(&[&"--user-id", &USER_ID]).ok();
     world.export();
     let release = world.signed();
     world.verify(&release).ok();
@@ -1121,15 +1055,7 @@ fn init_can_be_repeated_after_it_was_interrupted_with_the_key_made() {
 fn a_user_id_or_domain_that_cannot_be_is_refused_before_the_token_is_used() {
     let world = World::new();
     let init = |user_id: &str, more: crate::common::Arguments<'_>| {
-        let run = world.host(&[
-            &"init",
-            &"--token",
-            &world.token_uri(),
-            &"--generate",
-            &"ed25519",
-            &"--user-id",
-            &user_id,
-        ]);
+        let run = world.init_with(&[&"--generate", &"ed25519", &"--user-id", &user_id]);
         run.with(more)
     };
     init("Foo \u{1b}[2J <release@example.org>", &[]).usage("has control characters");
@@ -1175,10 +1101,7 @@ fn the_signing_subkey_is_found_on_softhsm() {
     write_secret(&pem, &subkey.pem);
     let token = world.software_token();
     // Another key beside it, which comes first.
-    token.pkcs11_tool([
-        "--login",
-        "--pin",
-        PIN,
+    token.as_user([
         "--keypairgen",
         "--key-type",
         "EC:prime256v1",
@@ -1284,15 +1207,7 @@ fn lose_the_home_and_restore_it(world: &World) {
     fs::rename(&first, world.at("first")).expect("moved");
     fs::remove_dir_all(world.home()).expect("lost");
 
-    world
-        .host(&[
-            &"init",
-            &"--token",
-            &world.token_uri(),
-            &"--cert",
-            &world.certificate(),
-        ])
-        .ok();
+    world.init_with(&[&"--cert", &world.certificate()]).ok();
     let after = check();
     for field in ["key", "certificate", "user_ids", "expires"] {
         assert_eq!(before[field], after[field], "{field}");

@@ -1008,14 +1008,15 @@ fn equal_artifacts_are_signed_once() {
         return;
     }
     let world = World::ready();
-    let granted = world.grant();
-    let build = world.build(&[
-        ("foo-a", b"same\n"),
-        ("foo-b", b"other\n"),
-        ("foo-c", b"same\n"),
-        ("foo-d", b"same\n"),
-    ]);
-    world.attest(&granted, &build).ok();
+    let (granted, build) = world.attested_of(
+        "1.2.3",
+        &[
+            ("foo-a", b"same\n"),
+            ("foo-b", b"other\n"),
+            ("foo-c", b"same\n"),
+            ("foo-d", b"same\n"),
+        ],
+    );
     let made = world.token_count();
     world
         .sign(&granted, &build)
