@@ -647,6 +647,29 @@ fn a_run_goes_on_with_what_it_meant_when_the_configuration_changed() {
         .says("digest algo 8");
 }
 
+/// The list that was announced covers the evidence: it is not signed with another one in its place.
+#[test]
+fn a_run_does_not_go_on_with_other_evidence() {
+    let world = World::ready();
+    let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
+    world.attest(&granted, &build).with(&[&"--keep-key"]).ok();
+    world.while_the_token_fails(|| world.sign(&granted, &build).trouble("is not signed"));
+    // The same artifacts, attested again with the same key.
+    let first = fs::read(build.at("build.manifest.sig")).expect("the signature");
+    build.attest_by_hand(&granted, build.manifest());
+    let other = fs::read(build.at("build.manifest.sig")).expect("the signature");
+    let refused = || {
+        world
+            .sign(&granted, &build)
+            .refused("was signed before with other evidence")
+    };
+    refused();
+    fs::write(build.at("build.manifest.sig"), first).expect("as it was");
+    world.sign(&granted, &build).ok();
+    fs::write(build.at("build.manifest.sig"), other).expect("the other again");
+    refused();
+}
+
 #[test]
 fn a_run_goes_on_after_the_grant_expired() {
     if !can_travel() {
