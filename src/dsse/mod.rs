@@ -41,6 +41,24 @@ struct Signature {
 
 /// The payload of the envelope in `bytes`, if `key` signed it.
 pub fn open(bytes: &[u8], key: &PublicKey) -> Result<Vec<u8>, Malformed> {
+    let (payload, signature) = parse(bytes)?;
+    let signed = pre_authentication_encoding(PAYLOAD_TYPE, &payload);
+    if key.verifies(&signed, &signature) {
+        Ok(payload)
+    } else {
+        Err(Malformed::new(
+            "the envelope's signature is not by the builder's key, or does not match the payload",
+        ))
+    }
+}
+
+/// The payload of the envelope in `bytes`, not verified.
+pub fn unverified(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
+    parse(bytes).map(|(payload, _)| payload)
+}
+
+/// Payload and signature of an envelope.
+fn parse(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Malformed> {
     let envelope: Envelope = json::parse(bytes)
         .map_err(|error: Malformed| error.within("the file is not a DSSE envelope"))?;
     let [signature] = &envelope.signatures[..] else {
@@ -62,14 +80,7 @@ pub fn open(bytes: &[u8], key: &PublicKey) -> Result<Vec<u8>, Malformed> {
     }
     let payload = decode("payload", &envelope.payload)?;
     let signature = decode("signature", &signature.sig)?;
-    let signed = pre_authentication_encoding(PAYLOAD_TYPE, &payload);
-    if key.verifies(&signed, &signature) {
-        Ok(payload)
-    } else {
-        Err(Malformed::new(
-            "the envelope's signature is not by the builder's key, or does not match the payload",
-        ))
-    }
+    Ok((payload, signature))
 }
 
 fn decode(what: &str, base64: &str) -> Result<Vec<u8>, Malformed> {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::{ASIDE, FileError, FileFault, FileLock, Folder, hold_folder, is_aside, parent};
+use super::{
+    ASIDE, FileError, FileFault, FileLock, Folder, hold_folder, is_aside, is_there, parent,
+};
 
 /// A folder that is filled aside and then appears under its name in one step. Dropped before that,
 /// it leaves nothing.
@@ -55,7 +57,8 @@ impl StagedFolder {
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(path)
             .map_err(FileError::io(path))?;
-        let folder = above.subfolder(aside.path().file_name().expect("it was named here"))?;
+        let made = aside.path().file_name().expect("it was named here");
+        let folder = above.subfolder(made).map_err(FileError::of_ours)?;
         let held = hold_folder(&folder)?;
         Ok(Self {
             aside,
@@ -73,11 +76,15 @@ impl StagedFolder {
 
     /// Whether there is something of its name already.
     pub fn occupied(&self) -> bool {
-        fs::symlink_metadata(&self.target).is_ok()
+        is_there(&self.target)
     }
 
     /// Begins the file `path` in it, readable for all; folders before it are made.
     pub fn file(&self, path: &str) -> Result<StagedFile, FileError> {
+        self.begin(path).map_err(FileError::of_ours)
+    }
+
+    fn begin(&self, path: &str) -> Result<StagedFile, FileError> {
         let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut into = self.folder.again()?;
         for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
@@ -99,8 +106,9 @@ impl StagedFolder {
     /// Makes it appear. A folder that is there already is left alone: the same content is success
     /// (`false`), other content an error.
     pub fn publish(self) -> Result<bool, FileError> {
-        self.folder.publish()?;
-        sync_folders(&self.folder)?;
+        let ready = self.folder.publish();
+        let ready = ready.and_then(|()| sync_folders(&self.folder));
+        ready.map_err(FileError::of_ours)?;
         let from = self.aside.path().file_name().expect("it was named here");
         let name = self.target.file_name().expect("it was given a name");
         match self.above.rename_new(from, name) {
@@ -119,7 +127,7 @@ impl StagedFolder {
                     Err(FileError::new(&self.target, FileFault::Exists))
                 }
             }
-            Err(error) => Err(FileError::io(&self.target)(error.into())),
+            Err(error) => Err(FileError::io(&self.target)(error.into()).of_ours()),
         }
     }
 }
@@ -280,6 +288,33 @@ mod tests {
             0o700
         );
         assert!(stolen.join("after").exists() && stolen.join("deep/after").exists());
+    }
+
+    /// Nobody named it, so nobody can correct it.
+    #[test]
+    fn what_happens_to_our_own_folder_is_trouble() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let removed = || {
+            let folder = staged(&temp.path().join("one"), b"1");
+            fs::remove_dir_all(folder.aside.path()).expect("removed");
+            folder
+        };
+        let in_the_way = || {
+            let folder = staged(&temp.path().join("one"), b"1");
+            fs::write(folder.aside.path().join("after"), b"").expect("written");
+            folder
+        };
+        for error in [
+            removed().file("after").expect_err("no folder"),
+            removed().write("deep/after", b"2").expect_err("no folder"),
+            removed().publish().expect_err("no folder"),
+            in_the_way().file("after").expect_err("occupied"),
+        ] {
+            let code = miette::Diagnostic::code(&error)
+                .expect("a code")
+                .to_string();
+            assert!(code.starts_with("trouble::"), "{error}: {code}");
+        }
     }
 
     #[test]

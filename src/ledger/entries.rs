@@ -58,6 +58,10 @@ impl Ledger {
     /// The bytes of the entry at `index`, if there is one. They must match the tree: the caller
     /// acts on them, or publishes them.
     fn find_text(&self, index: u64) -> Result<Option<String>> {
+        // More than SQLite can count.
+        if i64::try_from(index).is_err() {
+            return Ok(None);
+        }
         let mut query = self
             .database
             .prepare_cached("SELECT entry FROM entries WHERE idx = ?1")?;

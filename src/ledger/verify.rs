@@ -28,20 +28,28 @@ impl Ledger {
         kept: &[(String, Checkpoint)],
     ) -> Result<Checkpoint, BadLog> {
         self.in_one_state(|| {
-            let head = Check {
+            let check = Check {
                 ledger: self,
                 digests: 0,
                 intent: None,
-            }
-            .run(key, kept)?;
-            // Last: an entry that was changed is the better report.
-            match schema::difference(&self.database)? {
-                None => Ok(head),
-                Some(what) => Err(BadLog::Changed(format!(
-                    "the structure of the database is not as countersign made it: {what}"
-                ))),
+            };
+            match check.run(key, kept) {
+                // Of a table that is not there nothing can be read.
+                Err(unread @ BadLog::Ledger(_)) => self.check_structure().and(Err(unread)),
+                // An entry that was changed is the better report.
+                Err(changed) => Err(changed),
+                Ok(head) => self.check_structure().map(|()| head),
             }
         })
+    }
+
+    fn check_structure(&self) -> Result<(), BadLog> {
+        match schema::difference(&self.database)? {
+            None => Ok(()),
+            Some(what) => Err(BadLog::Changed(format!(
+                "the structure of the database is not as countersign made it: {what}"
+            ))),
+        }
     }
 }
 

@@ -16,9 +16,10 @@ use crate::domain::reserved::{
 };
 use crate::domain::statement::{SLSA_PROVENANCE, Statement, provenance};
 use crate::domain::time::Timestamp;
-use crate::dsse::seal;
-use crate::files::{FileError, FileFault, InputFile, replace};
-use crate::openpgp::HashState;
+use crate::dsse::{seal, unverified};
+use crate::files::{FileError, FileFault, InputFile, refuse_foreign, replace};
+use crate::mac::Tag;
+use crate::openpgp::{DetachedSignature, HashState};
 use crate::steps::Progress;
 
 /// What M leaves beside its artifacts.
@@ -132,6 +133,7 @@ pub fn attest(
     }
     let list = read.iter().map(|(artifact, _)| artifact.clone()).collect();
     let list = ArtifactList::sort(list)?;
+    refuse_foreign_evidence(&folder, label.kind, &list)?;
     let evidence = match label.kind {
         EvidenceKind::SignedManifest | EvidenceKind::ManifestMac => {
             let text = manifest(&label, &list).to_text();
@@ -189,6 +191,44 @@ pub fn attest(
         artifacts: list,
         files,
     })
+}
+
+/// Refuses to write over anything but the evidence of an earlier attestation, before the key is
+/// used.
+fn refuse_foreign_evidence(
+    folder: &Path,
+    kind: EvidenceKind,
+    list: &ArtifactList,
+) -> Result<(), FileError> {
+    let names: Vec<_> = match kind.files() {
+        EvidenceFiles::Named(files) => files
+            .iter()
+            .map(|(name, limit)| ((*name).to_owned(), *limit))
+            .collect(),
+        EvidenceFiles::Each { suffix, limit } => list
+            .iter()
+            .map(|artifact| (format!("{}{suffix}", artifact.name), limit))
+            .collect(),
+    };
+    names.iter().try_for_each(|(name, limit)| {
+        refuse_foreign(&folder.join(name), *limit, |there| {
+            is_evidence(kind, name, there)
+        })
+    })
+}
+
+/// Whether a file is evidence of this kind, by its form.
+fn is_evidence(kind: EvidenceKind, name: &str, bytes: &[u8]) -> bool {
+    let signature = || DetachedSignature::parse_evidence(bytes).ok();
+    match kind {
+        _ if name == MANIFEST => Manifest::parse(bytes).is_ok(),
+        EvidenceKind::SignedManifest => signature().is_some(),
+        EvidenceKind::Signatures => signature().is_some_and(|it| it.names_grant()),
+        EvidenceKind::Envelope => unverified(bytes)
+            .and_then(|payload| Statement::parse(&payload))
+            .is_ok_and(|statement| !statement.grants.is_empty()),
+        EvidenceKind::ManifestMac | EvidenceKind::Macs => Tag::parse(bytes).is_ok(),
+    }
 }
 
 fn manifest(label: &BuildKeyLabel, list: &ArtifactList) -> Manifest {

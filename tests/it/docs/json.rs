@@ -308,8 +308,7 @@ fn sign<'w>(world: &'w World, granted: &Granted, build: &Build) -> crate::common
     run.with(&[&"--json"])
 }
 
-/// The error of a run, behind its warnings.
+/// The error of a run.
 fn error(said: &Said) -> Value {
-    let start = said.stderr.find('{').expect("an error as JSON");
-    serde_json::from_str(&said.stderr[start..]).expect("JSON")
+    serde_json::from_str(&said.stderr).expect("JSON")
 }

@@ -784,6 +784,17 @@ fn approval_missing() {
     world.sign(&granted, &build).ok();
 }
 
+/// Nobody can mend that any more.
+#[test]
+fn grant_that_expired_without_its_approvals() {
+    if !equipped() || !can_travel() {
+        return;
+    }
+    let (world, _, _, granted, build) = alice_and_bob();
+    world.refuses(&granted, &build, "requires ");
+    world.refuses_at(&granted, &build, "+7h", "expired at");
+}
+
 /// Each person is counted once, however many keys or subkeys they have.
 #[test]
 fn same_person_twice() {
@@ -1318,6 +1329,25 @@ fn embargo_counts_from_the_grant_where_nobody_must_approve() {
         "nothing is signed under it before",
     );
     world.sign(&granted, &build).at("+2h").ok();
+}
+
+#[test]
+fn grant_that_would_expire_before_the_embargo_is_over() {
+    let world = World::ready();
+    configure(&world, "embargo = \"6h\"\n");
+    let grant = |valid_for: &str| {
+        let folder = world.new_folder("grant");
+        let run = world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &folder]);
+        run.with(&[&"--valid-for", &valid_for])
+    };
+    let uses = world.log().len();
+    for (valid_for, shown) in [("1h", "1h"), ("360m", "6h")] {
+        grant(valid_for)
+            .usage(&format!("it would be valid for {shown}"))
+            .says("before the `embargo` of 6h is over");
+    }
+    assert_eq!(world.log().len(), uses);
+    grant("7h").ok();
 }
 
 /// It counts from the approval that was the last one needed, and not from one that came on top.

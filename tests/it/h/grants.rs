@@ -292,6 +292,15 @@ fn grants_are_listed_by_state_time_and_number() {
 
 /// A list reads the kept copies of open grants alone, and each by its name.
 #[test]
+fn a_list_of_no_grants_is_not_asked_for() {
+    let world = World::ready();
+    world.grant();
+    world
+        .host(&[&"grants", &"list", &"--limit", &"0"])
+        .usage("--limit");
+}
+
+#[test]
 fn a_list_needs_the_copies_of_open_grants_alone() {
     let world = World::ready();
     let (signed, build) = world.attested();

@@ -2,7 +2,7 @@
 //! it.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 use crate::common::tokens::{PIN, write_secret};
@@ -507,6 +507,47 @@ fn a_folder_is_no_artifact() {
         ));
     }
     world.attest(&granted, &build).ok();
+}
+
+/// What an earlier run left is replaced, also one that was killed in between; anything else is left
+/// alone, and the key with it.
+#[test]
+fn evidence_replaces_evidence_alone() {
+    for (scheme, form) in [
+        ("openpgp", "manifest"),
+        ("openpgp", "each"),
+        ("dsse", "manifest"),
+        ("hmac", "manifest"),
+        ("hmac", "each"),
+    ] {
+        let world = World::ready();
+        let granted = world.grant_with(&[&"--scheme", &scheme, &"--evidence", &form]);
+        let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", b"archive\n")]);
+        let attest = || world.attest(&granted, &build).with(&[&"--keep-key"]);
+        attest().ok();
+        let mut evidence = listing(&build.folder);
+        evidence.retain(|name| name != "foo.txt" && name != "foo.tar");
+        assert!(!evidence.is_empty(), "{scheme} {form}");
+        for name in &evidence {
+            build.append("foo.txt", b"more\n");
+            attest().ok();
+            let made = fs::read(build.at(name)).expect("evidence");
+            fs::remove_file(build.at(name)).expect("removed");
+            attest().ok();
+            let mut foreign = b"precious\n".to_vec();
+            for _ in 0..2 {
+                fs::write(build.at(name), &foreign).expect("written");
+                let before = tree(&build.folder);
+                attest().usage("exists already");
+                assert_eq!(tree(&build.folder), before, "{scheme} {form} {name}");
+                foreign.clear();
+            }
+            fs::write(build.at(name), made).expect("as it was");
+        }
+        world.attest(&granted, &build).ok();
+        assert!(!granted.key.exists());
+        world.sign(&granted, &build).ok();
+    }
 }
 
 #[test]
@@ -1056,6 +1097,26 @@ fn init_can_be_repeated_after_a_wrong_pin() {
     }
 }
 
+/// The name of a log is in its first entry, which is never changed.
+#[test]
+fn init_is_not_repeated_under_another_name_of_the_log() {
+    let world = World::new();
+    let init = |user_id: &str| {
+        let token = world.token_uri();
+        world.host(&[&"init", &"--token", &token, &"--user-id", &user_id])
+    };
+    // There is no key.
+    let (said, _) = init("Foo <release@exmaple.org>").run();
+    assert_ne!(said.code, 0, "{said:?}");
+    init("Foo <release@example.org>")
+        .usage("began its log as `exmaple.org/countersign-log`")
+        .says("would name it `example.org/countersign-log`");
+    assert!(!world.home().join("config.toml").exists());
+    let generate: Arguments<'_> = &[&"--generate", &"ed25519"];
+    let again = init("Foo <other@exmaple.org>").with(generate);
+    again.ok();
+}
+
 #[test]
 fn init_can_be_repeated_after_it_was_interrupted_with_the_key_made() {
     let world = World::new();
@@ -1295,10 +1356,106 @@ fn a_certificate_is_written_over_by_its_next_export_and_nothing_else_is() {
     export("release.pgp").ok();
     write_private(&world.at("pin"), b"13572468\n");
     export("pin").usage("exists already");
+    // What is behind a link is not looked at, and the link is not written over.
+    for (link, target) in [
+        ("loop", "loop"),
+        ("link", "release.pgp"),
+        ("none", "nowhere"),
+    ] {
+        symlink(target, world.at(link)).expect("linked");
+        export(link).usage("exists already");
+        assert!(world.at(link).is_symlink(), "{link}");
+    }
     assert_eq!(
         fs::read(world.at("pin")).expect("still there"),
         b"13572468\n"
     );
+}
+
+/// Files for others to read would make it a home that is refused.
+#[test]
+fn nothing_is_written_into_the_home() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    world.sign(&granted, &build).ok();
+    let release = world.release(&granted);
+    let (fresh, home) = (world.grant_of("1.2.4", &[]), world.home());
+    symlink(home.join("grants"), world.at("link")).expect("linked");
+    let artifact = build.at("foo.txt");
+    let before = tree(&home);
+    for folder in [home.clone(), home.join("grants"), world.at("link")] {
+        let file = folder.join("new");
+        let sign: Arguments<'_> = &[&"sign", &granted.grant, &"--from", &build.folder];
+        let commands: [Arguments<'_>; 10] = [
+            &[&"grant", &"bar", &"1", &"-o", &folder],
+            &[
+                &"sign",
+                &granted.grant,
+                &"--from",
+                &build.folder,
+                &"-o",
+                &file,
+            ],
+            &[&"key", &"export", &"-o", &file],
+            &[&"build-key", &"-o", &file],
+            &[&"approve", &granted.grant, &"--yes", &"-o", &file],
+            &[&"attest", &"--key", &fresh.key, &"-o", &folder, &artifact],
+            &[
+                &"admit",
+                &"--cert",
+                &world.certificate(),
+                &world.inbox(),
+                &folder,
+            ],
+            &[&"log", &"prove", &release.join("foo.txt"), &"-o", &file],
+            &[&"log", &"export", &file],
+            &[sign, &[&"--dry-run", &"-o", &file]].concat(),
+        ];
+        for command in commands {
+            world.host(command).usage("leads into the home");
+        }
+        // Where nothing is named, it is the current folder.
+        let here: [Arguments<'_>; 3] = [
+            &[&"grant", &"bar", &"1"],
+            sign,
+            &[&"log", &"prove", &release.join("foo.txt")],
+        ];
+        for command in here {
+            world
+                .host(command)
+                .from(&folder)
+                .usage("leads into the home");
+        }
+    }
+    assert_eq!(tree(&home), before);
+    world.host(&[&"status"]).ok();
+}
+
+/// It is the command that has to change.
+#[test]
+fn a_path_through_a_file_is_a_mistake_of_the_command() {
+    let world = World::ready();
+    let file = world.certificate();
+    let commands: [Arguments<'_>; 5] = [
+        &[&"grant", &"bar", &"1", &"-o", &"/dev/null"],
+        &[&"grant", &"bar", &"1", &"-o", &file],
+        &[&"key", &"export", &"-o", &file.join("new")],
+        &[&"build-key", &"-o", &file.join("new")],
+        &[&"key", &"export", &"-o", &"/dev/null"],
+    ];
+    for command in commands {
+        world.host(command).usage("");
+    }
+}
+
+#[test]
+fn a_damaged_certificate_is_put_back_from_where_it_is_published() {
+    let world = World::ready();
+    write_private(&world.home().join("release.asc"), b"garbage\n");
+    world
+        .host(&[&"status"])
+        .usage("release certificate")
+        .says("put the certificate back from where it is published");
 }
 
 /// The wrong user is not advised to set up what is there.

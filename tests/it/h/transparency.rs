@@ -667,6 +667,15 @@ fn a_database_of_another_structure_is_found() {
             "table entries",
         ),
         ("CREATE TABLE more (a)", "table more"),
+        ("DROP TABLE entries", "table entries"),
+        ("DROP TABLE hashes", "table hashes"),
+        ("DROP TABLE about", "index about_grant"),
+        ("DROP TABLE digests", "table digests"),
+        ("DROP TABLE signatures", "index sqlite_autoindex_signatures"),
+        (
+            "ALTER TABLE about RENAME COLUMN next TO later",
+            "table about",
+        ),
         ("DROP INDEX about_milestone", "index about_milestone"),
         // An index that is empty: what is asked with it finds nothing.
         (
@@ -695,6 +704,46 @@ fn a_database_of_another_structure_is_found() {
         fs::write(&ledger, &whole).expect("as it was");
         world.verify_log().ok();
     }
+}
+
+/// Whatever reads it: the disk is not at fault.
+#[test]
+fn a_ledger_without_a_table_was_changed() {
+    let world = World::ready();
+    let granted = world.grant();
+    world
+        .database()
+        .execute_batch("DROP TABLE about")
+        .expect("dropped");
+    let commands: [Arguments<'_>; 3] = [
+        &[&"status"],
+        &[&"grants", &"list"],
+        &[&"grants", &"show", &granted.grant],
+    ];
+    for command in commands {
+        world
+            .host(command)
+            .refused("the ledger is not as countersign made it: no such table: about");
+    }
+}
+
+/// A list for programs is whole, or there is only the error.
+#[test]
+fn a_list_with_a_damaged_entry_is_not_broken_off() {
+    let world = World::ready();
+    world.signed();
+    world.tamper(|database| {
+        database
+            .execute("UPDATE entries SET entry = '{}' WHERE idx = 3", [])
+            .expect("changed")
+    });
+    let list = || world.host(&[&"log", &"list"]);
+    let for_people = list().refused("entry 3 of the ledger cannot be read");
+    assert!(for_people.stdout.lines().count() <= 3, "{for_people:?}");
+    let said = list().with(&[&"--json"]).refused("entry 3 of the ledger");
+    assert_eq!(said.stdout, "");
+    let error: Value = serde_json::from_str(&said.stderr).expect("JSON");
+    assert_eq!(error["code"], 1);
 }
 
 /// Nobody signs, publishes or proves what is not there as it was logged, and nobody acts on it.
@@ -1841,6 +1890,21 @@ fn the_list_shows_what_fits_every_filter() {
         with(&[&"--project", &"bar", &"--kind", &"intent"]),
         [0_u64; 0]
     );
+    let listed = |key: &str| world.host(&[&"log", &"list", &"--key", &key]);
+    for none in ["abc", "", "foo", "SHA256:abc", &"g".repeat(40)] {
+        listed(none).usage("a fingerprint is 40 or 64 hexadecimal digits");
+    }
+    for unknown in [
+        "a".repeat(40),
+        "b".repeat(64),
+        format!("SHA256:{}", "c".repeat(43)),
+    ] {
+        assert_eq!(listed(&unknown).ok().stdout, "");
+    }
+    let beyond = u64::MAX.to_string();
+    world
+        .host(&[&"log", &"show", &beyond])
+        .usage(&format!("the log has no entry {beyond}"));
     let intent = &world.logged("intent")[0];
     let key = intent["key"].as_str().expect("a key");
     let has_key = those(&|entry| entry["key"] == key);

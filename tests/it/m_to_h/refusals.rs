@@ -1026,6 +1026,30 @@ mod wrong_answers {
         world.sign(&granted, &build).ok();
     }
 
+    /// The folder is ours, so nobody can correct the command.
+    #[test]
+    fn what_is_written_aside_is_removed_between_two_signatures() {
+        thread_local!(static INBOX: std::cell::RefCell<std::path::PathBuf> = const {
+            std::cell::RefCell::new(std::path::PathBuf::new())
+        });
+        let world = World::ready();
+        let (granted, build) = world.attested();
+        INBOX.set(world.inbox());
+        let remove: Lie = |_, right| {
+            let inbox = INBOX.take();
+            for name in listing(&inbox) {
+                fs::remove_dir_all(inbox.join(name)).expect("removed");
+            }
+            right
+        };
+        let error = sign_with_a_liar(&world, &granted, &build, remove, 1).expect_err("no folder");
+        let code = miette::Diagnostic::code(&error)
+            .expect("a code")
+            .to_string();
+        assert_eq!(code, "trouble::input_output", "{error}");
+        world.sign(&granted, &build).ok();
+    }
+
     /// Nothing of a run that is going on is signed after its grant was revoked.
     #[test]
     fn grant_is_revoked_between_two_signatures() {

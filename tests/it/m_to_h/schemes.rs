@@ -888,6 +888,8 @@ fn nonce_that_was_changed_in_the_home() {
         forged.as_bytes(),
         "is not the grant's",
     );
+    fs::remove_file(&kept).expect("removed");
+    world.refuses(&granted, &build, "is missing, although its grant is open");
     write_private(&kept, b"no nonce\n");
     world
         .sign(&granted, &build)
