@@ -54,10 +54,15 @@ impl From<rusqlite::Error> for LedgerError {
             }
             _ => false,
         };
+        let why = match error {
+            // Without the statement.
+            SqlInputError { msg, .. } => msg,
+            error => error.to_string(),
+        };
         if is_changed {
-            Self::Changed(format!("the ledger is not as countersign made it: {error}"))
+            Self::Changed(format!("the ledger is not as countersign made it: {why}"))
         } else {
-            Self::Unusable(error.to_string())
+            Self::Unusable(why)
         }
     }
 }

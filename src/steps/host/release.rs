@@ -141,7 +141,7 @@ impl Host {
         });
         Err(SignError::Build {
             refused,
-            unlogged: logged.err(),
+            unlogged: logged.err().map(Box::new),
         })
     }
 

@@ -26,11 +26,11 @@ use crate::token::{self, Batch, Interaction, LockedToken, Token, TokenError};
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SignError {
     /// What could not be logged is shown too: the log is where others look for it.
-    #[error("{refused}{}", not_logged(unlogged.as_ref()))]
+    #[error("{refused}{}", not_logged(unlogged.as_deref()))]
     #[diagnostic(forward(refused))]
     Build {
         refused: BuildError,
-        unlogged: Option<LedgerError>,
+        unlogged: Option<Box<LedgerError>>,
     },
     #[error("the key on the token differs from the release certificate's {0}")]
     #[diagnostic(

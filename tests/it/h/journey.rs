@@ -515,10 +515,10 @@ fn a_folder_is_no_artifact() {
 fn evidence_replaces_evidence_alone() {
     for (scheme, form) in [
         ("openpgp", "manifest"),
-        ("openpgp", "each"),
+        ("openpgp", "per-artifact"),
         ("dsse", "manifest"),
         ("hmac", "manifest"),
-        ("hmac", "each"),
+        ("hmac", "per-artifact"),
     ] {
         let world = World::ready();
         let granted = world.grant_with(&[&"--scheme", &scheme, &"--evidence", &form]);
@@ -1454,7 +1454,7 @@ fn a_damaged_certificate_is_put_back_from_where_it_is_published() {
     write_private(&world.home().join("release.asc"), b"garbage\n");
     world
         .host(&[&"status"])
-        .usage("release certificate")
+        .stops(2, "release certificate")
         .says("put the certificate back from where it is published");
 }
 

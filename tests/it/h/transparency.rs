@@ -738,9 +738,9 @@ fn a_list_with_a_damaged_entry_is_not_broken_off() {
             .expect("changed")
     });
     let list = || world.host(&[&"log", &"list"]);
-    let for_people = list().refused("entry 3 of the ledger cannot be read");
+    let for_people = list().stops(1, "entry 3 of the ledger cannot be read");
     assert!(for_people.stdout.lines().count() <= 3, "{for_people:?}");
-    let said = list().with(&[&"--json"]).refused("entry 3 of the ledger");
+    let said = list().with(&[&"--json"]).stops(1, "entry 3 of the ledger");
     assert_eq!(said.stdout, "");
     let error: Value = serde_json::from_str(&said.stderr).expect("JSON");
     assert_eq!(error["code"], 1);
