@@ -1,5 +1,5 @@
-//! The arrows between the parts of the program, no circles among its files, and where a library may
-//! be named. This parses the sources; what is for tests alone is left out.
+//! The arrows between the parts of the program, no circles among its files, and where a library or
+//! a function may be named. This parses the sources; what is for tests alone is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,8 +19,8 @@ const ARROWS: &str = "
     mac: domain
     ssh: domain
     tlog: domain
-    openpgp: domain files
-    token: domain files
+    openpgp: domain
+    token: domain
     location: domain files
     ledger: domain files tlog
     config: domain tlog token
@@ -38,6 +38,7 @@ const ARROWS: &str = "
 
 /// Where alone each of these libraries may be named.
 const LIBRARIES: &str = "
+    base64: dsse ssh tlog
     card_backend: token::card
     card_backend_pcsc: token::card::reader
     clap: cli
@@ -61,6 +62,20 @@ const LIBRARIES: &str = "
     tlog_tiles: tlog::tree
     toml: config";
 
+/// The libraries that may be named anywhere.
+const EVERYWHERE: &str = "getrandom hex log miette rustix secrecy serde serde_json tempfile \
+    thiserror zeroize";
+
+/// Where alone each of these may be written, however it is reached: only `openpgp::make` composes
+/// what a token signs, and `unsafe` is forbidden but for two calls of C_Sign.
+const NAMES: &str = "
+    composed: domain::signing openpgp::make
+    unsafe_code: token::pkcs11::module";
+
+/// The parts without I/O, and what of the standard library they may not name.
+const PURE: [&str; 3] = ["domain", "formats", "tlog"];
+const IO: [&str; 7] = ["env", "fs", "io", "net", "os", "process", "thread"];
+
 /// Each line of a table: a name, and the names behind it.
 fn rules(table: &'static str) -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
     table.lines().skip(1).map(|line| {
@@ -83,16 +98,38 @@ fn every_rule_is_about_something_that_exists() {
     let program = Program::of(&sources());
     let parts: BTreeSet<_> = program.0.keys().filter_map(|file| part(file)).collect();
     assert_eq!(parts, rules(ARROWS).map(|(part, _)| part).collect());
-    for (library, places) in rules(LIBRARIES) {
+    for (own, others) in rules(ARROWS) {
+        let own_files = || program.0.keys().filter(|file| part(file) == Some(own));
+        let named: BTreeSet<_> = own_files().flat_map(|file| program.arrows(file)).collect();
+        for other in others {
+            let used = named.iter().any(|file| part(file) == Some(other));
+            assert!(used, "{own} does not use {other}");
+        }
+    }
+    for (name, places) in rules(LIBRARIES).chain(rules(NAMES)) {
         for place in places {
-            let uses = |file: &File| file.named.iter().any(|named| named.is_of(library));
             let mut files = program.0.iter().filter(|(path, _)| is_in(path, place));
             assert!(
-                files.any(|(_, file)| uses(file)),
-                "{library} is not used in {place}"
+                files.any(|(_, file)| file.names(name)),
+                "{name} is not used in {place}"
             );
         }
     }
+}
+
+#[test]
+fn every_library_has_its_place() {
+    let manifest = include_str!("../Cargo.toml");
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").expect("them");
+    let (dependencies, _) = rest.split_once("\n[").expect("the next section");
+    let lines = dependencies.lines().filter(|line| !line.starts_with('#'));
+    let found = lines.filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_")));
+    let placed = rules(LIBRARIES).map(|(library, _)| library);
+    let placed = placed.chain(EVERYWHERE.split_whitespace());
+    assert_eq!(
+        found.collect::<BTreeSet<_>>(),
+        placed.map(str::to_owned).collect()
+    );
 }
 
 /// The checker sees what it is for, and nothing else.
@@ -113,12 +150,28 @@ fn a_wrong_arrow_is_seen() {
         steps/host/a.rs | fn f(_: Vec<::sequoia_openpgp::C>) {} | sequoia_openpgp is named
         token/file.rs | use {cryptoki::{a, b}, x as y}; | cryptoki is named
         cli/sign.rs | use sequoia_openpgp as pgp; | sequoia_openpgp is named
+        cli/sign.rs | extern crate sequoia_openpgp as pgp; | sequoia_openpgp is named
+        domain/a.rs | macro_rules! m { () => { $crate::cli::b() } } | domain may not name cli
+        domain/a.rs | #[derive(D)] struct A { #[serde(with = \"crate::cli::b\")] a: u8 } | cli
+        domain/a.rs | use std::{fmt, fs::File}; | std::fs::File is named
+        formats/a.rs | fn f() { g!(std::env::var(\"A\")) } | std::env::var is named
+        steps/host/a.rs | fn f(s: S) { s.composed(d) } | composed is named
+        steps/host/a.rs | use crate::domain::signing::Statement as S; fn f() { S::composed(s, d) } \
+            | composed is named
+        steps/host/a.rs | fn f(s: S) { [s].map(<S>::composed) } | composed is named
+        steps/host/a.rs | fn f(s: S) { g!(s.composed(d)) } | composed is named
+        openpgp/sign.rs | use super::make::composed as c; | composed is named
+        token/a.rs | #[expect(unsafe_code, reason = \"a\")] fn f() {} | unsafe_code is named
+        token/a.rs | #![allow(unsafe_code)] | unsafe_code is named
         domain/grant.rs | //! As crate::files says. |
         domain/grant.rs | const A: &str = \"use crate::cli\"; |
         domain/grant.rs | use super::name::Name; fn f(clap: u8) -> u8 { clap } |
         domain/grant.rs | #[cfg(test)] mod tests { use crate::cli; } |
         domain/grant.rs | impl A { #[cfg(test)] fn f() { crate::cli::f() } } |
         cli/host/a.rs | pub(in crate::main) struct A; use crate::{domain::a, steps::host}; |
+        openpgp/make.rs | fn f(s: S) { s.composed(d) } |
+        token/file.rs | #[cfg(test)] mod tests { fn f(s: S) { s.composed(d) } } |
+        steps/host/a.rs | fn f() { std::fs::a() } const A: &str = \"composed\"; |
         main.rs | fn main() { countersign::cli::run() } |"
         .lines()
         .skip(1)
@@ -266,14 +319,16 @@ impl Program {
                 .iter()
                 .filter(|other| **other != own && !allowed.contains(other));
             found.extend(others.map(|other| format!("{name}: {own} may not name {other}")));
-            for (library, places) in rules(LIBRARIES) {
+            for (what, places) in rules(LIBRARIES).chain(rules(NAMES)) {
                 let allowed = places.iter().any(|place| is_in(module, place));
-                if !allowed && file.named.iter().any(|named| named.is_of(library)) {
-                    found.push(format!(
-                        "{name}: {library} is named outside {}",
-                        places.join(", ")
-                    ));
+                if !allowed && file.names(what) {
+                    let places = places.join(", ");
+                    found.push(format!("{name}: {what} is named outside {places}"));
                 }
+            }
+            if PURE.contains(&own) {
+                let io = file.named.iter().filter(|named| named.is_io());
+                found.extend(io.map(|it| format!("{name}: {} is named", it.path.join("::"))));
             }
         }
         found
@@ -375,6 +430,10 @@ impl Named {
         self.path[0] == library
     }
 
+    fn is_io(&self) -> bool {
+        self.is_of("std") && self.path.get(1).is_none_or(|name| IO.contains(&&**name))
+    }
+
     fn last(&self) -> &String {
         self.path.last().expect("a path has a name")
     }
@@ -385,10 +444,18 @@ impl Named {
 struct File {
     module: Module,
     named: Vec<Named>,
+    /// Every single name, of whatever kind.
+    names: BTreeSet<String>,
     tests: Vec<Module>,
 }
 
 impl File {
+    /// Whether it names a library, or one of [`NAMES`].
+    fn names(&self, what: &str) -> bool {
+        let is_name = rules(NAMES).any(|(name, _)| name == what);
+        (is_name && self.names.contains(what)) || self.named.iter().any(|named| named.is_of(what))
+    }
+
     /// A single name is a variable, or what a `use` named.
     fn name(&mut self, path: Vec<String>) {
         let from = self.module.clone();
@@ -418,6 +485,7 @@ impl File {
             UseTree::Rename(rename) => [before, &[rename.ident.to_string()]].concat(),
             UseTree::Glob(_) => before.to_vec(),
         };
+        self.names.extend(path.iter().cloned());
         let from = self.module.clone();
         self.named.push(Named {
             from,
@@ -428,7 +496,7 @@ impl File {
     }
 
     /// The paths in what a macro or an attribute was given.
-    fn tokens(&mut self, tokens: TokenStream) {
+    fn tokens(&mut self, tokens: TokenStream, attribute: bool) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
         for token in tokens {
@@ -441,11 +509,13 @@ impl File {
                     if colons != 2 && !path.is_empty() {
                         self.name(std::mem::take(&mut path));
                     }
+                    self.names.insert(ident.to_string());
                     path.push(ident.to_string());
                     colons = 0;
                     continue;
                 }
-                TokenTree::Group(group) => self.tokens(group.stream()),
+                TokenTree::Group(group) => self.tokens(group.stream(), attribute),
+                TokenTree::Literal(text) if attribute => self.path_in(&text.to_string()),
                 TokenTree::Punct(_) | TokenTree::Literal(_) => {}
             }
             if !path.is_empty() {
@@ -455,6 +525,14 @@ impl File {
         }
         if !path.is_empty() {
             self.name(path);
+        }
+    }
+
+    /// The path in a text, as serde takes it.
+    fn path_in(&mut self, text: &str) {
+        let text = syn::parse_str::<syn::LitStr>(text);
+        if let Ok(path) = text.and_then(|text| text.parse::<syn::Path>()) {
+            self.visit_path(&path);
         }
     }
 }
@@ -499,6 +577,14 @@ impl<'ast> Visit<'ast> for File {
         }
     }
 
+    fn visit_item_extern_crate(&mut self, item: &'ast syn::ItemExternCrate) {
+        self.name(vec![item.ident.to_string(), "self".to_owned()]);
+    }
+
+    fn visit_ident(&mut self, ident: &'ast syn::Ident) {
+        self.names.insert(ident.to_string());
+    }
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         self.name(
             path.segments
@@ -510,13 +596,13 @@ impl<'ast> Visit<'ast> for File {
     }
 
     fn visit_macro(&mut self, used: &'ast syn::Macro) {
-        self.tokens(used.tokens.clone());
+        self.tokens(used.tokens.clone(), false);
         visit::visit_macro(self, used);
     }
 
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
         if let Meta::List(list) = &attribute.meta {
-            self.tokens(list.tokens.clone());
+            self.tokens(list.tokens.clone(), true);
         }
     }
 

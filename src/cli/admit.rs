@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::read_certificate;
 use super::error::{CliError, CommandError};
+use super::global::Global;
 use super::progress::Bar;
 use super::render::Output;
 use crate::domain::signing::Coverage;
@@ -31,7 +32,10 @@ pub(super) struct Admit {
 }
 
 impl Admit {
-    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        for folder in [&self.inbox, &self.releases] {
+            global.outside_home(folder)?;
+        }
         let certificate = read_certificate(&self.cert)?;
         let (inbox, releases) =
             inbox_and_releases(&self.inbox, &self.releases).map_err(AdmitError::from)?;

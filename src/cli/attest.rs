@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::args::{read_grant_file, scheme};
 use super::error::{CliError, CommandError, Within};
+use super::global::Global;
 use super::host::options::KeyOption;
 use super::progress::Bar;
 use super::render::{Output, artifact_values};
@@ -21,7 +22,7 @@ use crate::domain::evidence::Scheme;
 use crate::domain::json::check_keys;
 use crate::domain::statement::SLSA_PROVENANCE;
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault, InputFile, read_secret, wipe};
+use crate::files::{FileError, FileFault, InputFile, parent, read_secret, wipe};
 use crate::openpgp::LARGEST_BUILD_KEY;
 use crate::steps::builder::attest::{self, AttestRequest, Attestation, Predicate};
 use crate::steps::builder::build_key::BuildKey;
@@ -62,8 +63,15 @@ pub(super) struct Attest {
 }
 
 impl Attest {
-    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let now = Timestamp::now();
+        match &self.output {
+            Some(folder) => global.outside_home(folder)?,
+            None => self
+                .artifacts
+                .iter()
+                .try_for_each(|path| global.outside_home(parent(path)))?,
+        }
         let locked = lock_memory();
         let grant = self.grant.as_deref().map(read_grant_file).transpose()?;
         let predicate = match &self.predicate {

@@ -7,11 +7,12 @@ use serde_json::json;
 
 use super::args::scheme;
 use super::error::{CliError, CommandError};
+use super::global::Global;
 use super::host::options::NewKeyOption;
 use super::render::Output;
 use crate::domain::evidence::Scheme;
 use crate::domain::time::{Period, Timestamp};
-use crate::files::{FileError, FileFault, write_new};
+use crate::files::{FileError, FileFault, is_there, parent, write_new};
 use crate::steps::builder::build_key::NewKey;
 use crate::steps::evidence::builders::BuilderKey;
 
@@ -38,8 +39,9 @@ pub(super) struct BuildKey {
 }
 
 impl BuildKey {
-    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let now = Timestamp::now();
+        global.outside_home(parent(&self.output))?;
         let too_long =
             || CommandError::Usage(format!("a key cannot be valid for {}", self.valid_for));
         let expires = now.after(self.valid_for).ok_or_else(too_long)?;
@@ -53,7 +55,7 @@ impl BuildKey {
         );
 
         // Before there is a secret half, which could not be used without the other.
-        if public_path.exists() {
+        if is_there(&public_path) {
             return Err(FileError::new(&public_path, FileFault::Exists).into());
         }
         let on_token = self

@@ -58,9 +58,9 @@ pub fn run() -> ExitCode {
     let mut output = Output::new(global.json);
     let result = match command {
         Command::Host(command) => command.run(&global, &mut output),
-        Command::BuildKey(build_key) => build_key.run(&mut output),
-        Command::Attest(attest) => attest.run(&mut output),
-        Command::Admit(admit) => admit.run(&mut output),
+        Command::BuildKey(build_key) => build_key.run(&global, &mut output),
+        Command::Attest(attest) => attest.run(&global, &mut output),
+        Command::Admit(admit) => admit.run(&global, &mut output),
         Command::Verify(verify) => verify.run(&mut output),
     };
     output.end(result)

@@ -1,5 +1,6 @@
 //! The one place where an outcome or an error becomes text.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -16,6 +17,8 @@ pub(super) struct Output {
     pub(super) json: bool,
     pub(super) text: String,
     value: Option<Value>,
+    /// What was warned of, where it is for programs.
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Output {
@@ -24,6 +27,7 @@ impl Output {
             json,
             text: String::new(),
             value: None,
+            warnings: RefCell::default(),
         }
     }
 
@@ -38,36 +42,45 @@ impl Output {
         self.value = Some(serde_json::to_value(value).expect("a result can be written as JSON"));
     }
 
-    /// A warning, at once.
+    /// A warning: at once for people, at the end for programs, to which an error is all of standard
+    /// error.
     pub(super) fn warn(&self, text: &str) {
-        let _closed = writeln!(
-            std::io::stderr(),
-            "{} {}",
-            paint("warning:", "33"),
-            clean(text)
-        );
+        if self.json {
+            self.warnings.borrow_mut().push(text.to_owned());
+        } else {
+            print_warning(text);
+        }
     }
 
     /// Prints what there is to print and ends the command.
     pub(super) fn end(self, result: Result<(), CliError>) -> ExitCode {
-        let text = match &self.value {
-            Some(value) if self.json => json_text(value),
-            _ => self.text,
+        let warnings = self.warnings.into_inner();
+        let text = match (&self.value, self.json) {
+            (_, false) => self.text,
+            (Some(value), true) => json_text(value),
+            // The lines of a result that did not come about are not JSON.
+            (None, true) => String::new(),
         };
         let written = std::io::stdout().write_all(text.as_bytes());
         let written = written.map_err(|error| CommandError::Unwritten(error).into());
         let Err(error) = result.and(written) else {
+            warnings.iter().for_each(|text| print_warning(text));
             return ExitCode::SUCCESS;
         };
         let text = match &error {
             // The reader has seen enough.
             error if error.is_broken_pipe() => String::new(),
-            error if self.json => error_json(error),
+            error if self.json => error_json(error, &warnings),
             error => error_text(error),
         };
         let _closed = std::io::stderr().write_all(text.as_bytes());
         ExitCode::from(error.exit_and_reason().0)
     }
+}
+
+fn print_warning(text: &str) {
+    let title = paint("warning:", "33");
+    let _closed = writeln!(std::io::stderr(), "{title} {}", clean(text));
 }
 
 /// Artifacts, for programs.
@@ -97,13 +110,14 @@ pub(super) fn error_text(error: &CliError) -> String {
     text
 }
 
-fn error_json(error: &CliError) -> String {
+fn error_json(error: &CliError, warnings: &[String]) -> String {
     let (exit, reason) = error.exit_and_reason();
     json_text(&json!({
         "error": error.to_string(),
         "reason": reason,
         "hint": error.help(),
         "code": exit,
+        "warnings": warnings,
     }))
 }
 

@@ -16,13 +16,16 @@ mod whole;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 pub use aside::AsideFile;
 pub use folder::{Folder, Kind};
 pub use input::{BUFFER, InputFile, read_secret};
 pub use lock::{FileLock, hold, hold_folder, hold_in};
 pub use staging::{StagedFile, StagedFolder};
 pub use whole::{
-    discard, make_private, make_public, nearest, parent, replace, sweep_files, wipe, write_new,
+    discard, is_there, make_private, make_public, nearest, parent, refuse_foreign, replace,
+    sweep_files, wipe, write_new,
 };
 
 /// Prefix of the names of folders and files that are still being written.
@@ -103,6 +106,22 @@ impl FileError {
         move |error| Self::new(path, FileFault::from(error))
     }
 
+    /// The same of a file or folder that this process made itself: nobody named it, and what became
+    /// of it is not for the caller to correct.
+    pub(crate) fn of_ours(self) -> Self {
+        match self.fault {
+            FileFault::Missing
+            | FileFault::Kind { .. }
+            | FileFault::TooLarge { .. }
+            | FileFault::TooMany { .. }
+            | FileFault::Exists => {
+                let changed = "it was changed or removed while it was in use";
+                Self::new(self.path, FileFault::Io(io::Error::other(changed)))
+            }
+            FileFault::Busy | FileFault::Full(_) | FileFault::Denied(_) | FileFault::Io(_) => self,
+        }
+    }
+
     /// Whether the operating system failed, rather than the file being something else than
     /// expected.
     pub fn is_io(&self) -> bool {
@@ -115,6 +134,15 @@ impl FileError {
 
 impl From<io::Error> for FileFault {
     fn from(error: io::Error) -> Self {
+        let path = |found| Self::Kind {
+            found,
+            wanted: "a path through folders",
+        };
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOTDIR) => return path("a path through a file"),
+            Some(Errno::LOOP) => return path("a loop of links"),
+            _ => {}
+        }
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,
             io::ErrorKind::AlreadyExists => Self::Exists,

@@ -54,7 +54,7 @@ impl StagedFolder {
     fn begin(above: &Folder, target: PathBuf, name: &OsStr) -> Result<Self, FileError> {
         sweep(above)?;
         let above = above.again()?;
-        let (aside, folder) = above.aside()?;
+        let (aside, folder) = above.aside().map_err(FileError::of_ours)?;
         let held = hold_folder(&folder).inspect_err(|_| {
             // What went wrong first matters more.
             let _ = above.remove_own(&aside, &folder);
@@ -81,6 +81,10 @@ impl StagedFolder {
 
     /// Begins the file `path` in it, readable for all; folders before it are made.
     pub fn file(&self, path: &str) -> Result<StagedFile, FileError> {
+        self.begin_file(path).map_err(FileError::of_ours)
+    }
+
+    fn begin_file(&self, path: &str) -> Result<StagedFile, FileError> {
         let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut into = self.folder.again()?;
         for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
@@ -102,8 +106,9 @@ impl StagedFolder {
     /// Makes it appear. A folder that is there already is left alone: the same content is success
     /// (`false`), other content an error.
     pub fn publish(mut self) -> Result<bool, FileError> {
-        self.folder.publish()?;
-        sync_folders(&self.folder)?;
+        let ready = self.folder.publish();
+        let ready = ready.and_then(|()| sync_folders(&self.folder));
+        ready.map_err(FileError::of_ours)?;
         let from = self.aside.as_deref().expect("it has not appeared");
         match self.above.rename_new(from, &self.name) {
             Ok(()) => {
@@ -121,7 +126,7 @@ impl StagedFolder {
                     Err(FileError::new(&self.target, FileFault::Exists))
                 }
             }
-            Err(error) => Err(FileError::io(&self.target)(error.into())),
+            Err(error) => Err(FileError::io(&self.target)(error.into()).of_ours()),
         }
     }
 }
@@ -224,6 +229,11 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    fn aside(temp: &tempfile::TempDir, folder: &StagedFolder) -> PathBuf {
+        temp.path()
+            .join(folder.aside.as_ref().expect("not there yet"))
+    }
+
     fn staged(target: &Path, content: &[u8]) -> StagedFolder {
         let staged = StagedFolder::new(target).expect("begun");
         staged.write("file", content).expect("written");
@@ -279,9 +289,7 @@ mod tests {
         let target = at("one");
         crate::files::make_private(&private).expect("made");
         let folder = staged(&target, b"1");
-        let aside = temp
-            .path()
-            .join(folder.aside.as_ref().expect("not there yet"));
+        let aside = aside(&temp, &folder);
         fs::rename(&aside, &stolen).expect("taken away");
         std::os::unix::fs::symlink(&private, &aside).expect("linked");
         folder.write("after", b"2").expect("written");
@@ -295,6 +303,33 @@ mod tests {
             0o700
         );
         assert!(stolen.join("after").exists() && stolen.join("deep/after").exists());
+    }
+
+    /// Nobody named it, so nobody can correct it.
+    #[test]
+    fn what_happens_to_our_own_folder_is_trouble() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let removed = || {
+            let folder = staged(&temp.path().join("one"), b"1");
+            fs::remove_dir_all(aside(&temp, &folder)).expect("removed");
+            folder
+        };
+        let in_the_way = || {
+            let folder = staged(&temp.path().join("one"), b"1");
+            fs::write(aside(&temp, &folder).join("after"), b"").expect("written");
+            folder
+        };
+        for error in [
+            removed().file("after").expect_err("no folder"),
+            removed().write("deep/after", b"2").expect_err("no folder"),
+            removed().publish().expect_err("no folder"),
+            in_the_way().file("after").expect_err("occupied"),
+        ] {
+            let code = miette::Diagnostic::code(&error)
+                .expect("a code")
+                .to_string();
+            assert!(code.starts_with("trouble::"), "{error}: {code}");
+        }
     }
 
     #[test]

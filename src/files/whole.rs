@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::aside::is_aside;
-use super::{ASIDE, FileError, FileFault, Folder};
+use super::{ASIDE, FileError, FileFault, Folder, InputFile};
 
 /// Writes a file that must not be there yet, with these permission bits; complete or not at all.
 /// After an error it is not there.
@@ -26,6 +26,24 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
         .persist(path)
         .map_err(|error| FileError::io(path)(error.error))?;
     sync_folder(parent(path))
+}
+
+/// Whether there is anything at a path, a link that leads nowhere too.
+pub fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Refuses to write over anything but what `is_ours` knows, such as the file of an earlier run.
+pub fn refuse_foreign(
+    path: &Path,
+    limit: u64,
+    is_ours: impl FnOnce(&[u8]) -> bool,
+) -> Result<(), FileError> {
+    match InputFile::open(path).and_then(|there| there.read_whole(limit)) {
+        Ok(there) if is_ours(&there) => Ok(()),
+        Err(_) if !is_there(path) => Ok(()),
+        Ok(_) | Err(_) => Err(FileError::new(path, FileFault::Exists)),
+    }
 }
 
 /// Overwrites a file's bytes, on the disk too as far as its file system lets that be known, and

@@ -66,6 +66,7 @@ pub(super) fn read(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeEr
                     which: format!("certificate of approver `{}`", keys.name),
                     path,
                     source,
+                    help: "export one certificate with `gpg --export FINGERPRINT`",
                 })?;
             approver.certificates.push(certificate);
         }

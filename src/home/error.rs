@@ -63,14 +63,12 @@ pub enum HomeError {
     )]
     NoSuchGrant(String),
     #[error("{which} `{}`: {source}", path.display())]
-    #[diagnostic(
-        code(usage::bad_certificate),
-        help("export one certificate with `countersign key export` or `gpg --export FINGERPRINT`")
-    )]
+    #[diagnostic(code(usage::bad_certificate), help("{help}"))]
     Certificate {
         which: String,
         path: PathBuf,
         source: Malformed,
+        help: &'static str,
     },
     /// A nonce, a grant or the log key.
     #[error("{what} `{}`: {reason}", path.display())]

@@ -52,6 +52,8 @@ impl Home {
             which: "release certificate".to_owned(),
             path: certificate,
             source,
+            help: "put the certificate back from where it is published: any copy that \
+                   `countersign key export` wrote serves",
         })?;
         let approvers = approvers::read(path, &config)?;
         places::check(path, &config)?;

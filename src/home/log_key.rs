@@ -31,7 +31,23 @@ impl NewHome {
     pub fn log_key(&self, origin: &str) -> Result<SignerKey, HomeError> {
         let path = self.path.join(LOG_KEY);
         if let Some(key) = read_log_key(&path)? {
-            return Ok(key);
+            let public = key.public();
+            if public.name() == origin {
+                return Ok(key);
+            }
+            // What the token was asked for by then is in that log.
+            let reason = format!(
+                "an earlier attempt to set up this home began its log as `{}`, and this one would \
+                 name it `{origin}`",
+                public.name()
+            );
+            return Err(HomeError::Kept {
+                what: "log key",
+                path,
+                reason,
+                help: "give the user ID or the `--notation-domain` of that attempt, or another \
+                       `--home`",
+            });
         }
         let key = SignerKey::generate(origin);
         let key = key.map_err(|error| unusable(path.clone(), error.to_string()))?;

@@ -20,3 +20,4 @@ pub use approvers::Approver;
 pub use error::HomeError;
 pub use folder::{Home, HomeLock};
 pub use new::NewHome;
+pub(crate) use nonces::is_open;

@@ -94,7 +94,11 @@ impl Home {
 }
 
 /// Whether evidence under the grant can still be accepted.
-fn is_open(grant: GrantId, ledger: &Ledger, now: Timestamp) -> Result<bool, LedgerError> {
+pub(crate) fn is_open(
+    grant: GrantId,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Result<bool, LedgerError> {
     let Some(record) = ledger.grant(grant)? else {
         return Ok(false);
     };

@@ -77,6 +77,10 @@ fn text(database: &Connection, index: u64) -> Result<String> {
 /// The bytes of the entry at `index`, if there is one. They must match the tree: the caller acts on
 /// them, or publishes them.
 fn find_text(database: &Connection, index: u64) -> Result<Option<String>> {
+    // More than SQLite can count.
+    if i64::try_from(index).is_err() {
+        return Ok(None);
+    }
     let mut query = database.prepare_cached("SELECT entry FROM entries WHERE idx = ?1")?;
     let text = query
         .query_row([index], |row| row.get::<_, String>(0))

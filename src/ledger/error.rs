@@ -1,5 +1,7 @@
 //! What is wrong with a ledger, or with a log.
 
+use rusqlite::ffi::SQLITE_ERROR;
+
 use super::schema::SCHEMA;
 use crate::domain::digest::GrantId;
 use crate::files::FileError;
@@ -48,7 +50,29 @@ pub enum LedgerError {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Unusable(error.to_string())
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError,
+            SqliteFailure,
+        };
+        let is_changed = match &error {
+            // The statements are fixed: a table or a column that they name is not there.
+            SqlInputError { .. } => true,
+            SqliteFailure(failure, _) => failure.extended_code == SQLITE_ERROR,
+            InvalidColumnType(..) | IntegralValueOutOfRange(..) | FromSqlConversionFailure(..) => {
+                true
+            }
+            _ => false,
+        };
+        let why = match error {
+            // Without the statement.
+            SqlInputError { msg, .. } => msg,
+            error => error.to_string(),
+        };
+        if is_changed {
+            Self::Changed(format!("the ledger is not as countersign made it: {why}"))
+        } else {
+            Self::Unusable(why)
+        }
     }
 }
 

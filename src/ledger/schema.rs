@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 /// Number of the schema that follows; each change increments it.
-pub(super) const SCHEMA: u32 = 7;
+pub(super) const SCHEMA: u32 = 8;
 
 const TABLES: &str = "
     CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
@@ -40,9 +40,27 @@ const TABLES: &str = "
         WHEN EXISTS (SELECT 1 FROM about WHERE idx = NEW.idx)
         BEGIN SELECT raise(ABORT, 'rows of entries are never replaced'); END;
     CREATE TABLE digests (digest TEXT, idx INTEGER, PRIMARY KEY (digest, idx)) WITHOUT ROWID;
+    CREATE TRIGGER digests_stay BEFORE UPDATE ON digests
+        BEGIN SELECT raise(ABORT, 'digests are never changed'); END;
+    CREATE TRIGGER digests_last BEFORE DELETE ON digests
+        BEGIN SELECT raise(ABORT, 'digests are never removed'); END;
     CREATE TABLE signatures (intent INTEGER, file TEXT, signature TEXT NOT NULL,
         PRIMARY KEY (intent, file));
+    CREATE TRIGGER signatures_stay BEFORE UPDATE ON signatures
+        BEGIN SELECT raise(ABORT, 'signatures are never changed'); END;
+    CREATE TRIGGER signatures_last BEFORE DELETE ON signatures
+        BEGIN SELECT raise(ABORT, 'signatures are never removed'); END;
+    CREATE TRIGGER signatures_once BEFORE INSERT ON signatures
+        WHEN EXISTS (SELECT 1 FROM signatures WHERE intent = NEW.intent AND file = NEW.file)
+        BEGIN SELECT raise(ABORT, 'signatures are never replaced'); END;
     CREATE TABLE places (idx INTEGER PRIMARY KEY, folder BLOB NOT NULL);
+    CREATE TRIGGER places_stay BEFORE UPDATE ON places
+        BEGIN SELECT raise(ABORT, 'places are never changed'); END;
+    CREATE TRIGGER places_last BEFORE DELETE ON places
+        BEGIN SELECT raise(ABORT, 'places are never removed'); END;
+    CREATE TRIGGER places_once BEFORE INSERT ON places
+        WHEN EXISTS (SELECT 1 FROM places WHERE idx = NEW.idx)
+        BEGIN SELECT raise(ABORT, 'places are never replaced'); END;
 ";
 
 /// The schema number of a database; 0 if it is empty.
@@ -89,47 +107,4 @@ fn objects(database: &Connection) -> rusqlite::Result<BTreeMap<String, String>> 
         row.map(|(name, sql)| (name, sql.split_whitespace().collect::<Vec<_>>().join(" ")))
     })
     .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::time::Timestamp;
-    use crate::ledger::Ledger;
-    use crate::tlog::note::SignerKey;
-
-    /// Not by accident: `log verify` finds a trigger that was dropped.
-    #[test]
-    fn entries_and_hashes_are_neither_changed_nor_removed_nor_replaced() {
-        let temp = tempfile::tempdir().expect("a folder");
-        let path = temp.path().join("ledger.sqlite");
-        let mut ledger = Ledger::open_or_create(&path).expect("made");
-        let key = SignerKey::generate("example.org/log")
-            .expect("a key")
-            .public();
-        ledger.begin(Timestamp::from_unix(0), &key).expect("begun");
-        // As any other program that opens the file.
-        let other = Connection::open(&path).expect("opened");
-        for (change, why) in [
-            ("UPDATE entries SET entry = ''", "entries are never changed"),
-            ("DELETE FROM entries", "entries are never removed"),
-            (
-                "INSERT OR REPLACE INTO entries SELECT idx, '' FROM entries",
-                "entries are never replaced",
-            ),
-            (
-                "UPDATE hashes SET hash = zeroblob(32)",
-                "hashes are never changed",
-            ),
-            ("DELETE FROM hashes", "hashes are never removed"),
-            (
-                "INSERT OR REPLACE INTO hashes SELECT number, zeroblob(32) FROM hashes",
-                "hashes are never replaced",
-            ),
-        ] {
-            let said = other.execute(change, []).expect_err(change).to_string();
-            assert_eq!(said, why, "{change}");
-        }
-        ledger.verify(&key, &[]).expect("as it was logged");
-    }
 }

@@ -53,6 +53,10 @@ impl Ledger {
         let ledger = Self::connect(path)?;
         match schema::version(&ledger.database)? {
             SCHEMA => Ok(ledger),
+            0 => Err(LedgerError::Changed(format!(
+                "the ledger `{}` is empty, or was not made by countersign",
+                path.display()
+            ))),
             other => Err(LedgerError::Schema(other)),
         }
     }
@@ -149,6 +153,17 @@ mod tests {
             error.to_string().contains("journal mode `memory`"),
             "{error}"
         );
+    }
+
+    /// It lost its content, and is not of another version.
+    #[test]
+    fn an_empty_file_was_a_ledger() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.sqlite");
+        fs::write(&path, b"").expect("written");
+        let error = Ledger::open(&path).expect_err("refused");
+        assert!(matches!(error, LedgerError::Changed(_)), "{error}");
+        assert!(error.to_string().contains("is empty"), "{error}");
     }
 
     /// It is neither read nor changed.

@@ -28,20 +28,28 @@ impl Ledger {
         kept: &[(String, Checkpoint)],
     ) -> Result<Checkpoint, BadLog> {
         self.in_one_state(|| {
-            let head = Check {
+            let check = Check {
                 ledger: self,
                 digests: 0,
                 intent: None,
-            }
-            .run(key, kept)?;
-            // Last: an entry that was changed is the better report.
-            match schema::difference(&self.database)? {
-                None => Ok(head),
-                Some(what) => Err(BadLog::Changed(format!(
-                    "the structure of the database is not as countersign made it: {what}"
-                ))),
+            };
+            match check.run(key, kept) {
+                // Of a table that is not there nothing can be read.
+                Err(unread @ BadLog::Ledger(_)) => self.check_structure().and(Err(unread)),
+                // An entry that was changed is the better report.
+                Err(changed) => Err(changed),
+                Ok(head) => self.check_structure().map(|()| head),
             }
         })
+    }
+
+    fn check_structure(&self) -> Result<(), BadLog> {
+        match schema::difference(&self.database)? {
+            None => Ok(()),
+            Some(what) => Err(BadLog::Changed(format!(
+                "the structure of the database is not as countersign made it: {what}"
+            ))),
+        }
     }
 }
 
@@ -290,6 +298,12 @@ mod tests {
     use crate::domain::time::Timestamp;
     use crate::ledger::tree;
     use crate::tlog::note::SignerKey;
+    use rusqlite::Connection;
+
+    fn a_key() -> VerifierKey {
+        let key = SignerKey::generate("example.org/log").expect("a key");
+        key.public()
+    }
 
     /// A ledger with a release under a grant that was revoked afterwards: entries 1 to 7.
     fn released(at: Timestamp, key: &VerifierKey) -> (tempfile::TempDir, Ledger) {
@@ -330,11 +344,84 @@ mod tests {
         (folder, ledger)
     }
 
+    /// Not by accident, and not unnoticed where somebody drops the triggers. The tables are read
+    /// from the database, so a new one needs triggers too.
+    #[test]
+    fn no_row_is_changed_removed_or_replaced() {
+        let key = a_key();
+        let (folder, ledger) = released(Timestamp::from_unix(0), &key);
+        // As any other program that opens the file.
+        let other = Connection::open(folder.path().join("ledger.sqlite")).expect("opened");
+        let names = |query: &str| -> Vec<String> {
+            let mut statement = other.prepare(query).expect("SQL");
+            let names = statement.query_map([], |row| row.get(0)).expect("names");
+            names.collect::<Result<_, _>>().expect("names")
+        };
+        let tables = names("SELECT name FROM sqlite_master WHERE type = 'table'");
+        let mut changes = Vec::new();
+        for table in &tables {
+            let columns = |of: &str| {
+                let query = format!("SELECT name FROM pragma_table_info('{table}') WHERE {of}");
+                names(&query)
+            };
+            let changed = |column: &str| {
+                format!(
+                    "CASE typeof({column}) WHEN 'integer' THEN {column} + 1000
+                        WHEN 'blob' THEN zeroblob(32) ELSE {column} || 'x' END"
+                )
+            };
+            changes.push((table, "removed", format!("DELETE FROM {table}")));
+            for column in columns("true") {
+                let value = changed(&column);
+                let change =
+                    format!("UPDATE {table} SET {column} = {value} WHERE {column} IS NOT NULL");
+                changes.push((table, "changed", change));
+            }
+            for column in columns("pk = 0") {
+                let mut values = columns("true");
+                let at = values.iter().position(|it| *it == column);
+                values[at.expect("one of them")] = changed(&column);
+                let change = format!(
+                    "INSERT OR REPLACE INTO {table} SELECT {} FROM {table}
+                        WHERE {column} IS NOT NULL",
+                    values.join(", ")
+                );
+                changes.push((table, "replaced", change));
+            }
+        }
+        for (table, what, change) in &changes {
+            let said = other.execute(change, []).expect_err(change).to_string();
+            let noun = match table.as_str() {
+                "about" => "rows of entries",
+                table => table,
+            };
+            assert_eq!(said, format!("{noun} are never {what}"), "{change}");
+        }
+        ledger.verify(&key, &[]).expect("as it was logged");
+
+        for trigger in names("SELECT name FROM sqlite_master WHERE type = 'trigger'") {
+            let drop = format!("DROP TRIGGER {trigger}");
+            ledger.database.execute_batch(&drop).expect("dropped");
+        }
+        let structure = "the structure of the database is not as countersign made it: trigger";
+        let said = ledger.verify(&key, &[]).expect_err("dropped").to_string();
+        assert!(said.starts_with(structure), "{said}");
+        for (table, _, change) in changes {
+            let keep = format!("CREATE TEMP TABLE kept AS SELECT * FROM {table}");
+            ledger.database.execute_batch(&keep).expect("kept");
+            assert_ne!(ledger.database.execute(&change, []).expect(&change), 0);
+            let said = ledger.verify(&key, &[]).expect_err(&change).to_string();
+            assert!(!said.starts_with(structure), "{change}: {said}");
+            let undo = format!(
+                "DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept"
+            );
+            ledger.database.execute_batch(&undo).expect("undone");
+        }
+    }
+
     #[test]
     fn each_row_about_a_grant_is_compared_with_its_entry() {
-        let key = SignerKey::generate("example.org/log")
-            .expect("a key")
-            .public();
+        let key = a_key();
         let (_folder, ledger) = released(Timestamp::from_unix(0), &key);
         ledger.verify(&key, &[]).expect("as it was logged");
         let prepare = "DROP TRIGGER about_stay; DROP TRIGGER about_last; DROP TRIGGER about_once;
@@ -364,9 +451,7 @@ mod tests {
     #[test]
     fn an_entry_that_follows_no_intent_is_found() {
         let at = Timestamp::from_unix(0);
-        let key = SignerKey::generate("example.org/log")
-            .expect("a key")
-            .public();
+        let key = a_key();
         let (_folder, ledger) = released(at, &key);
         let event = Event::Pushed { intent: 0 };
         let text = Entry {

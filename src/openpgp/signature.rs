@@ -207,6 +207,13 @@ impl DetachedSignature {
         })
     }
 
+    /// Whether it names a grant, as a builder's signature of one artifact does. Not verified.
+    pub fn names_grant(&self) -> bool {
+        self.signature
+            .notation_data()
+            .any(|notation| notation.name().starts_with("grant@"))
+    }
+
     /// Its hash function: it can only be checked with a state that has this function.
     pub fn hash(&self) -> HashAlgorithm {
         self.hash

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::common::disk::{CHANGES, Disk};
 use crate::common::errands::Errand;
 use crate::common::faults::{
-    Disturbed, Fault, How, Prepared, can_disturb, copy_whole, counted, disturbed, forget_clock,
-    strace, written,
+    Disturbed, Fault, How, Prepared, Seen, can_disturb, copy_whole, counted, disturbed,
+    forget_clock, strace, written,
 };
 use crate::common::world::World;
 use crate::common::{clean_environment, copy_tree, listing, tree};
@@ -395,15 +395,7 @@ fn the_one_signature_that_can_be_lost_is_named_and_made_again() {
         }
     }
     let trial = scenario.trial();
-    assert!(
-        trial
-            .disturbed(&Fault {
-                call: "pwrite64".into(),
-                how: How::Kill,
-                when: written
-            })
-            .hit
-    );
+    assert!(trial.disturbed(&Fault::kill("pwrite64", written)).hit);
     let seen = trial.look();
     assert_eq!((seen.made, seen.kept.len()), (2, 1));
     assert_eq!(seen.unsettled(), Some("foo-02.tar"));
@@ -412,7 +404,12 @@ fn the_one_signature_that_can_be_lost_is_named_and_made_again() {
     assert_eq!(violations, [""; 0]);
     let seen = trial.look();
     assert_eq!(seen.made, 5, "four files, and one of them twice");
-    let resumed: Vec<Event> = seen.of_kind("resumed").into_iter().cloned().collect();
+    resumed_with_one_kept(&seen);
+}
+
+/// The run that went on had one signature, and named the one that may be lost.
+fn resumed_with_one_kept(seen: &Seen) {
+    let resumed = seen.of_kind("resumed");
     let [
         Event::Resumed {
             kept: 1,
@@ -443,15 +440,7 @@ fn an_rsa_signature_that_was_lost_is_made_again_with_the_same_bytes() {
         .position(|line| line.matches("BEGIN PGP SIGNATURE").count() == 2)
         .expect("it is written");
     let trial = scenario.trial();
-    assert!(
-        trial
-            .disturbed(&Fault {
-                call: "pwrite64".into(),
-                how: How::Kill,
-                when: second + 1
-            })
-            .hit
-    );
+    assert!(trial.disturbed(&Fault::kill("pwrite64", second + 1)).hit);
     let seen = trial.look();
     assert_eq!(seen.kept.keys().collect::<Vec<_>>(), ["foo-01.tar"]);
     assert_eq!(seen.unsettled(), Some("foo-02.tar"));
@@ -460,18 +449,7 @@ fn an_rsa_signature_that_was_lost_is_made_again_with_the_same_bytes() {
     let (violations, _) = trial.violations();
     assert_eq!(violations, [""; 0]);
     let seen = trial.look();
-    let resumed: Vec<Event> = seen.of_kind("resumed").into_iter().cloned().collect();
-    let [
-        Event::Resumed {
-            kept: 1,
-            unsettled: Some(file),
-            ..
-        },
-    ] = &*resumed
-    else {
-        panic!("{resumed:?}")
-    };
-    assert_eq!(file, "foo-02.tar");
+    resumed_with_one_kept(&seen);
 }
 
 #[test]
@@ -482,15 +460,7 @@ fn what_a_killed_run_left_is_removed() {
     let scenario = Prepared::new("openpgp", "openpgp", 1);
     let trial = scenario.trial();
     // Killed before the first file aside in the home gets its name.
-    assert!(
-        trial
-            .disturbed(&Fault {
-                call: "renameat".into(),
-                how: How::Kill,
-                when: 1
-            })
-            .hit
-    );
+    assert!(trial.disturbed(&Fault::kill("renameat", 1)).hit);
     assert_eq!(
         trial.look().left_behind.len(),
         2,
@@ -819,15 +789,7 @@ fn each_step_is_on_the_disk_before_the_next_relies_on_it() {
 
     // And one that is in the location's inbox already.
     let trial = location.trial();
-    assert!(
-        trial
-            .disturbed(&Fault {
-                call: "renameat2".into(),
-                how: How::Kill,
-                when: 2
-            })
-            .hit
-    );
+    assert!(trial.disturbed(&Fault::kill("renameat2", 2)).hit);
     let (release, place) = (
         trial.folder().join("inbox/foo-1.2.3"),
         trial.folder().join("location"),

@@ -16,7 +16,7 @@ use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
 use crate::cli::render::Output;
 use crate::domain::grant::Grant;
-use crate::files::{FileError, FileFault};
+use crate::files::{FileError, FileFault, is_there, parent};
 use crate::steps::host::approval::NAMESPACE;
 use crate::steps::host::approve::Recorded;
 
@@ -49,7 +49,7 @@ pub(in crate::cli) struct Approve {
 impl Approve {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         if self.signature.is_empty() {
-            self.sign(output)
+            self.sign(global, output)
         } else {
             self.record(global, output)
         }
@@ -82,7 +82,7 @@ impl Approve {
         Ok(())
     }
 
-    fn sign(self, output: &mut Output) -> Result<(), CliError> {
+    fn sign(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         if is_grant_id(&self.grant) {
             let text = "an approver signs the grant's file: give its path".to_owned();
             return Err(CommandError::Usage(text).into());
@@ -99,7 +99,8 @@ impl Approve {
             .output
             .clone()
             .unwrap_or_else(|| PathBuf::from(format!("{}.sig", self.grant)));
-        if path.exists() {
+        global.outside_home(parent(&path))?;
+        if is_there(&path) {
             return Err(CommandError::Usage(format!(
                 "`{}` exists already: move it away, or name another with `-o`",
                 path.display()
@@ -112,7 +113,7 @@ impl Approve {
             consent(&grant, &shown)?;
         }
         let mut command = self.signer();
-        let signature = signed_by(&mut command, grant.bytes())?;
+        let signature = signed_by(&mut command, grant.bytes(), output.json)?;
         crate::files::write_new(&path, &signature, 0o644)?;
         output.line(format!(
             "signed grant {} of {} {}",
@@ -149,13 +150,16 @@ impl Approve {
 }
 
 /// Lets a program sign the grant's bytes. It gets them through a pipe, so that what was shown is
-/// what is signed.
-fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
+/// what is signed. What it prints on standard error is part of the error if that is for programs.
+fn signed_by(command: &mut Command, bytes: &[u8], json: bool) -> Result<Vec<u8>, CliError> {
     let program = PathBuf::from(command.get_program());
     let failed = |reason: String| HostError::Signer {
         program: program.display().to_string(),
         reason,
     };
+    if json {
+        command.stderr(Stdio::piped());
+    }
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| failed(error.to_string()))?;
     let mut pipe = child.stdin.take().expect("its standard input is a pipe");
@@ -165,7 +169,15 @@ fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
     if ended.status.success() && written.is_ok() && !ended.stdout.is_empty() {
         Ok(ended.stdout)
     } else {
-        Err(failed(format!("it ended with {}", ended.status)).into())
+        let said = String::from_utf8_lossy(&ended.stderr)
+            .trim()
+            .replace('\n', "; ");
+        let said = if said.is_empty() {
+            said
+        } else {
+            format!(": {said}")
+        };
+        Err(failed(format!("it ended with {}{said}", ended.status)).into())
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) enum HostError {
     #[error("{program} made no signature: {reason}")]
     #[diagnostic(
         code(trouble::signer_failed),
-        help("see its messages above; then run the same command again")
+        help("correct what it reports, then run the same command again")
     )]
     Signer { program: String, reason: String },
     #[error("the grant was not approved: what was typed is not its version")]

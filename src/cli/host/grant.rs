@@ -84,6 +84,7 @@ pub(in crate::cli) struct Grant {
 
 impl Grant {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        global.outside_home(&self.output)?;
         let request = self.request()?;
         let mut host = global.host()?;
         let issued = host.grant(request)?;

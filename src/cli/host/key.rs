@@ -9,14 +9,13 @@ use serde_json::json;
 use super::init::{Validity, expiry, validity};
 use super::prompt::Terminal;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
-use crate::cli::args::read_certificate;
 use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
 use crate::cli::render::Output;
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault, replace};
+use crate::files::{FileError, parent, refuse_foreign, replace};
 use crate::home::{Home, HomeError};
-use crate::openpgp::SigningKey;
+use crate::openpgp::{Certificate, LARGEST_CERTIFICATE, SigningKey};
 use crate::steps::host::Host;
 use crate::steps::host::release_key::{self, Checked};
 use crate::token::{self, FoundKey, TokenError, TokenUri};
@@ -81,7 +80,7 @@ impl Key {
             KeyCommand::Export {
                 binary,
                 output: file,
-            } => export(binary, file, &global.home()?),
+            } => export(binary, file, global),
         }
     }
 }
@@ -250,7 +249,8 @@ fn extend(
     Ok(())
 }
 
-fn export(binary: bool, file: Option<PathBuf>, home: &Home) -> Result<(), CliError> {
+fn export(binary: bool, file: Option<PathBuf>, global: &Global) -> Result<(), CliError> {
+    let home = global.home()?;
     let bytes = if binary {
         home.certificate.binary()
     } else {
@@ -258,14 +258,10 @@ fn export(binary: bool, file: Option<PathBuf>, home: &Home) -> Result<(), CliErr
     };
     match file {
         Some(path) => {
+            global.outside_home(parent(&path))?;
             // A certificate that was extended replaces an earlier one; nothing else is overwritten.
-            if path.exists() && read_certificate(&path).is_err() {
-                return Err(FileError {
-                    path,
-                    fault: FileFault::Exists,
-                }
-                .into());
-            }
+            let is_certificate = |there: &[u8]| Certificate::parse(there).is_ok();
+            refuse_foreign(&path, LARGEST_CERTIFICATE, is_certificate)?;
             Ok(replace(&path, &bytes, 0o644)?)
         }
         None if binary && std::io::stdout().is_terminal() => Err(CommandError::Usage(

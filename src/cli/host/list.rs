@@ -25,8 +25,8 @@ impl Output {
     }
 }
 
-/// A list on its way to standard output. One that breaks off is no JSON, so that nobody takes it
-/// for the whole.
+/// A list on its way to standard output. If that cannot be written, what is there is not JSON, so
+/// that nobody takes it for the whole.
 pub(super) struct List {
     json: bool,
     name: &'static str,

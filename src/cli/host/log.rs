@@ -20,7 +20,7 @@ use crate::cli::host::error::HostError;
 use crate::cli::render::Output;
 use crate::domain::digest::Sha256;
 use crate::domain::event::Event;
-use crate::files::{FileError, FileFault, InputFile, replace};
+use crate::files::{parent, refuse_foreign, replace};
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::steps::host::export::{self, NotExported, signed_head};
@@ -82,7 +82,7 @@ impl Log {
                 file,
                 entry,
                 output: proof,
-            } => prove(&global.home()?, &file, entry, proof, output),
+            } => prove(global, &file, entry, proof, output),
             LogCommand::Reconcile(reconcile) => reconcile.run(global, output),
         }
     }
@@ -177,12 +177,13 @@ fn announced(
 }
 
 fn prove(
-    home: &Home,
+    global: &Global,
     file: &Path,
     entry: Option<u64>,
     proof: Option<PathBuf>,
     output: &mut Output,
 ) -> Result<(), CliError> {
+    let home = &global.home()?;
     let ledger = home.ledger()?;
     let digest = digest_of(file)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -211,21 +212,9 @@ fn prove(
         name.push(PROOF_SUFFIX);
         name.into()
     });
+    global.outside_home(parent(&proof))?;
     // It may be made anew as the log grows; nothing else is written over.
-    match InputFile::open(&proof).and_then(|there| there.read_whole(LARGEST_PROOF)) {
-        Err(FileError {
-            fault: FileFault::Missing,
-            ..
-        }) => {}
-        Ok(there) if Proof::parse(&there).is_ok() => {}
-        Ok(_) | Err(_) => {
-            return Err(FileError {
-                path: proof,
-                fault: FileFault::Exists,
-            }
-            .into());
-        }
-    }
+    refuse_foreign(&proof, LARGEST_PROOF, |there| Proof::parse(there).is_ok())?;
     replace(
         &proof,
         ledger.prove(index, &head, note)?.to_text().as_bytes(),

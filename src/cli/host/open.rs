@@ -7,7 +7,8 @@ use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
 use crate::domain::grant::Grant;
-use crate::home::Home;
+use crate::files::{Folder, nearest};
+use crate::home::{Home, HomeError};
 use crate::steps::host::{Clock, Host};
 
 impl Global {
@@ -31,6 +32,23 @@ impl Global {
             .or_else(|| set("COUNTERSIGN_HOME"))
             .or_else(default);
         Ok(path.ok_or(HostError::Nowhere)?)
+    }
+
+    /// Refuses a folder for files that others read, if it is in the home: that would be one that is
+    /// refused from then on.
+    pub(in crate::cli) fn outside_home(&self, folder: &Path) -> Result<(), CliError> {
+        let Some(home) = self
+            .home_path()
+            .ok()
+            .and_then(|home| Folder::open(&home).ok())
+        else {
+            return Ok(());
+        };
+        if nearest(folder)?.is_within(&home)? {
+            Err(HomeError::Within(folder.to_owned()).into())
+        } else {
+            Ok(())
+        }
     }
 
     /// Opens the home.

@@ -117,24 +117,20 @@ impl Run {
         let location = host.location()?;
         let mut silent = Vec::new();
         for release in &waiting {
-            let said = match host.record_reports(release, &*location) {
-                Ok(said) => said,
+            let said = host.record_reports(release, &*location);
+            shown(&said)
+                .iter()
+                .for_each(|line| output.line(format!("{}: {line}", release.name())));
+            match said {
+                Ok(said) if said.is_empty() => silent.push(release.name()),
+                Ok(said) => {
+                    let values = said.iter().map(|report| value(release, report));
+                    self.reports.extend(values);
+                }
                 // What is wrong with one keeps none of the others waiting.
                 Err(error) => {
-                    output.line(format!(
-                        "{}: the location's reports cannot be read: {error}",
-                        release.name()
-                    ));
                     self.failed.get_or_insert(error.into());
-                    continue;
                 }
-            };
-            if said.is_empty() {
-                silent.push(release.name());
-            }
-            for report in said {
-                output.line(format!("{}: {}", release.name(), shown(&report)));
-                self.reports.push(value(release, &report));
             }
         }
         match silent.as_slice() {
@@ -193,13 +189,13 @@ fn show_arrived(arrived: &Arrived, output: &mut Output) {
         Some(index) => format!("  pushed     {folder} (before, entry {index})"),
         None => format!("  pushed     {folder}"),
     });
-    match &arrived.reports {
-        Ok(reports) => reports
+    let lines = shown(&arrived.reports);
+    match arrived.reports {
+        Ok(_) => lines
             .iter()
-            .for_each(|report| output.line(format!("  location   {}", shown(report)))),
-        Err(fault) => output.warn(&format!(
-            "the location's reports on it were not recorded: {fault}"
-        )),
+            .for_each(|line| output.line(format!("  location   {line}"))),
+        // The next `push` looks again.
+        Err(_) => lines.iter().for_each(|line| output.warn(line)),
     }
 }
 
@@ -227,9 +223,10 @@ fn not_exported(error: NotExported) -> CliError {
     .into()
 }
 
-/// A location's report on a release. It is no more than that.
-fn shown(report: &Report) -> String {
-    match report {
+/// A location's reports on a release, which are no more than that, or why they cannot be read: a
+/// line for each.
+fn shown(reports: &Result<Vec<Report>, PushError>) -> Vec<String> {
+    let report = |report: &Report| match report {
         Report::Logged(index, Verdict::Admitted { at }) => {
             format!("admitted at {at}, reported by the location (entry {index})")
         }
@@ -237,6 +234,10 @@ fn shown(report: &Report) -> String {
             format!("refused, reported by the location (entry {index}): {reason}")
         }
         Report::Dubious { fault, .. } => format!("{fault}; it was not logged"),
+    };
+    match reports {
+        Ok(reports) => reports.iter().map(report).collect(),
+        Err(fault) => vec![format!("the location's reports cannot be read: {fault}")],
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cli::render::{Output, artifact_values};
 use crate::domain::grant::Builder;
 use crate::domain::release::folder_name;
 use crate::domain::signing::Coverage;
-use crate::files::Folder;
+use crate::files::{Folder, parent};
 use crate::steps::host::build::{SignRequest, Summary};
 use crate::steps::host::release::{DryRun, Signed};
 use crate::steps::host::run::SignError;
@@ -57,6 +57,7 @@ impl Sign {
         let release = self
             .output
             .unwrap_or_else(|| PathBuf::from(folder_name(&terms.project, &terms.version)));
+        global.outside_home(parent(&release))?;
         let id = grant.id();
         let request = SignRequest {
             grant,

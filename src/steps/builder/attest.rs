@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::build_key::{BuildKey, BuildKeyError, SECRET_KEYS, Secret};
 use crate::domain::artifact::{Artifact, ArtifactList, no_artifact, sum_line};
 use crate::domain::build_key::BuildKeyLabel;
-use crate::domain::evidence::{EvidenceKind, MOST_DELIVERED};
+use crate::domain::evidence::{EvidenceFiles, EvidenceKind, MOST_DELIVERED};
 use crate::domain::first_line::FirstLine;
 use crate::domain::grant::{Bounds, listed};
 use crate::domain::key::HashAlgorithm;
@@ -20,9 +20,10 @@ use crate::domain::reserved::{
 use crate::domain::statement::{SLSA_PROVENANCE, Statement, names_only, provenance};
 use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
-use crate::dsse::seal;
-use crate::files::{FileError, FileFault, Folder, InputFile, parent, replace};
-use crate::openpgp::HashState;
+use crate::dsse::{Envelope, seal};
+use crate::files::{FileError, FileFault, Folder, InputFile, parent, refuse_foreign, replace};
+use crate::mac::Tag;
+use crate::openpgp::{DetachedSignature, HashState};
 use crate::steps::Progress;
 
 /// What M leaves beside its artifacts.
@@ -172,6 +173,7 @@ pub fn attest(
     }
     let list = read.iter().map(|(artifact, _)| artifact.clone()).collect();
     let list = ArtifactList::sort(list)?;
+    refuse_foreign_evidence(&folder, bounds.kind, &list)?;
     let evidence = evidence(&mut key.secret, &label, &list, &read, predicate, now)?;
     for (name, bytes) in &evidence {
         let limit = bounds.kind.limit(name).expect("it is of this kind");
@@ -246,6 +248,44 @@ fn evidence(
             files
         }
     })
+}
+
+/// Refuses to write over anything but the evidence of an earlier attestation, before the key is
+/// used.
+fn refuse_foreign_evidence(
+    folder: &Path,
+    kind: EvidenceKind,
+    list: &ArtifactList,
+) -> Result<(), FileError> {
+    let names: Vec<_> = match kind.files() {
+        EvidenceFiles::Named(files) => files
+            .iter()
+            .map(|(name, limit)| ((*name).to_owned(), *limit))
+            .collect(),
+        EvidenceFiles::Each { suffix, limit } => list
+            .iter()
+            .map(|artifact| (format!("{}{suffix}", artifact.name), limit))
+            .collect(),
+    };
+    names.iter().try_for_each(|(name, limit)| {
+        refuse_foreign(&folder.join(name), *limit, |there| {
+            is_evidence(kind, name, there)
+        })
+    })
+}
+
+/// Whether a file is evidence of this kind, by its form.
+fn is_evidence(kind: EvidenceKind, name: &str, bytes: &[u8]) -> bool {
+    let signature = || DetachedSignature::parse_evidence(bytes).ok();
+    match kind {
+        _ if name == MANIFEST => Manifest::parse(bytes).is_ok(),
+        EvidenceKind::SignedManifest => signature().is_some(),
+        EvidenceKind::Signatures => signature().is_some_and(|it| it.names_grant()),
+        EvidenceKind::Envelope => Envelope::parse(bytes)
+            .and_then(|envelope| Statement::parse(envelope.unverified()))
+            .is_ok_and(|statement| !statement.grants.is_empty()),
+        EvidenceKind::ManifestMac | EvidenceKind::Macs => Tag::parse(bytes).is_ok(),
+    }
 }
 
 fn manifest(label: &BuildKeyLabel, list: &ArtifactList) -> Manifest {

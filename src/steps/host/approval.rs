@@ -50,20 +50,30 @@ pub enum BadApproval {
     )]
     Untouched,
 
-    #[error("{0}")]
-    #[diagnostic(
-        code(refused::bad_approval),
-        help(
-            "sign the grant's file itself: `gpg --detach-sign GRANT`, or \
-             `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`"
-        )
-    )]
-    Signature(String),
+    #[error("{reason}")]
+    #[diagnostic(code(refused::bad_approval), help("{help}"))]
+    Signature { reason: String, help: &'static str },
+}
+
+impl BadApproval {
+    /// A signature that is not one over the grant.
+    pub(super) fn signature(reason: String) -> Self {
+        let help = "sign the grant's file itself: `gpg --detach-sign GRANT`, or \
+                    `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`";
+        Self::Signature { reason, help }
+    }
 }
 
 impl From<BadSignature> for BadApproval {
     fn from(error: BadSignature) -> Self {
-        Self::Signature(error.to_string())
+        match error {
+            BadSignature::Future { .. } => Self::Signature {
+                reason: error.to_string(),
+                help: "compare this host's clock with that of the approver's machine; correct \
+                       the wrong one, and sign again if it was the approver's",
+            },
+            error => Self::signature(error.to_string()),
+        }
     }
 }
 
@@ -71,7 +81,7 @@ impl From<BadSshSignature> for BadApproval {
     fn from(error: BadSshSignature) -> Self {
         match error {
             BadSshSignature::Untouched => Self::Untouched,
-            BadSshSignature::Malformed(error) => Self::Signature(error.to_string()),
+            BadSshSignature::Malformed(error) => Self::signature(error.to_string()),
         }
     }
 }
@@ -139,4 +149,27 @@ fn check_ssh(
         form: ApprovalForm::Ssh,
         kept: blob.to_armour().into_bytes(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::Diagnostic as _;
+
+    use super::*;
+    use crate::domain::malformed::Malformed;
+
+    #[test]
+    fn an_approval_from_the_future_is_a_matter_of_clocks() {
+        let created = Timestamp::from_unix(0);
+        for (fault, word) in [
+            (BadSignature::Future { created }, "clock"),
+            (
+                Malformed::new("no signature").into(),
+                "sign the grant's file itself",
+            ),
+        ] {
+            let help = BadApproval::from(fault).help().expect("a help").to_string();
+            assert!(help.contains(word), "{help}");
+        }
+    }
 }

@@ -109,12 +109,8 @@ impl Host {
         }
         let builders = Builders::of(grant.terms()).map_err(BuildError::of_all)?;
         let accepted = self.ledger.accepted(grant.id())?;
-        let permitted = |at| -> Result<_, BuildError> {
-            let approvals =
-                policy::check(grant, &self.home, &self.ledger, at, request.allow_older)?;
-            check_window(grant, at)?;
-            Ok(approvals)
-        };
+        let permitted =
+            |at| policy::check(grant, &self.home, &self.ledger, at, request.allow_older);
         // What may not be signed at all is not worth reading.
         let permitted_now = match accepted {
             Some(_) => None,
@@ -136,8 +132,7 @@ impl Host {
                 .max(self.home.config.digest),
         };
         // 3
-        let known = accepted.as_ref();
-        let build = Inspection::new(grant, &builders, deliveries, known, &self.home, now)?;
+        let build = Inspection::new(grant, &builders, deliveries, &self.home, &self.ledger, now)?;
         // 4
         let agreed = quorum::check(grant.terms(), &build.attested).map_err(BuildError::of_all)?;
         // 5
@@ -211,23 +206,6 @@ fn check_place(release: &Path, from: &Folder, deliveries: &[Delivery]) -> Result
         }
     }
     Ok(())
-}
-
-fn check_window(grant: &Grant, at: Timestamp) -> Result<(), BuildError> {
-    let terms = grant.terms();
-    if at < terms.not_before {
-        Err(BuildError::NotYetValid {
-            grant: grant.id(),
-            not_before: terms.not_before,
-        })
-    } else if at >= terms.expires {
-        Err(BuildError::Expired {
-            grant: grant.id(),
-            expires: terms.expires,
-        })
-    } else {
-        Ok(())
-    }
 }
 
 fn artifacts(states: &BTreeMap<ArtifactName, HashState>) -> Result<ArtifactList, BuildError> {

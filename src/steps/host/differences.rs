@@ -24,8 +24,7 @@ pub fn compare(
 ) -> Result<Differences, BuildError> {
     let builders = Builders::of(grant.terms()).map_err(BuildError::of_all)?;
     let deliveries = deliveries(grant, &builders, from)?;
-    let accepted = ledger.accepted(grant.id())?;
-    let build = Inspection::new(grant, &builders, deliveries, accepted.as_ref(), home, now)?;
+    let build = Inspection::new(grant, &builders, deliveries, home, ledger, now)?;
     if let EvidenceFiles::Named(_) = grant.terms().kind().files() {
         return Ok(quorum::differences(&build.attested));
     }

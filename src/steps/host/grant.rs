@@ -90,6 +90,16 @@ impl Host {
         let expires = expires.map_err(GrantError::Terms)?;
         self.ledger
             .check_release(&request.project, &request.version)?;
+        // It begins with the last approval, or now if there is none.
+        if let Some(embargo) = config.embargo
+            && now.after(embargo).is_none_or(|until| until >= expires)
+        {
+            let reason = format!(
+                "it would be valid for {valid_for}, but nothing is signed under it before the \
+                 `embargo` of {embargo} is over"
+            );
+            return Err(GrantError::Terms(Malformed::new(reason)));
+        }
         let granted = granted(&self.ledger, &request.project)?;
         if !request.allow_older {
             check_newer(&request, &granted)?;

@@ -8,6 +8,7 @@ use super::export::{NotExported, export_as_configured};
 use super::push::{self, PushError, Release, Report};
 use super::run::SignError;
 use crate::domain::digest::GrantId;
+use crate::files::FileError;
 use crate::ledger::Exported;
 use crate::steps::Progress;
 
@@ -45,7 +46,8 @@ impl Host {
                 let release = push::release_under(grant, &self.ledger)?;
                 let release = release
                     .expect("it was released just now")
-                    .standing_in(folder)?;
+                    .standing_in(folder)
+                    .map_err(FileError::of_ours)?;
                 Some(self.deliver(&release, progress))
             }
         };

@@ -12,8 +12,8 @@ use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, StagedFolder};
-use crate::home::Home;
-use crate::ledger::Accepted;
+use crate::home::{Home, is_open};
+use crate::ledger::Ledger;
 use crate::mac::MacKey;
 use crate::openpgp::HashState;
 use crate::steps::Progress;
@@ -44,11 +44,11 @@ impl<'a> Inspection<'a> {
         grant: &'a Grant,
         builders: &'a Builders,
         deliveries: Vec<Delivery>,
-        accepted: Option<&Accepted>,
         home: &Home,
+        ledger: &Ledger,
         now: Timestamp,
     ) -> Result<Self, BuildError> {
-        let nonces = nonces(grant, &deliveries, builders, accepted, home)?;
+        let nonces = nonces(grant, &deliveries, builders, home, ledger, now)?;
         let attested = attested(grant, builders, &deliveries, &nonces, now)?;
         Ok(Self {
             grant,
@@ -229,23 +229,33 @@ fn nonces(
     grant: &Grant,
     deliveries: &[Delivery],
     builders: &Builders,
-    accepted: Option<&Accepted>,
     home: &Home,
+    ledger: &Ledger,
+    now: Timestamp,
 ) -> Result<BTreeMap<BuilderName, MacKey>, BuildError> {
+    let accepted = ledger.accepted(grant.id())?;
     let mut nonces = BTreeMap::new();
     for delivery in deliveries {
         let (builder, digest) = delivery.named_digest();
         let Some(BuilderKey::Nonce(commitment)) = builders.key(&builder) else {
             continue;
         };
-        if accepted.is_some_and(|accepted| accepted.builders.get(&builder) == Some(&digest)) {
+        let known = accepted.as_ref().and_then(|it| it.builders.get(&builder));
+        if known == Some(&digest) {
             continue;
         }
         match home.nonce(grant.id(), &builder)? {
             Some(nonce) if nonce.commitment() == *commitment => {
                 nonces.insert(builder, nonce);
             }
-            Some(_) => return Err(BuildError::NonceChanged { builder }),
+            Some(_) => {
+                let what = "is not the grant's";
+                return Err(BuildError::NonceChanged { builder, what });
+            }
+            None if is_open(grant.id(), ledger, now)? => {
+                let what = "is missing, although its grant is open";
+                return Err(BuildError::NonceChanged { builder, what });
+            }
             None => {
                 return Err(BuildError::Closed(format!(
                     "the nonce of grant {} was wiped when it closed or expired, and this is not \

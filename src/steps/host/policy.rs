@@ -46,6 +46,23 @@ pub enum PolicyError {
     )]
     Revoked { grant: GrantId, at: Timestamp },
 
+    #[error("grant {} expired at {expires}", grant.short())]
+    #[diagnostic(
+        code(refused::grant_expired),
+        help("issue a new grant and build again; `--valid-for` gives the build more time")
+    )]
+    Expired { grant: GrantId, expires: Timestamp },
+
+    #[error("grant {} is not valid before {not_before}", grant.short())]
+    #[diagnostic(
+        code(refused::grant_not_yet_valid),
+        help("compare this host's clock with the grant's")
+    )]
+    NotYetValid {
+        grant: GrantId,
+        not_before: Timestamp,
+    },
+
     #[error(
         "grant {} requires {}, and has {}{}",
         grant.short(), count(*required), listed(valid), without(invalid)
@@ -132,8 +149,8 @@ fn without(invalid: &[(ApproverName, BadApproval)]) -> String {
         .collect()
 }
 
-/// Checks what the configuration and the ledger require of a grant, beside its own terms, as of
-/// `at`. Returns the valid approvals, which become part of the release.
+/// Checks the time of a grant, and what the configuration and the ledger require of it, as of `at`.
+/// What nobody can mend comes first. Returns the valid approvals, which become part of the release.
 pub fn check(
     grant: &Grant,
     home: &Home,
@@ -146,6 +163,19 @@ pub fn check(
     if let Some(index) = record.as_ref().and_then(|record| record.revoked) {
         let at = ledger.entry(index)?.map_or(at, |entry| entry.at);
         return Err(PolicyError::Revoked { grant: id, at });
+    }
+    let terms = grant.terms();
+    if at >= terms.expires {
+        return Err(PolicyError::Expired {
+            grant: id,
+            expires: terms.expires,
+        });
+    }
+    if at < terms.not_before {
+        return Err(PolicyError::NotYetValid {
+            grant: id,
+            not_before: terms.not_before,
+        });
     }
 
     let approvals = approvals(grant, home, ledger, at)?;
@@ -239,7 +269,7 @@ pub fn approvals(
         })?;
         let fault = match approval::check(grant, &bytes, home.approvers(), at) {
             Ok(found) if found.approver == approver => None,
-            Ok(found) => Some(BadApproval::Signature(format!(
+            Ok(found) => Some(BadApproval::signature(format!(
                 "the key is now that of {}",
                 found.approver
             ))),

@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use super::policy::PolicyError;
 use super::trouble::Trouble;
-use crate::domain::digest::GrantId;
 use crate::domain::evidence::Differences;
 use crate::domain::grant::Grant;
 use crate::domain::key::Fingerprint;
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{ArtifactName, BuilderName};
-use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault};
 use crate::home::HomeError;
 use crate::ledger::LedgerError;
@@ -21,21 +19,6 @@ use crate::steps::evidence::error::EvidenceError;
 #[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BuildError {
-    #[error("grant {} is not valid before {not_before}", grant.short())]
-    #[diagnostic(
-        code(refused::grant_not_yet_valid),
-        help("compare this host's clock with the grant's")
-    )]
-    NotYetValid {
-        grant: GrantId,
-        not_before: Timestamp,
-    },
-    #[error("grant {} expired at {expires}", grant.short())]
-    #[diagnostic(
-        code(refused::grant_expired),
-        help("issue a new grant and build again; `--valid-for` gives the build more time")
-    )]
-    Expired { grant: GrantId, expires: Timestamp },
     #[error("the release key cannot sign: {0}")]
     #[diagnostic(
         code(refused::release_key_unusable),
@@ -61,12 +44,15 @@ pub enum BuildError {
         builder: Option<BuilderName>,
         fault: Box<EvidenceError>,
     },
-    #[error("the nonce kept for builder `{builder}` is not the grant's")]
+    #[error("the nonce kept for builder `{builder}` {what}")]
     #[diagnostic(
         code(refused::nonce_changed),
         help("find out who changed the home; issue a new grant and build again")
     )]
-    NonceChanged { builder: BuilderName },
+    NonceChanged {
+        builder: BuilderName,
+        what: &'static str,
+    },
     #[error("{0}")]
     #[diagnostic(
         code(refused::grant_closed),

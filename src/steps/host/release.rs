@@ -9,7 +9,7 @@ use super::hand_over::HandedOver;
 use super::run::{AllSigned, Begun, FindToken, SignError, check_token};
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
-use crate::files::{FileFault, Folder, real_path};
+use crate::files::{FileError, FileFault, Folder, real_path};
 use crate::formats::{self, Content};
 use crate::steps::Progress;
 use crate::token::{Interaction, TokenDescription};
@@ -130,19 +130,26 @@ impl Host {
     ) -> Result<VerifiedBuild, SignError> {
         let grant = request.grant.id();
         let from = request.from;
-        let error = match self.verify_build(request, now, progress) {
+        let refused = match self.verify_build(request, now, progress) {
             Ok(build) => return Ok(build),
-            Err(error) => error,
+            Err(error) if !error.is_refusal() => return Err(error.into()),
+            Err(refused) => refused,
         };
-        if error.is_refusal() && self.ledger.issued(grant)? {
-            let refused = Event::EvidenceRefused {
+        let logged = self.ledger.issued(grant).and_then(|ours| {
+            let event = Event::EvidenceRefused {
                 grant,
-                reason: within(from, &error.to_string()),
-                differences: error.differences().cloned().unwrap_or_default(),
+                reason: within(from, &refused.to_string()),
+                differences: refused.differences().cloned().unwrap_or_default(),
             };
-            self.ledger.append(now, refused)?;
-        }
-        Err(error.into())
+            if ours {
+                self.ledger.append(now, event)?;
+            }
+            Ok(())
+        });
+        Err(SignError::Build {
+            refused,
+            unlogged: logged.err().map(Box::new),
+        })
     }
 
     /// Logs that the build was accepted, and wipes the nonces of its grant, which nothing needs
@@ -187,7 +194,7 @@ impl Host {
                 FileFault::Exists => SignError::Occupied(error.path),
                 _ => error.into(),
             })?;
-        let folder = real_path(&target)?;
+        let folder = real_path(&target).map_err(FileError::of_ours)?;
         // An interrupted run that got this far finds its release there, and logs it now.
         if !signed.released {
             let released = Event::Released {

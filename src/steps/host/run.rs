@@ -26,9 +26,13 @@ use crate::token::{self, Batch, Interaction, LockedToken, Token, TokenError};
 #[expect(missing_docs, reason = "each message says what it means")]
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SignError {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Build(#[from] BuildError),
+    /// What could not be logged is shown too: the log is where others look for it.
+    #[error("{refused}{}", not_logged(unlogged.as_deref()))]
+    #[diagnostic(forward(refused))]
+    Build {
+        refused: BuildError,
+        unlogged: Option<Box<LedgerError>>,
+    },
     #[error("the key on the token differs from the release certificate's {0}")]
     #[diagnostic(
         code(refused::other_key_on_token),
@@ -86,6 +90,21 @@ impl<E: Into<Trouble>> From<E> for SignError {
     }
 }
 
+impl From<BuildError> for SignError {
+    fn from(refused: BuildError) -> Self {
+        Self::Build {
+            refused,
+            unlogged: None,
+        }
+    }
+}
+
+fn not_logged(unlogged: Option<&LedgerError>) -> String {
+    unlogged.map_or_else(String::new, |error| {
+        format!("; this could not be logged: {error}")
+    })
+}
+
 /// Finds the token, once it is needed.
 pub type FindToken<'a> =
     dyn FnMut(&mut dyn Interaction) -> Result<Box<dyn LockedToken>, TokenError> + 'a;
@@ -94,7 +113,7 @@ impl SignError {
     /// What builders differ in, if that is why.
     pub fn differences(&self) -> Option<&Differences> {
         match self {
-            Self::Build(error) => error.differences(),
+            Self::Build { refused, .. } => refused.differences(),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 
 use crate::common::world::{PROJECT, VERSION, World, write_private};
@@ -277,9 +277,7 @@ fn refusal_as_json() {
     fs::remove_file(build.at("foo.txt")).expect("removed");
     let said = world.sign(&granted, &build).with(&[&"--json"]).refused("");
     assert_eq!(said.stdout, "");
-    // What a `file:` token warns of comes before it.
-    let (_, json) = said.stderr.split_at(said.stderr.find('{').expect("JSON"));
-    let error: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    let error: serde_json::Value = serde_json::from_str(&said.stderr).expect("JSON");
     assert_eq!(error["code"], 1);
     assert!(
         error["error"]
@@ -340,27 +338,9 @@ fn paths_need_not_be_text() {
     );
     let (granted, build) = world.attested();
     let release = odd("release");
-    world
-        .host(&[
-            &"sign",
-            &granted.grant,
-            &"--from",
-            &build.folder,
-            &"-o",
-            &release,
-            &"--dry-run",
-        ])
-        .ok();
-    world
-        .host(&[
-            &"sign",
-            &granted.grant,
-            &"--from",
-            &build.folder,
-            &"-o",
-            &release,
-        ])
-        .ok();
+    let sign = || world.sign_into(&release, &granted, &build);
+    sign().with(&[&"--dry-run"]).ok();
+    sign().ok();
     world.host(&[&"log", &"export", &odd("exported")]).ok();
     world
         .host(&[
@@ -412,6 +392,53 @@ fn nothing_is_coloured_where_there_is_no_terminal() {
         !said.stderr.contains('\u{1b}') && !said.stdout.contains('\u{1b}'),
         "{said:?}"
     );
+}
+
+/// No line of a result that did not come about, no warning in front, no words of another program.
+#[test]
+fn an_error_is_all_that_programs_get() {
+    let world = World::ready();
+    let granted = world.grant();
+    let bin = world.new_folder("bin");
+    let gpg = "#!/bin/sh\necho 'gpg: no secret key' >&2\nexit 2\n";
+    fs::write(bin.join("gpg"), gpg).expect("written");
+    fs::set_permissions(bin.join("gpg"), fs::Permissions::from_mode(0o755)).expect("set");
+    let other = world.at("other");
+    let init: Arguments<'_> = &[
+        &"--home",
+        &other,
+        &"init",
+        &"--token",
+        &format!("file:{}", world.at("none/token.pem").display()),
+        &"--user-id",
+        &"A <a@example.org>",
+    ];
+    let sign: Arguments<'_> = &[
+        &"approve",
+        &granted.grant,
+        &"--yes",
+        &"--gpg-key",
+        &"nobody",
+    ];
+    let error = |said: &Said| -> serde_json::Value {
+        assert_eq!(said.stdout, "");
+        serde_json::from_str(&said.stderr).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    };
+
+    let (said, _) = world.countersign(init).with(&[&"--json"]).run();
+    let warned = error(&said)["warnings"][0].clone();
+    assert!(
+        warned
+            .as_str()
+            .is_some_and(|text| text.contains("is a plain file")),
+        "{warned}"
+    );
+    let run = world.host(sign).with(&[&"--json"]).env("PATH", &bin);
+    let said = run.trouble("gpg: no secret key");
+    assert_eq!(error(&said)["warnings"], serde_json::json!([]));
+    fs::write(world.home().join("ledger.sqlite"), b"garbage").expect("written");
+    let show = world.host(&[&"grants", &"show", &granted.grant, &"--json"]);
+    assert_eq!(error(&show.trouble("the ledger cannot be used"))["code"], 3);
 }
 
 /// Results are data on standard output; a warning does not mix with them.

@@ -4,10 +4,6 @@
 //! disturb neither each other nor the machine they run on. The clients find it by [`Reader::env`].
 //! What was started ends with the value that started it, by its process id, and with the test
 //! process, however that ends.
-#![allow(
-    dead_code,
-    reason = "every test crate that includes this file uses its part"
-)]
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -54,6 +50,25 @@ pub(crate) struct VirtualCard {
     slot: Slot,
     socket: PathBuf,
 }
+
+/// A world with readers, and in the first a card with these options: Nitrokey's applet, or that of
+/// another author with `insert_second`. Ends the test where there can be none.
+macro_rules! card_or_skip {
+    ($options:expr) => {
+        card_or_skip!(insert, $options)
+    };
+    ($insert:ident, $options:expr) => {{
+        let Some(world) = $crate::common::world::World::with_readers() else {
+            return;
+        };
+        let first = $crate::common::cards::Slot::First;
+        let Some(card) = world.reader().$insert(first, $options) else {
+            return;
+        };
+        (world, card)
+    }};
+}
+pub(crate) use card_or_skip;
 
 impl Reader {
     /// Starts the service below `folder`; `None` where something that it needs is missing (see

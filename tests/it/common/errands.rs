@@ -53,8 +53,6 @@ struct State {
     /// The home, once it is set up.
     home: Option<Home>,
     entries: Vec<Entry>,
-    /// How many signatures the token made.
-    made: u64,
     grant: Option<Grant>,
 }
 
@@ -267,11 +265,10 @@ impl State {
     fn of(folder: &Path, broken: &mut Broken) -> Self {
         let count =
             fs::read_to_string(folder.join("token.pem.count")).unwrap_or_else(|_| "0".to_owned());
-        let made = count.trim_end().parse().expect("a number");
+        let made: u64 = count.trim_end().parse().expect("a number");
         let mut state = Self {
             home: None,
             entries: Vec::new(),
-            made,
             grant: None,
         };
         let home = folder.join("home");

@@ -405,6 +405,15 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
+    /// The process is killed at such a call.
+    pub(crate) fn kill(call: &str, when: usize) -> Self {
+        Self {
+            call: call.to_owned(),
+            how: How::Kill,
+            when,
+        }
+    }
+
     /// Whether something is not flushed to the disk, and the process sees the error.
     pub(crate) fn is_failing_sync(&self) -> bool {
         ["fsync", "fdatasync"].contains(&&*self.call) && self.how != How::Kill

@@ -1,8 +1,4 @@
 //! GnuPG as another program that uses the same card, in a home of its own.
-#![allow(
-    dead_code,
-    reason = "every test crate that includes this file uses its part"
-)]
 
 use std::fs;
 use std::io::Write as _;
@@ -130,6 +126,11 @@ impl Gpg {
             &["--edit-key", key],
             &format!("{which}1\nsave\n"),
         );
+    }
+
+    /// Takes the keys in a file into its keyring.
+    pub(crate) fn import(&self, file: &Path) {
+        self.run("", &["--import", &file.display().to_string()], "");
     }
 
     /// Writes the certificate of a key to a file.

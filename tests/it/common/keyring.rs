@@ -1,8 +1,4 @@
 //! gpg with a keyring of its own: as builders, approvers and users may have.
-#![allow(
-    dead_code,
-    reason = "every test crate that includes this file uses its part"
-)]
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;

@@ -1,8 +1,4 @@
 //! Runs of the program that go on by themselves.
-#![allow(
-    dead_code,
-    reason = "every test crate that includes this file uses its part"
-)]
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Stdio};

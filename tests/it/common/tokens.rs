@@ -3,12 +3,8 @@
 //! Their configuration comes from one environment variable, and a process must not change its own
 //! environment while threads run. So a token is set up here and *used* in a child process that gets
 //! [`SoftwareToken::env`].
-#![allow(
-    dead_code,
-    reason = "every test crate that includes this file uses its part"
-)]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -210,6 +206,28 @@ impl SoftwareToken {
             PIN,
         ]);
         succeed(command.env(variable, configuration));
+    }
+
+    /// Makes a key pair, of a kind as pkcs11-tool names it.
+    pub(crate) fn keypair(&self, kind: &str, label: &str, id: &str, more: &[&str]) {
+        let key = ["--keypairgen", "--key-type", kind];
+        let names = ["--label", label, "--id", id];
+        self.as_user(key.iter().chain(&names).chain(more));
+    }
+
+    /// Deletes one half of a key pair: `privkey` or `pubkey`.
+    pub(crate) fn delete(&self, half: &str, label: &str) {
+        self.as_user(["--delete-object", "--type", half, "--label", label]);
+    }
+
+    /// As [`SoftwareToken::pkcs11_tool`], logged in.
+    pub(crate) fn as_user<I: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = I>,
+    ) -> String {
+        let login = ["--login", "--pin", PIN].map(OsString::from);
+        let arguments = arguments.into_iter().map(|it| it.as_ref().to_owned());
+        self.pkcs11_tool(login.into_iter().chain(arguments))
     }
 
     /// Runs OpenSC's pkcs11-tool on this module. The answer is its standard output.

@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use countersign::token::{Interaction, PinRequest};
 use rusqlite::{Connection, OpenFlags};
+use secrecy::SecretString;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -31,6 +33,19 @@ enum ReleaseToken {
     File(PathBuf),
     Software(SoftwareToken),
     Card { reader: Reader, sources: String },
+}
+
+/// Nobody at the terminal.
+pub(crate) struct Nobody;
+
+impl Interaction for Nobody {
+    fn pin(&mut self, _: &PinRequest) -> Option<SecretString> {
+        None
+    }
+
+    fn final_try(&mut self, _: &PinRequest) -> bool {
+        panic!("somebody was asked where nobody is")
+    }
 }
 
 /// A grant with its files.
@@ -231,6 +246,24 @@ impl World {
         count.map_or(0, |text| text.trim_end().parse().expect("a number"))
     }
 
+    /// What is done while this file or folder is away.
+    pub(crate) fn without<T>(&self, path: &Path, work: impl FnOnce() -> T) -> T {
+        fs::rename(path, self.at("away")).expect("moved away");
+        let done = work();
+        fs::rename(self.at("away"), path).expect("back again");
+        done
+    }
+
+    /// What is done while a `file:` token cannot sign.
+    pub(crate) fn while_the_token_fails<T>(&self, work: impl FnOnce() -> T) -> T {
+        let counter = format!("{}.count", self.token_file().display());
+        let count = fs::read(&counter).expect("the count");
+        fs::write(&counter, b"spoilt").expect("a token that cannot sign");
+        let done = work();
+        fs::write(&counter, count).expect("the token is well again");
+        done
+    }
+
     /// The program with these arguments, without the home.
     pub(crate) fn countersign(&self, arguments: Arguments<'_>) -> Run<'_> {
         let run = Run::new(self.folder.path(), arguments).watched(self);
@@ -260,15 +293,25 @@ impl World {
     }
 
     pub(crate) fn init_of_kind(&self, kind: &str) -> Run<'_> {
-        self.host(&[
-            &"init",
-            &"--token",
-            &self.token_uri(),
-            &"--generate",
-            &kind,
-            &"--user-id",
-            &USER_ID,
-        ])
+        self.init_with(&[&"--generate", &kind, &"--user-id", &USER_ID])
+    }
+
+    /// Sets the home up for the token, with these arguments.
+    pub(crate) fn init_with(&self, more: Arguments<'_>) -> Run<'_> {
+        self.init_at(&self.home(), more)
+    }
+
+    /// As [`World::init_with`], of another home.
+    pub(crate) fn init_at(&self, home: &Path, more: Arguments<'_>) -> Run<'_> {
+        let init: Arguments<'_> = &[&"--home", &home, &"init", &"--token", &self.token_uri()];
+        self.countersign(init).with(more)
+    }
+
+    /// Another home takes the token, with a new key in place of the one there.
+    pub(crate) fn replace_key_for(&self, home: &str) -> Run<'_> {
+        let generate: Arguments<'_> = &[&"--generate", &"p256", &"--user-id", &USER_ID];
+        self.init_at(&self.at(home), generate)
+            .with(&[&"--replace-key"])
     }
 
     /// Publishes the certificate.
@@ -453,10 +496,19 @@ impl World {
 
     /// As [`World::attested`], granted with these arguments too.
     pub(crate) fn attested_with(&self, more: Arguments<'_>) -> (Granted, Build) {
-        let (granted, build) = (
-            self.grant_with(more),
-            self.build(&[("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])]),
-        );
+        let artifacts: [(&str, &[u8]); 2] = [("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])];
+        self.attested_of(VERSION, more, &artifacts)
+    }
+
+    /// As [`World::attested_with`], of another version and other artifacts.
+    pub(crate) fn attested_of(
+        &self,
+        version: &str,
+        more: Arguments<'_>,
+        artifacts: &[(&str, &[u8])],
+    ) -> (Granted, Build) {
+        let granted = self.grant_of(version, more);
+        let build = self.build(artifacts);
         self.attest(&granted, &build).ok();
         (granted, build)
     }

@@ -174,11 +174,7 @@ fn printed() -> BTreeMap<&'static str, Vec<Value>> {
     let (later, build) = attested(&world, "1.2.4", &approver);
     sign(&world, &later, &build).trouble("");
     let (unfinished, build) = attested(&world, "1.2.5", &approver);
-    let counter = format!("{}.count", world.token_file().display());
-    let count = fs::read(&counter).expect("the count");
-    fs::write(&counter, b"spoilt").expect("a token that cannot sign");
-    sign(&world, &unfinished, &build).trouble("");
-    fs::write(&counter, count).expect("the token is well again");
+    world.while_the_token_fails(|| sign(&world, &unfinished, &build).trouble(""));
     let status = world.host(&[&"status", &"--json"]);
     printed.insert("status", vec![json(status.ok())]);
     fs::rename(world.at("away"), world.inbox()).expect("back again");
@@ -308,19 +304,11 @@ fn attested(world: &World, version: &str, approver: &Approver) -> (Granted, Buil
 
 fn sign<'w>(world: &'w World, granted: &Granted, build: &Build) -> crate::common::Run<'w> {
     let release = world.at("signed").join(format!("foo-{}", granted.version));
-    let run = world.host(&[
-        &"sign",
-        &granted.grant,
-        &"--from",
-        &build.folder,
-        &"-o",
-        &release,
-    ]);
+    let run = world.sign_into(&release, granted, build);
     run.with(&[&"--json"])
 }
 
-/// The error of a run, behind its warnings.
+/// The error of a run.
 fn error(said: &Said) -> Value {
-    let start = said.stderr.find('{').expect("an error as JSON");
-    serde_json::from_str(&said.stderr[start..]).expect("JSON")
+    serde_json::from_str(&said.stderr).expect("JSON")
 }

@@ -23,6 +23,7 @@ struct GpgUser {
     keyring: Keyring,
     certificate: PathBuf,
     key: String,
+    name: String,
 }
 
 impl GpgUser {
@@ -38,9 +39,15 @@ impl GpgUser {
             keyring,
             certificate: world.at(&format!("{name}.pgp")),
             key,
+            name: name.to_owned(),
         };
         user.publish();
         user
+    }
+
+    /// As the configuration names them.
+    fn approver(&self) -> String {
+        approver(&self.name, &[&self.certificate], &[])
     }
 
     /// Exports the certificate as it is now.
@@ -75,6 +82,7 @@ impl GpgUser {
 /// Somebody with a key of OpenSSH.
 struct SshUser {
     key: PathBuf,
+    name: String,
 }
 
 impl SshUser {
@@ -91,7 +99,13 @@ impl SshUser {
                 .map(|argument| argument as &dyn AsRef<std::ffi::OsStr>),
         );
         tool("ssh-keygen", &arguments, &world.at("."));
-        Self { key }
+        let name = name.to_owned();
+        Self { key, name }
+    }
+
+    /// As the configuration names them.
+    fn approver(&self) -> String {
+        approver(&self.name, &[], &[&self.public()])
     }
 
     fn public(&self) -> String {
@@ -207,25 +221,21 @@ fn approvals_of(world: &World, granted: &Granted) -> PathBuf {
 
 /// What is signed in most of these tests.
 fn attested(world: &World) -> (Granted, Build) {
-    let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
-    world.attest(&granted, &build).ok();
+    let (granted, build) = world.attested_of("1.2.3", &[], &[("foo.txt", b"text\n")]);
     (granted, build)
 }
 
 /// Alice with gpg and Bob with ssh-keygen, who must both approve; a grant, and what was built.
-fn alice_and_bob() -> (World, GpgUser, SshUser, Granted, Build) {
+/// `None` where their tools are missing.
+fn alice_and_bob() -> Option<(World, GpgUser, SshUser, Granted, Build)> {
+    if !equipped() {
+        return None;
+    }
     let world = World::ready();
     let (alice, bob) = (GpgUser::new(&world, "alice"), SshUser::new(&world, "bob"));
-    wants(
-        &world,
-        2,
-        &[
-            approver("alice", &[&alice.certificate], &[]),
-            approver("bob", &[], &[&bob.public()]),
-        ],
-    );
+    wants(&world, 2, &[alice.approver(), bob.approver()]);
     let (granted, build) = attested(&world);
-    (world, alice, bob, granted, build)
+    Some((world, alice, bob, granted, build))
 }
 
 /// ssh-keygen itself shows whether the owner of this key approved these bytes.
@@ -270,11 +280,7 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
             SshUser::of_kind(&world, "bob", kind),
         );
         let carol = SshUser::new(&world, "carol");
-        let approvers = [
-            approver("alice", &[&alice.certificate], &[]),
-            approver("bob", &[], &[&bob.public()]),
-            approver("carol", &[], &[&carol.public()]),
-        ];
+        let approvers = [alice.approver(), bob.approver(), carol.approver()];
         wants(&world, 2, &approvers);
         let (granted, build) = attested(&world);
         world.refuses(&granted, &build, "requires 2 approvals, and has none");
@@ -339,10 +345,9 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
 
 #[test]
 fn approvals_are_in_the_signed_list_of_a_release() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     approve(&world, &granted, &alice.sign(&world, &granted))
         .with(&[&"--signature", &bob.sign(&world, &granted)])
         .ok();
@@ -377,10 +382,9 @@ fn approvals_are_in_the_signed_list_of_a_release() {
 /// countersign makes of the grant's bytes what gpg and ssh-keygen make of them.
 #[test]
 fn countersign_approve_does_what_gpg_and_ssh_keygen_do() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     let home = ("GNUPGHOME", alice.keyring.home());
     let by_alice = world.at("alice.sig");
     let gpg = |key: &str| {
@@ -485,10 +489,12 @@ fn typed(world: &World, granted: &Granted, key: &Path, out: &Path, input: &str) 
 
 #[test]
 fn approver_is_asked_for_the_version_at_the_terminal() {
-    if !equipped() || !have(&["script", "setsid"]) {
+    if !have(&["script", "setsid"]) {
         return;
     }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
+        return;
+    };
     let out = world.at("bob.sig");
     for other in ["1.2.4\n", "\n", "yes\n", "1.2.3.\n", ""] {
         let said = typed(&world, &granted, &bob.key, &out, other);
@@ -768,15 +774,27 @@ fn fido_keys_approve_when_they_were_touched() {
 
 #[test]
 fn approval_missing() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     world.refuses(&granted, &build, "requires 2 approvals, and has none");
     approve(&world, &granted, &bob.sign(&world, &granted)).ok();
     world.refuses(&granted, &build, "requires 2 approvals, and has 1 (bob)");
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
     world.sign(&granted, &build).ok();
+}
+
+/// Nobody can mend that any more.
+#[test]
+fn grant_that_expired_without_its_approvals() {
+    if !can_travel() {
+        return;
+    }
+    let Some((world, _, _, granted, build)) = alice_and_bob() else {
+        return;
+    };
+    world.refuses(&granted, &build, "requires ");
+    world.refuses_at(&granted, &build, "+7h", "expired at");
 }
 
 /// Each person is counted once, however many keys or subkeys they have.
@@ -798,7 +816,7 @@ fn same_person_twice() {
         &[&alice.certificate, &second.certificate],
         &[&ssh.public()],
     );
-    wants(&world, 2, &[alices, approver("bob", &[], &[&bob.public()])]);
+    wants(&world, 2, &[alices, bob.approver()]);
     let by = |key: &str, granted: &Granted| {
         let key = format!("{key}!");
         alice.sign_with(&world, &granted.grant, &["--local-user", &key])
@@ -834,10 +852,9 @@ fn same_person_twice() {
 
 #[test]
 fn approval_for_another_grant() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     let other = world.grant();
     not_recorded(
         &world,
@@ -869,10 +886,9 @@ fn approval_for_another_grant() {
 
 #[test]
 fn approval_in_another_namespace() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     for namespace in ["git", "file", "countersign-grant2", "Countersign-grant"] {
         let signature = bob.sign_as(&world, &granted.grant, namespace);
         let reason = format!("is in the namespace `{namespace}`, not `countersign-grant`");
@@ -886,10 +902,9 @@ fn approval_in_another_namespace() {
 
 #[test]
 fn approval_by_a_stranger() {
-    if !equipped() {
+    let Some((world, _alice, _bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, _alice, _bob, granted, build) = alice_and_bob();
+    };
     let (mallory, eve) = (GpgUser::new(&world, "mallory"), SshUser::new(&world, "eve"));
     not_recorded(
         &world,
@@ -932,10 +947,7 @@ fn approval_by_an_expired_key() {
     );
     let subkey = dave.keyring.add_subkey(&dave.key, "seconds=3600");
     dave.publish();
-    let people = [
-        approver("alice", &[&alice.certificate], &[]),
-        approver("dave", &[&dave.certificate], &[]),
-    ];
+    let people = [alice.approver(), dave.approver()];
     wants(&world, 2, &people);
     let (granted, build) = attested(&world);
     let by_alice = alice.sign(&world, &granted);
@@ -977,10 +989,9 @@ fn approval_by_an_expired_key() {
 
 #[test]
 fn approval_by_a_revoked_key() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     approve(&world, &granted, &bob.sign(&world, &granted)).ok();
     let (before, signature) = (
         fs::read(&alice.certificate).expect("it"),
@@ -1006,23 +1017,18 @@ fn approval_by_a_revoked_key() {
 /// Somebody leaves, or their key is taken out of the configuration, after they approved.
 #[test]
 fn approver_removed_after_the_approval() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     approve(&world, &granted, &alice.sign(&world, &granted))
         .with(&[&"--signature", &bob.sign(&world, &granted)])
         .ok();
-    let alices = approver("alice", &[&alice.certificate], &[]);
+    let alices = alice.approver();
     let (carol, new) = (
         SshUser::new(&world, "carol"),
         SshUser::new(&world, "bob-new"),
     );
-    wants(
-        &world,
-        2,
-        &[alices.clone(), approver("carol", &[], &[&carol.public()])],
-    );
+    wants(&world, 2, &[alices.clone(), carol.approver()]);
     world
         .refuses(
             &granted,
@@ -1052,16 +1058,15 @@ fn approver_removed_after_the_approval() {
         &build,
         "has 1 (alice); the approval of bob is not valid: key",
     );
-    wants(&world, 2, &[alices, approver("bob", &[], &[&bob.public()])]);
+    wants(&world, 2, &[alices, bob.approver()]);
     world.sign(&granted, &build).ok();
 }
 
 #[test]
 fn approval_altered_or_removed_in_the_home() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     let armoured = alice.sign_with(&world, &granted.grant, &["--armor"]);
     approve(&world, &granted, &armoured)
         .with(&[&"--signature", &bob.sign(&world, &granted)])
@@ -1101,14 +1106,7 @@ fn approval_after_the_grant_is_over() {
     }
     let world = World::ready();
     let (alice, bob) = (GpgUser::new(&world, "alice"), SshUser::new(&world, "bob"));
-    wants(
-        &world,
-        1,
-        &[
-            approver("alice", &[&alice.certificate], &[]),
-            approver("bob", &[], &[&bob.public()]),
-        ],
-    );
+    wants(&world, 1, &[alice.approver(), bob.approver()]);
     let (granted, build) = attested(&world);
     let late = bob.sign(&world, &granted);
     not_recorded_at(&world, &granted, &late, "+7h", "expired at")
@@ -1179,23 +1177,13 @@ fn two_approvers_with_one_key() {
     ];
     with(&people, shared);
     let people = [
-        approver("alice", &[&alice.certificate], &[]),
+        alice.approver(),
         approver("bob", &[&certificate], &[&bob.public()]),
     ];
     with(&people, shared);
-    let people = [
-        approver("alice", &[&alice.certificate], &[]),
-        approver("ALICE", &[], &[&bob.public()]),
-    ];
+    let people = [alice.approver(), approver("ALICE", &[], &[&bob.public()])];
     with(&people, "approver `ALICE` is listed twice");
-    wants(
-        &world,
-        3,
-        &[
-            approver("alice", &[&alice.certificate], &[]),
-            approver("bob", &[], &[&bob.public()]),
-        ],
-    );
+    wants(&world, 3, &[alice.approver(), bob.approver()]);
     unusable(
         &world,
         &granted,
@@ -1209,10 +1197,9 @@ fn two_approvers_with_one_key() {
 /// What is no detached signature over the grant, in one form, approves nothing.
 #[test]
 fn approval_in_another_form() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     let (by_alice, by_bob) = (alice.sign(&world, &granted), bob.sign(&world, &granted));
     let [openpgp, ssh] = [&by_alice, &by_bob].map(|path| fs::read(path).expect("a signature"));
     let text = alice.sign_with(&world, &granted.grant, &["--textmode"]);
@@ -1261,10 +1248,9 @@ fn approval_in_another_form() {
 /// What is kept of an approval is its signature, not the file that it came in.
 #[test]
 fn framing_of_an_approval_is_not_kept() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     let comment = ["--armor", "--comment", "get it from https://evil.example"];
     let by_alice = alice.sign_with(&world, &granted.grant, &comment);
     let armour = fs::read_to_string(&by_alice).expect("a signature");
@@ -1316,10 +1302,9 @@ fn framing_of_an_approval_is_not_kept() {
 /// The same signatures in the files that they came in, as another signing host might publish them.
 #[test]
 fn approval_in_another_form_at_the_location() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     let by_alice = alice.sign(&world, &granted);
     let by_bob = bob.sign(&world, &granted);
     approve(&world, &granted, &by_alice)
@@ -1374,10 +1359,9 @@ fn approver_with_a_key_that_is_not_taken() {
 /// Anyone who may write an approver's certificate may approve in their place.
 #[test]
 fn approver_whose_certificate_others_may_write() {
-    if !equipped() {
+    let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
-    }
-    let (world, alice, bob, granted, build) = alice_and_bob();
+    };
     let mode = |mode| {
         fs::set_permissions(&alice.certificate, fs::Permissions::from_mode(mode)).expect("its mode")
     };
@@ -1427,6 +1411,25 @@ fn embargo_counts_from_the_grant_where_nobody_must_approve() {
     world.sign(&granted, &build).at("+2h").ok();
 }
 
+#[test]
+fn grant_that_would_expire_before_the_embargo_is_over() {
+    let world = World::ready();
+    configure(&world, "embargo = \"6h\"\n");
+    let grant = |valid_for: &str| {
+        let folder = world.new_folder("grant");
+        let run = world.host(&[&"grant", &"foo", &"1.2.3", &"-o", &folder]);
+        run.with(&[&"--valid-for", &valid_for])
+    };
+    let uses = world.log().len();
+    for (valid_for, shown) in [("1h", "1h"), ("360m", "6h")] {
+        grant(valid_for)
+            .usage(&format!("it would be valid for {shown}"))
+            .says("before the `embargo` of 6h is over");
+    }
+    assert_eq!(world.log().len(), uses);
+    grant("7h").ok();
+}
+
 /// It counts from the approval that was the last one needed, and not from one that came on top.
 #[test]
 fn embargo_counts_from_the_last_approval_that_was_needed() {
@@ -1436,11 +1439,7 @@ fn embargo_counts_from_the_last_approval_that_was_needed() {
     let world = World::ready();
     let (alice, bob) = (GpgUser::new(&world, "alice"), SshUser::new(&world, "bob"));
     let carol = SshUser::new(&world, "carol");
-    let people = [
-        approver("alice", &[&alice.certificate], &[]),
-        approver("bob", &[], &[&bob.public()]),
-        approver("carol", &[], &[&carol.public()]),
-    ];
+    let people = [alice.approver(), bob.approver(), carol.approver()];
     configure(
         &world,
         &format!("approvals = 2\nembargo = \"1h\"\n{}", people.concat()),

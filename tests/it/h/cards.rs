@@ -7,45 +7,18 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::common::cards::{Slot, USER_PIN, VirtualCard};
+use crate::common::cards::{Slot, USER_PIN, VirtualCard, card_or_skip};
 use crate::common::gpg::{Gpg, Sharing};
 use crate::common::started::Started;
 use crate::common::tokens::write_secret;
 use crate::common::world::{Build, Granted, USER_ID, World};
-use crate::common::{Run, listing, tool, tree};
+use crate::common::{Arguments, Run, listing, tool, tree};
 
 /// What `init --generate` takes: three for the certificate, and the self-test.
 const FOR_INIT: u32 = 4;
 
 /// What the release of [`World::attested`] takes: two artifacts and the list.
 const FOR_RELEASE: u32 = 3;
-
-/// A world with readers, and a card with these options in the first; ends the test where there can
-/// be none.
-macro_rules! card_or_skip {
-    ($options:expr) => {{
-        let Some(world) = World::with_readers() else {
-            return;
-        };
-        let Some(card) = world.reader().insert(Slot::First, $options) else {
-            return;
-        };
-        (world, card)
-    }};
-}
-
-/// As `card_or_skip`, with the card of another author.
-macro_rules! second_card_or_skip {
-    ($options:expr) => {{
-        let Some(world) = World::with_readers() else {
-            return;
-        };
-        let Some(card) = world.reader().insert_second(Slot::First, $options) else {
-            return;
-        };
-        (world, card)
-    }};
-}
 
 // ---- The journey ----
 
@@ -62,7 +35,7 @@ fn a_release_is_signed_by_each_kind_of_key_on_a_card_of_another_author() {
     for kind in [
         "ed25519", "p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096",
     ] {
-        let (world, card) = second_card_or_skip!(&[]);
+        let (world, card) = card_or_skip!(insert_second, &[]);
         the_journey(&world, &card, kind);
     }
 }
@@ -107,7 +80,7 @@ fn releases_and_verifies(world: &World) {
 /// The library that reads the card would panic on these answers.
 #[test]
 fn a_card_that_answers_in_parts_signs() {
-    let (world, card) = second_card_or_skip!(&["--chain-responses"]);
+    let (world, card) = card_or_skip!(insert_second, &["--chain-responses"]);
     world.init_of_kind("rsa2048").ok();
     world.export();
     releases_and_verifies(&world);
@@ -153,17 +126,8 @@ fn a_signing_subkey_on_the_card_signs_while_its_primary_key_is_elsewhere() {
 fn adopt(world: &World, gpg: &Gpg, certificate: &str, key: &str) {
     let file = world.at("from-gpg.pgp");
     gpg.export(certificate, &file);
-    let said = world
-        .host(&[
-            &"init",
-            &"--token",
-            &world.token_uri(),
-            &"--cert",
-            &file,
-            &"--json",
-        ])
-        .ok()
-        .json();
+    let init = world.init_with(&[&"--cert", &file, &"--json"]);
+    let said = init.ok().json();
     assert_eq!(
         (&said["certificate"], &said["key"]),
         (&certificate.into(), &key.into())
@@ -180,17 +144,8 @@ fn a_key_without_a_certificate_keeps_its_fingerprint() {
     let key = gpg.make_key("ed25519", "sign,cert");
     thread::sleep(Duration::from_millis(1100));
     gpg.key_to_card(&key, 0);
-    let said = world
-        .host(&[
-            &"init",
-            &"--token",
-            &world.token_uri(),
-            &"--user-id",
-            &USER_ID,
-            &"--json",
-        ])
-        .ok()
-        .json();
+    let init = world.init_with(&[&"--user-id", &USER_ID, &"--json"]);
+    let said = init.ok().json();
     assert_eq!(said["key"], key);
     world.export();
     releases_and_verifies(&world);
@@ -202,11 +157,7 @@ fn a_key_that_was_made_here_signs_with_gpg() {
     let (world, card) = card_or_skip!(&[]);
     world.set_up();
     let gpg = Gpg::new(world.at("gnupg"), world.reader(), Sharing::Shared);
-    gpg.run(
-        "",
-        &["--import", &world.certificate().display().to_string()],
-        "",
-    );
+    gpg.import(&world.certificate());
     let file = world.at("text");
     fs::write(&file, "text\n").expect("a file");
     gpg.sign(&gpg.fingerprints()[0], &file);
@@ -228,7 +179,7 @@ fn a_wrong_pin_costs_one_try_and_the_last_is_for_a_person() {
 
 #[test]
 fn a_wrong_pin_costs_one_try_on_a_card_of_another_author() {
-    let (world, card) = second_card_or_skip!(&[]);
+    let (world, card) = card_or_skip!(insert_second, &[]);
     wrong_pins(&world, &card);
 }
 
@@ -290,7 +241,7 @@ fn a_wrong_admin_pin_leaves_the_key_that_is_there() {
         let file = pin_file(&world).with_file_name(file);
         let right = fs::read_to_string(&file).expect("the PIN");
         write_secret(&file, wrong);
-        replace(&world, "other").stops(3, "PIN for token");
+        world.replace_key_for("other").stops(3, "PIN for token");
         write_secret(&file, &right);
         // The right PIN of the user sets its own counter back, before the admin's is tried.
         let now = card.tries();
@@ -311,38 +262,18 @@ fn a_wrong_admin_pin_leaves_the_key_that_is_there() {
     assert_eq!(card.signatures(), FOR_INIT);
 }
 
-fn replace<'w>(world: &'w World, home: &str) -> Run<'w> {
-    let init = world.countersign(&[
-        &"--home",
-        &world.at(home),
-        &"init",
-        &"--token",
-        &world.token_uri(),
-    ]);
-    init.with(&[
-        &"--generate",
-        &"p256",
-        &"--user-id",
-        &USER_ID,
-        &"--replace-key",
-    ])
-}
-
 #[test]
 fn a_key_is_replaced_only_when_that_is_asked_for() {
     let (world, card) = card_or_skip!(&[]);
     world.set_up();
-    let again = world.countersign(&[
-        &"--home",
-        &world.at("other"),
-        &"init",
-        &"--token",
-        &world.token_uri(),
-    ]);
-    let again = again.with(&[&"--generate", &"p256", &"--user-id", &USER_ID]);
-    again.stops(2, "already has a key").says("--replace-key");
+    let generate: Arguments<'_> = &[&"--generate", &"p256", &"--user-id", &USER_ID];
+    world
+        .init_at(&world.at("other"), generate)
+        .stops(2, "already has a key")
+        .says("--replace-key");
     assert_eq!(card.signatures(), FOR_INIT);
-    replace(&world, "another")
+    world
+        .replace_key_for("another")
         .ok()
         .says("will be lost for ever");
     // A new key counts from the beginning.
@@ -362,9 +293,11 @@ fn one_pin_serves_for_all_signatures_where_the_card_allows_it() {
         card.want_pin_each_time(each_time);
         let keys = world.host(&[&"key", &"list", &"--json"]).ok().json();
         assert_eq!(keys["keys"][0]["card"]["pin_per_signature"], each_time);
-        let granted = world.grant_of(if each_time { "1.2.3" } else { "1.2.4" }, &[]);
-        let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", b"tar\n")]);
-        world.attest(&granted, &build).ok();
+        let (granted, build) = world.attested_of(
+            if each_time { "1.2.3" } else { "1.2.4" },
+            &[],
+            &[("foo.txt", b"text\n"), ("foo.tar", b"tar\n")],
+        );
         world.sign(&granted, &build).ok();
         assert_eq!(card.signatures(), FOR_INIT + signatures);
     }
@@ -641,7 +574,7 @@ fn another_key_on_the_card_is_not_used() {
         .reader()
         .insert_second(Slot::First, &["--serial", "00000001"]);
     let Some(other) = other else { return };
-    replace(&world, "other").ok();
+    world.replace_key_for("other").ok();
     world
         .sign(&granted, &build)
         .refused("the key on the token differs from the release certificate's");
@@ -650,7 +583,7 @@ fn another_key_on_the_card_is_not_used() {
 
 #[test]
 fn a_kind_of_key_that_the_card_does_not_know_costs_nothing() {
-    let (world, card) = second_card_or_skip!(&["--without-rsa"]);
+    let (world, card) = card_or_skip!(insert_second, &["--without-rsa"]);
     world
         .init_of_kind("rsa3072")
         .stops(2, "does not support rsa3072");
@@ -830,7 +763,7 @@ fn a_card_that_scdaemon_uses_is_reported_and_can_be_waited_for() {
 
 #[test]
 fn a_counter_that_does_not_rise_stops_everything() {
-    let (world, card) = second_card_or_skip!(&[]);
+    let (world, card) = card_or_skip!(insert_second, &[]);
     world.set_up();
     let (granted, build) = world.attested();
     card.pull();

@@ -15,6 +15,7 @@ use std::{any, env, fs, io, thread};
 
 use crate::common::cards::{Reader, Slot, VirtualCard, pin_sources};
 use crate::common::tokens::{Kryoptic, PIN, SoftHsm, SoftwareToken};
+use crate::common::world::Nobody;
 use countersign::domain::key::{
     Curve, HashAlgorithm, KeyKind, MessageDigest, PublicKey, RawSignature,
 };
@@ -405,7 +406,7 @@ fn a_pin_comes_from_a_descriptor() {
             token.prompting_uri("key"),
             reader.as_raw_fd()
         );
-        let mut unlocked = said(locked(&uri).unlock(&mut Nobody));
+        let mut unlocked = unlocked(&uri);
         signs_everything(&mut *unlocked);
     });
 }
@@ -413,16 +414,7 @@ fn a_pin_comes_from_a_descriptor() {
 #[test]
 fn a_key_may_want_its_pin_before_each_signature() {
     on!(SOFTHSM, |token| {
-        let key = [
-            "--key-type",
-            "EC:prime256v1",
-            "--label",
-            "key",
-            "--id",
-            "01",
-            "--always-auth",
-        ];
-        token.pkcs11_tool(["--login", "--pin", PIN, "--keypairgen"].iter().chain(&key));
+        token.keypair("EC:prime256v1", "key", "01", &["--always-auth"]);
         for uri in [token.key_uri("key"), token.prompting_uri("key")] {
             let mut person = Person::who_says(PIN);
             let mut unlocked = said(locked(&uri).unlock(&mut person));
@@ -525,8 +517,7 @@ fn one_key_must_fit(token: &SoftwareToken) {
         "{candidates:?}"
     );
     for id in ["%01", "%02"] {
-        let mut unlocked =
-            said(locked(&token.key_uri(&format!("twin;id={id}"))).unlock(&mut Nobody));
+        let mut unlocked = unlocked(&token.key_uri(&format!("twin;id={id}")));
         signs_everything(&mut *unlocked);
     }
 
@@ -577,31 +568,19 @@ fn other_keys_are_refused_before_the_pin() {
 #[test]
 fn half_a_key_pair_is_recognised() {
     on!(SOFTHSM, |token| {
-        let delete = |kind: &str, label: &str| {
-            token.pkcs11_tool([
-                "--login",
-                "--pin",
-                PIN,
-                "--delete-object",
-                "--type",
-                kind,
-                "--label",
-                label,
-            ]);
-        };
         let unlock = |label: &str| {
             let locked = locked(&token.key_uri(label));
             (locked.public().is_some(), locked.unlock(&mut Nobody))
         };
         // An RSA private key contains its public half; one on a curve does not here.
         token.keypair("rsa:2048", "private-rsa", "01", &[]);
-        delete("pubkey", "private-rsa");
+        token.delete("pubkey", "private-rsa");
         let (visible, unlocked) = unlock("private-rsa");
         assert!(!visible);
         signs_everything(&mut *said(unlocked));
 
         token.keypair("EC:prime256v1", "private-ec", "02", &[]);
-        delete("pubkey", "private-ec");
+        token.delete("pubkey", "private-ec");
         let (visible, unlocked) = unlock("private-ec");
         assert!(!visible);
         assert!(
@@ -611,7 +590,7 @@ fn half_a_key_pair_is_recognised() {
         );
 
         token.keypair("EC:prime256v1", "public", "03", &[]);
-        delete("privkey", "public");
+        token.delete("privkey", "public");
         assert!(
             refused(unlock("public").1)
                 .to_string()
@@ -641,14 +620,7 @@ fn a_new_key_stays_on_kryoptic() {
 
 fn new_keys_stay_on_the_token(token: &SoftwareToken) {
     make(token, "key", KeyKind::Rsa2048);
-    let listed = token.pkcs11_tool([
-        "--login",
-        "--pin",
-        PIN,
-        "--list-objects",
-        "--type",
-        "privkey",
-    ]);
+    let listed = token.as_user(["--list-objects", "--type", "privkey"]);
     let usage = listed
         .lines()
         .find(|line| line.contains("Usage:"))
@@ -712,7 +684,7 @@ fn processes_share_a_softhsm_token() {
 #[test]
 fn one_more_process_signs() {
     if let Some(token) = of_the_parent(SOFTHSM) {
-        let mut unlocked = said(locked(&token.key_uri("key")).unlock(&mut Nobody));
+        let mut unlocked = unlocked(&token.key_uri("key"));
         signs_everything(&mut *unlocked);
         done();
     }
@@ -734,7 +706,7 @@ fn threads_share_a_module(token: &SoftwareToken) {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..5 {
-                    let mut unlocked = said(locked(&token.key_uri("key")).unlock(&mut Nobody));
+                    let mut unlocked = unlocked(&token.key_uri("key"));
                     signs_everything(&mut *unlocked);
                 }
             });
@@ -746,8 +718,8 @@ fn threads_share_a_module(token: &SoftwareToken) {
 fn a_token_that_comes_back_signs_on() {
     on!(SOFTHSM, |token| {
         make(token, "key", KeyKind::P256);
-        let mut first = said(locked(&token.key_uri("key")).unlock(&mut Nobody));
-        let mut second = said(locked(&token.key_uri("key")).unlock(&mut Nobody));
+        let mut first = unlocked(&token.key_uri("key"));
+        let mut second = unlocked(&token.key_uri("key"));
         let mut prompted =
             said(locked(&token.prompting_uri("key")).unlock(&mut Person::who_says(PIN)));
         signs_everything(&mut *first);
@@ -784,7 +756,7 @@ fn a_token_that_comes_back_signs_on() {
 fn a_token_that_stays_away_is_lost() {
     on!(SOFTHSM, |token| {
         make(token, "key", KeyKind::P256);
-        let mut unlocked = said(locked(&token.key_uri("key")).unlock(&mut Nobody));
+        let mut unlocked = unlocked(&token.key_uri("key"));
         let _away = token.away();
         let start = Instant::now();
         let error = refused(sign_something(&mut *unlocked));
@@ -827,20 +799,10 @@ fn a_pin_from_a_prompt_is_not_asked_again_for_a_lost_token() {
 fn another_key_under_the_old_name_does_not_sign() {
     on!(SOFTHSM, |token| {
         token.keypair("EC:prime256v1", "key", "01", &[]);
-        let mut unlocked = said(locked(&token.key_uri("key")).unlock(&mut Nobody));
+        let mut unlocked = unlocked(&token.key_uri("key"));
         let still_locked = locked(&token.key_uri("key"));
-        for kind in ["privkey", "pubkey"] {
-            token.pkcs11_tool([
-                "--login",
-                "--pin",
-                PIN,
-                "--delete-object",
-                "--type",
-                kind,
-                "--label",
-                "key",
-            ]);
-        }
+        token.delete("privkey", "key");
+        token.delete("pubkey", "key");
         token.keypair("EC:prime256v1", "key", "01", &[]);
         let error = refused(sign_something(&mut *unlocked));
         assert!(
@@ -888,19 +850,6 @@ impl Interaction for Person {
     }
 }
 
-/// Nobody at the terminal.
-struct Nobody;
-
-impl Interaction for Nobody {
-    fn pin(&mut self, _: &PinRequest) -> Option<SecretString> {
-        None
-    }
-
-    fn final_try(&mut self, _: &PinRequest) -> bool {
-        panic!("somebody was asked where nobody is")
-    }
-}
-
 /// The folder of a token, moved away.
 struct Away {
     from: PathBuf,
@@ -917,22 +866,6 @@ impl SoftwareToken {
         fs::create_dir(&from).expect("an empty folder in its place");
         Away { from, to }
     }
-
-    fn keypair(&self, kind: &str, label: &str, id: &str, more: &[&str]) {
-        let key = [
-            "--login",
-            "--pin",
-            PIN,
-            "--keypairgen",
-            "--key-type",
-            kind,
-            "--label",
-            label,
-            "--id",
-            id,
-        ];
-        self.pkcs11_tool(key.iter().chain(more));
-    }
 }
 
 impl Away {
@@ -948,6 +881,11 @@ fn parsed(uri: &str) -> TokenUri {
 
 fn locked(uri: &str) -> Box<dyn LockedToken> {
     said(find(&parsed(uri)))
+}
+
+/// Unlocked by its PIN source.
+fn unlocked(uri: &str) -> Box<dyn Token> {
+    said(locked(uri).unlock(&mut Nobody))
 }
 
 fn make(token: &SoftwareToken, label: &str, kind: KeyKind) {

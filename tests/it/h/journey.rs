@@ -2,7 +2,7 @@
 //! it.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 use crate::common::tokens::{PIN, write_secret};
@@ -510,6 +510,47 @@ fn a_folder_is_no_artifact() {
     world.attest(&granted, &build).ok();
 }
 
+/// What an earlier run left is replaced, also one that was killed in between; anything else is left
+/// alone, and the key with it.
+#[test]
+fn evidence_replaces_evidence_alone() {
+    for (scheme, form) in [
+        ("openpgp", "manifest"),
+        ("openpgp", "per-artifact"),
+        ("dsse", "manifest"),
+        ("hmac", "manifest"),
+        ("hmac", "per-artifact"),
+    ] {
+        let world = World::ready();
+        let granted = world.grant_with(&[&"--scheme", &scheme, &"--evidence", &form]);
+        let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", b"archive\n")]);
+        let attest = || world.attest(&granted, &build).with(&[&"--keep-key"]);
+        attest().ok();
+        let mut evidence = listing(&build.folder);
+        evidence.retain(|name| name != "foo.txt" && name != "foo.tar");
+        assert!(!evidence.is_empty(), "{scheme} {form}");
+        for name in &evidence {
+            build.append("foo.txt", b"more\n");
+            attest().ok();
+            let made = fs::read(build.at(name)).expect("evidence");
+            fs::remove_file(build.at(name)).expect("removed");
+            attest().ok();
+            let mut foreign = b"precious\n".to_vec();
+            for _ in 0..2 {
+                fs::write(build.at(name), &foreign).expect("written");
+                let before = tree(&build.folder);
+                attest().usage("exists already");
+                assert_eq!(tree(&build.folder), before, "{scheme} {form} {name}");
+                foreign.clear();
+            }
+            fs::write(build.at(name), made).expect("as it was");
+        }
+        world.attest(&granted, &build).ok();
+        assert!(!granted.key.exists());
+        world.sign(&granted, &build).ok();
+    }
+}
+
 #[test]
 fn the_evidence_goes_where_it_is_asked_to() {
     let world = World::ready();
@@ -596,10 +637,7 @@ fn the_same_build_again_after_its_grant_expired() {
 fn a_run_goes_on_after_the_token_failed() {
     let world = World::ready();
     let (granted, build) = world.attested();
-    let counter = format!("{}.count", world.token_file().display());
-    let count = fs::read(&counter).expect("the count");
-    fs::write(&counter, b"spoilt").expect("a token that cannot sign");
-    world.sign(&granted, &build).trouble("is not signed");
+    world.while_the_token_fails(|| world.sign(&granted, &build).trouble("is not signed"));
     assert_eq!(listing(&world.inbox()), [""; 0]);
     let outcome = world.logged("outcome")[0]["result"].clone();
     assert_eq!(
@@ -608,7 +646,6 @@ fn a_run_goes_on_after_the_token_failed() {
         "{outcome}"
     );
 
-    fs::write(&counter, count).expect("the token is well again");
     world.sign(&granted, &build).ok();
     world.verify(&world.release(&granted)).ok();
     assert_eq!(
@@ -626,11 +663,7 @@ fn a_run_goes_on_with_what_it_meant_when_the_configuration_changed() {
     }
     let world = World::ready();
     let (granted, build) = world.attested();
-    let counter = format!("{}.count", world.token_file().display());
-    let count = fs::read(&counter).expect("the count");
-    fs::write(&counter, b"spoilt").expect("a token that cannot sign");
-    world.sign(&granted, &build).trouble("is not signed");
-    fs::write(&counter, count).expect("the token is well again");
+    world.while_the_token_fails(|| world.sign(&granted, &build).trouble("is not signed"));
 
     let config = world.home().join("config.toml");
     let text = fs::read_to_string(&config).expect("the configuration");
@@ -656,6 +689,29 @@ fn a_run_goes_on_with_what_it_meant_when_the_configuration_changed() {
         .says("digest algo 8");
 }
 
+/// The list that was announced covers the evidence: it is not signed with another one in its place.
+#[test]
+fn a_run_does_not_go_on_with_other_evidence() {
+    let world = World::ready();
+    let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
+    world.attest(&granted, &build).with(&[&"--keep-key"]).ok();
+    world.while_the_token_fails(|| world.sign(&granted, &build).trouble("is not signed"));
+    // The same artifacts, attested again with the same key.
+    let first = fs::read(build.at("build.manifest.sig")).expect("the signature");
+    build.attest_by_hand(&granted, build.manifest());
+    let other = fs::read(build.at("build.manifest.sig")).expect("the signature");
+    let refused = || {
+        world
+            .sign(&granted, &build)
+            .refused("was signed before with other evidence")
+    };
+    refused();
+    fs::write(build.at("build.manifest.sig"), first).expect("as it was");
+    world.sign(&granted, &build).ok();
+    fs::write(build.at("build.manifest.sig"), other).expect("the other again");
+    refused();
+}
+
 #[test]
 fn a_run_goes_on_after_the_grant_expired() {
     if !can_travel() {
@@ -663,10 +719,9 @@ fn a_run_goes_on_after_the_grant_expired() {
     }
     let world = World::ready();
     let (granted, build) = world.attested();
-    let away = world.at("away");
-    fs::rename(world.token_file(), &away).expect("moved");
-    world.sign(&granted, &build).trouble("cannot be used");
-    fs::rename(away, world.token_file()).expect("moved back");
+    world.without(world.token_file(), || {
+        world.sign(&granted, &build).trouble("cannot be used")
+    });
     // It was accepted in time; only the token was late.
     world.sign(&granted, &build).at("+7h").ok();
     world.verify(&world.release(&granted)).at("+7h").ok();
@@ -721,10 +776,9 @@ fn unfinished_runs_are_shown_with_what_finishes_them() {
     status().says("every signing run is finished");
 
     // Accepted, and the token was not there.
-    let away = world.at("away");
-    fs::rename(world.token_file(), &away).expect("moved");
-    world.sign(&granted, &build).trouble("cannot be used");
-    fs::rename(away, world.token_file()).expect("moved back");
+    world.without(world.token_file(), || {
+        world.sign(&granted, &build).trouble("cannot be used")
+    });
     let short = &granted.id["sha256:".len()..][..12];
     let said = status()
         .says(&format!("foo 1.2.3, grant {short}"))
@@ -733,11 +787,7 @@ fn unfinished_runs_are_shown_with_what_finishes_them() {
         .says(&format!("countersign sign {short} --from DIR\n"));
 
     // Intended for the list alone, and the token failed.
-    let counter = format!("{}.count", world.token_file().display());
-    let count = fs::read(&counter).expect("the count");
-    fs::write(&counter, b"spoilt").expect("a token that cannot sign");
-    world.sign(&granted, &build).trouble("is not signed");
-    fs::write(&counter, count).expect("the token is well again");
+    world.while_the_token_fails(|| world.sign(&granted, &build).trouble("is not signed"));
     let said = status()
         .says("signed     0 of 1 signatures, under entry")
         .says("needs      the token, for 1 more signature");
@@ -779,11 +829,7 @@ fn unfinished_runs_are_shown_with_what_finishes_them() {
     );
 
     // Nothing is left to do under a grant that was revoked.
-    let (granted, build) = (
-        world.grant_of("1.2.4", &[]),
-        world.build(&[("foo.txt", b"text")]),
-    );
-    world.attest(&granted, &build).ok();
+    let (granted, build) = world.attested_of("1.2.4", &[], &[("foo.txt", b"text")]);
     fs::rename(world.token_file(), world.at("away")).expect("moved");
     world.sign(&granted, &build).trouble("cannot be used");
     status().says("foo 1.2.4");
@@ -990,32 +1036,12 @@ fn the_home_comes_from_the_command_line_or_the_environment() {
 fn a_key_that_is_there_gets_a_certificate() {
     let world = World::ready();
     let other = world.at("other-home");
-    let init = world.countersign(&[
-        &"--home",
-        &other,
-        &"init",
-        &"--token",
-        &world.token_uri(),
-        &"--user-id",
-        &USER_ID,
-    ]);
-    init.ok();
+    world.init_at(&other, &[&"--user-id", &USER_ID]).ok();
     // A key is not replaced.
     let third = world.at("third-home");
-    let token = world.token_uri();
-    let generate: crate::common::Arguments<'_> = &[
-        &"--home",
-        &third,
-        &"init",
-        &"--token",
-        &token,
-        &"--generate",
-        &"ed25519",
-        &"--user-id",
-        &USER_ID,
-    ];
+    let generate = world.init_at(&third, &[&"--generate", &"ed25519", &"--user-id", &USER_ID]);
     let before = fs::read(world.token_file()).expect("the key");
-    let (said, _) = world.countersign(generate).run();
+    let (said, _) = generate.run();
     assert_eq!(said.code, 2, "{said:?}");
     said.says("already has a key")
         .says("leave `--generate` out to use that key");
@@ -1027,26 +1053,8 @@ fn a_key_that_is_there_gets_a_certificate_on_pkcs11() {
     for make in [World::on_softhsm, World::on_kryoptic] {
         let Some(world) = make() else { return };
         let token = world.software_token();
-        let key = [
-            "--login",
-            "--pin",
-            PIN,
-            "--keypairgen",
-            "--key-type",
-            "EC:prime256v1",
-            "--label",
-            "release-key",
-        ];
-        token.pkcs11_tool(key.iter().chain(&["--id", "07"]));
-        world
-            .host(&[
-                &"init",
-                &"--token",
-                &world.token_uri(),
-                &"--user-id",
-                &USER_ID,
-            ])
-            .ok();
+        token.keypair("EC:prime256v1", "release-key", "07", &[]);
+        world.init_with(&[&"--user-id", &USER_ID]).ok();
         world.export();
         let release = world.signed();
         world.verify(&release).ok();
@@ -1089,6 +1097,26 @@ fn init_can_be_repeated_after_a_wrong_pin() {
     }
 }
 
+/// The name of a log is in its first entry, which is never changed.
+#[test]
+fn init_is_not_repeated_under_another_name_of_the_log() {
+    let world = World::new();
+    let init = |user_id: &str| {
+        let token = world.token_uri();
+        world.host(&[&"init", &"--token", &token, &"--user-id", &user_id])
+    };
+    // There is no key.
+    let (said, _) = init("Foo <release@exmaple.org>").run();
+    assert_ne!(said.code, 0, "{said:?}");
+    init("Foo <release@example.org>")
+        .usage("began its log as `exmaple.org/countersign-log`")
+        .says("would name it `example.org/countersign-log`");
+    assert!(!world.home().join("config.toml").exists());
+    let generate: Arguments<'_> = &[&"--generate", &"ed25519"];
+    let again = init("Foo <other@exmaple.org>").with(generate);
+    again.ok();
+}
+
 #[test]
 fn init_can_be_repeated_after_it_was_interrupted_with_the_key_made() {
     let world = World::new();
@@ -1101,15 +1129,7 @@ fn init_can_be_repeated_after_it_was_interrupted_with_the_key_made() {
     assert_eq!(said.code, 2);
     said.says("already has a key")
         .says("leave `--generate` out to use that key");
-    world
-        .host(&[
-            &"init",
-            &"--token",
-            &world.token_uri(),
-            &"--user-id",
-            &USER_ID,
-        ])
-        .ok();
+    world.init_with(&[&"--user-id", &USER_ID]).ok();
     world.export();
     let release = world.signed();
     world.verify(&release).ok();
@@ -1119,15 +1139,7 @@ fn init_can_be_repeated_after_it_was_interrupted_with_the_key_made() {
 fn a_user_id_or_domain_that_cannot_be_is_refused_before_the_token_is_used() {
     let world = World::new();
     let init = |user_id: &str, more: crate::common::Arguments<'_>| {
-        let run = world.host(&[
-            &"init",
-            &"--token",
-            &world.token_uri(),
-            &"--generate",
-            &"ed25519",
-            &"--user-id",
-            &user_id,
-        ]);
+        let run = world.init_with(&[&"--generate", &"ed25519", &"--user-id", &user_id]);
         run.with(more)
     };
     init("Foo \u{1b}[2J <release@example.org>", &[]).usage("has control characters");
@@ -1173,10 +1185,7 @@ fn the_signing_subkey_is_found_on_softhsm() {
     write_secret(&pem, &subkey.pem);
     let token = world.software_token();
     // Another key beside it, which comes first.
-    token.pkcs11_tool([
-        "--login",
-        "--pin",
-        PIN,
+    token.as_user([
         "--keypairgen",
         "--key-type",
         "EC:prime256v1",
@@ -1283,15 +1292,7 @@ fn lose_the_home_and_restore_it(world: &World) {
     fs::rename(&first, world.at("first")).expect("moved");
     fs::remove_dir_all(world.home()).expect("lost");
 
-    world
-        .host(&[
-            &"init",
-            &"--token",
-            &world.token_uri(),
-            &"--cert",
-            &world.certificate(),
-        ])
-        .ok();
+    world.init_with(&[&"--cert", &world.certificate()]).ok();
     let after = check();
     for field in ["key", "certificate", "user_ids", "expires"] {
         assert_eq!(before[field], after[field], "{field}");
@@ -1356,10 +1357,106 @@ fn a_certificate_is_written_over_by_its_next_export_and_nothing_else_is() {
     export("release.pgp").ok();
     write_private(&world.at("pin"), b"13572468\n");
     export("pin").usage("exists already");
+    // What is behind a link is not looked at, and the link is not written over.
+    for (link, target) in [
+        ("loop", "loop"),
+        ("link", "release.pgp"),
+        ("none", "nowhere"),
+    ] {
+        symlink(target, world.at(link)).expect("linked");
+        export(link).usage("exists already");
+        assert!(world.at(link).is_symlink(), "{link}");
+    }
     assert_eq!(
         fs::read(world.at("pin")).expect("still there"),
         b"13572468\n"
     );
+}
+
+/// Files for others to read would make it a home that is refused.
+#[test]
+fn nothing_is_written_into_the_home() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    world.sign(&granted, &build).ok();
+    let release = world.release(&granted);
+    let (fresh, home) = (world.grant_of("1.2.4", &[]), world.home());
+    symlink(home.join("grants"), world.at("link")).expect("linked");
+    let artifact = build.at("foo.txt");
+    let before = tree(&home);
+    for folder in [home.clone(), home.join("grants"), world.at("link")] {
+        let file = folder.join("new");
+        let sign: Arguments<'_> = &[&"sign", &granted.grant, &"--from", &build.folder];
+        let commands: [Arguments<'_>; 10] = [
+            &[&"grant", &"bar", &"1", &"-o", &folder],
+            &[
+                &"sign",
+                &granted.grant,
+                &"--from",
+                &build.folder,
+                &"-o",
+                &file,
+            ],
+            &[&"key", &"export", &"-o", &file],
+            &[&"build-key", &"-o", &file],
+            &[&"approve", &granted.grant, &"--yes", &"-o", &file],
+            &[&"attest", &"--key", &fresh.key, &"-o", &folder, &artifact],
+            &[
+                &"admit",
+                &"--cert",
+                &world.certificate(),
+                &world.inbox(),
+                &folder,
+            ],
+            &[&"log", &"prove", &release.join("foo.txt"), &"-o", &file],
+            &[&"log", &"export", &file],
+            &[sign, &[&"--dry-run", &"-o", &file]].concat(),
+        ];
+        for command in commands {
+            world.host(command).usage("leads into the home");
+        }
+        // Where nothing is named, it is the current folder.
+        let here: [Arguments<'_>; 3] = [
+            &[&"grant", &"bar", &"1"],
+            sign,
+            &[&"log", &"prove", &release.join("foo.txt")],
+        ];
+        for command in here {
+            world
+                .host(command)
+                .from(&folder)
+                .usage("leads into the home");
+        }
+    }
+    assert_eq!(tree(&home), before);
+    world.host(&[&"status"]).ok();
+}
+
+/// It is the command that has to change.
+#[test]
+fn a_path_through_a_file_is_a_mistake_of_the_command() {
+    let world = World::ready();
+    let file = world.certificate();
+    let commands: [Arguments<'_>; 5] = [
+        &[&"grant", &"bar", &"1", &"-o", &"/dev/null"],
+        &[&"grant", &"bar", &"1", &"-o", &file],
+        &[&"key", &"export", &"-o", &file.join("new")],
+        &[&"build-key", &"-o", &file.join("new")],
+        &[&"key", &"export", &"-o", &"/dev/null"],
+    ];
+    for command in commands {
+        world.host(command).usage("");
+    }
+}
+
+#[test]
+fn a_damaged_certificate_is_put_back_from_where_it_is_published() {
+    let world = World::ready();
+    write_private(&world.home().join("release.asc"), b"garbage\n");
+    world
+        .host(&[&"status"])
+        .stops(2, "release certificate")
+        .says("put the certificate back from where it is published");
 }
 
 /// The wrong user is not advised to set up what is there.

@@ -5,44 +5,15 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::common::cards::{Slot, USER_PIN, VirtualCard};
+use crate::common::cards::{Slot, USER_PIN, VirtualCard, card_or_skip};
 use crate::common::gpg::{Gpg, Sharing};
 use crate::common::started::Started;
 use crate::common::tokens::write_secret;
-use crate::common::world::{USER_ID, World};
+use crate::common::world::World;
 use crate::common::{Arguments, Run, tree};
 use serde_json::{Value, json};
 
 const CARD: &str = "FFFE:00000001";
-
-/// A world with readers, and a card in the first: Nitrokey's applet.
-macro_rules! card_or_skip {
-    ($options:expr) => {{
-        let Some(world) = World::with_readers() else {
-            return;
-        };
-        let Some(card) = world.reader().insert(Slot::First, $options) else {
-            return;
-        };
-        (world, card)
-    }};
-}
-
-/// As `card_or_skip`, with the card of another author.
-macro_rules! second_card_or_skip {
-    () => {{
-        let Some(world) = World::with_readers() else {
-            return;
-        };
-        let Some(card) = world
-            .reader()
-            .insert_second(Slot::First, &["--serial", "00000001"])
-        else {
-            return;
-        };
-        (world, card)
-    }};
-}
 
 fn reconcile(world: &World) -> Run<'_> {
     world.host(&[&"log", &"reconcile", &"--token", &"card:"])
@@ -82,9 +53,8 @@ fn last(world: &World) -> u64 {
 
 /// A release of a version of its own.
 fn release(world: &World, version: &str, form: &str) {
-    let granted = world.grant_of(version, &[&"--form", &form]);
-    let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", b"tar\n")]);
-    world.attest(&granted, &build).ok();
+    let artifacts: [(&str, &[u8]); 2] = [("foo.txt", b"text\n"), ("foo.tar", b"tar\n")];
+    let (granted, build) = world.attested_of(version, &[&"--form", &form], &artifacts);
     world.sign(&granted, &build).ok();
 }
 
@@ -96,11 +66,7 @@ fn gpg_signs(world: &World, times: usize) {
         world.reader(),
         Sharing::Shared,
     );
-    gpg.run(
-        "",
-        &["--import", &world.certificate().display().to_string()],
-        "",
-    );
+    gpg.import(&world.certificate());
     let file = world.at("behind-our-back");
     fs::write(&file, "text\n").expect("a file");
     for _ in 0..times {
@@ -118,7 +84,7 @@ fn everything_that_countersign_lets_a_card_sign_is_in_the_log() {
 
 #[test]
 fn everything_that_countersign_lets_a_card_of_another_author_sign_is_in_the_log() {
-    let (world, card) = second_card_or_skip!();
+    let (world, card) = card_or_skip!(insert_second, &["--serial", "00000001"]);
     honest_use(&world, &card);
 }
 
@@ -231,7 +197,7 @@ fn one_signature_of_gpg_is_named() {
 
 #[test]
 fn one_signature_of_gpg_is_named_on_a_card_of_another_author() {
-    let (world, card) = second_card_or_skip!();
+    let (world, card) = card_or_skip!(insert_second, &["--serial", "00000001"]);
     behind_our_back(&world, &card);
 }
 
@@ -391,7 +357,7 @@ fn a_card_is_compared_with_an_exported_log() {
 
 #[test]
 fn a_card_of_another_author_is_compared_with_an_exported_log() {
-    let (world, card) = second_card_or_skip!();
+    let (world, card) = card_or_skip!(insert_second, &["--serial", "00000001"]);
     from_another_machine(&world, &card);
 }
 
@@ -612,22 +578,7 @@ fn a_key_that_was_replaced_behind_our_back_is_an_alarm() {
     let (world, card) = card_or_skip!(&[]);
     world.set_up();
     world.signed();
-    let other = world.countersign(&[
-        &"--home",
-        &world.at("other"),
-        &"init",
-        &"--token",
-        &world.token_uri(),
-    ]);
-    let other = other
-        .with(&[
-            &"--generate",
-            &"p256",
-            &"--user-id",
-            &USER_ID,
-            &"--replace-key",
-        ])
-        .ok();
+    let other = world.replace_key_for("other").ok();
     let found = other
         .stdout
         .split_whitespace()
@@ -653,7 +604,7 @@ fn a_card_that_was_reset_is_an_alarm() {
 
 #[test]
 fn a_card_of_another_author_that_was_reset_is_an_alarm() {
-    let (world, card) = second_card_or_skip!();
+    let (world, card) = card_or_skip!(insert_second, &["--serial", "00000001"]);
     reset(&world, &card);
 }
 
@@ -714,7 +665,7 @@ fn a_key_that_was_put_there_again_is_an_alarm() {
     drop(gpg);
     factory_reset(&card);
     let gpg = Gpg::new(world.at("gnupg-again"), world.reader(), Sharing::Shared);
-    gpg.run("", &["--import", &copy.display().to_string()], "");
+    gpg.import(&copy);
     gpg.key_to_card(&key, 0);
     assert_eq!(card.signatures(), 0);
     let before = last(&world);

@@ -5,16 +5,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::common::world::{Build, Granted, World, write_private};
+use crate::common::world::{Build, Granted, Nobody, World, write_private};
 use crate::common::{Arguments, copy, copy_tree, listing, tool, tool_refuses, tree};
 use countersign::domain::key::HashAlgorithm;
 use countersign::domain::signing::Statement;
 use countersign::home::Home;
 use countersign::openpgp::{HashState, make_release_signature};
 use countersign::tlog::tree::{Growing, Hash, first_hash};
-use countersign::token::{self, Interaction, PinRequest};
+use countersign::token;
 use rusqlite::{Connection, params};
-use secrecy::SecretString;
 use serde_json::Value;
 
 impl World {
@@ -53,7 +52,7 @@ impl World {
             .expect("triggers");
         let triggers: Vec<(String, String)> =
             triggers.collect::<Result<_, _>>().expect("names and texts");
-        assert_eq!(triggers.len(), 9);
+        assert_eq!(triggers.len(), 14);
         for (name, _) in &triggers {
             database
                 .execute_batch(&format!("DROP TRIGGER {name}"))
@@ -518,36 +517,17 @@ fn a_list_with_a_row_that_was_changed_is_refused() {
         (fs::read_to_string(&config).expect("the configuration") + location).as_bytes(),
     );
     let [open, pushed, waiting, accepted] = ["1.2.1", "1.2.2", "1.2.3", "1.2.4"].map(|version| {
-        let (granted, build) = (
-            world.grant_of(version, &[]),
-            world.build(&[("foo.txt", version.as_bytes())]),
-        );
-        world.attest(&granted, &build).ok();
+        let (granted, build) = world.attested_of(version, &[], &[("foo.txt", version.as_bytes())]);
         (world.at(version), granted, build)
     });
     let sign = |(release, granted, build): &(PathBuf, Granted, Build)| {
-        world
-            .host(&[
-                &"sign",
-                &granted.grant,
-                &"--from",
-                &build.folder,
-                &"-o",
-                &release,
-            ])
-            .run()
-            .0
-    };
-    let without = |folder: &Path, work: &dyn Fn()| {
-        fs::rename(folder, world.at("away")).expect("moved away");
-        work();
-        fs::rename(world.at("away"), folder).expect("back again");
+        world.sign_into(release, granted, build).run().0
     };
     assert_eq!(sign(&pushed).code, 0);
-    without(&world.inbox(), &|| {
+    world.without(&world.inbox(), || {
         assert_eq!(sign(&waiting).code, 3, "signed, and not pushed")
     });
-    without(world.token_file(), &|| {
+    world.without(world.token_file(), || {
         assert_eq!(sign(&accepted).code, 3, "accepted, and not signed")
     });
 
@@ -672,6 +652,11 @@ fn a_database_of_another_structure_is_found() {
         ("DROP TRIGGER about_stay", "trigger about_stay"),
         ("DROP TRIGGER about_last", "trigger about_last"),
         ("DROP TRIGGER about_once", "trigger about_once"),
+        ("DROP TRIGGER digests_stay", "trigger digests_stay"),
+        ("DROP TRIGGER digests_last", "trigger digests_last"),
+        ("DROP TRIGGER signatures_stay", "trigger signatures_stay"),
+        ("DROP TRIGGER signatures_last", "trigger signatures_last"),
+        ("DROP TRIGGER signatures_once", "trigger signatures_once"),
         (
             "CREATE TRIGGER undo AFTER INSERT ON about
                 BEGIN UPDATE about SET next = NULL WHERE grant_id = NEW.grant_id; END",
@@ -682,6 +667,15 @@ fn a_database_of_another_structure_is_found() {
             "table entries",
         ),
         ("CREATE TABLE more (a)", "table more"),
+        ("DROP TABLE entries", "table entries"),
+        ("DROP TABLE hashes", "table hashes"),
+        ("DROP TABLE about", "index about_grant"),
+        ("DROP TABLE digests", "table digests"),
+        ("DROP TABLE signatures", "index sqlite_autoindex_signatures"),
+        (
+            "ALTER TABLE about RENAME COLUMN next TO later",
+            "table about",
+        ),
         ("DROP INDEX about_milestone", "index about_milestone"),
         // An index that is empty: what is asked with it finds nothing.
         (
@@ -710,6 +704,46 @@ fn a_database_of_another_structure_is_found() {
         fs::write(&ledger, &whole).expect("as it was");
         world.verify_log().ok();
     }
+}
+
+/// Whatever reads it: the disk is not at fault.
+#[test]
+fn a_ledger_without_a_table_was_changed() {
+    let world = World::ready();
+    let granted = world.grant();
+    world
+        .database()
+        .execute_batch("DROP TABLE about")
+        .expect("dropped");
+    let commands: [Arguments<'_>; 3] = [
+        &[&"status"],
+        &[&"grants", &"list"],
+        &[&"grants", &"show", &granted.grant],
+    ];
+    for command in commands {
+        world
+            .host(command)
+            .refused("the ledger is not as countersign made it: no such table: about");
+    }
+}
+
+/// A list for programs is whole, or there is only the error.
+#[test]
+fn a_list_with_a_damaged_entry_is_not_broken_off() {
+    let world = World::ready();
+    world.signed();
+    world.tamper(|database| {
+        database
+            .execute("UPDATE entries SET entry = '{}' WHERE idx = 3", [])
+            .expect("changed")
+    });
+    let list = || world.host(&[&"log", &"list"]);
+    let for_people = list().stops(1, "entry 3 of the ledger cannot be read");
+    assert!(for_people.stdout.lines().count() <= 3, "{for_people:?}");
+    let said = list().with(&[&"--json"]).stops(1, "entry 3 of the ledger");
+    assert_eq!(said.stdout, "");
+    let error: Value = serde_json::from_str(&said.stderr).expect("JSON");
+    assert_eq!(error["code"], 1);
 }
 
 /// Nobody signs, publishes or proves what is not there as it was logged, and nobody acts on it.
@@ -786,15 +820,12 @@ fn nothing_is_done_with_an_entry_that_is_not_as_it_was_logged() {
 fn a_signature_that_somebody_changed_in_the_ledger_is_not_released() {
     let world = World::ready();
     world.signed();
-    let (granted, build) = (
-        world.grant_of("1.2.4", &[]),
-        world.build(&[("foo.tar", &[7; 100_000])]),
-    );
-    world.attest(&granted, &build).ok();
+    let (granted, build) = world.attested_of("1.2.4", &[], &[("foo.tar", &[7; 100_000])]);
     world.sign(&granted, &build).ok();
     fs::remove_dir_all(world.release(&granted)).expect("it is there");
     let made = world.token_count();
-    let change = |change: &str| world.database().execute(change, []).expect("changed");
+    let change =
+        |change: &str| world.tamper(|database| database.execute(change, []).expect("changed"));
     let first = "SELECT signature FROM signatures WHERE file = 'foo.tar' ORDER BY intent LIMIT 1";
     let of_second = "file = 'foo.tar' AND intent = (SELECT max(intent) FROM signatures)";
     assert_eq!(
@@ -1207,15 +1238,6 @@ impl World {
     /// Signs the list of a release once more with the release key, for the same time and grant, and
     /// lets it say this of the log.
     fn sign_list_again(&self, release: &Path, log: &str) {
-        struct Nobody;
-        impl Interaction for Nobody {
-            fn pin(&mut self, _: &PinRequest) -> Option<SecretString> {
-                None
-            }
-            fn final_try(&mut self, _: &PinRequest) -> bool {
-                false
-            }
-        }
         let home = Home::open(&self.home()).expect("a home");
         let intent = &self.logged("intent")[0];
         let said = |field: &str| intent[field].as_str().expect("a text").to_owned();
@@ -1791,9 +1813,8 @@ fn a_proof_shows_that_a_signature_was_announced() {
 impl World {
     /// A release of the same artifacts with another version.
     fn sign_another(&self) -> PathBuf {
-        let granted = self.grant_of("1.2.4", &[]);
-        let build = self.build(&[("foo.txt", b"other\n"), ("foo.tar", &[7; 100_000])]);
-        self.attest(&granted, &build).ok();
+        let artifacts: [(&str, &[u8]); 2] = [("foo.txt", b"other\n"), ("foo.tar", &[7; 100_000])];
+        let (granted, build) = self.attested_of("1.2.4", &[], &artifacts);
         self.sign(&granted, &build).ok();
         self.release(&granted)
     }
@@ -1891,6 +1912,21 @@ fn the_list_shows_what_fits_every_filter() {
         with(&[&"--project", &"bar", &"--kind", &"intent"]),
         [0_u64; 0]
     );
+    let listed = |key: &str| world.host(&[&"log", &"list", &"--key", &key]);
+    for none in ["abc", "", "foo", "SHA256:abc", &"g".repeat(40)] {
+        listed(none).usage("a fingerprint is 40 or 64 hexadecimal digits");
+    }
+    for unknown in [
+        "a".repeat(40),
+        "b".repeat(64),
+        format!("SHA256:{}", "c".repeat(43)),
+    ] {
+        assert_eq!(listed(&unknown).ok().stdout, "");
+    }
+    let beyond = u64::MAX.to_string();
+    world
+        .host(&[&"log", &"show", &beyond])
+        .usage(&format!("the log has no entry {beyond}"));
     let intent = &world.logged("intent")[0];
     let key = intent["key"].as_str().expect("a key");
     let has_key = those(&|entry| entry["key"] == key);

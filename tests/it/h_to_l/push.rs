@@ -43,14 +43,7 @@ fn submission(world: &World) -> PathBuf {
 }
 
 fn sign<'w>(world: &'w World, (granted, build): &(Granted, Build)) -> Run<'w> {
-    world.host(&[
-        &"sign",
-        &granted.grant,
-        &"--from",
-        &build.folder,
-        &"-o",
-        &signed(world),
-    ])
+    world.sign_into(&signed(world), granted, build)
 }
 
 fn push(world: &World) -> Run<'_> {
@@ -60,9 +53,9 @@ fn push(world: &World) -> Run<'_> {
 /// A release that is signed, while the inbox is not there.
 fn signed_while_the_inbox_was_away(world: &World) -> (Granted, Build) {
     let attested = world.attested();
-    fs::rename(world.inbox(), world.at("away")).expect("moved away");
-    sign(world, &attested).trouble("but was not pushed");
-    fs::rename(world.at("away"), world.inbox()).expect("back again");
+    world.without(&world.inbox(), || {
+        sign(world, &attested).trouble("but was not pushed")
+    });
     attested
 }
 
@@ -318,9 +311,9 @@ fn a_release_that_was_changed_is_not_pushed() {
     let other = world.build(&[("foo.txt", b"other\n")]);
     let granted = world.grant();
     world.attest(&granted, &other).ok();
-    fs::rename(world.inbox(), world.at("away")).expect("moved away");
-    sign(&world, &(granted, other)).trouble("was not pushed");
-    fs::rename(world.at("away"), world.inbox()).expect("back again");
+    world.without(&world.inbox(), || {
+        sign(&world, &(granted, other)).trouble("was not pushed")
+    });
     push(&world)
         .stops(1, "is not the release that was signed there")
         .says("foo-1.2.3: pushed to");
@@ -328,15 +321,8 @@ fn a_release_that_was_changed_is_not_pushed() {
     fs::remove_dir_all(submission(&world)).expect("removed");
 
     // What was signed is kept: another folder is made of it, and pushed.
-    let again = world.host(&[
-        &"sign",
-        &attested.0.grant,
-        &"--from",
-        &attested.1.folder,
-        &"-o",
-        &world.at("again"),
-    ]);
-    again
+    world
+        .sign_into(&world.at("again"), &attested.0, &attested.1)
         .ok()
         .says("the token was not used")
         .says("pushed     ");
@@ -461,20 +447,9 @@ fn a_release_that_was_moved_is_pushed_by_its_folder() {
 fn of_what_the_location_says_nothing_there_is_one_line() {
     let world = with_a_location();
     for version in ["1", "2", "3"] {
-        let granted = world.grant_of(version, &[]);
-        let build = world.build(&[("foo.txt", b"text\n")]);
-        world.attest(&granted, &build).ok();
+        let (granted, build) = world.attested_of(version, &[], &[("foo.txt", b"text\n")]);
         let release = world.at("signed").join(version);
-        world
-            .host(&[
-                &"sign",
-                &granted.grant,
-                &"--from",
-                &build.folder,
-                &"-o",
-                &release,
-            ])
-            .ok();
+        world.sign_into(&release, &granted, &build).ok();
     }
     let said = push(&world)
         .ok()

@@ -211,6 +211,29 @@ fn dissenter_blocks_the_release() {
     }
 }
 
+/// The person at the terminal sees why, and that the log does not have it.
+#[test]
+fn refusal_that_cannot_be_logged() {
+    let world = World::ready();
+    let granted = two_of_three(&world, "openpgp", "manifest");
+    let inbox = world.new_build("inbox");
+    for (builder, artifacts) in [("m1", &HONEST), ("m2", &BACKDOORED)] {
+        deliver(&world, &granted, &inbox, builder, artifacts);
+    }
+    rusqlite::Connection::open(world.home().join("ledger.sqlite"))
+        .expect("the ledger")
+        .execute_batch(
+            "CREATE TRIGGER stuck BEFORE INSERT ON entries BEGIN SELECT raise(ABORT, 'stuck'); END",
+        )
+        .expect("made");
+    world
+        .sign(&granted, &inbox)
+        .refused("builders differ in artifact `foo.tar`")
+        .says("this could not be logged: the ledger cannot be used: stuck")
+        .says(&sha256(BACKDOORED[1].1));
+    assert_eq!(world.logged("evidence-refused").len(), 0);
+}
+
 /// Both digests are named, however few bytes the grant has left for what comes after.
 #[test]
 fn dissenter_under_a_grant_without_a_byte_to_spare() {

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::common::world::{Build, Granted, World, entry, write_private};
 use crate::common::{can_travel, copy, copy_tree, listing, openpgp, tool, tree};
@@ -644,15 +644,7 @@ fn release_certificate_revoked_by_its_offline_primary_key() {
     );
     let published = world.at("published.asc");
     fs::write(&published, made.certificate).expect("written");
-    world
-        .host(&[
-            &"init",
-            &"--token",
-            &world.token_uri(),
-            &"--cert",
-            &published,
-        ])
-        .ok();
+    world.init_with(&[&"--cert", &published]).ok();
     let (granted, build) = world.attested();
     let certificate = world.home().join("release.asc");
     let before = fs::read(&certificate).expect("the certificate");
@@ -723,12 +715,10 @@ mod wrong_answers {
     use countersign::steps::host::release::Signed;
     use countersign::steps::host::run::SignError;
     use countersign::steps::host::{Clock, Host};
-    use countersign::token::{
-        self, Interaction, LockedToken, PinRequest, Token, TokenDescription, TokenError,
-    };
-    use secrecy::SecretString;
+    use countersign::token::{self, Interaction, LockedToken, Token, TokenDescription, TokenError};
 
     use super::*;
+    use crate::common::world::Nobody;
 
     /// What a lying token makes of the right answer.
     type Lie = fn(&mut dyn Token, RawSignature) -> RawSignature;
@@ -774,18 +764,6 @@ mod wrong_answers {
                 }
                 None => Ok((self.lie)(token, right)),
             }
-        }
-    }
-
-    struct Nobody;
-
-    impl Interaction for Nobody {
-        fn pin(&mut self, _: &PinRequest) -> Option<SecretString> {
-            None
-        }
-
-        fn final_try(&mut self, _: &PinRequest) -> bool {
-            false
         }
     }
 
@@ -1044,6 +1022,30 @@ mod wrong_answers {
                 .or_else(|_| fs::remove_file(&release))
                 .expect("removed");
         }
+        world.sign(&granted, &build).ok();
+    }
+
+    /// The folder is ours, so nobody can correct the command.
+    #[test]
+    fn what_is_written_aside_is_removed_between_two_signatures() {
+        thread_local!(static INBOX: std::cell::RefCell<std::path::PathBuf> = const {
+            std::cell::RefCell::new(std::path::PathBuf::new())
+        });
+        let world = World::ready();
+        let (granted, build) = world.attested();
+        INBOX.set(world.inbox());
+        let remove: Lie = |_, right| {
+            let inbox = INBOX.take();
+            for name in listing(&inbox) {
+                fs::remove_dir_all(inbox.join(name)).expect("removed");
+            }
+            right
+        };
+        let error = sign_with_a_liar(&world, &granted, &build, remove, 1).expect_err("no folder");
+        let code = miette::Diagnostic::code(&error)
+            .expect("a code")
+            .to_string();
+        assert_eq!(code, "trouble::input_output", "{error}");
         world.sign(&granted, &build).ok();
     }
 
@@ -1321,18 +1323,19 @@ fn folder_with_a_name_that_no_release_has_at_the_location() {
     assert_eq!(world.public(), [""; 0]);
 }
 
+/// Of the same bytes, 1.2.2 and 1.2.3.
+fn two_releases(world: &World) -> [PathBuf; 2] {
+    ["1.2.2", "1.2.3"].map(|version| {
+        let (granted, build) = world.attested_of(version, &[], &[("foo.txt", b"text\n")]);
+        signed(world, &granted, &build);
+        world.release(&granted)
+    })
+}
+
 #[test]
 fn good_signature_of_the_same_bytes_from_another_release_at_the_location() {
     let world = World::ready();
-    let releases = ["1.2.2", "1.2.3"].map(|version| {
-        let (granted, build) = (
-            world.grant_of(version, &[]),
-            world.build(&[("foo.txt", b"text\n")]),
-        );
-        world.attest(&granted, &build).ok();
-        signed(&world, &granted, &build);
-        world.release(&granted)
-    });
+    let releases = two_releases(&world);
     copy(
         &releases[0].join("foo.txt.asc"),
         &releases[1].join("foo.txt.asc"),
@@ -1344,15 +1347,7 @@ fn good_signature_of_the_same_bytes_from_another_release_at_the_location() {
 #[test]
 fn good_list_of_another_release_at_the_location() {
     let world = World::ready();
-    let releases = ["1.2.2", "1.2.3"].map(|version| {
-        let (granted, build) = (
-            world.grant_of(version, &[]),
-            world.build(&[("foo.txt", b"text\n")]),
-        );
-        world.attest(&granted, &build).ok();
-        signed(&world, &granted, &build);
-        world.release(&granted)
-    });
+    let releases = two_releases(&world);
     for name in ["SHA256SUMS", "SHA256SUMS.asc"] {
         copy(&releases[0].join(name), &releases[1].join(name));
     }
@@ -1448,8 +1443,7 @@ fn other_release_under_a_name_that_was_admitted_before() {
     world.admit().ok();
     let public = tree(&world.releases());
 
-    let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"other\n")]));
-    world.attest(&granted, &build).ok();
+    let (granted, build) = world.attested_of("1.2.3", &[], &[("foo.txt", b"other\n")]);
     signed(&world, &granted, &build);
     world
         .admit()
@@ -1539,9 +1533,8 @@ fn signatures_taken_away_or_added() {
     let world = World::ready();
     let full = world.signed();
     let whole = full.with_file_name("foo-1.2.4");
-    let granted = world.grant_of("1.2.4", &[&"--form", &"list"]);
-    let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])]);
-    world.attest(&granted, &build).ok();
+    let artifacts: [(&str, &[u8]); 2] = [("foo.txt", b"text\n"), ("foo.tar", &[7; 100_000])];
+    let (granted, build) = world.attested_of("1.2.4", &[&"--form", &"list"], &artifacts);
     world.sign(&granted, &build).ok();
     world.verify(&whole).ok();
     for folder in [&full, &whole] {

@@ -888,6 +888,8 @@ fn nonce_that_was_changed_in_the_home() {
         forged.as_bytes(),
         "is not the grant's",
     );
+    fs::remove_file(&kept).expect("removed");
+    world.refuses(&granted, &build, "is missing, although its grant is open");
     write_private(&kept, b"no nonce\n");
     world
         .sign(&granted, &build)
@@ -1008,14 +1010,16 @@ fn equal_artifacts_are_signed_each_under_its_name() {
         return;
     }
     let world = World::ready();
-    let granted = world.grant();
-    let build = world.build(&[
-        ("foo-a", b"same\n"),
-        ("foo-b", b"other\n"),
-        ("foo-c", b"same\n"),
-        ("foo-d", b"same\n"),
-    ]);
-    world.attest(&granted, &build).ok();
+    let (granted, build) = world.attested_of(
+        "1.2.3",
+        &[],
+        &[
+            ("foo-a", b"same\n"),
+            ("foo-b", b"other\n"),
+            ("foo-c", b"same\n"),
+            ("foo-d", b"same\n"),
+        ],
+    );
     let made = world.token_count();
     world
         .sign(&granted, &build)

@@ -1,5 +1,7 @@
 //! `countersign grants list`
 
+use std::num::NonZeroUsize;
+
 use clap::Args;
 use serde_json::json;
 
@@ -32,7 +34,7 @@ pub(super) struct List {
     project: Option<ProjectName>,
     /// Only the newest N
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
 }
 
 /// A grant as the log has it.
@@ -59,7 +61,7 @@ impl List {
         };
         let mut grants = Vec::new();
         for record in records.into_iter().rev() {
-            if self.limit.is_some_and(|limit| grants.len() >= limit) {
+            if self.limit.is_some_and(|limit| grants.len() >= limit.get()) {
                 break;
             }
             let Some(grant) = Issued::read(record, &ledger)? else {

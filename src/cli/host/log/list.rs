@@ -43,7 +43,7 @@ struct Filter {
     #[arg(long, value_name = "SHA256", value_parser = digest)]
     digest: Option<Sha256>,
     /// With this release, build or approver key
-    #[arg(long, value_name = "FINGERPRINT")]
+    #[arg(long, value_name = "FINGERPRINT", value_parser = key)]
     key: Option<String>,
     /// Of this kind
     #[arg(long, value_parser = kinds())]
@@ -60,6 +60,24 @@ fn digest(text: &str) -> Result<Sha256, String> {
         .map_err(|error: crate::domain::malformed::Malformed| error.to_string())
 }
 
+/// A fingerprint in one of the forms that the log has: of an OpenPGP key, of another build key, or
+/// of an SSH key.
+fn key(text: &str) -> Result<String, String> {
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if text.len() == 40 && is_hex(text) {
+        return Ok(text.to_owned());
+    }
+    if let Ok(digest) = digest(text) {
+        return Ok(digest.to_string());
+    }
+    let of_ssh = text.strip_prefix("SHA256:");
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+    if of_ssh.is_some_and(|text| text.len() == 43 && text.bytes().all(is_base64)) {
+        return Ok(text.to_owned());
+    }
+    Err("a fingerprint is 40 or 64 hexadecimal digits, or `SHA256:` and 43 characters".to_owned())
+}
+
 fn kinds() -> impl TypedValueParser<Value = &'static str> {
     let named = |name: String| {
         Event::KINDS
@@ -73,7 +91,7 @@ fn kinds() -> impl TypedValueParser<Value = &'static str> {
 impl List {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let log = self.from.source(global)?;
-        log.check()?;
+        log.check(output.json)?;
         let mut fitting = Fitting::new(self.filter);
         let mut list = output.list("entries");
         log.each(|entry| {

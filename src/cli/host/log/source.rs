@@ -11,7 +11,7 @@ use crate::cli::host::error::HostError;
 use crate::cli::verify::read_log_key;
 use crate::domain::event::Entry;
 use crate::files::InputFile;
-use crate::ledger::{ExportError, ExportedLog, Ledger};
+use crate::ledger::{ExportedLog, Ledger};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
 
@@ -52,11 +52,13 @@ pub(super) enum Source {
 
 impl Source {
     /// Verifies the whole of an exported log, before anything of it is shown. The home's ledger is
-    /// trusted: `log verify` checks that.
-    pub(super) fn check(&self) -> Result<(), ExportError> {
+    /// trusted: `log verify` checks that. With `whole`, each of its entries must be readable: a
+    /// list for programs is not broken off.
+    pub(super) fn check(&self, whole: bool) -> Result<(), CliError> {
         match self {
+            Self::Ledger(ledger) if whole => ledger.each(|_| Ok(())),
             Self::Ledger(_) => Ok(()),
-            Self::Exported(log) => log.verify(&[]).map(|_| ()),
+            Self::Exported(log) => Ok(log.verify(&[]).map(|_| ())?),
         }
     }
 
