@@ -298,8 +298,8 @@ fn a_home_a_grant_and_a_certificate_survive_every_system_call_that_fails_or_kill
     report.into_inner().expect("no panic").end("fault points");
 }
 
-/// `admit`: what is public is whole, and nothing is lost; the next run finishes it, and then there is
-/// a record.
+/// `admit`: what is public is whole, and nothing is lost; the next run finishes it, and then there
+/// is a record.
 #[test]
 fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
     if !can_disturb() {
