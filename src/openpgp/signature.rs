@@ -8,7 +8,7 @@ use sequoia_openpgp as openpgp;
 
 use openpgp::crypto::hash::Hash;
 use openpgp::packet::Signature;
-use openpgp::parse::Parse;
+use openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use openpgp::policy::{HashAlgoSecurity, Policy, StandardPolicy};
 use openpgp::serialize::{MarshalInto, Serialize};
 use openpgp::types::SignatureType;
@@ -160,11 +160,17 @@ impl DetachedSignature {
     /// and nothing in it is signed by nobody, but for whose signature it is.
     fn parse(packet: &[u8]) -> Result<Self, BadSignature> {
         let body = signature_body(packet)?;
-        let signature = match Packet::from_bytes(packet) {
-            Ok(Packet::Signature(signature)) => signature,
-            Ok(Packet::Unknown(unknown)) => return Err(unreadable(&unknown.into_error())),
-            Ok(_) => unreachable!("its header is that of a signature"),
-            Err(error) => return Err(unreadable(&error)),
+        // This parser drops what is behind the numbers, which is looked for below.
+        let PacketParserResult::Some(parser) =
+            PacketParser::from_bytes(packet).map_err(|error| unreadable(&error))?
+        else {
+            return Err(not_a_signature("it is empty").into());
+        };
+        let (parsed, _) = parser.next().map_err(|error| unreadable(&error))?;
+        let signature = match parsed {
+            Packet::Signature(signature) => signature,
+            Packet::Unknown(unknown) => return Err(unreadable(&unknown.into_error())),
+            other => return Err(not_a_signature(&format!("it is a `{}`", other.tag())).into()),
         };
         let version = signature.version();
         if version != 4 {

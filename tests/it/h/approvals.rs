@@ -322,7 +322,10 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
         world.verify(&release).ok();
         world.admit().ok();
         let evidence = world.releases().join("foo-1.2.3/evidence");
-        assert_eq!(listing(&evidence), ["approvals", "grant.json", "m1"]);
+        assert_eq!(
+            listing(&evidence),
+            ["approvals", "grant.json", "m1", "release.json"]
+        );
         let approvals = evidence.join("approvals");
         assert_eq!(listing(&approvals), ["alice.sig", "bob.sshsig"]);
         assert_eq!(

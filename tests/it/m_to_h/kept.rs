@@ -149,7 +149,7 @@ fn text_in_the_packet_of_a_signature() {
 }
 
 #[test]
-fn signature_in_anlisted_in_another_form() {
+fn signature_in_another_form_at_the_location() {
     let world = World::ready();
     let release = world.signed();
     let name = format!("evidence/m1/{SIGNATURE}");
@@ -161,7 +161,7 @@ fn signature_in_anlisted_in_another_form() {
 }
 
 #[test]
-fn envelope_in_anlisted_in_another_form() {
+fn envelope_in_another_form_at_the_location() {
     let world = World::ready();
     let (granted, build) = attested(&world, "dsse");
     world.sign(&granted, &build).ok();
