@@ -145,7 +145,7 @@ fn each_notation_is_there_once_and_as_it_must_be() {
             with(&|all| drop(all.remove(at)));
             both_refuse(&world, &release, &format!("no notation `{what}@"));
             with(&|all| all[at].0 = format!("{what}@example.net"));
-            both_refuse(&world, &release, "example.net` is not under the domain");
+            both_refuse(&world, &release, "is not under the domain `example.");
             let other = match what {
                 "role" => "self-test".to_owned(),
                 "grant" => value.replace("sha256:", "sha256:0")[..value.len()].to_owned(),
@@ -287,7 +287,7 @@ fn a_second_release_by_an_artifact_that_is_its_list() {
         ("foo.index", list.as_bytes()),
     ]);
     world.attest(&granted, &shown).ok();
-    let signed = world.at("signed").join(NAME);
+    let signed = world.new_folder("signed").join(NAME);
     world.sign_into(&signed, &granted, &shown).ok();
     world.verify(&signed).ok();
 
