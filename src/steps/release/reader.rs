@@ -155,3 +155,40 @@ pub(super) fn check_digest(
         "`{name}` has SHA-256 {found}, but SHA256SUMS lists {expected}"
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every file has a MiB of zeros.
+    struct Zeros;
+
+    impl Source for Zeros {
+        fn open(&self, _: &str, limit: u64) -> Result<(u64, Box<dyn Read + '_>), Fault> {
+            let size = 1 << 20;
+            assert!(size <= limit, "{limit}");
+            Ok((size, Box::new(std::io::repeat(0).take(size))))
+        }
+
+        fn names(&self, _: usize) -> Result<Option<Vec<String>>, Fault> {
+            Ok(None)
+        }
+
+        fn shown(&self) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn no_more_evidence_is_read_than_fits_into_the_memory_for_it() {
+        let mut reader = Reader::of(&Zeros);
+        let digest = Sha256::of(&vec![0; 1 << 20]);
+        let mut read = |number| reader.listed(&format!("evidence/{number}"), 1 << 20, digest);
+        let most = (LARGEST_SUMS + LARGEST_EVIDENCE) >> 20;
+        for number in 0..most {
+            read(number).expect("read");
+        }
+        let error = read(most).expect_err("one more").to_string();
+        assert!(error.contains("more than 67108864 bytes"), "{error}");
+    }
+}
