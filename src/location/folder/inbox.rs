@@ -113,7 +113,7 @@ impl Submission for Submitted<'_> {
     fn refuse(&self, reason: &str) -> Result<(), Fault> {
         Ok(self
             .inbox
-            .replace(&self.note(REFUSED), reason.as_bytes(), 0o644)?)
+            .replace_soon(&self.note(REFUSED), reason.as_bytes(), 0o644)?)
     }
 
     /// In `NAME.admitted`.
