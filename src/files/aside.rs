@@ -1,6 +1,7 @@
 //! What is written under a name that nobody could look for, until it gets its own.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -21,15 +22,20 @@ pub struct AsideFile<'a> {
 
 impl AsideFile<'_> {
     /// Gives it its name, durably. Replaces nothing: [`Exists`](super::FileFault::Exists).
-    pub fn appear(self) -> Result<(), FileError> {
+    pub fn appear(mut self) -> Result<(), FileError> {
         self.rename(|folder, from, to| match folder.rename_new(from, to) {
             Err(Errno::NOTEMPTY | Errno::ISDIR) => Err(Errno::EXIST),
             done => done,
-        })
+        })?;
+        self.folder.sync()
+    }
+
+    fn replace(mut self) -> Result<(), FileError> {
+        self.rename(|folder, from, to| renameat(&folder.handle, from, &folder.handle, to))
     }
 
     fn rename(
-        mut self,
+        &mut self,
         rename: impl FnOnce(&Folder, &OsStr, &OsStr) -> rustix::io::Result<()>,
     ) -> Result<(), FileError> {
         let aside = self.aside.as_deref().expect("it has its name only here");
@@ -37,7 +43,7 @@ impl AsideFile<'_> {
         rename(self.folder, aside.as_ref(), name)
             .map_err(|error| FileError::io(&self.path)(error.into()))?;
         self.aside = None;
-        self.folder.sync()
+        Ok(())
     }
 }
 
@@ -54,13 +60,30 @@ impl Folder {
     /// Writes the file `name` in place of whatever file or link is there, with these permission
     /// bits; the old or the new, never a mixture.
     pub fn replace(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-        self.prepare(name, bytes, mode)?
-            .rename(|folder, from, to| renameat(&folder.handle, from, &folder.handle, to))
+        self.prepare(name, bytes, mode)?.replace()?;
+        self.sync()
+    }
+
+    /// The same, where it does not matter that a power cut can lose it: waiting for the disk ten
+    /// thousand times is what takes the time.
+    pub fn replace_soon(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+        self.write_aside(name, bytes, mode)?.0.replace()
     }
 
     /// Writes the file `name`, with these permission bits, except that it does not have its name
     /// yet.
     pub fn prepare(&self, name: &str, bytes: &[u8], mode: u32) -> Result<AsideFile<'_>, FileError> {
+        let (aside, file) = self.write_aside(name, bytes, mode)?;
+        file.sync_all().map_err(FileError::io(&aside.path))?;
+        Ok(aside)
+    }
+
+    fn write_aside(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+    ) -> Result<(AsideFile<'_>, File), FileError> {
         let aside = random_name(ASIDE);
         let path = self.path().join(name);
         let mut file = self
@@ -71,9 +94,8 @@ impl Folder {
             aside: Some(aside),
             path,
         };
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        written.map_err(FileError::io(&aside.path))?;
-        Ok(aside)
+        file.write_all(bytes).map_err(FileError::io(&aside.path))?;
+        Ok((aside, file))
     }
 
     /// Makes a folder that its owner alone can open; returns its name too.

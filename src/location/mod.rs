@@ -91,8 +91,7 @@ pub trait Inbox {
     fn each(&self, take: &mut dyn FnMut(&dyn Submission)) -> Result<(), Fault>;
 }
 
-/// A submission in an inbox, held open once it was read: what is put in its place later is left
-/// alone.
+/// A submission in an inbox, held open: what is put in its place later is left alone.
 pub trait Submission {
     /// Its name, as it is: not fit for a terminal.
     fn name(&self) -> &str;

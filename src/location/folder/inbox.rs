@@ -48,20 +48,25 @@ impl Inbox for InboxFolder {
             if kind == Kind::Folder {
                 self.folder.remove_rest(name);
             }
-            if self.is_submission(name, kind) {
-                take(&Submitted {
-                    inbox: &self.folder,
-                    name: name.to_owned(),
-                    shown: name.to_string_lossy().into_owned(),
-                    opened: OnceCell::new(),
-                });
+            if !self.is_submission(name, kind) {
+                return Ok(());
+            }
+            let submission = Submitted {
+                inbox: &self.folder,
+                name: name.to_owned(),
+                shown: name.to_string_lossy().into_owned(),
+                opened: OnceCell::new(),
+            };
+            // Its owner may have taken it back.
+            if !matches!(submission.opened(), Err(Fault::Missing(_))) {
+                take(&submission);
             }
             Ok(())
         })
     }
 }
 
-/// A submission, which is open once it was read.
+/// A submission, which is held open if it can be opened.
 struct Submitted<'a> {
     inbox: &'a Folder,
     name: OsString,
@@ -108,7 +113,7 @@ impl Submission for Submitted<'_> {
     fn refuse(&self, reason: &str) -> Result<(), Fault> {
         Ok(self
             .inbox
-            .replace(&self.note(REFUSED), reason.as_bytes(), 0o644)?)
+            .replace_soon(&self.note(REFUSED), reason.as_bytes(), 0o644)?)
     }
 
     /// In `NAME.admitted`.

@@ -199,7 +199,8 @@ impl Location<'_> {
                 if let Some(state) = state {
                     note += &format!("{STATE}{state}\n");
                 }
-                noted = submission.refuse(&note).is_ok();
+                noted = submission.refusal().as_ref() == Some(&note)
+                    || submission.refuse(&note).is_ok();
             }
         }
         Judged {

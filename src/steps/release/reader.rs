@@ -4,14 +4,18 @@
 use std::io::{Read, Write};
 
 use super::error::ReleaseError;
+use crate::domain::contents::LARGEST_CONTENTS;
 use crate::domain::digest::Sha256;
 use crate::domain::release::{LARGEST_EVIDENCE, LARGEST_SIGNATURE, LARGEST_SUMS};
-use crate::domain::reserved::SUMS;
+use crate::domain::reserved::{EVIDENCE, RELEASE, SUMS};
 use crate::files::BUFFER;
 use crate::formats::signature_name;
 use crate::location::{Fault, Source, Stage};
 use crate::openpgp::{DetachedSignature, HashState};
 use crate::steps::Progress;
+
+/// Maximum size of all that a verifier has in memory, in bytes.
+const LARGEST_IN_MEMORY: u64 = LARGEST_SUMS + LARGEST_CONTENTS + LARGEST_EVIDENCE;
 
 /// Reads what a verifier has in memory: everything but the artifacts and their signatures.
 pub(super) struct Reader<'a> {
@@ -27,7 +31,7 @@ impl<'a> Reader<'a> {
         Self {
             source,
             read: Vec::new(),
-            left: LARGEST_SUMS + LARGEST_EVIDENCE,
+            left: LARGEST_IN_MEMORY,
         }
     }
 
@@ -100,22 +104,26 @@ pub(super) fn write(to: &dyn Stage, name: &str, bytes: &[u8]) -> Result<(), Rele
         .map_err(not_copied)
 }
 
-/// Reads a file of at most `limit` bytes into a hash state, and into the copy in the same read;
-/// returns its size. What is over the limit is not copied.
+/// Reads an artifact of this size into a hash state, and into the copy in the same read. If it has
+/// another size, nothing of it is copied; if it grows meanwhile, nothing behind its size.
 pub(super) fn hash(
     source: &dyn Source,
     copy: Option<&dyn Stage>,
     name: &str,
-    limit: u64,
+    size: u64,
     state: &mut HashState,
     progress: &mut dyn Progress,
-) -> Result<u64, ReleaseError> {
-    let opened = source.open(name, limit);
-    let (size, mut file) = opened.map_err(ReleaseError::file(name))?;
+) -> Result<(), ReleaseError> {
+    let opened = source.open(name, size);
+    let (found, mut file) = opened.map_err(ReleaseError::file(name))?;
+    if found != size {
+        return Err(ReleaseError::Content(format!(
+            "`{name}` has {found} bytes, but `{EVIDENCE}/{RELEASE}` lists {size}"
+        )));
+    }
     progress.file(name, size);
     let mut copy_of = None;
     let mut buffer = vec![0; BUFFER];
-    let mut total = 0;
     loop {
         let count = file.read(&mut buffer);
         let count = count.map_err(|error| ReleaseError::source(Fault::from(error)))?;
@@ -131,12 +139,11 @@ pub(super) fn hash(
         if let Some(copy) = &mut copy_of {
             copy.write_all(piece).map_err(not_copied)?;
         }
-        total += count as u64;
     }
     if let Some(mut copy) = copy_of {
         copy.flush().map_err(not_copied)?;
     }
-    Ok(total)
+    Ok(())
 }
 
 fn not_copied(error: std::io::Error) -> ReleaseError {
@@ -154,4 +161,41 @@ pub(super) fn check_digest(
     Err(ReleaseError::Content(format!(
         "`{name}` has SHA-256 {found}, but SHA256SUMS lists {expected}"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every file has a MiB of zeros.
+    struct Zeros;
+
+    impl Source for Zeros {
+        fn open(&self, _: &str, limit: u64) -> Result<(u64, Box<dyn Read + '_>), Fault> {
+            let size = 1 << 20;
+            assert!(size <= limit, "{limit}");
+            Ok((size, Box::new(std::io::repeat(0).take(size))))
+        }
+
+        fn names(&self, _: usize) -> Result<Option<Vec<String>>, Fault> {
+            Ok(None)
+        }
+
+        fn shown(&self) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn no_more_evidence_is_read_than_fits_into_the_memory_for_it() {
+        let mut reader = Reader::of(&Zeros);
+        let digest = Sha256::of(&vec![0; 1 << 20]);
+        let mut read = |number| reader.listed(&format!("evidence/{number}"), 1 << 20, digest);
+        let most = LARGEST_IN_MEMORY >> 20;
+        for number in 0..most {
+            read(number).expect("read");
+        }
+        let error = read(most).expect_err("one more").to_string();
+        assert!(error.contains("more than 67108864 bytes"), "{error}");
+    }
 }

@@ -141,6 +141,12 @@ impl<'a> Checked<'a> {
         wanted.check_release(&contents)?;
         let evidence = Evidence::read(&mut reader, &sums, &contents, now)?;
         check_key(&list, &evidence.grant, &file)?;
+        let sizes = contents.artifacts().iter().map(|artifact| artifact.size);
+        let total = sizes.fold(0, u64::saturating_add);
+        let bounds = evidence.grant.terms().bounds();
+        bounds
+            .judge_bytes(total)
+            .map_err(|error| ReleaseError::Content(error.to_string()))?;
         Ok(Self {
             extra: extra_files(source, &contents, &sums)?,
             source,
@@ -214,7 +220,6 @@ impl<'a> Checked<'a> {
         Artifacts {
             release: self,
             copy,
-            left: self.evidence.grant.terms().artifacts.max_bytes,
             progress,
         }
     }
@@ -276,8 +281,6 @@ fn check_key(signed: &Signed, grant: &Grant, file: &str) -> Result<(), ReleaseEr
 struct Artifacts<'a> {
     release: &'a Checked<'a>,
     copy: Option<&'a dyn Stage>,
-    /// How many bytes the others may have.
-    left: u64,
     progress: &'a mut dyn Progress,
 }
 
@@ -330,34 +333,11 @@ impl Artifacts<'_> {
         } = self.release;
         let name = artifact.name.as_str();
         let mut state = evidence.state(&artifact.name, hash);
-        let limit = self.largest();
-        let read = reader::hash(*source, self.copy, name, limit, &mut state, self.progress);
-        self.left -= read.map_err(|error| match error {
-            // What the signing host signed was no larger than the grant allows.
-            ReleaseError::Unfit(Fault::TooLarge(_)) => {
-                let limit = evidence.grant.terms().artifacts.max_bytes;
-                ReleaseError::Content(format!(
-                    "artifacts have more than {limit} bytes together, the maximum that the grant \
-                     allows (at `{name}`)"
-                ))
-            }
-            other => other,
-        })?;
+        let size = artifact.size;
+        reader::hash(*source, self.copy, name, size, &mut state, self.progress)?;
         check_digest(name, state.sha256(), artifact.sha256)?;
-        if state.size() != artifact.size {
-            return Err(ReleaseError::Content(format!(
-                "`{name}` has {} bytes, but `{EVIDENCE}/{RELEASE}` lists {}",
-                state.size(),
-                artifact.size
-            )));
-        }
         evidence.confirm(&artifact.name, &state, *now)?;
         Ok(state)
-    }
-
-    /// How many bytes the next artifact can have.
-    fn largest(&self) -> u64 {
-        self.left
     }
 }
 

@@ -255,7 +255,7 @@ fn refusal_of_a_build_with_a_file_too_many() {
 fn refusal_of_a_release() {
     let world = World::ready();
     let release = world.signed();
-    fs::write(release.join("foo.txt"), b"backdoor\n").expect("changed");
+    fs::write(release.join("foo.txt"), b"evil\n").expect("changed");
     let said = world.verify(&release).refused("");
     let both = Said {
         stderr: said.stdout.clone() + &said.stderr,

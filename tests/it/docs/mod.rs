@@ -104,7 +104,14 @@ fn every_test_that_a_page_names_exists() {
 /// The text of the one file of tests that is called so, or of the file that has these unit tests.
 fn tests_of(file: &str) -> String {
     if let Some(module) = file.strip_suffix("::tests") {
-        return page(&format!("src/{}.rs", module.replace("::", "/")));
+        let module = format!("src/{}", module.replace("::", "/"));
+        let apart = format!("{module}/tests.rs");
+        let is_apart = root().join(&apart).exists();
+        return page(&if is_apart {
+            apart
+        } else {
+            format!("{module}.rs")
+        });
     }
     let folders = ["", "cli", "docs", "h", "h_to_l", "m", "m_to_h", "tools"];
     let path = |folder| {

@@ -1176,7 +1176,7 @@ fn a_release_that_says_nothing_of_this_log_is_refused() {
     with(&world.inbox()).refused("the release is invalid: `SHA256SUMS` is missing");
     let changed = world.at("changed");
     copy_tree(&release, &changed);
-    fs::write(changed.join("foo.txt"), "other\n").expect("changed");
+    fs::write(changed.join("foo.txt"), "evil\n").expect("changed");
     with(&changed).refused("the release is invalid: `foo.txt` has SHA-256");
 }
 

@@ -300,7 +300,7 @@ fn a_release_that_was_changed_is_not_pushed() {
     let world = with_a_location();
     let attested = signed_while_the_inbox_was_away(&world);
     let artifact = signed(&world).join("foo.tar");
-    fs::write(&artifact, b"other bytes").expect("changed");
+    fs::write(&artifact, [8; 100_000]).expect("changed");
     push(&world)
         .refused("but was not pushed: `foo.tar` has SHA-256")
         .says("another `-o`");

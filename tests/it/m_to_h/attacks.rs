@@ -234,10 +234,10 @@ fn artifact_larger_than_the_grant_allows_at_the_location() {
     file.set_len(1 << 40).expect("made sparse");
     world
         .admit()
-        .refused("artifacts have more than 10737418240 bytes together");
+        .refused("`foo.txt` has 1099511627776 bytes, but `evidence/release.json` lists 5");
     world
         .verify(&release)
-        .refused("artifacts have more than 10737418240 bytes together");
+        .refused("`foo.txt` has 1099511627776 bytes, but `evidence/release.json` lists 5");
 }
 
 /// Anyone who may read the inbox can lock it as well.

@@ -1176,7 +1176,7 @@ fn signature_by_the_build_key_at_the_location() {
 #[test]
 fn artifact_changed_at_the_location() {
     change_refused_at_the_location(
-        |_, release| fs::write(release.join("foo.txt"), b"backdoor\n").expect("changed"),
+        |_, release| fs::write(release.join("foo.txt"), b"evil\n").expect("changed"),
         "`foo.txt` has SHA-256",
     );
 }
@@ -1256,7 +1256,7 @@ fn swapped_artifacts_with_their_signatures_at_the_location() {
                 fs::rename(at("aside"), at("foo.tar")).expect("moved");
             }
         },
-        "`foo.tar` has SHA-256",
+        "`foo.tar` has 5 bytes, but `evidence/release.json` lists 100000",
     );
 }
 
@@ -1585,6 +1585,6 @@ fn signatures_taken_away_or_added() {
     .expect("the list");
     world.verify(&public).refused("signature `SHA256SUMS.asc`");
     fs::write(public.join("SHA256SUMS"), list).expect("the list");
-    fs::write(public.join("foo.txt"), "other\n").expect("an artifact");
+    fs::write(public.join("foo.txt"), "evil\n").expect("an artifact");
     world.verify(&public).refused("`foo.txt` has SHA-256");
 }

@@ -18,6 +18,8 @@ struct Release {
     files: BTreeMap<String, Vec<u8>>,
     /// A file that has this many zeros behind its bytes.
     sparse: Option<(String, u64)>,
+    /// Whether they come only while it is read: its size says nothing of them.
+    grows: bool,
     /// A file that cannot be read.
     broken: Option<String>,
 }
@@ -34,6 +36,7 @@ impl Release {
         Self {
             files: names.into_iter().map(read).collect(),
             sparse: None,
+            grows: false,
             broken: None,
         }
     }
@@ -62,9 +65,9 @@ impl Source for Release {
             _ => 0,
         };
         let all = Cursor::new(bytes).chain(io::repeat(0).take(zeros));
-        // As a file that grows while it is read: its size says nothing.
         let bounded = Bounded { all, left: limit };
-        Ok((bytes.len() as u64, Box::new(bounded)))
+        let size = if self.grows { 0 } else { zeros };
+        Ok((bytes.len() as u64 + size, Box::new(bounded)))
     }
 
     fn names(&self, _: usize) -> Result<Option<Vec<String>>, Fault> {
@@ -197,6 +200,7 @@ impl Stage for Staged<'_> {
         let release = Release {
             files: self.files.into_inner(),
             sparse: None,
+            grows: false,
             broken: None,
         };
         let mut releases = self.shelf.releases.borrow_mut();
@@ -336,6 +340,24 @@ fn nothing_behind_a_bad_artifact_is_copied() {
         "{written:?}"
     );
     assert!(shelf.records.borrow().is_empty());
+}
+
+/// A sparse file takes no space in the inbox, and all of it among the releases.
+#[test]
+fn no_more_of_an_artifact_is_copied_than_its_listed_size() {
+    let genuine = Release::genuine();
+    let name = &genuine.artifacts()[0];
+    let size = genuine.files[name].len() as u64;
+    for (grows, most, reason) in [(false, 0, "bytes, but"), (true, size, "too large")] {
+        let mut release = genuine.clone();
+        release.sparse = Some((name.clone(), 1 << 40));
+        release.grows = grows;
+        let shelf = Shelf::default();
+        refused(&run(&vec![Submitted::new(NAME, release)], &shelf), reason);
+        let written = shelf.written.borrow().get(name).copied().unwrap_or(0);
+        assert!(written <= most, "{written}");
+        assert!(shelf.releases.borrow().is_empty());
+    }
 }
 
 // ---- Submissions beside others ----
