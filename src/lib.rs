@@ -24,6 +24,7 @@
 //! | [`dsse`], [`mac`] | the two other schemes of evidence | what the signed bytes say |
 //! | [`tlog`] | notes, checkpoints, proofs and tiles of a transparency log | its entries, any I/O |
 //! | [`ssh`] | signatures made with `ssh-keygen` | who may approve |
+//! | [`approver`] | a person's keys, of either kind | what makes an approval valid |
 //! | `token` | OpenPGP cards, PKCS#11, PINs | OpenPGP |
 //! | `ledger` | the log and the journal of runs | how an event came about |
 //! | [`location`] | where releases are read from and published to | what makes a release good |
@@ -42,6 +43,7 @@
     )
 )]
 
+pub mod approver;
 pub mod cli;
 #[cfg(feature = "host")]
 pub mod config;

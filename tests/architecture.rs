@@ -20,15 +20,16 @@ const ARROWS: &str = "
     ssh: domain
     tlog: domain
     openpgp: domain
+    approver: domain openpgp ssh
     token: domain
     location: domain files
     ledger: domain files tlog
     config: domain tlog token
-    home: config domain files ledger mac openpgp ssh tlog
+    home: approver config domain files ledger mac openpgp ssh tlog
     steps:
-    steps::evidence: domain dsse mac openpgp ssh
+    steps::evidence: approver domain dsse mac openpgp ssh
     steps::builder: steps steps::evidence domain files dsse mac openpgp
-    steps::release: steps steps::evidence formats domain files openpgp location tlog
+    steps::release: steps steps::evidence approver formats domain files openpgp location ssh tlog
     steps::host: steps steps::evidence steps::builder steps::release formats domain files mac \
         openpgp location tlog ssh token ledger config home
     cli: steps steps::evidence steps::builder steps::release steps::host domain files openpgp \

@@ -1,9 +1,12 @@
 //! Reads an approval made with `ssh-keygen`.
 #![no_main]
 
-use countersign::ssh::Signature;
+use countersign::ssh::Blob;
+use countersign::ssh::key::Signature;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = Signature::parse(bytes);
+    if let Ok(blob) = Blob::parse(bytes) {
+        let _ = Signature::parse(&blob);
+    }
 });

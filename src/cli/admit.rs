@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::args::read_certificate;
+use super::args::{bad_policy, read_certificate, read_policy};
 use super::error::{CliError, CommandError};
 use super::global::Global;
 use super::progress::Bar;
 use super::render::Output;
+use crate::domain::malformed::Malformed;
 use crate::domain::signing::Coverage;
 use crate::domain::time::Timestamp;
 use crate::location::inbox_and_releases;
 use crate::steps::release::admit::{AdmitError, Admitted, Judged, admit};
+use crate::steps::release::policy::{Verifier, VerifierPolicy};
 
 /// Maximum number of refused submissions that are listed; the others are counted.
 const MOST_LISTED: usize = 10_000;
@@ -25,6 +27,9 @@ pub(super) struct Admit {
     /// Release certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
+    /// Policy: which of the valid releases to accept (JSON)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Folder of pushed releases; reports are NAME.admitted and NAME.refused
     inbox: PathBuf,
     /// Folder for published releases
@@ -37,14 +42,18 @@ impl Admit {
             global.outside_home(folder)?;
         }
         let certificate = read_certificate(&self.cert)?;
+        let policy = self.policy()?;
         let (inbox, releases) =
             inbox_and_releases(&self.inbox, &self.releases).map_err(AdmitError::from)?;
         let mut told = Told::default();
         let result = admit(
             &*inbox,
             &*releases,
-            &certificate,
-            Timestamp::now(),
+            &Verifier {
+                certificate: &certificate,
+                policy: &policy,
+                now: Timestamp::now(),
+            },
             &mut Bar::new(),
             &mut |judged| told.judged(judged, output),
         );
@@ -65,6 +74,19 @@ impl Admit {
                 all: told.all,
             }
             .into()),
+        }
+    }
+}
+
+impl Admit {
+    fn policy(&self) -> Result<VerifierPolicy, CliError> {
+        let policy = read_policy(self.policy.as_deref())?;
+        match &self.policy {
+            Some(path) if policy.requires_proof() => {
+                let fault = "`log_proof` is for `verify --proof`: `admit` has no proofs";
+                Err(bad_policy(path, Malformed::new(fault)).into())
+            }
+            Some(_) | None => Ok(policy),
         }
     }
 }

@@ -7,8 +7,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::error::{CliError, CommandError};
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
+use crate::domain::malformed::Malformed;
+use crate::domain::policy::LARGEST_POLICY;
 use crate::files::InputFile;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
+use crate::steps::release::policy::VerifierPolicy;
 
 /// A certificate, in a file.
 pub(super) fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
@@ -19,6 +22,24 @@ pub(super) fn read_certificate(path: &Path) -> Result<Certificate, CliError> {
         help: "export one certificate with `countersign key export` or `gpg --export FINGERPRINT`",
     })?;
     Ok(parsed)
+}
+
+/// The verifier's policy, in a file; without one, the policy that accepts everything.
+pub(super) fn read_policy(path: Option<&Path>) -> Result<VerifierPolicy, CliError> {
+    let Some(path) = path else {
+        return Ok(VerifierPolicy::default());
+    };
+    let bytes = InputFile::open_named(path)?.read_whole(LARGEST_POLICY)?;
+    Ok(VerifierPolicy::parse(&bytes).map_err(|fault| bad_policy(path, fault))?)
+}
+
+/// A policy that cannot be used.
+pub(super) fn bad_policy(path: &Path, fault: Malformed) -> CommandError {
+    CommandError::Malformed {
+        what: format!("policy `{}`", path.display()),
+        fault,
+        help: "correct the file: docs/reference/policy.md describes its fields",
+    }
 }
 
 /// A grant in a file. Whether it was issued here is not checked.

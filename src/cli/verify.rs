@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::args::read_certificate;
+use super::args::{read_certificate, read_policy};
 use super::error::{CliError, CommandError};
 use super::progress::Bar;
 use super::render::Output;
@@ -19,6 +19,7 @@ use crate::location::source;
 use crate::openpgp::{Certificate, Signed};
 use crate::steps::release::error::ReleaseError;
 use crate::steps::release::logged::{Logged, check_logged};
+use crate::steps::release::policy::Verifier;
 use crate::steps::release::single::{VerifiedFile, verify_file};
 use crate::steps::release::verify::{ReleaseReport, examine_release};
 use crate::steps::release::wanted::Wanted;
@@ -39,6 +40,9 @@ pub(super) struct Verify {
     /// Release certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
+    /// Policy: which of the valid releases to accept (JSON)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Project [default: the folder is called PROJECT-VERSION]
     #[arg(long, value_name = "PROJECT")]
     project: Option<ProjectName>,
@@ -62,7 +66,11 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let certificate = read_certificate(&self.cert)?;
-        let now = Timestamp::now();
+        let verifier = Verifier {
+            certificate: &certificate,
+            policy: &read_policy(self.policy.as_deref())?,
+            now: Timestamp::now(),
+        };
         let mut tally = Tally::new(&certificate);
         let paths = named(self.paths)?;
         let proof = self
@@ -79,12 +87,12 @@ impl Verify {
             if path.is_dir() {
                 let wanted = asked.clone().map_or_else(|| own_name(path), Ok)?;
                 let source = source(path)?;
-                let result = examine_release(&*source, &certificate, &wanted, now, &mut Bar::new());
+                let result = examine_release(&*source, &verifier, &wanted, &mut Bar::new());
                 tally.release(path, result);
                 continue;
             }
             let wanted = asked.as_ref().unwrap_or(&Wanted::Any);
-            let result = verify_file(path, &certificate, wanted, now, &mut Bar::new());
+            let result = verify_file(path, &verifier, wanted, proof.is_some(), &mut Bar::new());
             let logged = match (&result, &proof) {
                 (Ok(file), Some((proof, key))) => {
                     Some(check_logged(proof, key, &file.signed, file.digest)?)
@@ -155,7 +163,8 @@ struct Tally<'a> {
     values: Vec<Value>,
     releases: Vec<Value>,
     refused: usize,
-    unnamed: Option<ReleaseError>,
+    /// Something that may be good, but is not what was asked for.
+    unwanted: Option<ReleaseError>,
 }
 
 /// The line on one path, and lines below it.
@@ -176,7 +185,7 @@ impl<'a> Tally<'a> {
             values: Vec::new(),
             releases: Vec::new(),
             refused: 0,
-            unnamed: None,
+            unwanted: None,
         }
     }
 
@@ -295,8 +304,8 @@ impl<'a> Tally<'a> {
             faults: vec![error.to_string()],
             details: Vec::new(),
         });
-        if matches!(error, ReleaseError::Unnamed { .. }) {
-            self.unnamed = Some(error);
+        if let ReleaseError::Unnamed { .. } | ReleaseError::Policy(_) = error {
+            self.unwanted = Some(error);
         }
     }
 
@@ -319,9 +328,9 @@ impl<'a> Tally<'a> {
             }
         }
         output.value(json!({ "results": self.values, "releases": self.releases }));
-        match (self.refused, self.unnamed) {
+        match (self.refused, self.unwanted) {
             (0, _) => Ok(()),
-            // The name is all that is wrong.
+            // That is all that is wrong.
             (1, Some(error)) => Err(error.into()),
             (refused, _) => Err(CommandError::NotVerified { refused, all }.into()),
         }

@@ -22,6 +22,7 @@ pub mod key;
 pub mod malformed;
 pub mod manifest;
 pub mod name;
+pub mod policy;
 pub mod release;
 pub mod reserved;
 pub mod signing;

@@ -21,16 +21,8 @@ impl Version {
     /// `rc` or `dev` (`1.0rc1`, `1.0.dev3`), sorts before the version without it. Otherwise the
     /// order of Debian's versions applies (Debian Policy, section 5.6.12).
     pub fn order(&self, other: &Self) -> Ordering {
-        let pieces = |version: &Self| -> Vec<Piece> {
-            let text = version.without_epoch().to_ascii_lowercase();
-            let text = text
-                .strip_prefix('v')
-                .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-                .unwrap_or(&text);
-            Piece::split(text)
-        };
-        let mut left = pieces(self);
-        let mut right = pieces(other);
+        let mut left = self.pieces();
+        let mut right = other.pieces();
         let longest = left.len().max(right.len());
         left.resize(longest, Piece::End);
         right.resize(longest, Piece::End);
@@ -40,6 +32,28 @@ impl Version {
             (digits.len(), digits.to_owned())
         };
         epoch(self).cmp(&epoch(other)).then(left.cmp(&right))
+    }
+
+    /// Whether it is of a series: begins with the same epoch and `series`, and there is a separator
+    /// or a word for a pre-release behind that. `1.9.3`, `1.9-2` and `1.9rc1` are in `1.9`, and
+    /// `1.90` and `1.9a` are not. What sorts as equal is in the same series.
+    pub fn is_in(&self, series: &Self) -> bool {
+        let own = self.pieces();
+        let rest = own.strip_prefix(series.pieces().as_slice());
+        let ends = |rest: &[Piece]| match rest.first() {
+            None | Some(Piece::Mark(_) | Piece::Before | Piece::Early(_) | Piece::End) => true,
+            Some(Piece::Word(_) | Piece::Number(..)) => false,
+        };
+        self.split().0 == series.split().0 && rest.is_some_and(ends)
+    }
+
+    fn pieces(&self) -> Vec<Piece> {
+        let text = self.without_epoch().to_ascii_lowercase();
+        let text = text
+            .strip_prefix('v')
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            .unwrap_or(&text);
+        Piece::split(text)
     }
 }
 
@@ -168,6 +182,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_series_goes_up_to_a_separator() {
+        let version = |text: &str| text.parse::<Version>().expect("a version");
+        for (series, inside, outside) in [
+            (
+                "1.9",
+                "1.9 1.9.3 1.9-2 1.9~rc1 1.9rc1 1.9.rc1 1.9+git1 1.9_2 v1.9.1 01.9.1",
+                "1.90 1.91.3 1.9a 1 1.8 1.8.9 11.9 2.1.9 1:1.9.3",
+            ),
+            ("1", "1 1.9 1-2", "10 10.1 2 1a"),
+            ("1:1.9", "1:1.9 1:1.9.3", "1.9.3 2:1.9.3"),
+            ("v2", "2.1 v2.1", "v20 v3"),
+            ("2026", "2026.1", "20261122"),
+            ("1.1.1", "1.1.1-2", "1.1.1a 1.1.10"),
+        ] {
+            for (texts, expected) in [(inside, true), (outside, false)] {
+                for text in texts.split(' ') {
+                    let found = version(text).is_in(&version(series));
+                    assert_eq!(found, expected, "{text} in {series}");
+                }
+            }
+        }
+    }
+
     const PARTS: &str = "([1-9]:)?([0-9a-c.~+_-]|rc|dev){1,6}";
 
     proptest! {
@@ -178,6 +216,33 @@ mod tests {
                 prop_assert_eq!(a.order(&b), b.order(&a).reverse());
                 if a.order(&b).is_le() && b.order(&c).is_le() {
                     prop_assert!(a.order(&c).is_le());
+                }
+            }
+        }
+
+        /// What a series has does not depend on the spelling, series are nested or apart, and one
+        /// that its text begins has a separator next.
+        #[test]
+        fn series_are_nested_or_apart(
+            a in PARTS, b in "[1-2]([.-][0-3]){0,2}", c in "[1-2]([.-][0-3]){0,2}", more in PARTS
+        ) {
+            let texts = [a.clone(), b.clone(), c, format!("{b}{more}")];
+            if let [Ok(a), Ok(b), Ok(c), Ok(longer)] = texts.map(|text| text.parse::<Version>()) {
+                prop_assert!(a.is_in(&a) && b.is_in(&b));
+                if a.order(&b).is_eq() {
+                    prop_assert_eq!(a.is_in(&c), b.is_in(&c));
+                    prop_assert_eq!(longer.is_in(&a), longer.is_in(&b));
+                }
+                for version in [&a, &longer] {
+                    if version.is_in(&b) && version.is_in(&c) {
+                        prop_assert!(b.is_in(&c) || c.is_in(&b));
+                    }
+                }
+                if more.starts_with(|next: char| ('1'..='9').contains(&next)) {
+                    prop_assert!(!longer.is_in(&b), "{longer} in {b}");
+                }
+                if more.starts_with(['.', '-', '~', '+']) {
+                    prop_assert!(longer.is_in(&b), "{longer} in {b}");
                 }
             }
         }

@@ -1,48 +1,15 @@
-//! The people who may approve grants, and their keys.
+//! The keys of the people who may approve grants, as the configuration names them.
 
 use std::path::Path;
 
 use super::error::HomeError;
 use super::private;
+use crate::approver::{Approver, check_distinct};
 use crate::config::{CONFIG, Config, ConfigError};
-use crate::domain::key::{PublicKey, pairs};
 use crate::domain::malformed::Malformed;
-use crate::domain::name::ApproverName;
 use crate::files::InputFile;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 use crate::ssh::key::PublicKey as SshKey;
-
-/// A person who may approve grants.
-#[derive(Debug)]
-pub struct Approver {
-    /// Their name.
-    pub name: ApproverName,
-    /// Their OpenPGP certificates.
-    pub certificates: Vec<Certificate>,
-    /// Their SSH keys.
-    pub ssh_keys: Vec<SshKey>,
-}
-
-impl Approver {
-    /// Whether the two have a key in common, as an OpenPGP or an SSH key.
-    fn shares_key_with(&self, other: &Self) -> bool {
-        let numbers = |approver: &Self| -> Vec<PublicKey> {
-            let certificates = approver.certificates.iter().flat_map(Certificate::numbers);
-            certificates
-                .chain(approver.ssh_keys.iter().filter_map(SshKey::numbers))
-                .collect()
-        };
-        let theirs = numbers(other);
-        numbers(self)
-            .iter()
-            .any(|key| theirs.iter().any(|other| key.is_one_with(other)))
-            || self.ssh_keys.iter().any(|key| other.ssh_keys.contains(key))
-            || self
-                .certificates
-                .iter()
-                .any(|ours| other.certificates.iter().any(|it| ours.shares_key_with(it)))
-    }
-}
 
 /// Reads the approvers' keys; refuses two approvers with a key in common.
 pub(super) fn read(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeError> {
@@ -78,12 +45,6 @@ pub(super) fn read(home: &Path, config: &Config) -> Result<Vec<Approver>, HomeEr
         }
         approvers.push(approver);
     }
-    if let Some((one, _)) = pairs(&approvers).find(|(one, other)| one.shares_key_with(other)) {
-        let reason = format!(
-            "a key of approver `{}` is also another approver's",
-            one.name
-        );
-        return Err(fail(reason).into());
-    }
+    check_distinct(&approvers).map_err(|error| fail(error.to_string()))?;
     Ok(approvers)
 }

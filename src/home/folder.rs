@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::approvers::{self, Approver};
+use super::approvers;
 use super::error::HomeError;
 use super::{places, private};
+use crate::approver::Approver;
 use crate::config::{CONFIG, Config};
 use crate::files::{
     FileError, FileFault, FileLock, Folder, InputFile, hold, make_private, replace, sweep_files,

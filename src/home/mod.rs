@@ -16,7 +16,6 @@ mod nonces;
 mod places;
 mod private;
 
-pub use approvers::Approver;
 pub use error::HomeError;
 pub use folder::{Home, HomeLock};
 pub use new::NewHome;

@@ -1,7 +1,6 @@
-//! SSH signatures (OpenSSH's PROTOCOL.sshsig): the one form in which they are kept, which anybody
-//! can check, and in [`key`] whose they are, which only the signing host knows.
+//! SSH signatures (OpenSSH's PROTOCOL.sshsig): the one form in which they are kept, and in [`key`]
+//! whose they are, for those who have the public keys.
 
-#[cfg(feature = "host")]
 pub mod key;
 
 use base64::Engine as _;

@@ -17,7 +17,7 @@ use crate::cli::host::error::HostError;
 use crate::cli::render::Output;
 use crate::domain::grant::Grant;
 use crate::files::{FileError, FileFault, is_there, parent};
-use crate::steps::host::approval::NAMESPACE;
+use crate::steps::evidence::approval::NAMESPACE;
 use crate::steps::host::approve::Recorded;
 
 /// Approve a grant with your own key, or record approvals on the signing host

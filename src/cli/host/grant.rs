@@ -17,7 +17,7 @@ use crate::domain::malformed::Malformed;
 use crate::domain::name::{BuilderName, ProjectName, Version};
 use crate::domain::signing::Coverage;
 use crate::domain::time::Period;
-use crate::steps::host::approval::NAMESPACE;
+use crate::steps::evidence::approval::NAMESPACE;
 use crate::steps::host::grant::{GrantRequest, Issued};
 
 /// Issue a grant for one build, with its build keys

@@ -21,8 +21,8 @@ pub fn kept(file: &str, bytes: Vec<u8>) -> Vec<u8> {
     kept.unwrap_or(bytes)
 }
 
-/// Checks that an approval in a release has the form in which it is kept. Whose it is, only the
-/// signing host knows.
+/// Checks that an approval in a release has the form in which it is kept. Whose it is,
+/// [`approval::check`](super::approval::check) knows, with the approvers' keys.
 pub fn check_approval(file: &str, bytes: &[u8]) -> Result<(), Malformed> {
     if file.ends_with(SSH_SIGNATURE) {
         return ssh::Blob::parse_kept(bytes).map(drop);

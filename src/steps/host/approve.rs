@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::Host;
-use super::approval::{Approved, BadApproval, check};
 use super::policy::{self, PolicyError};
 use super::trouble::Trouble;
 use crate::domain::digest::{GrantId, Sha256};
@@ -11,6 +10,7 @@ use crate::domain::event::Event;
 use crate::domain::grant::Grant;
 use crate::domain::release::{LARGEST_SIGNATURE, approval_name};
 use crate::files::InputFile;
+use crate::steps::evidence::approval::{Approved, BadApproval, check};
 
 /// Why an approval was not recorded.
 #[expect(missing_docs, reason = "each message says what it means")]

@@ -1,6 +1,5 @@
 //! H, the signing host: from the grant to the exported log.
 
-pub mod approval;
 pub mod approve;
 pub mod build;
 mod deliveries;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use super::approval::{self, BadApproval};
 use super::trouble::Trouble;
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event};
@@ -12,6 +11,7 @@ use crate::domain::name::{ApproverName, Version};
 use crate::domain::time::Timestamp;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
+use crate::steps::evidence::approval::{self, BadApproval};
 
 /// An approval as this host keeps it.
 #[derive(Debug, Clone)]

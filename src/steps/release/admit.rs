@@ -6,6 +6,7 @@
 //! the releases; a submission that was refused is not tried again until it changed.
 
 use super::error::ReleaseError;
+use super::policy::Verifier;
 use super::verify::{Checked, ReleaseReport};
 use super::wanted::Wanted;
 use crate::domain::admission::AdmissionReport;
@@ -18,7 +19,7 @@ use crate::domain::reserved::{EVIDENCE, GRANT, SUMS};
 use crate::domain::text::clean;
 use crate::domain::time::Timestamp;
 use crate::location::{Fault, Inbox, Releases, Source, Submission};
-use crate::openpgp::{Certificate, KeyTrouble};
+use crate::openpgp::KeyTrouble;
 use crate::steps::Progress;
 
 /// The line of a note that says what was refused, after the reason.
@@ -127,19 +128,17 @@ impl AdmitError {
 pub fn admit(
     inbox: &dyn Inbox,
     releases: &dyn Releases,
-    certificate: &Certificate,
-    now: Timestamp,
+    verifier: &Verifier<'_>,
     progress: &mut dyn Progress,
     judged: &mut dyn FnMut(Judged),
 ) -> Result<(), AdmitError> {
-    certificate.signing_keys(now)?;
+    verifier.certificate.signing_keys(verifier.now)?;
     for name in releases.unrecorded()? {
-        record_found(&name, releases, now)?;
+        record_found(&name, releases, verifier.now)?;
     }
     let mut location = Location {
         releases,
-        certificate,
-        now,
+        verifier,
         progress,
     };
     inbox.each(&mut |submission| judged(location.judge(submission)))?;
@@ -175,8 +174,7 @@ fn record_of(name: &str, release: &dyn Source, now: Timestamp) -> Option<Admissi
 /// What submissions are judged with.
 struct Location<'a> {
     releases: &'a dyn Releases,
-    certificate: &'a Certificate,
-    now: Timestamp,
+    verifier: &'a Verifier<'a>,
     progress: &'a mut dyn Progress,
 }
 
@@ -215,10 +213,11 @@ impl Location<'_> {
         let state = submission.state()?;
         let record = self.releases.record(submission.name()).ok()?;
         let judged_by = format!(
-            "{}\n{}\n{}\n{:?}\n{state}",
+            "{}\n{}\n{:?}\n{}\n{:?}\n{state}",
             env!("CARGO_PKG_VERSION"),
-            Sha256::of(&self.certificate.binary()),
-            self.now.unix() / REMEMBERED,
+            Sha256::of(&self.verifier.certificate.binary()),
+            self.verifier.policy.digest(),
+            self.verifier.now.unix() / REMEMBERED,
             record.as_deref().map(Sha256::of),
         );
         Some(Sha256::of(judged_by.as_bytes()))
@@ -228,8 +227,7 @@ impl Location<'_> {
         let name = submission.name();
         let release = name.parse::<ArtifactName>()?;
         let source = submission.source().map_err(ReleaseError::source)?;
-        let checked = Checked::read(source, self.certificate, &Wanted::Any, self.now)?
-            .without_extra_files()?;
+        let checked = Checked::read(source, self.verifier, &Wanted::Any)?.without_extra_files()?;
         let terms = checked.grant().terms();
         let expected = folder_name(&terms.project, &terms.version);
         if expected != name {
@@ -243,7 +241,7 @@ impl Location<'_> {
         let record = known.unwrap_or_else(|| {
             let artifacts = checked.sums().artifacts().digest();
             let key = checked.list().key;
-            AdmissionReport::new(release, checked.digest(), artifacts, key, self.now)
+            AdmissionReport::new(release, checked.digest(), artifacts, key, self.verifier.now)
         });
         let record = record.to_text();
         let report = if new {

@@ -39,6 +39,13 @@ pub enum ReleaseError {
         project: ProjectName,
         version: Version,
     },
+    /// A good release that this verifier does not accept.
+    #[error("{0}")]
+    #[diagnostic(
+        code(refused::policy),
+        help("this is your own rule: ask for a release that it accepts, or change the policy")
+    )]
+    Policy(Malformed),
     /// The list, and what it lists.
     #[error("{0}")]
     #[diagnostic(code(refused::release_content))]

@@ -21,6 +21,10 @@ use crate::steps::evidence::{self, Attested, Files, MacCheck, quorum};
 /// check them could have made them.
 pub(super) struct Evidence {
     pub(super) grant: Grant,
+    /// Signatures over it, in the form in which they are kept, by anybody.
+    pub(super) approvals: Vec<Vec<u8>>,
+    /// How many builders attested each artifact: the least number of any.
+    pub(super) least_builders: usize,
     builders: Builders,
     attested: Vec<Attested>,
 }
@@ -49,11 +53,13 @@ impl Evidence {
                 terms.form, contents.form
             )));
         }
+        let mut approvals = Vec::new();
         for (file, digest) in sums.approvals() {
             let name = format!("{EVIDENCE}/{APPROVALS}/{file}");
             let approval = reader.listed(&name, LARGEST_SIGNATURE, *digest)?;
             check_approval(file, &approval)
                 .map_err(|error| ReleaseError::Evidence(format!("`{name}`: {error}")))?;
+            approvals.push(approval);
         }
         let builders = Builders::of(grant.terms()).map_err(not_enough)?;
         let mut attested = Vec::new();
@@ -70,8 +76,11 @@ impl Evidence {
                     .to_owned(),
             ));
         }
+        let least_builders = agreed.values().map(Vec::len).min();
         Ok(Self {
             grant,
+            approvals,
+            least_builders: least_builders.expect("a list has artifacts"),
             builders,
             attested,
         })

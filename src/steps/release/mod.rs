@@ -4,6 +4,7 @@ pub mod admit;
 pub mod error;
 mod evidence;
 pub mod logged;
+pub mod policy;
 mod reader;
 pub mod single;
 pub mod verify;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::error::ReleaseError;
+use super::policy::Verifier;
 use super::verify::check_role;
 use super::wanted::Wanted;
 use crate::domain::contents::{Contents, LARGEST_CONTENTS};
@@ -10,10 +11,9 @@ use crate::domain::digest::Sha256;
 use crate::domain::release::LARGEST_SIGNATURE;
 use crate::domain::reserved::{EVIDENCE, RELEASE};
 use crate::domain::signing::{Claims, Coverage};
-use crate::domain::time::Timestamp;
 use crate::files::{FileError, InputFile};
 use crate::formats::signature_name;
-use crate::openpgp::{Certificate, DetachedSignature, HashState, Signed};
+use crate::openpgp::{DetachedSignature, HashState, Signed};
 use crate::steps::Progress;
 
 /// A file with a good signature of its own.
@@ -28,12 +28,12 @@ pub struct VerifiedFile {
 }
 
 /// Checks one file with the signature beside it, which must say that it is this file of a wanted
-/// release.
+/// release. Whether it comes with a `proof` from the log, the policy asks.
 pub fn verify_file(
     path: &Path,
-    certificate: &Certificate,
+    verifier: &Verifier<'_>,
     wanted: &Wanted,
-    now: Timestamp,
+    proof: bool,
     progress: &mut dyn Progress,
 ) -> Result<VerifiedFile, ReleaseError> {
     let name = path.to_string_lossy().into_owned();
@@ -58,12 +58,13 @@ pub fn verify_file(
     });
     read.map_err(of(&name))?;
     let signed = signature
-        .check(certificate, &state, &name, now)
+        .check(verifier.certificate, &state, &name, verifier.now)
         .map_err(ReleaseError::signature(&file))?;
     let claims = signed.claims().map_err(ReleaseError::other(&file))?;
     let own_name = path.file_name().unwrap_or_default().to_string_lossy();
     check_role(&claims, &own_name, &file)?;
     wanted.check_file(&claims)?;
+    verifier.policy.judge_file(&claims, proof)?;
     Ok(VerifiedFile {
         signed,
         claims,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::error::ReleaseError;
 use super::evidence::Evidence;
+use super::policy::{Verifier, VerifierPolicy};
 use super::reader::{self, Reader, check_digest};
 use super::wanted::Wanted;
 use crate::domain::artifact::MOST_ARTIFACTS;
@@ -30,7 +31,7 @@ pub struct ReleaseReport {
     pub grant: Grant,
     /// The builders whose evidence it contains.
     pub builders: Vec<BuilderName>,
-    /// How many approvals it contains. Who made them, only the signing host knows.
+    /// How many approvals it contains, by whomever.
     pub approvals: usize,
     /// Who signed the list, and when.
     pub list: Signed,
@@ -55,7 +56,7 @@ pub struct FileReport {
 }
 
 /// Checks a release, and refuses it at the first thing in it that is not good. What was verified is
-/// copied, each artifact in the read that verifies it.
+/// copied, each artifact in the read that verifies it. It has no policy: at H that is the grant.
 pub fn verify_release(
     source: &dyn Source,
     certificate: &Certificate,
@@ -63,7 +64,12 @@ pub fn verify_release(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<ReleaseReport, ReleaseError> {
-    Checked::read(source, certificate, &Wanted::Any, now)?
+    let verifier = Verifier {
+        certificate,
+        policy: &VerifierPolicy::default(),
+        now,
+    };
+    Checked::read(source, &verifier, &Wanted::Any)?
         .without_extra_files()?
         .verify(copy, progress)
 }
@@ -71,12 +77,11 @@ pub fn verify_release(
 /// Checks a release. Returns the result for each file, whatever it is.
 pub fn examine_release(
     source: &dyn Source,
-    certificate: &Certificate,
+    verifier: &Verifier<'_>,
     wanted: &Wanted,
-    now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<ReleaseReport, ReleaseError> {
-    let mut release = Checked::read(source, certificate, wanted, now)?;
+    let mut release = Checked::read(source, verifier, wanted)?;
     let mut files = std::mem::take(&mut release.extra);
     let mut artifacts = release.artifacts(None, progress);
     files.extend(
@@ -113,10 +118,14 @@ impl<'a> Checked<'a> {
     /// Reads and checks it.
     pub fn read(
         source: &'a dyn Source,
-        certificate: &'a Certificate,
+        verifier: &Verifier<'a>,
         wanted: &Wanted,
-        now: Timestamp,
     ) -> Result<Self, ReleaseError> {
+        let Verifier {
+            certificate,
+            policy,
+            now,
+        } = *verifier;
         let mut reader = Reader::of(source);
         let (bytes, signature, file) = reader.list()?;
         let state = HashState::of(&bytes, signature.hash());
@@ -139,6 +148,7 @@ impl<'a> Checked<'a> {
             .check(&expected)
             .map_err(ReleaseError::other(&file))?;
         wanted.check_release(&contents)?;
+        policy.judge_name(&contents.project, &contents.version)?;
         let evidence = Evidence::read(&mut reader, &sums, &contents, now)?;
         check_key(&list, &evidence.grant, &file)?;
         let sizes = contents.artifacts().iter().map(|artifact| artifact.size);
@@ -147,6 +157,7 @@ impl<'a> Checked<'a> {
         bounds
             .judge_bytes(total)
             .map_err(|error| ReleaseError::Content(error.to_string()))?;
+        policy.judge_whole(&evidence, list.created)?;
         Ok(Self {
             extra: extra_files(source, &contents, &sums)?,
             source,

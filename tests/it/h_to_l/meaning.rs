@@ -262,14 +262,14 @@ impl Hidden {
 }
 
 /// The programs: the host's, and the builder's where it was made.
-fn programs() -> Vec<PathBuf> {
+pub(super) fn programs() -> Vec<PathBuf> {
     let own = PathBuf::from(env!("CARGO_BIN_EXE_countersign"));
     let builder = std::env::var_os("COUNTERSIGN_TEST_BUILDER").map(PathBuf::from);
     [own].into_iter().chain(builder).collect()
 }
 
 /// How one of them ends.
-fn end_of(program: &Path, run: Run<'_>) -> Said {
+pub(super) fn end_of(program: &Path, run: Run<'_>) -> Said {
     run.by(program).run().0
 }
 

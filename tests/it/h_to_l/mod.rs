@@ -2,4 +2,5 @@
 
 mod admit;
 mod meaning;
+mod policy;
 mod push;

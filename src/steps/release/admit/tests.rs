@@ -8,7 +8,9 @@ use std::path::Path;
 use super::*;
 use crate::files::Folder;
 use crate::location::{Published, Stage};
+use crate::openpgp::Certificate;
 use crate::steps::Unwatched;
+use crate::steps::release::policy::VerifierPolicy;
 
 const NAME: &str = "foo-1.2.3";
 
@@ -246,14 +248,26 @@ impl Releases for Shelf {
 }
 
 fn run_at(inbox: &Vec<Submitted>, shelf: &Shelf, now: Timestamp) -> Vec<Judged> {
+    run_with(inbox, shelf, &VerifierPolicy::default(), now)
+}
+
+fn run_with(
+    inbox: &Vec<Submitted>,
+    shelf: &Shelf,
+    policy: &VerifierPolicy,
+    now: Timestamp,
+) -> Vec<Judged> {
     let certificate = std::fs::read(data().join("release.pgp")).expect("the test data");
     let certificate = Certificate::parse(&certificate).expect("a certificate");
     let mut all = Vec::new();
     admit(
         inbox,
         shelf,
-        &certificate,
-        now,
+        &Verifier {
+            certificate: &certificate,
+            policy,
+            now,
+        },
         &mut Unwatched,
         &mut |judged| {
             all.push(judged);
@@ -318,6 +332,38 @@ fn nothing_is_written_before_all_but_the_artifacts_is_verified() {
     let judged = run(&vec![Submitted::new(NAME, genuine.clone())], &shelf);
     assert_eq!(admitted(&judged), 1, "{judged:?}");
     assert_eq!(shelf.releases.borrow()[NAME].files, genuine.files);
+}
+
+/// By its name before the evidence is read, by what the evidence shows after that was verified, and
+/// in either case before anything is written.
+#[test]
+fn the_policy_is_judged_between_the_list_and_what_it_is_about() {
+    let genuine = Release::genuine();
+    let mut changed = genuine.clone();
+    let grant = changed.files.get_mut("evidence/grant.json");
+    grant.expect("the grant")[0] ^= 1;
+    let policy = |rules: &str| {
+        let text = format!(r#"{{"format":"countersign-policy/1",{rules}}}"#);
+        VerifierPolicy::parse(text.as_bytes()).expect("a policy")
+    };
+    let other = policy(r#""projects":{"bar":{}}"#);
+    let two = policy(r#""all":{"quorum":2}"#);
+    for (release, policy, reason) in [
+        (&genuine, &other, "the policy accepts bar"),
+        (&changed, &other, "the policy accepts bar"),
+        (&genuine, &two, "the policy requires 2"),
+        (&changed, &two, "`evidence/grant.json` has SHA-256"),
+    ] {
+        let shelf = Shelf::default();
+        let inbox = vec![Submitted::new(NAME, release.clone())];
+        let now = Timestamp::now();
+        refused(&run_with(&inbox, &shelf, policy, now), reason);
+        assert_eq!(shelf.staged.get(), 0);
+        // Under the same policy it is not read again, under another one it is.
+        refused(&run_with(&inbox, &shelf, policy, now), reason);
+        let plain = run_at(&inbox, &shelf, now);
+        assert_eq!(admitted(&plain) == 1, std::ptr::eq(release, &genuine));
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! What a valid approval is: a signature over a grant's bytes, by an approver in the configuration.
+//! What a valid approval is: a signature over a grant's bytes, by an approver: at H one in the configuration, for others one
+//! in their policy.
 
+use crate::approver::Approver;
 use crate::domain::grant::Grant;
 use crate::domain::name::ApproverName;
 use crate::domain::release::ApprovalForm;
 use crate::domain::time::Timestamp;
-use crate::home::Approver;
 use crate::openpgp::{BadSignature, DetachedSignature, HashState, KeyTrouble};
 use crate::ssh;
 use crate::ssh::key::{BadSshSignature, Signature};
