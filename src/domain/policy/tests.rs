@@ -26,7 +26,11 @@ fn the_documented_vector_is_read() {
     let page = include_str!("../../../docs/reference/policy.md");
     assert!(page.contains(VECTOR));
     let policy = Policy::parse(VECTOR.as_bytes()).expect("the vector");
-    let names: Vec<_> = policy.approvers().iter().map(|it| it.name.as_str()).collect();
+    let names: Vec<_> = policy
+        .approvers()
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
     assert_eq!(names, ["alice", "bob"]);
 }
 

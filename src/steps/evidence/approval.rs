@@ -1,5 +1,5 @@
-//! What a valid approval is: a signature over a grant's bytes, by an approver: at H one in the configuration, for others one
-//! in their policy.
+//! What a valid approval is: a signature over a grant's bytes, by an approver. At H that is one in
+//! the configuration, for others one in their policy.
 
 use crate::approver::Approver;
 use crate::domain::grant::Grant;
@@ -58,7 +58,7 @@ pub enum BadApproval {
 
 impl BadApproval {
     /// A signature that is not one over the grant.
-    pub(super) fn signature(reason: String) -> Self {
+    pub(in crate::steps) fn signature(reason: String) -> Self {
         let help = "sign the grant's file itself: `gpg --detach-sign GRANT`, or \
                     `ssh-keygen -Y sign -n countersign-grant -f KEY GRANT`";
         Self::Signature { reason, help }
