@@ -395,7 +395,7 @@ impl Program {
                 at.pop();
                 // It may be there only because it is used there.
                 let uses = |named: &&Named| {
-                    named.used && named.from == at && named.last() == name && named.path != path
+                    named.used && named.from == at && named.known_as == *name && named.path != path
                 };
                 let used = self
                     .0
@@ -420,6 +420,8 @@ impl Program {
 struct Named {
     from: Module,
     path: Vec<String>,
+    /// What it is called where it is named.
+    known_as: String,
     /// In a `use`.
     used: bool,
     /// In a `use` for others as well.
@@ -433,10 +435,6 @@ impl Named {
 
     fn is_io(&self) -> bool {
         self.is_of("std") && self.path.get(1).is_none_or(|name| IO.contains(&&**name))
-    }
-
-    fn last(&self) -> &String {
-        self.path.last().expect("a path has a name")
     }
 }
 
@@ -463,6 +461,7 @@ impl File {
         if path.len() > 1 {
             self.named.push(Named {
                 from,
+                known_as: path.last().expect("a path has a name").clone(),
                 path,
                 used: false,
                 shown: false,
@@ -488,9 +487,14 @@ impl File {
         };
         self.names.extend(path.iter().cloned());
         let from = self.module.clone();
+        let known_as = match tree {
+            UseTree::Rename(rename) => rename.rename.to_string(),
+            _ => path.last().expect("a path has a name").clone(),
+        };
         self.named.push(Named {
             from,
             path,
+            known_as,
             used: true,
             shown,
         });

@@ -284,7 +284,8 @@ impl Rules {
             } => {
                 if self.log_proof {
                     return Err(
-                        "has no proof from the log as a whole; the policy requires one: verify                          its files, each with `--proof`"
+                        "has no proof from the log as a whole; the policy requires one: verify \
+                         its files, each with `--proof`"
                             .to_owned(),
                     );
                 }
@@ -295,12 +296,14 @@ impl Rules {
             Shown::File { proof } => {
                 if let Some(rule) = self.evidence_rule() {
                     return Err(format!(
-                        "is not here as a whole; `{rule}` of the policy is about its evidence:                          verify its folder"
+                        "is not here as a whole; `{rule}` of the policy is about its evidence: \
+                         verify its folder"
                     ));
                 }
                 if self.log_proof && !proof {
                     return Err(
-                        "comes without a proof from the log; the policy requires one: give it with                          `--proof`"
+                        "comes without a proof from the log; the policy requires one: give it with \
+                         `--proof`"
                             .to_owned(),
                     );
                 }
