@@ -1,5 +1,5 @@
-//! A person who may approve grants, by their keys: at H one in the configuration, for a verifier one
-//! in its policy.
+//! A person who may approve grants, by their keys: at H one in the configuration, for a verifier
+//! one in its policy.
 
 use crate::domain::key::{PublicKey, pairs};
 use crate::domain::malformed::Malformed;

@@ -31,7 +31,7 @@ const ARROWS: &str = "
     steps::builder: steps steps::evidence domain files dsse mac openpgp
     steps::release: steps steps::evidence approver formats domain files openpgp location ssh tlog
     steps::host: steps steps::evidence steps::builder steps::release formats domain files mac \
-        openpgp location tlog ssh token ledger config home
+        openpgp location tlog token ledger config home
     cli: steps steps::evidence steps::builder steps::release steps::host domain files openpgp \
         location tlog token ledger home
     lib:

@@ -128,7 +128,10 @@ type Case = (Value, Value, &'static str, bool);
 
 fn cases(people: &People) -> Vec<Case> {
     let all = |name: &str, value: Value| json!({ "all": { name: value } });
-    let series = |least: &str| json!({ "all": { "least_version": "2", "series": { "1": "1.9", "1.2": least } } });
+    let series = |least: &str| {
+        let series = json!({ "1": "1.9", "1.2": least });
+        json!({ "all": { "least_version": "2", "series": series } })
+    };
     let both = json!({ "all": { "approvals": 2 }, "approvers": people.approvers() });
     // A signing host that lists a key of its own under Bob's name changes nothing here.
     let mut other = both.clone();
