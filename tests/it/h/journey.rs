@@ -1289,7 +1289,8 @@ fn lose_the_home_and_restore_it(world: &World) {
     let before = check();
     let first = world.signed();
     let published = fs::read(world.certificate()).expect("the certificate");
-    fs::rename(&first, world.at("first")).expect("moved");
+    let kept = world.new_folder("kept").join("foo-1.2.3");
+    fs::rename(&first, &kept).expect("moved");
     fs::remove_dir_all(world.home()).expect("lost");
 
     world.init_with(&[&"--cert", &world.certificate()]).ok();
@@ -1303,7 +1304,7 @@ fn lose_the_home_and_restore_it(world: &World) {
         published
     );
     // What was signed before is good, and it signs on.
-    world.verify(&world.at("first")).ok();
+    world.verify(&kept).ok();
     let second = world.signed();
     world.verify(&second).ok();
 }
