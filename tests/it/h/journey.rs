@@ -120,6 +120,7 @@ fn from_grant_to_release(world: &World) {
         "evidence/m1/build-key.pgp",
         "evidence/m1/build.manifest",
         "evidence/m1/build.manifest.sig",
+        "evidence/release.json",
         "foo-1.2.3.tar",
         "foo-1.2.3.tar.asc",
         "foo.empty",
@@ -342,7 +343,7 @@ fn one_builder_of_two_is_enough_without_a_quorum_and_closes_the_grant() {
     world.sign(&granted, &builds[1]).ok().says("built by m2");
     assert_eq!(
         listing(&world.release(&granted).join("evidence")),
-        ["grant.json", "m2"]
+        ["grant.json", "m2", "release.json"]
     );
     world.verify(&world.release(&granted)).ok();
     world
