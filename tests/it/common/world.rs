@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::cards::{self, Reader};
 use super::tokens::{Kryoptic, SoftHsm, SoftwareToken};
-use super::{Arguments, Run, Said, Watch, openpgp, tree};
+use super::{Arguments, Run, Said, Watch, listing, openpgp, tree};
 
 pub(crate) const PROJECT: &str = "foo";
 pub(crate) const VERSION: &str = "1.2.3";
@@ -85,8 +85,8 @@ impl Drop for World {
             assert_public("the log", &entry);
         }
         for place in [self.inbox(), self.releases()] {
-            for (name, bytes) in tree(&place) {
-                if name.contains("evidence/") || name.contains("SHA256SUMS") {
+            for release in listing(&place) {
+                for (name, bytes) in tree(&place.join(release).join("evidence")) {
                     assert_public(&name, &String::from_utf8_lossy(&bytes));
                 }
             }

@@ -644,10 +644,10 @@ fn a_refusal_cannot_fill_the_log_or_steer_the_terminal() {
     let note = world.inbox().join("foo-1.2.3.refused");
     fs::write(
         &note,
-        format!("a\u{1b}[2J\nb\u{202e}{}", "x".repeat(60_000)),
+        format!("a\u{1b}[2Jb\u{202e}{}\nc", "x".repeat(60_000)),
     )
     .expect("a note");
-    let said = push(&world).ok().says("a\\u{1b}[2J\\u{a}b\\u{202e}xxx");
+    let said = push(&world).ok().says("a\\u{1b}[2Jb\\u{202e}xxx");
     assert!(!said.stdout.contains('\u{1b}'));
     let [refused] = &*verdicts(&world) else {
         panic!("noted once")
@@ -766,7 +766,8 @@ fn an_invalid_report_is_shown_and_not_logged() {
     // The location took a good release while there was something in place of its report.
     fs::remove_file(&report).expect("removed");
     fs::create_dir_all(report.join("in the way")).expect("a folder");
-    fs::remove_dir_all(world.releases().join(NAME)).expect("removed");
+    fs::remove_dir_all(world.releases()).expect("removed, with what it remembers");
+    fs::create_dir(world.releases()).expect("a folder");
     copy_tree(&world.at("kept"), &submission(&world));
     world
         .admit()

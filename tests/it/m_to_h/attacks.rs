@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::world::World;
+use crate::common::world::{World, entry};
 use crate::common::{clean_environment, copy, copy_tree, have, listing, openpgp, tool};
 use sequoia_openpgp::packet::signature::SignatureBuilder;
 use sequoia_openpgp::packet::signature::subpacket::{Subpacket, SubpacketValue};
@@ -114,7 +114,8 @@ fn name_outside_the_grant_on_the_build_machine() {
     // A key beside the artifacts is gone after this, and the rest of an earlier try is replaced.
     let key = build.at("foo.key");
     fs::copy(&granted.key, &key).expect("copied");
-    fs::write(build.at("build.manifest"), "").expect("written");
+    let manifest = granted.header() + &entry(b"other\n", "foo.txt");
+    fs::write(build.at("build.manifest"), manifest).expect("written");
     world
         .countersign(&[&"attest", &"--keep-key", &"--key", &key])
         .with(&[&build.at("foo.txt")])

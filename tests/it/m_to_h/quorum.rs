@@ -102,7 +102,7 @@ fn two_of_three_that_agree_are_enough() {
         let release = world.release(&granted);
         assert_eq!(
             listing(&release.join("evidence")),
-            ["grant.json", "m1", "m3"]
+            ["grant.json", "m1", "m3", "release.json"]
         );
         world.verify(&release).ok().says("attested by m1, m3");
         world.admit().ok();
