@@ -37,9 +37,6 @@ pub struct Contents {
     /// Its artifacts, as in the list.
     #[serde(deserialize_with = "json::objects")]
     artifacts: Vec<SizedArtifact>,
-    /// SHA-256 of the list of a release of the same artifacts that this one replaces.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub successor_of: Option<Sha256>,
 }
 
 /// The one format.
@@ -74,7 +71,6 @@ impl Contents {
             form,
             grant,
             artifacts,
-            successor_of: None,
         };
         contents.list().map(|_| contents)
     }
@@ -182,16 +178,6 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_names_the_list_before() {
-        let successor = Contents {
-            successor_of: Some(Sha256::of(b"before")),
-            ..Contents::example(Coverage::ListOnly, &["a"])
-        };
-        let text = successor.to_text();
-        assert_eq!(Contents::parse(text.as_bytes()), Ok(successor));
-    }
-
-    #[test]
     fn every_change_to_the_form_is_refused() {
         let text = Contents::example(Coverage::Each, &["a", "b"]).to_text();
         assert!(Contents::parse(text.as_bytes()).is_ok());
@@ -208,11 +194,6 @@ mod tests {
             ("size with a fraction", "\"size\": 0", "\"size\": 0.0"),
             ("out of order", "\"name\": \"a\"", "\"name\": \"c\""),
             ("a name twice", "\"name\": \"a\"", "\"name\": \"b\""),
-            (
-                "nothing for null",
-                "  ]\n}",
-                "  ],\n  \"successor_of\": null\n}",
-            ),
             ("project with a path", "\"foo\"", "\"../foo\""),
         ] {
             let changed = text.replacen(from, to, 1);

@@ -227,9 +227,7 @@ impl Host {
         to: &dyn Publish,
         progress: &mut dyn Progress,
     ) -> Result<Pushed, PushError> {
-        if release.revoked {
-            return Err(PushError::Revoked(release.grant));
-        }
+        self.check_not_revoked(release)?;
         let folder = to.place(&release.name())?;
         let new = self.copy(release, to, progress)?;
         // It may have been named twice, and pushed since it was read.
@@ -240,6 +238,13 @@ impl Host {
             self.ledger.append_in(self.clock.now(), event, &folder)?;
         }
         Ok(Pushed { folder, new })
+    }
+
+    fn check_not_revoked(&self, release: &Release) -> Result<(), PushError> {
+        if self.ledger.is_revoked(release.grant)? {
+            return Err(PushError::Revoked(release.grant));
+        }
+        Ok(())
     }
 
     /// Copies a release, each file in the read that verifies it. Returns whether it is new.
@@ -262,6 +267,8 @@ impl Host {
                 release.folder.display()
             )));
         }
+        // The copy takes its time.
+        self.check_not_revoked(release)?;
         Ok(stage.publish()? == Published::New)
     }
 

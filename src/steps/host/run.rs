@@ -266,14 +266,22 @@ impl Begun {
 }
 
 fn check_intent(build: &VerifiedBuild, intent: &Intent) -> Result<(), SignError> {
+    let before = intent.sums;
     let now = Sha256::of(build.list().as_bytes());
-    if intent.sums == now {
-        return Ok(());
+    if before != now {
+        return Err(SignError::OtherEvidence { before, now });
     }
-    Err(SignError::OtherEvidence {
-        before: intent.sums,
-        now,
-    })
+    let ours = Intent {
+        artifacts_from: intent.artifacts_from,
+        ..build.intent(&intent.notation_domain, intent.card.clone(), intent.created)
+    };
+    if *intent != ours {
+        let grant = intent.grant.short();
+        return Err(SignError::KeptChanged(format!(
+            "the intent in the log under grant {grant} is not that of this build"
+        )));
+    }
+    Ok(())
 }
 
 /// Finds the token, and refuses it before its PIN is asked for if the run could not end well.
@@ -363,7 +371,10 @@ impl<'a> Run<'a> {
         let list = HashState::of(self.build.list().as_bytes(), self.intent.hash);
         let states: BTreeMap<_, _> = self.build.states().collect();
         for file in plan.files() {
-            let state = states.get(file.name()).copied().unwrap_or(&list);
+            let state = match file {
+                SignedFile::List(_) => &list,
+                SignedFile::Artifact(_) => states[file.name()],
+            };
             if let Some(kept) = self.ledger.signature(self.index, file.name())? {
                 self.check(file, state, &kept)?;
                 continue;

@@ -1170,7 +1170,7 @@ fn signature_by_the_build_key_at_the_location() {
         openpgp::armored(&signature),
     )
     .expect("written");
-    refused_at_the_location(&world, "`foo.txt.asc`: the signature is by key");
+    refused_at_the_location(&world, "`foo.txt.asc`: the signature's notation `salt@");
 }
 
 #[test]
@@ -1216,6 +1216,7 @@ fn missing_file_at_the_location() {
         "foo.txt.asc",
         "SHA256SUMS",
         "SHA256SUMS.asc",
+        "evidence/release.json",
         "evidence/grant.json",
         "evidence/m1/build.manifest",
         "evidence/m1/build.manifest.sig",
@@ -1228,7 +1229,7 @@ fn missing_file_at_the_location() {
     }
     change_refused_at_the_location(
         |_, release| fs::remove_dir_all(release.join("evidence")).expect("removed"),
-        "`evidence/grant.json` is missing",
+        "`evidence/release.json` is missing",
     );
 }
 
@@ -1341,7 +1342,7 @@ fn good_signature_of_the_same_bytes_from_another_release_at_the_location() {
         &releases[1].join("foo.txt.asc"),
     );
     fs::remove_dir_all(&releases[0]).expect("removed");
-    refused_at_the_location(&world, "`foo.txt.asc` was made under grant");
+    refused_at_the_location(&world, "`version@example.org` is `1.2.2`; expected `1.2.3`");
 }
 
 #[test]

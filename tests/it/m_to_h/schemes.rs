@@ -93,7 +93,7 @@ fn every_kind_of_evidence_carries_a_build_from_grant_to_location() {
             "{said:?}"
         );
         let release = world.release(&granted);
-        let said = world.verify(&release).ok();
+        let said = world.verify(&release).with(&[&"--verbose"]).ok();
         assert_eq!(
             said.stdout.contains("they convince the signing host alone"),
             scheme == "hmac",
