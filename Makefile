@@ -79,4 +79,4 @@ clean: cargo ## remove what was built
 	cargo clean
 
 cargo:
-	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.89 or newer (https://rustup.rs), then start again' >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.95 or newer (https://rustup.rs), then start again' >&2; exit 1; }

@@ -136,7 +136,7 @@ fn from_grant_to_release(world: &World) {
     );
     assert_eq!(signed["foo-1.2.3.tar"], [7; 200_000]);
     let modes: Vec<_> = files.iter().map(|file| mode(&release.join(file))).collect();
-    assert_eq!(modes, [0o644; 12], "everybody may read a release");
+    assert_eq!(modes, [0o644; 13], "everybody may read a release");
 
     // The log has it in order: what the token was asked for is before the result.
     let kinds = world
