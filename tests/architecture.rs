@@ -1,9 +1,11 @@
 //! The arrows between the parts of the program, no circles among its files, and where a library or
-//! a function may be named. This parses the sources; what is for tests alone is left out.
+//! a function may be named. This parses the sources; what is for tests alone is left out. And the
+//! patches in `tests/mutants` are about the sources as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
@@ -240,9 +242,53 @@ fn fields<const N: usize>(case: &'static str) -> [&'static str; N] {
     [(); N].map(|()| fields.next().unwrap_or_default())
 }
 
+/// A patch that does not apply, or that names a test that is gone, removes no check any more.
+#[test]
+fn every_mutant_is_of_these_sources_and_names_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = [below("src"), below("tests")].concat();
+    let patches = fs::read_dir(root.join("tests/mutants")).expect("the patches");
+    let patches = patches.map(|entry| entry.expect("an entry").path());
+    let (mut count, mut stale) = (0, Vec::new());
+    for path in patches.filter(|path| path.extension().is_some_and(|it| it == "patch")) {
+        count += 1;
+        stale.extend(
+            staleness(root, &sources, &path).map(|why| format!("{}: {why}", path.display())),
+        );
+    }
+    assert!(count > 50, "only {count} patches");
+    assert_eq!(stale, [""; 0]);
+}
+
+fn staleness(root: &Path, sources: &[(&str, &str)], path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).expect("a patch");
+    let named = text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("# test: "));
+    let Some(test) = named else {
+        return Some("its first line names no test".to_owned());
+    };
+    let name = test.rsplit("::").next().unwrap_or(test);
+    let function = format!("fn {name}(");
+    if !sources.iter().any(|(_, text)| text.contains(&function)) {
+        return Some(format!("there is no test `{test}`"));
+    }
+    let mut patch = Command::new("patch");
+    patch.args(["--dry-run", "--force", "--fuzz=0", "--strip=1", "--input"]);
+    let ran = patch.arg(path).current_dir(root).output();
+    let ran = ran.expect("`patch` is installed");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    (!ran.status.success()).then_some(said)
+}
+
 /// Every source below `src`, by its path from there.
 fn sources() -> Vec<(&'static str, &'static str)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    below("src")
+}
+
+fn below(folder: &str) -> Vec<(&'static str, &'static str)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("the sources") {
