@@ -654,7 +654,7 @@ fn a_refusal_cannot_fill_the_log_or_steer_the_terminal() {
     };
     let reason = refused["reason"].as_str().expect("a text");
     assert!(
-        reason.chars().count() <= 1001 && reason.starts_with("a\\u{1b}[2J\\u{a}b"),
+        reason.chars().count() <= 1001 && reason.starts_with("a\\u{1b}[2Jb\\u{202e}"),
         "{reason}"
     );
 

@@ -104,7 +104,11 @@ fn two_of_three_that_agree_are_enough() {
             listing(&release.join("evidence")),
             ["grant.json", "m1", "m3", "release.json"]
         );
-        world.verify(&release).ok().says("attested by m1, m3");
+        world
+            .verify(&release)
+            .with(&[&"--verbose"])
+            .ok()
+            .says("attested by m1, m3");
         world.admit().ok();
         let accepted = world.logged("evidence-accepted").remove(0);
         let builders: Vec<_> = accepted["builders"]
