@@ -31,7 +31,7 @@ pub struct ReleaseReport {
     pub grant: Grant,
     /// The builders whose evidence it contains.
     pub builders: Vec<BuilderName>,
-    /// How many approvals it contains, by whomever.
+    /// How many approvals it contains. Whose they are, a policy judges.
     pub approvals: usize,
     /// Who signed the list, and when.
     pub list: Signed,
