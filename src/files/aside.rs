@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Mode, mkdirat, renameat, unlinkat};
-use rustix::io::Errno;
 
 use super::{ASIDE, FileError, Folder};
 
@@ -23,10 +22,7 @@ pub struct AsideFile<'a> {
 impl AsideFile<'_> {
     /// Gives it its name, durably. Replaces nothing: [`Exists`](super::FileFault::Exists).
     pub fn appear(mut self) -> Result<(), FileError> {
-        self.rename(|folder, from, to| match folder.rename_new(from, to) {
-            Err(Errno::NOTEMPTY | Errno::ISDIR) => Err(Errno::EXIST),
-            done => done,
-        })?;
+        self.rename(Folder::rename_new_file)?;
         self.folder.sync()
     }
 

@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, fsync, mkdirat, openat,
-    renameat, renameat_with, statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, fsync, linkat, mkdirat,
+    openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::{FileError, FileFault, InputFile};
 
@@ -98,6 +99,13 @@ impl Folder {
             Ok::<_, FileError>((status.st_dev, status.st_ino))
         };
         Ok(place(self)? == place(other)?)
+    }
+
+    /// Whether this user made it.
+    pub fn is_ours(&self) -> Result<bool, FileError> {
+        let status =
+            fstat(&self.handle).map_err(|error| FileError::io(&self.path)(error.into()))?;
+        Ok(status.st_uid == geteuid().as_raw())
     }
 
     /// The names of everything in it, sorted; refuses a folder with more than `limit` entries.
@@ -247,6 +255,21 @@ impl Folder {
         }
     }
 
+    /// The same for a file, which never replaces anything.
+    pub(super) fn rename_new_file(&self, from: &OsStr, to: &OsStr) -> rustix::io::Result<()> {
+        match renameat_with(&self.handle, from, &self.handle, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => self.link_new_file(from, to),
+            done => done,
+        }
+    }
+
+    fn link_new_file(&self, from: &OsStr, to: &OsStr) -> rustix::io::Result<()> {
+        linkat(&self.handle, from, &self.handle, to, AtFlags::empty())?;
+        // It has its name; the other one can be swept.
+        let _ = unlinkat(&self.handle, from, AtFlags::empty());
+        Ok(())
+    }
+
     /// Opens the regular file `name` in this folder. Anything else, a link to a regular file too,
     /// is refused.
     pub fn file(&self, name: impl AsRef<OsStr>) -> Result<InputFile, FileError> {
@@ -335,6 +358,24 @@ mod tests {
             folder.names(5).map_err(|e| e.fault),
             Err(FileFault::TooMany { limit: 5 })
         ));
+    }
+
+    #[test]
+    fn a_file_without_a_rename_that_replaces_nothing_replaces_nothing() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| temp.path().join(name);
+        for name in ["one", "other"] {
+            fs::write(at(name), name).expect("written");
+        }
+        fs::create_dir(at("folder")).expect("made");
+        let folder = Folder::open(temp.path()).expect("opened");
+        let link = |from: &str, to: &str| folder.link_new_file(from.as_ref(), to.as_ref());
+        for there in ["one", "folder"] {
+            assert_eq!(link("other", there), Err(Errno::EXIST));
+        }
+        assert_eq!(folder.read("one", 9).expect("read"), b"one");
+        link("other", "new").expect("new");
+        assert_eq!(folder.names(9).expect("listed"), ["folder", "new", "one"]);
     }
 
     #[test]

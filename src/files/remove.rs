@@ -47,12 +47,13 @@ impl Folder {
     }
 
     /// Removes the folder `name`, if a run of [`Folder::remove_opened`] that was killed left it.
-    /// Somebody else's may stay.
+    /// Somebody else's stays, whatever it is called.
     pub fn remove_rest(&self, name: &OsStr) {
         if name.as_bytes().starts_with(GONE.as_bytes()) {
-            let _ = self
-                .subfolder(name)
-                .and_then(|rest| self.remove_own(name, &rest));
+            let _ = self.subfolder(name).and_then(|rest| match rest.is_ours() {
+                Ok(true) => self.remove_own(name, &rest),
+                other => other.map(drop),
+            });
         }
     }
 

@@ -96,6 +96,9 @@ pub trait Submission {
     /// Its name, as it is: not fit for a terminal.
     fn name(&self) -> &str;
 
+    /// Where it is, as its messages name it.
+    fn place(&self) -> String;
+
     /// The release in it.
     fn source(&self) -> Result<&dyn Source, Fault>;
 

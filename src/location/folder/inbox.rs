@@ -93,6 +93,11 @@ impl Submission for Submitted<'_> {
         &self.shown
     }
 
+    fn place(&self) -> String {
+        let place = self.inbox.path().join(&self.name);
+        place.display().to_string()
+    }
+
     fn source(&self) -> Result<&dyn Source, Fault> {
         Ok(self.opened()?)
     }
@@ -133,7 +138,7 @@ impl Submission for Submitted<'_> {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{chown, symlink};
     use std::path::Path;
 
     fn submissions(path: &Path) -> Vec<String> {
@@ -207,12 +212,19 @@ mod tests {
         for name in [".countersign.gone-1/deep", ".countersign-1", ".hidden"] {
             fs::create_dir_all(temp.path().join(name)).expect("made");
         }
-        assert_eq!(submissions(temp.path()), [""; 0]);
-        let folder = Folder::open(temp.path()).expect("opened");
-        assert_eq!(
-            folder.names(9).expect("listed"),
-            [".countersign-1", ".hidden"]
-        );
+        let names = || {
+            assert_eq!(submissions(temp.path()), [""; 0]);
+            let folder = Folder::open(temp.path()).expect("opened");
+            folder.names(9).expect("listed")
+        };
+        assert_eq!(names(), [".countersign-1", ".hidden"]);
+
+        // Only root can give a folder away.
+        let other = temp.path().join(".countersign.gone-2");
+        fs::create_dir(&other).expect("made");
+        if chown(&other, Some(12_345), None).is_ok() {
+            assert_eq!(names().len(), 3, "it is somebody else's");
+        }
     }
 
     /// The inbox, or a folder above it, becomes a link to what is public, at the moments that

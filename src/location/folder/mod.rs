@@ -14,8 +14,9 @@ use super::Fault;
 use crate::domain::reserved::SUMS;
 use crate::files::Folder;
 
-/// In the releases and not in the inbox: anyone who may push could keep it locked there.
-const LOCK: &str = ".countersign.lock";
+/// The folder of the records in the releases: a file for each release that was ever admitted, called
+/// as that was.
+const RECORDS: &str = ".countersign.admitted";
 /// Maximum size of the reason why a submission was refused, in bytes.
 const LARGEST_NOTE: u64 = 64 << 10;
 
@@ -28,11 +29,16 @@ fn if_there<T>(found: Result<T, Fault>) -> Result<Option<T>, Fault> {
     }
 }
 
-/// Refuses releases, or one release, as an inbox.
+/// Refuses releases, or one release among them, as an inbox. Only the folder of this user's records
+/// tells: anyone who may push can make any file there, or rename a note of ours.
 fn check_inbox(folder: &Folder) -> Result<(), Fault> {
-    if has(folder, LOCK) || is_release(folder) {
+    let records = |above: &str| {
+        let records = folder.subfolder(format!("{above}{RECORDS}"));
+        records.and_then(|it| it.is_ours()).unwrap_or(false)
+    };
+    if records("") || records("../") {
         return Err(Fault::Unfit(format!(
-            "`{}` is not an inbox: it contains verified releases, or is a release itself",
+            "`{}` is not an inbox: it contains verified releases, or is one of them",
             folder.path().display()
         )));
     }
@@ -45,4 +51,61 @@ fn is_release(folder: &Folder) -> bool {
 
 fn has(folder: &Folder, name: &str) -> bool {
     folder.file(name).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+
+    #[test]
+    fn nothing_that_a_pusher_can_make_closes_an_inbox() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| temp.path().join(name);
+        fs::create_dir_all(at("releases/.countersign.admitted")).expect("made");
+        fs::create_dir_all(at("releases/foo-1")).expect("made");
+        fs::create_dir(at("inbox")).expect("made");
+        let check = |name| check_inbox(&Folder::open(&at(name)).expect("opened"));
+        for file in ["SHA256SUMS", ".countersign.lock"] {
+            fs::write(at("inbox").join(file), b"").expect("written");
+        }
+        symlink(
+            at("releases/.countersign.admitted"),
+            at("inbox").join(RECORDS),
+        )
+        .expect("linked");
+        check("inbox").expect("an inbox");
+        fs::remove_file(at("inbox").join(RECORDS)).expect("removed");
+        fs::create_dir(at("inbox").join(RECORDS)).expect("made");
+        // Only root can give a folder away.
+        if chown(at("inbox").join(RECORDS), Some(12_345), None).is_ok() {
+            check("inbox").expect("an inbox");
+        }
+        for releases in ["releases", "releases/foo-1"] {
+            assert!(
+                matches!(check(releases), Err(Fault::Unfit(_))),
+                "{releases}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_inbox_is_the_releases_or_in_them() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| temp.path().join(name);
+        fs::create_dir_all(at("releases/foo-1")).expect("made");
+        fs::create_dir(at("inbox")).expect("made");
+        symlink("releases/foo-1", at("alias")).expect("linked");
+        for inbox in ["releases", "releases/foo-1", "alias"] {
+            assert!(
+                matches!(
+                    inbox_and_releases(&at(inbox), &at("releases")),
+                    Err(Fault::Unfit(_))
+                ),
+                "{inbox}"
+            );
+        }
+        inbox_and_releases(&at("inbox"), &at("releases")).expect("two places");
+    }
 }

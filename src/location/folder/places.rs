@@ -22,9 +22,9 @@ pub(in crate::location) fn inbox_and_releases(
             releases.display()
         )));
     }
-    if from.is_same_as(&to)? {
+    if from.is_within(&to)? {
         return Err(Fault::Unfit(format!(
-            "`{}` cannot be inbox and releases at once",
+            "`{}` cannot be inbox and releases at once, nor among the releases",
             inbox.display()
         )));
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use super::{LOCK, if_there};
+use super::{RECORDS, if_there};
 use crate::domain::admission::LARGEST_REPORT;
 use crate::files::{FileLock, Folder, Kind, StagedFolder, hold_in};
 use crate::location::{Fault, Published, Releases, Source, Stage};
 
-/// The folder of the records: a file for each release that was ever admitted, called as that was.
-const RECORDS: &str = ".countersign.admitted";
+/// In the releases and not in the inbox: anyone who may push could keep it locked there.
+const LOCK: &str = ".countersign.lock";
 
 /// A folder of verified releases, one folder each, that no other process has open.
 pub(in crate::location) struct ReleasesFolder {

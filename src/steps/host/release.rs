@@ -8,8 +8,9 @@ use super::build::{SignRequest, Summary, VerifiedBuild};
 use super::hand_over::HandedOver;
 use super::run::{AllSigned, Begun, FindToken, SignError, check_token};
 use crate::domain::event::Event;
+use crate::domain::text::within;
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault, Folder, real_path};
+use crate::files::{FileError, FileFault, real_path};
 use crate::formats::{self, Content};
 use crate::steps::Progress;
 use crate::token::{Interaction, TokenDescription};
@@ -44,15 +45,6 @@ pub struct DryRun {
     pub kept: usize,
     /// The token.
     pub token: TokenDescription,
-}
-
-/// A message as the log has it, which is public: it names files as they are in the fetched folder,
-/// and not where that is.
-fn within(from: &Folder, message: &str) -> String {
-    let folder = from.path().display();
-    message
-        .replace(&format!("`{folder}`"), "the fetched folder")
-        .replace(&format!("`{folder}/"), "`")
 }
 
 impl Host {
@@ -129,7 +121,7 @@ impl Host {
         progress: &mut dyn Progress,
     ) -> Result<VerifiedBuild, SignError> {
         let grant = request.grant.id();
-        let from = request.from;
+        let from = request.from.path().display().to_string();
         let refused = match self.verify_build(request, now, progress) {
             Ok(build) => return Ok(build),
             Err(error) if !error.is_refusal() => return Err(error.into()),
@@ -138,7 +130,8 @@ impl Host {
         let logged = self.ledger.issued(grant).and_then(|ours| {
             let event = Event::EvidenceRefused {
                 grant,
-                reason: within(from, &refused.to_string()),
+                // The log is public.
+                reason: within(&from, &refused.to_string()),
                 differences: refused.differences().cloned().unwrap_or_default(),
             };
             if ours {

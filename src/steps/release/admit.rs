@@ -14,9 +14,9 @@ use crate::domain::digest::Sha256;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::ArtifactName;
-use crate::domain::release::{LARGEST_SUMS, Sums, folder_name};
+use crate::domain::release::{LARGEST_SUMS, Sums, folder_name, is_folder_name};
 use crate::domain::reserved::{EVIDENCE, GRANT, SUMS};
-use crate::domain::text::clean;
+use crate::domain::text::{clean, within};
 use crate::domain::time::Timestamp;
 use crate::location::{Fault, Inbox, Releases, Source, Submission};
 use crate::openpgp::KeyTrouble;
@@ -148,26 +148,42 @@ pub fn admit(
 /// Records a release that is there without a record: it was admitted before there were any, or by a
 /// run that was killed since. Other folders are none of ours.
 fn record_found(name: &str, releases: &dyn Releases, now: Timestamp) -> Result<(), Fault> {
+    if !is_folder_name(name) {
+        return Ok(());
+    }
     let Some(release) = releases.release(name)? else {
         return Ok(());
     };
-    if let Some(record) = record_of(name, &*release, now) {
+    if let Some(record) = record_of(name, &*release, now)? {
         releases.keep_record(name, &record.to_text())?;
     }
     Ok(())
 }
 
-fn record_of(name: &str, release: &dyn Source, now: Timestamp) -> Option<AdmissionReport> {
-    let bytes = release.read(SUMS, LARGEST_SUMS).ok()?;
-    let sums = Sums::parse(&bytes).ok()?;
-    let grant = release.read(&format!("{EVIDENCE}/{GRANT}"), LARGEST_GRANT);
-    let grant = Grant::parse(&grant.ok()?).ok()?;
+/// `None` for what is no release. What cannot be read may be one.
+fn record_of(
+    name: &str,
+    release: &dyn Source,
+    now: Timestamp,
+) -> Result<Option<AdmissionReport>, Fault> {
+    let read = |file: &str, limit| match release.read(file, limit) {
+        Err(fault @ (Fault::Unreachable(_) | Fault::Refused(_))) => Err(fault),
+        read => Ok(read.unwrap_or_default()),
+    };
+    let sums = read(SUMS, LARGEST_SUMS)?;
+    let grant = read(&format!("{EVIDENCE}/{GRANT}"), LARGEST_GRANT)?;
+    Ok(record_in(name, &sums, &grant, now))
+}
+
+fn record_in(name: &str, bytes: &[u8], grant: &[u8], now: Timestamp) -> Option<AdmissionReport> {
+    let sums = Sums::parse(bytes).ok()?;
+    let grant = Grant::parse(grant).ok()?;
     let terms = grant.terms();
     let is_this = Sha256::of(grant.bytes()) == sums.grant()
         && folder_name(&terms.project, &terms.version) == name;
     let key = terms.release_key;
     let artifacts = sums.artifacts().digest();
-    let record = |name| AdmissionReport::new(name, Sha256::of(&bytes), artifacts, key, now);
+    let record = |name| AdmissionReport::new(name, Sha256::of(bytes), artifacts, key, now);
     name.parse().ok().filter(|_| is_this).map(record)
 }
 
@@ -193,8 +209,14 @@ impl Location<'_> {
             Ok(_) | Err(AdmitError::Before(_) | AdmitError::Name(_)) => {}
             Err(error) if error.is_trouble() => {}
             Err(error) => {
-                let mut note = format!("{}\n", clean(&error.to_string()));
-                if let Some(state) = state {
+                let reason = within(&submission.place(), &error.to_string());
+                let mut note = format!("{}\n", clean(&reason));
+                // Its state says nothing of the releases.
+                let by_releases = matches!(
+                    error,
+                    AdmitError::Occupied(_) | AdmitError::Withdrawn { .. }
+                );
+                if let Some(state) = state.filter(|_| !by_releases) {
                     note += &format!("{STATE}{state}\n");
                 }
                 noted = submission.refusal().as_ref() == Some(&note)

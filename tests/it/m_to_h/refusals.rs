@@ -113,6 +113,17 @@ fn symbolic_link_in_place_of_an_artifact() {
     world.refuses(&granted, &build, "is a symbolic link, not a regular file");
 }
 
+/// However the folder is named: the log, which is public, does not say where it is.
+#[test]
+fn link_in_a_folder_named_with_a_slash_behind() {
+    let world = World::ready();
+    let (granted, build) = world.attested();
+    fs::remove_file(build.at("foo.txt")).expect("removed");
+    symlink("foo.tar", build.at("foo.txt")).expect("linked");
+    let folder = build.folder.join("");
+    world.refuses(&granted, &Build { folder }, "foo.txt` is a symbolic link");
+}
+
 #[test]
 fn fifo_in_place_of_an_artifact() {
     let world = World::ready();

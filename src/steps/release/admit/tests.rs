@@ -24,6 +24,8 @@ struct Release {
     grows: bool,
     /// A file that cannot be read.
     broken: Option<String>,
+    /// A file that is a link.
+    link: Option<String>,
 }
 
 impl Release {
@@ -40,6 +42,7 @@ impl Release {
             sparse: None,
             grows: false,
             broken: None,
+            link: None,
         }
     }
 
@@ -57,6 +60,10 @@ fn data() -> &'static Path {
 
 impl Source for Release {
     fn open(&self, name: &str, limit: u64) -> Result<(u64, Box<dyn Read + '_>), Fault> {
+        if self.link.as_deref() == Some(name) {
+            let place = format!("`/srv/inbox/{NAME}/{name}` is a symbolic link");
+            return Err(Fault::Strange(place));
+        }
         if self.broken.as_deref() == Some(name) {
             return Err(Fault::Unreachable("an error of the disk".into()));
         }
@@ -121,6 +128,10 @@ impl Submitted {
 impl Submission for Submitted {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn place(&self) -> String {
+        format!("/srv/inbox/{}", self.name)
     }
 
     fn source(&self) -> Result<&dyn Source, Fault> {
@@ -204,6 +215,7 @@ impl Stage for Staged<'_> {
             sparse: None,
             grows: false,
             broken: None,
+            link: None,
         };
         let mut releases = self.shelf.releases.borrow_mut();
         releases.insert(self.name.clone(), release);
@@ -467,7 +479,69 @@ fn what_was_refused_and_did_not_change_is_not_read_again() {
     assert_eq!(read(), 1, "a clock may have been behind");
 }
 
+#[test]
+fn a_note_does_not_say_where_the_inbox_is() {
+    let genuine = Release::genuine();
+    for name in [SUMS.to_owned(), genuine.artifacts()[0].clone()] {
+        let mut release = genuine.clone();
+        release.link = Some(name.clone());
+        let inbox = vec![Submitted::new(NAME, release)];
+        refused(&run(&inbox, &Shelf::default()), "`/srv/inbox/foo-1.2.3/");
+        let note = inbox[0].note.borrow().clone().expect("a note");
+        assert!(
+            note.contains(&format!("`{name}` is a symbolic link")),
+            "{note}"
+        );
+        assert!(!note.contains("/srv"), "{note}");
+    }
+}
+
 // ---- What is remembered ----
+
+#[test]
+fn a_refusal_for_what_is_among_the_releases_ends_with_it() {
+    let genuine = Release::genuine();
+    let shelf = Shelf::default();
+    let inbox = vec![Submitted::new(NAME, genuine.clone())];
+    let now = Timestamp::now();
+    let mut other = genuine.clone();
+    other.files.remove(SUMS);
+    shelf.releases.borrow_mut().insert(NAME.to_owned(), other);
+    refused(&run_at(&inbox, &shelf, now), "another release `foo-1.2.3`");
+    shelf.releases.borrow_mut().clear();
+    assert_eq!(admitted(&run_at(&inbox, &shelf, now)), 1);
+
+    // Withdrawn by mistake, and brought back.
+    let there = shelf.releases.borrow_mut().remove(NAME).expect("there");
+    let inbox = vec![Submitted::new(NAME, genuine)];
+    refused(&run_at(&inbox, &shelf, now), "was withdrawn since");
+    shelf.releases.borrow_mut().insert(NAME.to_owned(), there);
+    assert_eq!(admitted(&run_at(&inbox, &shelf, now)), 1);
+}
+
+#[test]
+fn a_release_that_cannot_be_read_is_not_passed_over() {
+    let certificate = std::fs::read(data().join("release.pgp")).expect("the test data");
+    let certificate = Certificate::parse(&certificate).expect("a certificate");
+    let verifier = Verifier {
+        certificate: &certificate,
+        policy: &VerifierPolicy::default(),
+        now: Timestamp::now(),
+    };
+    let admit = |name: &str, file: &str| {
+        let mut release = Release::genuine();
+        release.broken = Some(file.to_owned());
+        let shelf = Shelf::default();
+        shelf.releases.borrow_mut().insert(name.to_owned(), release);
+        let none: Vec<Submitted> = Vec::new();
+        admit(&none, &shelf, &verifier, &mut Unwatched, &mut |_| {})
+    };
+    for file in [SUMS, "evidence/grant.json"] {
+        let error = admit(NAME, file).expect_err("it would have no record");
+        assert!(error.is_trouble(), "{error}");
+        admit("lost+found", file).expect("no release");
+    }
+}
 
 #[test]
 fn a_withdrawn_release_is_not_admitted_again_and_no_other_takes_its_name() {
