@@ -14,8 +14,8 @@ use super::Fault;
 use crate::domain::reserved::SUMS;
 use crate::files::Folder;
 
-/// The folder of the records in the releases: a file for each release that was ever admitted, called
-/// as that was.
+/// The folder of the records in the releases: a file for each release that was ever admitted,
+/// called as that was.
 const RECORDS: &str = ".countersign.admitted";
 /// Maximum size of the reason why a submission was refused, in bytes.
 const LARGEST_NOTE: u64 = 64 << 10;
