@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
-use super::aside::random_name;
+use super::aside::{is_aside, random_name};
 use super::{FileError, FileFault, Folder, Kind};
 
 /// How many folders deep is removed. Deeper ones were not made by us, and each costs a handle.
@@ -54,6 +54,8 @@ impl Folder {
                 Ok(true) => self.remove_own(name, &rest),
                 other => other.map(drop),
             });
+        } else if is_aside(name) && self.file(name).and_then(|it| it.is_ours()).unwrap_or(false) {
+            let _ = self.unlink(name, AtFlags::empty());
         }
     }
 

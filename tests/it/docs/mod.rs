@@ -105,13 +105,9 @@ fn every_test_that_a_page_names_exists() {
 fn tests_of(file: &str) -> String {
     if let Some(module) = file.strip_suffix("::tests") {
         let module = format!("src/{}", module.replace("::", "/"));
-        let apart = format!("{module}/tests.rs");
-        let is_apart = root().join(&apart).exists();
-        return page(&if is_apart {
-            apart
-        } else {
-            format!("{module}.rs")
-        });
+        let files = ["/tests.rs", "/mod.rs", ".rs"].map(|end| format!("{module}{end}"));
+        let there = files.iter().find(|file| root().join(file).exists());
+        return page(there.unwrap_or_else(|| panic!("there is no module {module}")));
     }
     let folders = ["", "cli", "docs", "h", "h_to_l", "m", "m_to_h", "tools"];
     let path = |folder| {

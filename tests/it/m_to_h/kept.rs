@@ -25,9 +25,12 @@ fn attested(world: &World, scheme: &str) -> (Granted, Build) {
     (granted, build)
 }
 
+/// Writes the same evidence in another form.
+type Spelling = fn(&[u8]) -> Vec<u8>;
+
 /// Each spelling of the same evidence leads to the same release and the same log; also when a run
 /// is repeated with another one.
-fn one_form_is_kept(scheme: &str, name: &str, spellings: &[fn(&[u8]) -> Vec<u8>]) {
+fn one_form_is_kept(scheme: &str, name: &str, spellings: &[Spelling]) {
     for spelling in spellings {
         let world = World::ready();
         let (granted, build) = attested(&world, scheme);

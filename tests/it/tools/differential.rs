@@ -529,7 +529,10 @@ fn times(cases: &mut Cases, maker: &mut Maker) {
     let now = now();
     let born = maker.born;
     let mut with = |name: &str, times: &[Vec<u8>], is_accepted| {
-        let made = maker.areas(&[&[key.clone()], times].concat(), &[id.clone()]);
+        let made = maker.areas(
+            &[std::slice::from_ref(&key), times].concat(),
+            std::slice::from_ref(&id),
+        );
         cases.push(format!("time: {name}"), made, is_accepted);
     };
     with("none", &[], false);
@@ -566,7 +569,7 @@ fn times(cases: &mut Cases, maker: &mut Maker) {
     ];
     with("expiry twice", &both, false);
     let unhashed = [id.clone(), time(now)];
-    let made = maker.areas(&[key.clone()], &unhashed);
+    let made = maker.areas(std::slice::from_ref(&key), &unhashed);
     cases.bad("time: unhashed alone", made);
     let unhashed = [id, subpacket(3, &[0, 0, 0, 1])];
     cases.bad(
