@@ -14,6 +14,7 @@ use crate::common::{
 use countersign::domain::build_key::BuildKeyLabel;
 use countersign::domain::digest::GrantId;
 use countersign::domain::evidence::EvidenceKind;
+use countersign::domain::grant::{Bounds, Limits};
 use countersign::domain::signing::Coverage;
 use countersign::domain::time::{Period, Timestamp};
 use countersign::openpgp::{BuildKey, GeneratedKey};
@@ -352,10 +353,18 @@ fn granted() -> (GeneratedKey, BuildKeyLabel) {
         builder: "m1".parse().expect("a name"),
         project: "foo".parse().expect("a name"),
         version: "1.2.3".parse().expect("a version"),
-        kind: EvidenceKind::SignedManifest,
-        form: Coverage::Each,
         domain: None,
-        names: vec!["*".parse().expect("a pattern")],
+        bounds: Bounds {
+            artifacts: Limits {
+                names: vec!["*".parse().expect("a pattern")],
+                max_count: 100,
+                max_bytes: 1 << 30,
+            },
+            kind: EvidenceKind::SignedManifest,
+            form: Coverage::Each,
+            not_before: now,
+            expires: end,
+        },
     };
     (key, label)
 }
