@@ -108,7 +108,7 @@ fn two_of_three_that_agree_are_enough() {
             .verify(&release)
             .with(&[&"--verbose"])
             .ok()
-            .says("attested by m1, m3");
+            .says("attested   by m1, m3");
         world.admit().ok();
         let accepted = world.logged("evidence-accepted").remove(0);
         let builders: Vec<_> = accepted["builders"]
