@@ -46,8 +46,8 @@ impl Folder {
         self.sync()
     }
 
-    /// Removes the folder `name`, if a run of [`Folder::remove_opened`] that was killed left it.
-    /// Somebody else's stays, whatever it is called.
+    /// Removes `name`, if a killed [`Folder::remove_opened`] left it, or it is a file that never
+    /// appeared. Somebody else's stays, whatever it is called.
     pub fn remove_rest(&self, name: &OsStr) {
         if name.as_bytes().starts_with(GONE.as_bytes()) {
             let _ = self.subfolder(name).and_then(|rest| match rest.is_ours() {
