@@ -8,7 +8,8 @@ use crate::openpgp::DetachedSignature;
 use crate::ssh;
 
 /// A file of a builder's evidence in the form in which it is kept. A manifest and a MAC have one
-/// form, and what cannot be read stays as it is: [`check`](fn@super::check) refuses it, and says why.
+/// form, and what cannot be read stays as it is: [`check`](fn@super::check) refuses it and says
+/// why.
 pub fn kept(file: &str, bytes: Vec<u8>) -> Vec<u8> {
     let kept = if file == ENVELOPE {
         Envelope::parse(&bytes).ok().map(|it| it.to_json())
