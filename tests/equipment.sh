@@ -18,7 +18,7 @@ builder_packages=(gcc libc6-dev)
 build_packages=("${builder_packages[@]}" git ca-certificates pkg-config libpcsclite-dev)
 demo_packages=("${build_packages[@]}" softhsm2 gpgv sqv)
 card_packages=(pcscd vsmartcard-vpcd opensc gnupg scdaemon python3-venv)
-test_packages=("${demo_packages[@]}" "${card_packages[@]}" xz-utils busybox faketime sq strace jq openssl openssh-client make perl clang libclang-dev golang-go golang-golang-x-mod-dev)
+test_packages=("${demo_packages[@]}" "${card_packages[@]}" xz-utils busybox faketime sq strace jq openssl openssh-client make patch perl clang libclang-dev golang-go golang-golang-x-mod-dev)
 lint_packages=("${build_packages[@]}" python3)
 
 nextest_version=0.9.143
