@@ -3,18 +3,14 @@
 //! The first line of `SHA256SUMS` names it, so that a user with `sha256sum` alone sees which
 //! release the signed list is of. It is JSON in the one spelling that [`Contents::to_text`] has.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{Artifact, ArtifactList};
-use super::digest::{GrantId, Sha256, as_text};
+use super::digest::{GrantId, Sha256};
 use super::json;
 use super::malformed::Malformed;
 use super::name::{ArtifactName, ProjectName, Version};
 use super::signing::{Coverage, Plan};
-use super::text::cut;
 
 const FORMAT: &str = "countersign-release/1";
 
@@ -39,9 +35,7 @@ pub struct Contents {
     artifacts: Vec<SizedArtifact>,
 }
 
-/// The one format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Format;
+json::one_format!(FORMAT);
 
 /// An artifact of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,26 +112,6 @@ impl Contents {
         }
     }
 }
-
-impl FromStr for Format {
-    type Err = Malformed;
-
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        if text == FORMAT {
-            return Ok(Self);
-        }
-        let text = cut(text, 60);
-        Err(Malformed::new(format!("format `{text}` is not `{FORMAT}`")))
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(FORMAT)
-    }
-}
-
-as_text!(Format);
 
 #[cfg(test)]
 impl Contents {

@@ -1,8 +1,8 @@
 //! Whether a file could be taken for the list of a release, by its first line.
 //!
 //! Each list that the release key signs begins with a line that names `evidence/release.json`. A
-//! signed artifact must not, in any spelling that a tool or a reader's eye takes for that line. It
-//! is read as leniently as all of them together: GNU and busybox `sha256sum`, Perl's `shasum`, the
+//! signed artifact must not, in any spelling that a tool takes for that path in that place. It is
+//! read as leniently as all of them together: GNU and busybox `sha256sum`, Perl's `shasum`, the
 //! tagged form of BSD and of OpenSSL, with blank lines and comments in front.
 
 use super::malformed::Malformed;

@@ -13,6 +13,38 @@ use super::text::cut;
 /// The longest message of the JSON reader that is kept, in characters: it repeats the input.
 const LONGEST_REASON: usize = 200;
 
+/// Defines `Format`, a field whose one value this is.
+macro_rules! one_format {
+    ($format:expr) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        struct Format;
+
+        impl std::str::FromStr for Format {
+            type Err = $crate::domain::malformed::Malformed;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                if text == $format {
+                    return Ok(Self);
+                }
+                let text = $crate::domain::text::cut(text, 60);
+                Err(Self::Err::new(format!(
+                    "format `{text}` is not `{}`",
+                    $format
+                )))
+            }
+        }
+
+        impl std::fmt::Display for Format {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str($format)
+            }
+        }
+
+        $crate::domain::digest::as_text!(Format);
+    };
+}
+pub(super) use one_format;
+
 /// A value that is written as an object. A derived reader also accepts an array of the fields,
 /// which no other tool does.
 #[derive(Debug)]

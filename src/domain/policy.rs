@@ -4,12 +4,9 @@
 //! are text here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
-use super::digest::as_text;
 use super::evidence::Scheme;
 use super::json::{self, Object};
 use super::key::pairs;
@@ -76,9 +73,7 @@ pub struct ApproverKeys {
     pub ssh: Vec<String>,
 }
 
-/// The one format of a policy.
-#[derive(Debug, Clone, Copy, Default)]
-struct Format;
+json::one_format!(FORMAT);
 
 /// What a release, or one file of it, shows.
 #[derive(Debug, Clone, Copy)]
@@ -368,26 +363,6 @@ fn projects<'de, D: Deserializer<'de>>(
     let rules = rules.into_iter().map(|(name, Object(rules))| (name, rules));
     Ok(Some(rules.collect()))
 }
-
-impl FromStr for Format {
-    type Err = Malformed;
-
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        if text == FORMAT {
-            return Ok(Self);
-        }
-        let text = cut(text, 60);
-        Err(Malformed::new(format!("format `{text}` is not `{FORMAT}`")))
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(FORMAT)
-    }
-}
-
-as_text!(Format);
 
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,15 @@
 //! The fields of a grant.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::bounds::{Bounds, Limits};
 use super::nonce::Nonce;
-use crate::domain::digest::as_text;
 use crate::domain::evidence::{EvidenceForm, EvidenceKind, Scheme};
 use crate::domain::json;
 use crate::domain::key::Fingerprint;
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{BuilderName, ProjectName, Version, case_clashes, is_domain};
 use crate::domain::signing::Coverage;
-use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
 
 const FORMAT: &str = "countersign-grant/1";
@@ -65,9 +60,7 @@ pub struct Terms {
     pub nonce: Nonce,
 }
 
-/// The one format of a grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Format;
+json::one_format!(FORMAT);
 
 /// Where the source of a build is from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,23 +240,3 @@ impl Terms {
 fn source<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Source>, D::Error> {
     json::object(from).map(Some)
 }
-
-impl FromStr for Format {
-    type Err = Malformed;
-
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        if text == FORMAT {
-            return Ok(Self);
-        }
-        let text = cut(text, 60);
-        Err(Malformed::new(format!("format `{text}` is not `{FORMAT}`")))
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(FORMAT)
-    }
-}
-
-as_text!(Format);
