@@ -6,6 +6,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(report) = AdmissionReport::parse(bytes) {
-        assert_eq!(report.to_text().as_bytes(), bytes);
+        let text = report.to_text();
+        let again = AdmissionReport::parse(text.as_bytes()).expect("as it was written");
+        assert_eq!(again, report);
     }
 });

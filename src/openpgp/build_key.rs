@@ -30,6 +30,7 @@ pub const LARGEST_BUILD_KEY: u64 = 64 << 10;
 /// The secret of one builder.
 pub struct BuildKey {
     secret: Cert,
+    certificate: Certificate,
     label: Option<BuildKeyLabel>,
 }
 
@@ -73,8 +74,10 @@ impl BuildKey {
             .iter()
             .filter(|(key, _)| key == "Comment")
             .map(|(_, value)| value.as_str());
+        let certificate = Certificate::of(secret.clone().strip_secret_key_material())?;
         let key = Self {
             secret,
+            certificate,
             label: BuildKeyLabel::from_lines(comments)?,
         };
         key.signer()?;
@@ -87,9 +90,8 @@ impl BuildKey {
     }
 
     /// The public half.
-    pub fn certificate(&self) -> Certificate {
-        Certificate::of(self.secret.clone().strip_secret_key_material())
-            .expect("it is v4 and without secrets")
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// When it expires, with its grant.
@@ -241,5 +243,16 @@ mod tests {
             "header line `builder …` is missing"
         );
         assert!(!format!("{key:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn a_key_that_no_certificate_here_can_have_is_refused() {
+        let (cert, _) = CertBuilder::new()
+            .set_profile(Profile::RFC9580)
+            .and_then(|builder| builder.add_userid("m1").generate())
+            .expect("a v6 key can be made");
+        let file = cert.as_tsk().armored().to_vec().expect("armour");
+        let refused = BuildKey::parse(&file).expect_err("refused").to_string();
+        assert!(refused.contains("not OpenPGP v4"), "{refused}");
     }
 }

@@ -265,7 +265,7 @@ impl<'a> BuildKey<'a> {
 
     fn builder_in(&self, grant: &Grant) -> Result<Option<BuilderName>, BuildKeyError> {
         let own = match &self.secret {
-            Secret::OpenPgp(key) => BuilderKey::OpenPgp(key.certificate().into()),
+            Secret::OpenPgp(key) => BuilderKey::OpenPgp(key.certificate().clone().into()),
             Secret::Ed25519(key) => BuilderKey::Ed25519(key.public()),
             Secret::Nonce(nonce) => BuilderKey::Nonce(nonce.commitment()),
             Secret::Elsewhere(key) => BuilderKey::OpenPgp(key.certificate().clone().into()),
