@@ -227,7 +227,7 @@ mod tests {
             signed.notations,
             [("a@example.org".to_owned(), "b".to_owned())]
         );
-        assert_eq!(key.certificate(), generated.certificate());
+        assert_eq!(key.certificate(), &generated.certificate());
         let bare = BuildKey::parse(&generated.to_file(None)).expect("a build key");
         assert_eq!(bare.label(), None);
 

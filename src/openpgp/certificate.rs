@@ -36,7 +36,7 @@ impl Certificate {
             .collect::<openpgp::Result<Vec<_>>>()
             .map_err(not_one)?;
         match (certs.pop(), certs.len()) {
-            (Some(cert), 0) => Self::of(cert),
+            (Some(cert), 0) => Self::of(cert)?.check_exportable(),
             (last, others) => {
                 let found = others + usize::from(last.is_some());
                 Err(Malformed::new(format!(
@@ -85,6 +85,16 @@ impl Certificate {
             )));
         }
         Ok(certificate)
+    }
+
+    /// Refuses a certificate of which [`Certificate::binary`] would leave nothing.
+    fn check_exportable(self) -> Result<Self, Malformed> {
+        if self.0.exportable() {
+            return Ok(self);
+        }
+        Err(Malformed::new(
+            "the certificate has no valid signature by its own key that may be exported",
+        ))
     }
 
     /// The numbers of its keys of those kinds that tokens have.
@@ -201,6 +211,19 @@ pub fn mail_domain(user_id: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_without_a_signature_of_its_own_is_refused() {
+        let vector = include_bytes!("../../tests/data/release/release.pgp");
+        let certificate = Certificate::parse(vector).expect("the vector");
+        assert_eq!(Certificate::parse(&certificate.binary()), Ok(certificate));
+        // With another creation time it is another key, which signed nothing.
+        let mut changed = vector.to_vec();
+        changed[6] ^= 1;
+        let refused = Certificate::parse(&changed).expect_err("refused");
+        let refused = refused.to_string();
+        assert!(refused.contains("no valid signature"), "{refused}");
+    }
 
     #[test]
     fn a_certificate_has_no_rsa_key_that_is_too_long_to_verify() {
