@@ -8,7 +8,7 @@ use super::digest::GrantId;
 use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
 use super::grant::{Bounds, Grant, Limits};
 use super::malformed::Malformed;
-use super::name::{BuilderName, ProjectName, Version, is_domain};
+use super::name::{ArtifactName, BuilderName, ProjectName, Version, is_domain};
 use super::signing::Coverage;
 use super::text::cut;
 
@@ -42,6 +42,16 @@ impl BuildKeyLabel {
             domain: terms.domain.clone(),
             bounds: terms.bounds(),
         }
+    }
+
+    /// The notations of its signature of one artifact.
+    pub fn notations(&self, name: &ArtifactName) -> [(String, String); 2] {
+        let domain = self.domain.as_ref();
+        let domain = domain.expect("a key for such signatures has their domain");
+        [
+            (format!("artifact@{domain}"), name.to_string()),
+            (format!("grant@{domain}"), self.grant.to_string()),
+        ]
     }
 
     /// The header lines, without their prefix.

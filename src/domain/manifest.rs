@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use super::artifact::{Artifact, ArtifactList, parse_sum_line, strict_lines, sum_line};
+use super::build_key::BuildKeyLabel;
 use super::digest::GrantId;
 use super::malformed::Malformed;
 use super::name::{BuilderName, ProjectName, Version};
@@ -27,6 +28,17 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// What the builder that `label` names built.
+    pub fn of(label: &BuildKeyLabel, artifacts: ArtifactList) -> Self {
+        Self {
+            grant: label.grant,
+            builder: label.builder.clone(),
+            project: label.project.clone(),
+            version: label.version.clone(),
+            artifacts,
+        }
+    }
+
     /// The manifest's bytes.
     pub fn to_text(&self) -> String {
         let Self {

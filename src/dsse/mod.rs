@@ -101,11 +101,6 @@ impl Envelope {
         bytes
     }
 
-    /// The payload, not verified.
-    pub fn unverified(&self) -> &[u8] {
-        &self.payload
-    }
-
     /// The payload, if `key` signed it.
     pub fn open(&self, key: &PublicKey) -> Result<&[u8], Malformed> {
         let signed = pre_authentication_encoding(PAYLOAD_TYPE, &self.payload);

@@ -213,11 +213,17 @@ impl DetachedSignature {
         })
     }
 
-    /// Whether it names a grant, as a builder's signature of one artifact does. Not verified.
-    pub fn names_grant(&self) -> bool {
-        self.signature
-            .notation_data()
-            .any(|notation| notation.name().starts_with("grant@"))
+    /// Whether it has this notation. Not verified.
+    pub fn names(&self, name: &str, value: &str) -> bool {
+        let mut notations = self.signature.notation_data();
+        notations.any(|it| it.name() == name && it.value() == value.as_bytes())
+    }
+
+    /// Whether it names a key of this certificate as its own. Not verified.
+    pub fn is_of(&self, certificate: &Certificate) -> bool {
+        let Claims { issuer, created } = &self.claims;
+        let found = certificate.signing_key_with(issuer, *created);
+        !matches!(found, Err(KeyTrouble::NoSuchKey { .. }))
     }
 
     /// Its hash function: it can only be checked with a state that has this function.

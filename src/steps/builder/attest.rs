@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::build_key::{BuildKey, BuildKeyError, SECRET_KEYS, Secret};
+use super::earlier::foreign_evidence;
 use crate::domain::artifact::{Artifact, ArtifactList, no_artifact, sum_line};
 use crate::domain::build_key::BuildKeyLabel;
-use crate::domain::evidence::{EvidenceFiles, EvidenceKind, MOST_DELIVERED};
+use crate::domain::evidence::{EvidenceKind, MOST_DELIVERED};
 use crate::domain::first_line::FirstLine;
 use crate::domain::grant::{Bounds, listed};
 use crate::domain::key::HashAlgorithm;
@@ -20,10 +21,9 @@ use crate::domain::reserved::{
 use crate::domain::statement::{SLSA_PROVENANCE, Statement, names_only, provenance};
 use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
-use crate::dsse::{Envelope, seal};
-use crate::files::{FileError, FileFault, Folder, InputFile, parent, refuse_foreign, replace};
-use crate::mac::Tag;
-use crate::openpgp::{DetachedSignature, HashState};
+use crate::dsse::seal;
+use crate::files::{FileError, FileFault, Folder, InputFile, parent, replace};
+use crate::openpgp::HashState;
 use crate::steps::Progress;
 
 /// What M leaves beside its artifacts.
@@ -88,6 +88,18 @@ pub enum AttestError {
         )
     )]
     Beside { folder: PathBuf, strays: String },
+    #[error(
+        "`{}` has {names} already, not made with this key under this grant",
+        folder.display()
+    )]
+    #[diagnostic(
+        code(usage::file_exists),
+        help(
+            "move it away, or let the evidence go elsewhere with `-o DIR`; the build key is kept \
+             for the next try"
+        )
+    )]
+    Foreign { folder: PathBuf, names: String },
     #[error("the build key cannot be used: {0}")]
     #[diagnostic(forward(0))]
     Key(#[from] BuildKeyError),
@@ -103,6 +115,16 @@ pub enum AttestError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     File(#[from] FileError),
+}
+
+impl AttestError {
+    fn several(one: &Folder, other: &Folder) -> Self {
+        let (one, other) = (one.path().display(), other.path().display());
+        Self::Options {
+            message: format!("artifacts are in several folders, `{one}` and `{other}`"),
+            help: "choose the folder for the evidence with `-o DIR`",
+        }
+    }
 }
 
 /// What is to be attested.
@@ -147,18 +169,16 @@ pub fn attest(
             help: "leave `--predicate` out, or ask for a grant of scheme dsse",
         });
     }
-    let common = common_folder(request.artifacts);
-    let beside = match (&common, request.output) {
-        (Ok(common), Some(folder)) => is_same(common, folder),
-        (_, output) => output.is_none(),
-    };
-    let folder = request
-        .output
-        .map_or(common, |folder| Ok(folder.to_owned()))?;
-
     let names = judged(request.artifacts, bounds)?;
-    if beside {
-        check_beside(&folder, bounds, &names, request.leaving)?;
+    let sources = folders(request.artifacts)?;
+    let folder = match (request.output, &sources[..]) {
+        (Some(folder), _) => folder,
+        (None, [one, other, ..]) => return Err(AttestError::several(one, other)),
+        (None, sources) => sources.first().ok_or_else(no_artifact)?.path(),
+    };
+    let opened = Folder::open(folder)?;
+    if is_among(&opened, &sources)? {
+        check_beside(&opened, bounds, &names, request.leaving)?;
     }
     let mut read = Vec::new();
     let mut left = bounds.artifacts.max_bytes;
@@ -173,7 +193,13 @@ pub fn attest(
     }
     let list = read.iter().map(|(artifact, _)| artifact.clone()).collect();
     let list = ArtifactList::sort(list)?;
-    refuse_foreign_evidence(&folder, bounds.kind, &list)?;
+    let foreign = foreign_evidence(folder, &key.secret, &label, &list);
+    if !foreign.is_empty() {
+        return Err(AttestError::Foreign {
+            folder: folder.to_owned(),
+            names: quoted(&foreign),
+        });
+    }
     let evidence = evidence(&mut key.secret, &label, &list, &read, predicate, now)?;
     for (name, bytes) in &evidence {
         let limit = bounds.kind.limit(name).expect("it is of this kind");
@@ -206,7 +232,7 @@ fn evidence(
 ) -> Result<Vec<(String, Vec<u8>)>, AttestError> {
     Ok(match label.bounds.kind {
         EvidenceKind::SignedManifest | EvidenceKind::ManifestMac => {
-            let text = manifest(label, list).to_text();
+            let text = Manifest::of(label, list.clone()).to_text();
             let (name, proof) = match secret {
                 Secret::Nonce(nonce) => (MANIFEST_MAC, nonce.tag(text.as_bytes()).into_bytes()),
                 secret => {
@@ -250,54 +276,6 @@ fn evidence(
     })
 }
 
-/// Refuses to write over anything but the evidence of an earlier attestation, before the key is
-/// used.
-fn refuse_foreign_evidence(
-    folder: &Path,
-    kind: EvidenceKind,
-    list: &ArtifactList,
-) -> Result<(), FileError> {
-    let names: Vec<_> = match kind.files() {
-        EvidenceFiles::Named(files) => files
-            .iter()
-            .map(|(name, limit)| ((*name).to_owned(), *limit))
-            .collect(),
-        EvidenceFiles::Each { suffix, limit } => list
-            .iter()
-            .map(|artifact| (format!("{}{suffix}", artifact.name), limit))
-            .collect(),
-    };
-    names.iter().try_for_each(|(name, limit)| {
-        refuse_foreign(&folder.join(name), *limit, |there| {
-            is_evidence(kind, name, there)
-        })
-    })
-}
-
-/// Whether a file is evidence of this kind, by its form.
-fn is_evidence(kind: EvidenceKind, name: &str, bytes: &[u8]) -> bool {
-    let signature = || DetachedSignature::parse_evidence(bytes).ok();
-    match kind {
-        _ if name == MANIFEST => Manifest::parse(bytes).is_ok(),
-        EvidenceKind::SignedManifest => signature().is_some(),
-        EvidenceKind::Signatures => signature().is_some_and(|it| it.names_grant()),
-        EvidenceKind::Envelope => Envelope::parse(bytes)
-            .and_then(|envelope| Statement::parse(envelope.unverified()))
-            .is_ok_and(|statement| !statement.grants.is_empty()),
-        EvidenceKind::ManifestMac | EvidenceKind::Macs => Tag::parse(bytes).is_ok(),
-    }
-}
-
-fn manifest(label: &BuildKeyLabel, list: &ArtifactList) -> Manifest {
-    Manifest {
-        grant: label.grant,
-        builder: label.builder.clone(),
-        project: label.project.clone(),
-        version: label.version.clone(),
-        artifacts: list.clone(),
-    }
-}
-
 /// The signature or MAC of one artifact, with the name of its file.
 fn one_proof(
     secret: &mut Secret<'_>,
@@ -314,17 +292,9 @@ fn one_proof(
             nonce.tag(line.as_bytes()).into_bytes(),
         ));
     }
-    let domain = label
-        .domain
-        .as_ref()
-        .expect("a key for such signatures has their domain");
-    let notations = [
-        (format!("artifact@{domain}"), name.to_string()),
-        (format!("grant@{domain}"), label.grant.to_string()),
-    ];
     Ok((
         format!("{name}{SIGNATURE}"),
-        secret.sign(state, &notations, now)?,
+        secret.sign(state, &label.notations(name), now)?,
     ))
 }
 
@@ -356,15 +326,16 @@ fn judged(artifacts: &[PathBuf], bounds: &Bounds) -> Result<Vec<ArtifactName>, A
 /// Refuses what is in the artifacts' folder beside them and their evidence: with the evidence in
 /// it, it is the folder that the signing host will get.
 fn check_beside(
-    folder: &Path,
+    folder: &Folder,
     bounds: &Bounds,
     artifacts: &[ArtifactName],
     leaving: Option<&Path>,
 ) -> Result<(), AttestError> {
-    let leaving = leaving
-        .filter(|path| is_same(parent(path), folder))
-        .and_then(Path::file_name);
-    let found = Folder::open(folder)?.names(MOST_DELIVERED)?;
+    let leaving = match leaving {
+        Some(path) if Folder::open(parent(path))?.is_same_as(folder)? => path.file_name(),
+        _ => None,
+    };
+    let found = folder.names(MOST_DELIVERED)?;
     let found = found
         .iter()
         .filter(|name| Some(name.as_os_str()) != leaving);
@@ -372,20 +343,17 @@ fn check_beside(
     if strays.is_empty() {
         return Ok(());
     }
-    let strays: Vec<_> = strays
-        .iter()
-        .map(|name| format!("`{}`", cut(name, 200)))
-        .collect();
     Err(AttestError::Beside {
-        folder: folder.to_owned(),
-        strays: listed(&strays, ", "),
+        folder: folder.path().to_owned(),
+        strays: quoted(&strays),
     })
 }
 
-/// Whether both are one folder.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let same = || Folder::open(one)?.is_same_as(&Folder::open(other)?);
-    same().unwrap_or(false)
+/// Some names, for people.
+fn quoted(names: &[impl AsRef<str>]) -> String {
+    let names = names.iter().map(|name| cut(name.as_ref(), 200));
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    listed(&names, ", ")
 }
 
 /// The signing host reads it in the same way.
@@ -431,21 +399,26 @@ fn read_one(
     Ok((Artifact { name, digest }, state))
 }
 
-fn common_folder(artifacts: &[PathBuf]) -> Result<PathBuf, AttestError> {
-    let folder = |path: &PathBuf| match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let first = artifacts.first().map(folder).ok_or_else(no_artifact)?;
-    match artifacts.iter().map(folder).find(|other| *other != first) {
-        None => Ok(first),
-        Some(second) => Err(AttestError::Options {
-            message: format!(
-                "artifacts are in several folders, `{}` and `{}`",
-                first.display(),
-                second.display()
-            ),
-            help: "choose the folder for the evidence with `-o DIR`",
-        }),
+/// The folders of the artifacts, each once, by whatever paths.
+fn folders(artifacts: &[PathBuf]) -> Result<Vec<Folder>, FileError> {
+    let mut folders: Vec<Folder> = Vec::new();
+    for path in artifacts.iter().map(|path| parent(path)) {
+        if folders.iter().any(|folder| folder.path() == path) {
+            continue;
+        }
+        let folder = Folder::open(path)?;
+        if !is_among(&folder, &folders)? {
+            folders.push(folder);
+        }
     }
+    Ok(folders)
+}
+
+fn is_among(folder: &Folder, folders: &[Folder]) -> Result<bool, FileError> {
+    for other in folders {
+        if folder.is_same_as(other)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -13,7 +13,7 @@ use crate::domain::name::BuilderName;
 use crate::domain::time::Timestamp;
 use crate::dsse::SecretKey;
 use crate::mac::MacKey;
-use crate::openpgp::{self, Certificate, GeneratedKey, HashState};
+use crate::openpgp::{self, Certificate, DetachedSignature, GeneratedKey, HashState};
 use crate::steps::evidence::builders::{BuilderKey, Builders};
 use crate::steps::evidence::error::EvidenceError;
 /// The first line of a build key's file, where OpenPGP has no armour headers for what follows.
@@ -264,12 +264,7 @@ impl<'a> BuildKey<'a> {
     }
 
     fn builder_in(&self, grant: &Grant) -> Result<Option<BuilderName>, BuildKeyError> {
-        let own = match &self.secret {
-            Secret::OpenPgp(key) => BuilderKey::OpenPgp(key.certificate().clone().into()),
-            Secret::Ed25519(key) => BuilderKey::Ed25519(key.public()),
-            Secret::Nonce(nonce) => BuilderKey::Nonce(nonce.commitment()),
-            Secret::Elsewhere(key) => BuilderKey::OpenPgp(key.certificate().clone().into()),
-        };
+        let own = self.secret.public();
         let builders = Builders::of(grant.terms())?;
         Ok(builders
             .iter()
@@ -307,6 +302,24 @@ pub(in crate::steps) fn not_in(grant: &Grant) -> BuildKeyError {
 }
 
 impl Secret<'_> {
+    fn public(&self) -> BuilderKey {
+        match self {
+            Self::OpenPgp(key) => BuilderKey::OpenPgp(key.certificate().clone().into()),
+            Self::Ed25519(key) => BuilderKey::Ed25519(key.public()),
+            Self::Nonce(nonce) => BuilderKey::Nonce(nonce.commitment()),
+            Self::Elsewhere(key) => BuilderKey::OpenPgp(key.certificate().clone().into()),
+        }
+    }
+
+    /// The OpenPGP signature in a file, if it names this key. Not verified.
+    pub(super) fn signature(&self, bytes: &[u8]) -> Option<DetachedSignature> {
+        let BuilderKey::OpenPgp(certificate) = self.public() else {
+            return None;
+        };
+        let signature = DetachedSignature::parse_evidence(bytes).ok()?;
+        signature.is_of(&certificate).then_some(signature)
+    }
+
     /// An OpenPGP signature over the bytes that `state` has seen.
     pub(super) fn sign(
         &mut self,

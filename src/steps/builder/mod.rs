@@ -2,3 +2,4 @@
 
 pub mod attest;
 pub mod build_key;
+mod earlier;

@@ -514,7 +514,7 @@ fn a_folder_is_no_artifact() {
 /// What an earlier run left is replaced, also one that was killed in between; anything else is left
 /// alone, and the key with it.
 #[test]
-fn evidence_replaces_evidence_alone() {
+fn evidence_replaces_its_own_alone() {
     for (scheme, form) in [
         ("openpgp", "manifest"),
         ("openpgp", "per-artifact"),
@@ -523,29 +523,59 @@ fn evidence_replaces_evidence_alone() {
         ("hmac", "per-artifact"),
     ] {
         let world = World::ready();
-        let granted = world.grant_with(&[&"--scheme", &scheme, &"--evidence", &form]);
+        let kind: crate::common::Arguments<'_> = &[&"--scheme", &scheme, &"--evidence", &form];
+        let granted = world.grant_with(kind);
         let build = world.build(&[("foo.txt", b"text\n"), ("foo.tar", b"archive\n")]);
         let attest = || world.attest(&granted, &build).with(&[&"--keep-key"]);
         attest().ok();
         let mut evidence = listing(&build.folder);
         evidence.retain(|name| name != "foo.txt" && name != "foo.tar");
         assert!(!evidence.is_empty(), "{scheme} {form}");
+        let refused = |names: &[String]| {
+            let before = tree(&build.folder);
+            let said = attest().usage("not made with this key under this grant");
+            let all = names
+                .iter()
+                .all(|name| said.stderr.contains(&format!("`{name}`")));
+            assert!(all, "{scheme} {form} {names:?}: {said:?}");
+            assert_eq!(tree(&build.folder), before, "{scheme} {form} {names:?}");
+            assert!(granted.key.exists());
+        };
+
+        // Of another grant, whose key is gone by now.
+        let other = world.grant_of("1.2.4", kind);
+        let of_other = world.build(&[("foo.txt", b"text\n"), ("foo.tar", b"archive\n")]);
+        world.attest(&other, &of_other).ok();
         for name in &evidence {
-            build.append("foo.txt", b"more\n");
-            attest().ok();
             let made = fs::read(build.at(name)).expect("evidence");
             fs::remove_file(build.at(name)).expect("removed");
             attest().ok();
-            let mut foreign = b"precious\n".to_vec();
-            for _ in 0..2 {
+            for foreign in [
+                fs::read(of_other.at(name)).expect("evidence"),
+                b"precious\n".to_vec(),
+                Vec::new(),
+            ] {
                 fs::write(build.at(name), &foreign).expect("written");
-                let before = tree(&build.folder);
-                attest().usage("exists already");
-                assert_eq!(tree(&build.folder), before, "{scheme} {form} {name}");
-                foreign.clear();
+                refused(std::slice::from_ref(name));
             }
             fs::write(build.at(name), made).expect("as it was");
         }
+        for name in &evidence {
+            copy(&of_other.at(name), &build.at(name));
+        }
+        refused(&evidence);
+        for name in &evidence {
+            fs::remove_file(build.at(name)).expect("removed");
+        }
+        attest().ok();
+
+        build.append("foo.txt", b"more\n");
+        if (scheme, form) == ("hmac", "per-artifact") {
+            // Whose MAC of other bytes it was cannot be known.
+            refused(&["foo.txt.mac".to_owned()]);
+            fs::remove_file(build.at("foo.txt.mac")).expect("removed");
+        }
+        attest().ok();
         world.attest(&granted, &build).ok();
         assert!(!granted.key.exists());
         world.sign(&granted, &build).ok();
@@ -573,6 +603,26 @@ fn the_evidence_goes_where_it_is_asked_to() {
     attest()
         .usage("artifacts are in several folders")
         .says("-o DIR");
+    // By whatever paths its artifacts are named, a folder has them and their evidence alone.
+    fs::write(one.at("stray"), b"").expect("a file");
+    let by_two_paths = || {
+        let again = one
+            .folder
+            .join("../")
+            .join(one.folder.file_name().expect("a name"));
+        let paths: crate::common::Arguments<'_> = &[&one.at("foo.a"), &again.join("foo.a2")];
+        world
+            .countersign(&[&"attest", &"--key", &granted.key])
+            .with(paths)
+    };
+    fs::write(one.at("foo.a2"), b"").expect("an artifact");
+    let beside = "would refuse what is beside the artifacts";
+    by_two_paths().refused(beside);
+    by_two_paths().with(&[&"-o", &one.folder]).refused(beside);
+    attest().with(&[&"-o", &one.at(".")]).refused(beside);
+    for name in ["stray", "foo.a2"] {
+        fs::remove_file(one.at(name)).expect("removed");
+    }
     attest().with(&[&"-o", &folder]).ok();
     assert_eq!(listing(&folder), ["build.manifest", "build.manifest.sig"]);
     assert_eq!(
