@@ -34,7 +34,9 @@ impl Grant {
         let terms = Terms::new(new);
         let mut bytes = serde_json::to_vec_pretty(&terms).expect("a grant can be written as JSON");
         bytes.push(b'\n');
-        Self::parse(&bytes)
+        let grant = Self::parse(&bytes)?;
+        grant.terms.check_list()?;
+        Ok(grant)
     }
 
     /// Reads a grant: unknown and duplicate fields are refused, and so is a grant that nothing

@@ -16,9 +16,9 @@ use super::reserved::{
 use super::text::cut;
 
 /// The longest name, in bytes: with our suffixes it is still short enough for every file system.
-const LONGEST: usize = 200;
+pub(super) const LONGEST: usize = 200;
 /// The longest name of a project, a version or a builder, in bytes: two of them make one name.
-const LONGEST_PART: usize = 80;
+pub(super) const LONGEST_PART: usize = 80;
 /// The longest epoch, in digits.
 const LONGEST_EPOCH: usize = 9;
 

@@ -4,11 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::{Bounds, Limits};
 use super::nonce::Nonce;
-use crate::domain::evidence::{EvidenceForm, EvidenceKind, Scheme};
+use crate::domain::artifact::MOST_ARTIFACTS;
+use crate::domain::evidence::{EvidenceFiles, EvidenceForm, EvidenceKind, Scheme};
 use crate::domain::json;
 use crate::domain::key::Fingerprint;
 use crate::domain::malformed::Malformed;
-use crate::domain::name::{BuilderName, ProjectName, Version, case_clashes, is_domain};
+use crate::domain::name::{
+    BuilderName, LONGEST, LONGEST_PART, ProjectName, Version, case_clashes, is_domain,
+};
+use crate::domain::release::LARGEST_SUMS;
 use crate::domain::signing::Coverage;
 use crate::domain::time::Timestamp;
 
@@ -16,6 +20,14 @@ const FORMAT: &str = "countersign-grant/1";
 const MOST_BUILDERS: usize = 64;
 /// The longest `uri` or `digest` of a source, in bytes.
 const LONGEST_SOURCE: usize = 500;
+
+/// The longest line of the list of a release for an artifact, and for evidence of one: a digest,
+/// two spaces, a path and a line break.
+const LONGEST_LINE: u64 = 64 + 2 + LONGEST as u64 + 1;
+const LONGEST_EVIDENCE_LINE: u64 =
+    LONGEST_LINE + "evidence//.sig".len() as u64 + LONGEST_PART as u64;
+/// What a list has room for beside a thousand approvals, and the keys of all builders.
+const LARGEST_OF_ARTIFACTS: u64 = LARGEST_SUMS - (512 << 10);
 
 /// The fields of a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +184,24 @@ impl Terms {
             )));
         }
         Ok(())
+    }
+
+    /// Refuses more evidence than the list of a release can have, whatever the names of the
+    /// artifacts and builders are.
+    pub(super) fn check_list(&self) -> Result<(), Malformed> {
+        let each = match self.kind().files() {
+            EvidenceFiles::Each { .. } => self.builders.len() as u64,
+            EvidenceFiles::Named(_) => 0,
+        };
+        let limit = LARGEST_OF_ARTIFACTS / (LONGEST_LINE + each * LONGEST_EVIDENCE_LINE);
+        if u64::from(self.artifacts.max_count).min(MOST_ARTIFACTS as u64) <= limit {
+            return Ok(());
+        }
+        Err(Malformed::new(format!(
+            "`artifacts.max_count` is {}, but a release can list the evidence that {each} builders \
+             give for each of {limit} artifacts",
+            self.artifacts.max_count
+        )))
     }
 
     fn check_builders(&self) -> Result<(), Malformed> {

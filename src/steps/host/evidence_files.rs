@@ -47,8 +47,7 @@ pub(super) fn keep_evidence(
         .map(|approval| (approval.file.clone(), Sha256::of(&approval.bytes)));
     let sums = Sums::new(contents, list, of_builders, of_approvals.collect());
     let contents = contents.to_text();
-    // Many builders that sign many artifacts one by one would make them larger than anybody reads
-    // who verifies the release.
+    // Envelopes of many builders can be larger than anybody reads who verifies the release.
     let evidence = files.values().flat_map(Files::values).map(Vec::len);
     let evidence = evidence.chain(approvals.iter().map(|approval| approval.bytes.len()));
     let evidence = evidence.sum::<usize>() + build.grant.bytes().len() + contents.len();
@@ -58,7 +57,7 @@ pub(super) fn keep_evidence(
     ] {
         if size as u64 > limit {
             let error = FileError::new(name, FileFault::TooLarge { limit });
-            return Err(BuildError::output(error));
+            return Err(BuildError::Unfit(error));
         }
     }
 

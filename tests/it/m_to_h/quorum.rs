@@ -8,7 +8,7 @@ use countersign::domain::digest::Sha256;
 use countersign::domain::key::{HashAlgorithm, PublicKey, RawSignature};
 use countersign::domain::signing::{Message, Statement};
 use countersign::domain::time::{Period, Timestamp};
-use countersign::mac::MacKey;
+use countersign::dsse::{SecretKey, seal};
 use countersign::openpgp::{
     Certificate, DetachedSignature, HashState, NewCertificate, make_certificate,
     make_release_signature,
@@ -16,8 +16,8 @@ use countersign::openpgp::{
 use ed25519_dalek::Signer as _;
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 
-use crate::common::world::{Build, Granted, World, entry};
-use crate::common::{Said, copy_tree, listing, openpgp};
+use crate::common::world::{Build, Granted, World};
+use crate::common::{Arguments, Said, copy_tree, listing, openpgp};
 
 const KINDS: [(&str, &str); 5] = [
     ("openpgp", "manifest"),
@@ -271,47 +271,55 @@ fn dissenter_under_a_grant_without_a_byte_to_spare() {
     }
 }
 
-/// What nobody could verify is not signed: the list of a release may be 8 MiB.
+/// A grant under which the list of a release could be too long is not issued, and evidence that is
+/// larger than verifiers read is refused.
 #[test]
-fn more_evidence_than_a_list_can_have() {
+fn more_evidence_than_a_release_can_have() {
     let world = World::ready();
-    let builders: Vec<String> = (1..=64).map(|number| format!("m{number}")).collect();
-    let mut arguments: Vec<&dyn AsRef<OsStr>> = vec![
-        &"--scheme",
-        &"hmac",
-        &"--evidence",
-        &"per-artifact",
-        &"--max-count",
-        &"800",
-    ];
-    for builder in &builders[1..] {
+    let builders: Vec<String> = (2..=9).map(|number| format!("m{number}")).collect();
+    let mut arguments: Vec<&dyn AsRef<OsStr>> = Vec::new();
+    for builder in &builders {
         arguments.extend([&"--builder" as &dyn AsRef<OsStr>, builder]);
     }
-    let granted = world.grant_with(&arguments);
+    let each: Arguments<'_> = &[&"--evidence", &"per-artifact", &"--max-count"];
+    let (grant, folder) = (
+        ["grant", "foo", "1.2.3", "--builder", "m1", "-o"],
+        world.at("grant"),
+    );
+    let grant = grant.each_ref().map(|it| it as &dyn AsRef<OsStr>);
+    let of = |count: &str| {
+        let run = world.host(&grant).with(&[&folder]).with(&arguments);
+        run.with(each).with(&[&count])
+    };
+    of("2237").usage("the evidence that 9 builders give for each of 2236 artifacts");
+    assert!(!folder.exists());
+    of("2236").ok();
+
+    arguments.extend([&"--scheme" as &dyn AsRef<OsStr>, &"dsse"]);
+    let granted = world.grant_of("1.2.4", &arguments);
     let inbox = world.new_build("inbox");
-    for builder in &builders {
-        let file = fs::read_to_string(granted.key_of(builder)).expect("a key");
-        let nonce = format!("{}\n", file.lines().last().expect("a nonce"));
-        let nonce = MacKey::parse(nonce.as_bytes()).expect("a nonce");
+    let hole = "x".repeat(6_000_000);
+    for builder in builders.iter().map(String::as_str).chain(["m1"]) {
         let build = inbox.of(builder, &[]);
-        for number in 0..800 {
-            let name = format!("{number:0100}");
-            fs::write(
-                build.at(&format!("{name}.mac")),
-                nonce.tag(entry(b"", &name).as_bytes()),
-            )
-            .expect("written");
-            if builder == "m1" {
-                fs::write(build.at(&name), b"").expect("written");
-            }
-        }
+        let file = fs::read_to_string(granted.key_of(builder)).expect("a key");
+        let begin = file.find("-----BEGIN").expect("PEM");
+        let key = SecretKey::parse(&file[begin..]).expect("a key");
+        let (id, empty) = (&granted.id, Sha256::of(b""));
+        let statement = format!(
+            "{{\"_type\":\"https://in-toto.io/Statement/v1\",\"subject\":[{{\"name\":\"foo\",\
+             \"digest\":{{\"sha256\":\"{empty}\"}},\"annotations\":{{\"grant\":\"{id}\"}}}}],\
+             \"predicateType\":\"https://example.org/p\",\"predicate\":{{\"x\":\"{hole}\"}}}}"
+        );
+        let envelope = seal(statement.as_bytes(), &key);
+        fs::write(build.at("build.dsse.json"), envelope).expect("written");
+        fs::write(build.at("foo"), b"").expect("written");
     }
     let uses = world.token_count();
-    world
-        .sign(&granted, &inbox)
-        .usage("`SHA256SUMS` is larger than 8388608 bytes");
+    world.refuses(&granted, &inbox, "`evidence` is larger than 67043328 bytes");
     assert_eq!(world.token_count(), uses);
     assert!(world.logged("evidence-accepted").is_empty());
+    fs::remove_dir_all(inbox.at("m9")).expect("removed");
+    world.sign(&granted, &inbox).ok();
 }
 
 #[test]
