@@ -11,7 +11,7 @@ use super::digest::{GrantId, Sha256};
 use super::evidence::{Differences, EvidenceForm, Scheme};
 use super::key::Fingerprint;
 use super::malformed::Malformed;
-use super::name::{ApproverName, ArtifactName, BuilderName, ProjectName, Version};
+use super::name::{ApproverName, BuilderName, ProjectName, Version};
 use super::time::Timestamp;
 
 pub use super::card::{CardUse, Finding};
@@ -161,13 +161,9 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         differences: Differences,
     },
-    /// Artifacts of the intent that follows, which has more than fit an entry.
-    Artifacts {
-        /// The grant.
-        grant: GrantId,
-        /// Some of the artifacts that will be signed.
-        artifacts: BTreeMap<ArtifactName, Sha256>,
-    },
+    /// Some of the artifacts of the intent that follows, which has more than fit an entry, and all
+    /// that their signatures depend on.
+    Artifacts(Intent),
     /// The token is about to be asked for the signatures of a release.
     Intent(Intent),
     /// A run goes on under an earlier one's intent: with the signatures that this one kept, and for
@@ -317,7 +313,7 @@ impl Event {
             Self::GrantRevoked { .. } => "grant-revoked",
             Self::EvidenceAccepted { .. } => "evidence-accepted",
             Self::EvidenceRefused { .. } => "evidence-refused",
-            Self::Artifacts { .. } => "artifacts",
+            Self::Artifacts(_) => "artifacts",
             Self::Intent(_) => "intent",
             Self::Resumed { .. } => "resumed",
             Self::Outcome { .. } => "outcome",
@@ -336,7 +332,7 @@ impl Event {
             | Self::GrantRevoked { grant, .. }
             | Self::EvidenceAccepted { grant, .. }
             | Self::EvidenceRefused { grant, .. }
-            | Self::Artifacts { grant, .. }
+            | Self::Artifacts(Intent { grant, .. })
             | Self::Intent(Intent { grant, .. }) => Some(*grant),
             Self::LogCreated { .. }
             | Self::KeyIntended { .. }
@@ -368,7 +364,7 @@ impl Event {
             | Self::GrantRevoked { .. }
             | Self::EvidenceAccepted { .. }
             | Self::EvidenceRefused { .. }
-            | Self::Artifacts { .. }
+            | Self::Artifacts(_)
             | Self::Intent(_)
             | Self::Reconciled { .. } => None,
         }

@@ -57,6 +57,16 @@ impl Intent {
         }
     }
 
+    /// Some of its artifacts in an entry of their own.
+    pub fn part(&self, artifacts: BTreeMap<ArtifactName, Sha256>) -> Self {
+        Self {
+            artifacts,
+            artifacts_from: None,
+            card: None,
+            ..self.clone()
+        }
+    }
+
     /// The files of the release that are signed.
     pub fn plan(&self) -> Plan {
         Plan::new(self.form, self.artifacts.keys())

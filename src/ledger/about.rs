@@ -62,7 +62,7 @@ impl Milestone {
             | Event::KeyReady { .. }
             | Event::GrantApproved { .. }
             | Event::EvidenceRefused { .. }
-            | Event::Artifacts { .. }
+            | Event::Artifacts(_)
             | Event::Resumed { .. }
             | Event::Outcome {
                 result: RunResult::Stopped { .. },
@@ -364,10 +364,10 @@ impl Ledger {
         for before in intent.artifacts_from.map_or(0..0, |first| first..index) {
             match self.known(before)? {
                 Entry {
-                    event: Event::Artifacts { grant, artifacts },
+                    event: Event::Artifacts(part),
                     ..
-                } if grant == intent.grant => {
-                    intent.artifacts.extend(artifacts);
+                } if part == intent.part(part.artifacts.clone()) => {
+                    intent.artifacts.extend(part.artifacts);
                 }
                 other => return Err(self.misplaced(&other)),
             }

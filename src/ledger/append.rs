@@ -78,7 +78,7 @@ pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
             .copied()
             .chain([intent.sums])
             .collect(),
-        Event::Artifacts { artifacts, .. } => artifacts.values().copied().collect(),
+        Event::Artifacts(part) => part.artifacts.values().copied().collect(),
         Event::LogCreated { .. }
         | Event::KeyIntended { .. }
         | Event::KeyOutcome { .. }
@@ -156,15 +156,9 @@ fn set_apart(transaction: &Transaction<'_>, at: Timestamp, intent: &mut Intent) 
         part.insert(name, digest);
     }
     parts.push(part);
+    let whole = intent.clone();
     for artifacts in parts {
-        let index = append(
-            transaction,
-            at,
-            Event::Artifacts {
-                grant: intent.grant,
-                artifacts,
-            },
-        )?;
+        let index = append(transaction, at, Event::Artifacts(whole.part(artifacts)))?;
         intent.artifacts_from.get_or_insert(index);
     }
     Ok(())

@@ -161,9 +161,10 @@ fn announced(
         let event = event(index)?;
         let grant = event.as_ref().and_then(Event::grant);
         let is_of_others = match &event {
-            Some(Event::Artifacts { artifacts, .. }) => {
-                !artifacts.keys().any(|artifact| artifact.as_str() == name)
-            }
+            Some(Event::Artifacts(part)) => !part
+                .artifacts
+                .keys()
+                .any(|artifact| artifact.as_str() == name),
             _ => false,
         };
         if wanted.is_none_or(|wanted| wanted == index || intended.is_some() && intended == grant) {

@@ -175,10 +175,8 @@ mod tests {
         ] {
             assert!(!announces(Event::Intent(other.clone())), "{other:?}");
         }
-        assert!(!announces(Event::Artifacts {
-            grant: Intent::example().grant,
-            artifacts: artifact.into()
-        }));
+        let part = Intent::example().part(artifact.into());
+        assert!(!announces(Event::Artifacts(part)));
         assert!(!announces(Event::Released {
             intent: 6,
             sums: Intent::example().sums,

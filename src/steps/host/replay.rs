@@ -136,8 +136,8 @@ impl Replay {
                     card.key = Some(*key);
                 }
             }
-            Event::Artifacts { artifacts, .. } => {
-                self.listed += artifacts.len() as u64;
+            Event::Artifacts(part) => {
+                self.listed += part.artifacts.len() as u64;
             }
             Event::Intent(intent) => self.intend(intent, index),
             Event::Resumed {

@@ -81,11 +81,11 @@ pub(super) fn summary(event: &Event) -> String {
         Event::EvidenceRefused { grant, reason, .. } => {
             format!("grant {}: {reason}", grant.short())
         }
-        Event::Artifacts { grant, artifacts } => {
+        Event::Artifacts(part) => {
             format!(
                 "grant {}: {} of the artifacts of the intent that follows",
-                grant.short(),
-                artifacts.len()
+                part.grant.short(),
+                part.artifacts.len()
             )
         }
         Event::Intent(Intent {

@@ -274,10 +274,7 @@ fn artifacts_in_entries_of_their_own_are_counted() {
         panic!("an intent")
     };
     let artifacts = std::mem::take(&mut whole.artifacts);
-    host.log(Event::Artifacts {
-        grant: whole.grant,
-        artifacts,
-    });
+    host.log(Event::Artifacts(whole.part(artifacts)));
     whole.artifacts_from = Some(intent);
     host.log(Event::Intent(whole));
     host.signs(6);
