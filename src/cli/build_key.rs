@@ -12,7 +12,7 @@ use super::host::options::NewKeyOption;
 use super::render::Output;
 use crate::domain::evidence::Scheme;
 use crate::domain::time::{Period, Timestamp};
-use crate::files::{FileError, FileFault, is_there, parent, write_new};
+use crate::files::{FileError, FileFault, is_there, parent, with_suffix, write_new};
 use crate::steps::builder::build_key::NewKey;
 use crate::steps::evidence::builders::BuilderKey;
 
@@ -45,7 +45,7 @@ impl BuildKey {
         let too_long =
             || CommandError::Usage(format!("a key cannot be valid for {}", self.valid_for));
         let expires = now.after(self.valid_for).ok_or_else(too_long)?;
-        let public_path = PathBuf::from(format!("{}.pub", self.output.display()));
+        let public_path = with_suffix(&self.output, ".pub");
         let user_id = format!(
             "build key of {}",
             self.output

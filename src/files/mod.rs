@@ -25,7 +25,7 @@ pub use lock::{FileLock, hold, hold_folder, hold_in};
 pub use staging::{StagedFile, StagedFolder};
 pub use whole::{
     discard, is_there, make_private, make_public, nearest, parent, refuse_foreign, replace,
-    sweep_files, wipe, write_new,
+    sweep_files, wipe, with_suffix, write_new,
 };
 
 /// Prefix of the names of folders and files that are still being written.
@@ -141,6 +141,7 @@ impl From<io::Error> for FileFault {
         match Errno::from_io_error(&error) {
             Some(Errno::NOTDIR) => return path("a path through a file"),
             Some(Errno::LOOP) => return path("a loop of links"),
+            Some(Errno::NAMETOOLONG) => return path("a path that is too long"),
             _ => {}
         }
         match error.kind() {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -146,6 +146,13 @@ fn aside(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile
     Ok(file)
 }
 
+/// The path of the file beside it that has the same name and this suffix.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
 /// The folder above; `.` for a bare name.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {
@@ -162,6 +169,8 @@ fn sync_folder(path: &Path) -> Result<(), FileError> {
 
 #[cfg(test)]
 mod tests {
+    use miette::Diagnostic as _;
+
     use super::*;
 
     #[test]
@@ -175,6 +184,23 @@ mod tests {
         assert_eq!(fs::read(&file).expect("read"), b"1");
         wipe(&file).expect("wiped");
         assert!(!file.exists());
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_for_the_caller_to_correct() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let path = &temp.path().join("n".repeat(300));
+        for fault in [
+            write_new(path, b"1", 0o600).err(),
+            replace(path, b"1", 0o600).err(),
+            make_private(path).err(),
+            make_public(path).err(),
+            nearest(path).err(),
+            InputFile::open(path).err(),
+        ] {
+            let code = fault.expect("an error").code().map(|code| code.to_string());
+            assert_eq!(code.as_deref(), Some("usage::wrong_kind_of_file"));
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
 use crate::cli::render::Output;
 use crate::domain::grant::Grant;
-use crate::files::{FileError, FileFault, is_there, parent};
+use crate::files::{FileError, FileFault, is_there, parent, with_suffix};
 use crate::steps::evidence::approval::NAMESPACE;
 use crate::steps::host::approve::Recorded;
 
@@ -90,7 +90,7 @@ impl Approve {
         let grant = read_grant_file(Path::new(&self.grant))?;
         if let Some(key) = &self.ssh_key {
             // The public half alone will do: the other may be in an agent.
-            let public = PathBuf::from(format!("{}.pub", key.display()));
+            let public = with_suffix(key, ".pub");
             if !key.exists() && !public.exists() {
                 return Err(FileError::new(key, FileFault::Missing).into());
             }

@@ -9,10 +9,9 @@ use super::wanted::Wanted;
 use crate::domain::contents::{Contents, LARGEST_CONTENTS};
 use crate::domain::digest::Sha256;
 use crate::domain::release::LARGEST_SIGNATURE;
-use crate::domain::reserved::{EVIDENCE, RELEASE};
+use crate::domain::reserved::{EVIDENCE, RELEASE, RELEASE_SIGNATURE};
 use crate::domain::signing::{Claims, Coverage};
-use crate::files::{FileError, InputFile};
-use crate::formats::signature_name;
+use crate::files::{FileError, InputFile, with_suffix};
 use crate::openpgp::{DetachedSignature, HashState, Signed};
 use crate::steps::Progress;
 
@@ -37,15 +36,15 @@ pub fn verify_file(
     progress: &mut dyn Progress,
 ) -> Result<VerifiedFile, ReleaseError> {
     let name = path.to_string_lossy().into_owned();
-    let file = signature_name(&name);
+    let beside = with_suffix(path, RELEASE_SIGNATURE);
+    let file = beside.to_string_lossy();
     let content = InputFile::open_named(path).map_err(of(&name))?;
-    let bytes =
-        InputFile::open_named(Path::new(&file)).map_err(|error| match of(&file)(error) {
-            ReleaseError::Missing(file) if is_of_release_with_signed_list_only(path) => {
-                ReleaseError::ListOnly(file)
-            }
-            other => other,
-        })?;
+    let bytes = InputFile::open_named(&beside).map_err(|error| match of(&file)(error) {
+        ReleaseError::Missing(file) if is_of_release_with_signed_list_only(path) => {
+            ReleaseError::ListOnly(file)
+        }
+        other => other,
+    })?;
     let bytes = bytes.read_whole(LARGEST_SIGNATURE).map_err(of(&file))?;
     let signature =
         DetachedSignature::parse_release(&bytes).map_err(ReleaseError::signature(&file))?;

@@ -2,7 +2,9 @@
 //! token not used, nothing written, the refusal logged. At the location: refused by `verify` and by
 //! `admit`, and still in the inbox.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -1534,6 +1536,27 @@ fn single_file_with_a_bad_signature() {
     world
         .verify(&release.join("foo.tar"))
         .refused("foo.tar.asc` is missing");
+}
+
+/// What a path shows is not what is opened: it need not be text.
+#[test]
+fn files_in_a_folder_whose_name_is_not_text() {
+    let world = World::ready();
+    let release = world.signed();
+    let folder = world.at("").join(OsStr::from_bytes(b"d\xff"));
+    fs::rename(&release, &folder).expect("renamed");
+    let decoy = world.new_folder("x").with_file_name("d\u{fffd}");
+    copy_tree(&folder, &decoy);
+    fs::write(decoy.join("foo.txt.asc"), b"").expect("changed");
+    world.verify(&folder.join("foo.txt")).ok();
+    fs::remove_file(folder.join("foo.txt.asc")).expect("removed");
+    world
+        .verify(&folder.join("foo.txt"))
+        .refused("foo.txt.asc` is missing");
+    world
+        .countersign(&[&"build-key", &"-o", &folder.join("m1")])
+        .ok();
+    assert!(folder.join("m1.pub").exists() && !decoy.join("m1.pub").exists());
 }
 
 // ---- What is signed of a release ----
