@@ -207,6 +207,49 @@ fn the_list_and_what_it_names_first_say_the_same() {
     }
 }
 
+/// A signing host signs the list alone, where the approved grant asks for a signature of each file.
+#[test]
+fn a_release_has_the_form_of_its_grant() {
+    let world = World::ready();
+    let release = world.signed();
+    let sums = release.join("SHA256SUMS");
+    let path = release.join(RELEASE);
+    let saying = |form: &str| {
+        let mut notations = notations(&world, &sums);
+        let last = notations.last_mut().expect("a form");
+        assert_eq!(last.0, "form@example.org");
+        form.clone_into(&mut last.1);
+        notations
+    };
+    let (right, wrong) = (saying("each"), saying("list"));
+    let contents = String::from_utf8(read(&path)).expect("a text");
+    let list = String::from_utf8(read(&sums)).expect("a text");
+    for (form, says, why) in [
+        ("\"each\"", right, ""),
+        (
+            "\"list\"",
+            wrong,
+            "asks for a release of form `each`, but this has form `list`",
+        ),
+    ] {
+        let changed = contents.replacen("\"each\"", form, 1);
+        let [old, new] = [&contents, &changed].map(|it| entry(it.as_bytes(), RELEASE));
+        let list = list.replacen(&old, &new, 1);
+        fs::write(&path, &changed).expect("changed");
+        fs::write(&sums, &list).expect("changed");
+        let signature = sign_saying(&world, list.as_bytes(), says);
+        fs::write(release.join("SHA256SUMS.asc"), signature).expect("signed");
+        if why.is_empty() {
+            world.verify(&release).ok();
+            for file in ["foo.txt.asc", "foo.tar.asc"] {
+                fs::remove_file(release.join(file)).expect("removed");
+            }
+        } else {
+            both_refuse(&world, &release, why);
+        }
+    }
+}
+
 // ---- A second release under one grant ----
 
 /// What a builder keeps to itself: a build of its own under the grant, and the evidence for it.
