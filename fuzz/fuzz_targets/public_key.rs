@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     for scheme in Scheme::ALL {
-        if let Ok(key) = BuilderKey::parse(scheme, text) {
+        if let Ok(key) = BuilderKey::read(scheme, text) {
             let again = BuilderKey::parse(scheme, &key.to_text()).expect("as it was written");
             assert_eq!(again.to_text(), key.to_text());
             let _ = (key.id(), key.public_file());

@@ -7,6 +7,7 @@
 mod build_key;
 mod certificate;
 mod hash;
+mod kept;
 mod key;
 mod make;
 mod packet;

@@ -35,6 +35,8 @@ pub(super) struct Claims {
 enum Area {
     Hashed,
     Unhashed,
+    /// Of a signature in a certificate: gpg has there what a subkey signed.
+    UnhashedOfKey,
 }
 
 /// Reads what a v4 signature says of itself, if each subpacket is one that every verifier takes in
@@ -65,10 +67,15 @@ pub(super) fn claims(signature: &Signature) -> Result<Claims, Malformed> {
     })
 }
 
+/// Checks what nobody signed of a signature in a certificate.
+pub(super) fn check_unhashed_of_key(signature: &Signature) -> Result<(), Malformed> {
+    check_area(signature.unhashed_area(), Area::UnhashedOfKey)
+}
+
 fn check_area(area: &SubpacketArea, which: Area) -> Result<(), Malformed> {
     let name = match which {
         Area::Hashed => "hashed",
-        Area::Unhashed => "unhashed",
+        Area::Unhashed | Area::UnhashedOfKey => "unhashed",
     };
     let mut seen = BTreeSet::new();
     for subpacket in area.iter() {
@@ -113,6 +120,7 @@ fn is_allowed(subpacket: &Subpacket, area: Area) -> bool {
         SubpacketValue::NotationData(_) | SubpacketValue::SignersUserID(_) => {
             is_hashed && !is_critical
         }
+        SubpacketValue::EmbeddedSignature(_) => area == Area::UnhashedOfKey && !is_critical,
         _ => false,
     }
 }

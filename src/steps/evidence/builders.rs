@@ -28,8 +28,19 @@ pub struct Builders(Vec<(BuilderName, BuilderKey)>);
 impl BuilderKey {
     /// Reads a key of this scheme, as it is in a grant.
     pub fn parse(scheme: Scheme, text: &str) -> Result<Self, Malformed> {
+        let key = Self::read(scheme, text)?;
+        if key.to_text() == text {
+            return Ok(key);
+        }
+        Err(Malformed::new(
+            "it is not in the form in which the signing host writes it",
+        ))
+    }
+
+    /// Reads a key of this scheme, in any framing.
+    pub fn read(scheme: Scheme, text: &str) -> Result<Self, Malformed> {
         Ok(match scheme {
-            Scheme::OpenPgp => Self::OpenPgp(Certificate::parse(text.as_bytes())?.into()),
+            Scheme::OpenPgp => Self::OpenPgp(Certificate::parse_own(text.as_bytes())?.into()),
             Scheme::Dsse => Self::Ed25519(dsse::PublicKey::parse(text)?),
             Scheme::Hmac => Self::Nonce(text.parse()?),
         })
@@ -107,5 +118,29 @@ impl Builders {
             .iter()
             .find(|(name, _)| name == builder)
             .map(|(_, key)| key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Timestamp;
+    use crate::openpgp::BuildKey;
+
+    #[test]
+    fn a_grant_has_a_key_in_its_one_form() {
+        let time = Timestamp::from_unix;
+        let key = BuildKey::generate("m1", time(1), time(2)).certificate();
+        let text = key.armored();
+        let parse = |text: &str| BuilderKey::parse(Scheme::OpenPgp, text);
+        assert_eq!(parse(&text).expect("a key").to_text(), text);
+        for framed in [
+            format!("Approve this: it is harmless\n\n{text}"),
+            text.replacen("\n\n", "\nComment: it is harmless\n\n", 1),
+        ] {
+            let read = BuilderKey::read(Scheme::OpenPgp, &framed).expect("a key");
+            assert_eq!(read.to_text(), text);
+            assert!(parse(&framed).is_err(), "{framed}");
+        }
     }
 }

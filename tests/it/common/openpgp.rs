@@ -120,6 +120,56 @@ pub(crate) fn dearmored(signature: &[u8]) -> Vec<u8> {
     packet.to_vec().expect("a packet in memory")
 }
 
+/// The same armoured ECDSA signature over P-256 with the other `s`, which is valid too.
+#[cfg(feature = "host")]
+pub(crate) fn twin(signature: &[u8]) -> Vec<u8> {
+    use openpgp::crypto::mpi;
+    use openpgp::packet::signature::Signature4;
+    let order = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let order = hex::decode(order).expect("hex");
+    let Ok(Packet::Signature(like)) = Packet::from_bytes(signature) else {
+        panic!("no signature")
+    };
+    let mpi::Signature::ECDSA { r, s } = like.mpis() else {
+        panic!("no ECDSA signature")
+    };
+    let s = s.value_padded(order.len()).expect("short");
+    let mut other = vec![0; order.len()];
+    let mut borrowed = 0;
+    for at in (0..order.len()).rev() {
+        let left = i32::from(order[at]) - i32::from(s[at]) - borrowed;
+        borrowed = i32::from(left < 0);
+        other[at] = u8::try_from(left + 256 * borrowed).expect("a digit");
+    }
+    let numbers = mpi::Signature::ECDSA {
+        r: r.clone(),
+        s: mpi::MPI::new(&other),
+    };
+    let [hashed, unhashed] = [like.hashed_area(), like.unhashed_area()].map(Clone::clone);
+    let signature = Signature4::new(
+        like.typ(),
+        like.pk_algo(),
+        like.hash_algo(),
+        hashed,
+        unhashed,
+        *like.digest_prefix(),
+        numbers,
+    );
+    let packet = Packet::from(signature).to_vec();
+    armored(&packet.expect("a packet in memory"))
+}
+
+/// An armoured certificate with one more packet.
+pub(crate) fn with_packet(certificate: &[u8], packet: &[u8]) -> Vec<u8> {
+    let cert = Cert::from_bytes(certificate).expect("a certificate");
+    let mut writer =
+        armor::Writer::new(Vec::new(), armor::Kind::PublicKey).expect("armour in memory");
+    let packets = cert.to_vec().expect("packets in memory");
+    writer.write_all(&packets).expect("armour in memory");
+    writer.write_all(packet).expect("armour in memory");
+    writer.finalize().expect("armour in memory")
+}
+
 /// The key id that a signature names.
 pub(crate) fn issuer(signature: &[u8]) -> Vec<u8> {
     let Ok(Packet::Signature(signature)) = Packet::from_bytes(signature) else {

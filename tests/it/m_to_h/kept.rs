@@ -151,6 +151,45 @@ fn text_in_the_packet_of_a_signature() {
     world.sign(&granted, &build).ok();
 }
 
+/// Someone on the way adds to the certificate of a builder, which the grant and the release have.
+#[test]
+fn packet_in_the_certificate_of_a_builder() {
+    let world = World::ready();
+    world
+        .countersign(&[&"build-key", &"-o", &world.at("m1.key")])
+        .ok();
+    let certificate = fs::read(world.at("m1.key.pub")).expect("a certificate");
+    let path = world.at("m1.pub");
+    let with = |packet: &[u8]| {
+        let packets = openpgp::with_packet(&certificate, packet);
+        fs::write(&path, packets).expect("written");
+    };
+    let user_id = [&[0xcd, 4][..], b"evil"].concat();
+    let unknown = [&[0xfc, 4][..], b"evil"].concat();
+    let builder = format!("m1={}", path.display());
+    for (packet, reason) in [
+        (user_id, "more than its own key signed"),
+        (unknown, "which is not kept"),
+    ] {
+        with(&packet);
+        let folder = world.at("grant");
+        world
+            .host(&[
+                &"grant",
+                &"foo",
+                &"1.2.3",
+                &"--builder",
+                &builder,
+                &"-o",
+                &folder,
+            ])
+            .usage(reason);
+        assert!(!folder.exists());
+    }
+    with(b"");
+    world.grant_enrolled(&path, &[]);
+}
+
 #[test]
 fn signature_in_another_form_at_the_location() {
     let world = World::ready();

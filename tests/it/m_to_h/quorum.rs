@@ -293,6 +293,7 @@ fn more_evidence_than_a_release_can_have() {
     };
     of("2237").usage("the evidence that 9 builders give for each of 2236 artifacts");
     assert!(!folder.exists());
+    fs::create_dir(&folder).expect("made");
     of("2236").ok();
 
     arguments.extend([&"--scheme" as &dyn AsRef<OsStr>, &"dsse"]);
@@ -647,6 +648,7 @@ fn differences_are_listed_from_the_log_and_from_the_folders() {
             (&sha256(HONEST[1].1).into(), &sha256(BACKDOORED[1].1).into())
         );
 
+        fs::remove_dir_all(inbox.at("m2")).expect("removed");
         deliver(&world, &granted, &inbox, "m2", &HONEST);
         fs::remove_dir_all(inbox.at("m3")).expect("removed");
         diff()

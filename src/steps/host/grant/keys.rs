@@ -80,7 +80,7 @@ fn enrol(
         return Err(unusable(Malformed::new("scheme hmac has no public keys")));
     }
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
-    let key = BuilderKey::parse(scheme, &String::from_utf8_lossy(&bytes)).map_err(unusable)?;
+    let key = BuilderKey::read(scheme, &String::from_utf8_lossy(&bytes)).map_err(unusable)?;
     let expires = match &key {
         BuilderKey::OpenPgp(certificate) => {
             let keys = certificate.signing_keys(now);

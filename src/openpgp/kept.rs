@@ -1,0 +1,233 @@
+//! The one form of a builder's certificate, which grants and releases have: nothing but what its
+//! own key signed.
+
+use std::io::Read as _;
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::packet::Signature;
+use openpgp::parse::Parse as _;
+use openpgp::serialize::MarshalInto as _;
+use openpgp::{Packet, PacketPile, armor};
+
+use super::certificate::Certificate;
+use super::packet::{header, is_packet};
+use super::reason::first_line;
+use super::subpackets;
+use crate::domain::malformed::Malformed;
+
+impl Certificate {
+    /// Reads one certificate, armoured or binary, of which nothing but its framing is lost where it
+    /// is written again. So nobody can add to it on the way.
+    pub fn parse_own(bytes: &[u8]) -> Result<Self, Malformed> {
+        let certificate = Self::parse(bytes)?;
+        let packets = if is_packet(bytes) {
+            bytes.to_vec()
+        } else {
+            dearmoured(bytes)?
+        };
+        let count = check_packets(&packets)?;
+        check_signers(&certificate)?;
+        if certificate.cert().clone().into_packets().count() != count {
+            return Err(Malformed::new(
+                "the certificate has a packet twice, or one that does not belong to it",
+            ));
+        }
+        Ok(certificate)
+    }
+}
+
+fn dearmoured(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mode = armor::ReaderMode::Tolerant(Some(armor::Kind::PublicKey));
+    let mut packets = Vec::new();
+    armor::Reader::from_bytes(bytes, mode)
+        .read_to_end(&mut packets)
+        .map_err(|error| Malformed::new(format!("the certificate cannot be read: {error}")))?;
+    Ok(packets)
+}
+
+/// Checks each packet by itself; returns how many there are.
+fn check_packets(bytes: &[u8]) -> Result<usize, Malformed> {
+    let pile = PacketPile::from_bytes(bytes).map_err(|error| {
+        let reason = first_line(&error);
+        Malformed::new(format!("the certificate cannot be read: {reason}"))
+    })?;
+    let mut rest = bytes;
+    let mut count = 0;
+    for packet in pile.into_children() {
+        let again = packet.to_vec().expect("memory can be written");
+        let body = next_body(&mut rest);
+        if body.is_none() || body != next_body(&mut &again[..]) {
+            return Err(Malformed::new(format!(
+                "the certificate has a `{}` that is not in its shortest form",
+                packet.tag()
+            )));
+        }
+        match &packet {
+            Packet::PublicKey(_) | Packet::PublicSubkey(_) | Packet::UserID(_) => {}
+            Packet::Signature(signature) => check_signature(signature)?,
+            other => {
+                let tag = other.tag();
+                let text = format!("the certificate has a `{tag}`, which is not kept");
+                return Err(Malformed::new(text));
+            }
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn next_body<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (_, length, behind) = header(rest).ok()?;
+    let (body, behind) = behind.split_at_checked(length)?;
+    *rest = behind;
+    Some(body)
+}
+
+fn check_signature(signature: &Signature) -> Result<(), Malformed> {
+    subpackets::check_unhashed_of_key(signature)?;
+    signature
+        .embedded_signatures()
+        .try_for_each(check_signature)
+}
+
+/// Refuses what other keys signed, and what nobody did.
+fn check_signers(certificate: &Certificate) -> Result<(), Malformed> {
+    let cert = certificate.cert();
+    let mut own = cert.bad_signatures().next().is_none();
+    for key in cert.keys() {
+        own &= key.certifications().next().is_none() && key.other_revocations().next().is_none();
+    }
+    for key in cert.keys().subkeys() {
+        own &= key.self_signatures().next().is_some() || key.self_revocations().next().is_some();
+    }
+    for id in cert.userids() {
+        own &= id.certifications().next().is_none() && id.other_revocations().next().is_none();
+        own &= id.self_signatures().next().is_some() || id.self_revocations().next().is_some();
+    }
+    if own {
+        return Ok(());
+    }
+    Err(Malformed::new(
+        "the certificate has more than its own key signed; \
+         `gpg --export-options export-minimal` leaves that out",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use openpgp::Cert;
+    use openpgp::cert::CertBuilder;
+    use openpgp::packet::signature::SignatureBuilder;
+    use openpgp::packet::signature::subpacket::{
+        NotationData, NotationDataFlags, Subpacket, SubpacketValue,
+    };
+    use openpgp::packet::{Tag, Unknown, UserID};
+    use openpgp::types::SignatureType;
+
+    use super::*;
+
+    fn made(user_id: &str) -> Cert {
+        let builder = CertBuilder::new().add_userid(user_id).add_signing_subkey();
+        builder.generate().expect("a key").0
+    }
+
+    fn written(packets: &[Packet]) -> Vec<u8> {
+        let bytes = packets.iter().map(|it| it.to_vec().expect("written"));
+        bytes.flatten().collect()
+    }
+
+    #[test]
+    fn framing_is_lost_and_nothing_else() {
+        let cert = made("m1");
+        let certificate = Certificate::of(cert.clone().strip_secret_key_material()).expect("one");
+        let armored = certificate.armored();
+        let framed = format!("To whom it concerns\n\n{armored}\nbye\n");
+        let comment = armored.replacen("\n\n", "\nComment: hello\n\n", 1);
+        for bytes in [
+            armored.as_bytes(),
+            framed.as_bytes(),
+            comment.as_bytes(),
+            &certificate.binary(),
+        ] {
+            let read = Certificate::parse_own(bytes).expect("accepted");
+            assert_eq!(read.armored(), armored);
+        }
+    }
+
+    #[test]
+    fn what_its_own_key_did_not_sign_is_refused() {
+        let cert = made("m1");
+        let public = cert.clone().strip_secret_key_material();
+        let packets: Vec<Packet> = public.clone().into_packets().collect();
+        let of_tag = |tag: Tag| packets.iter().position(|it| it.tag() == tag).expect("one");
+        let user_id = of_tag(Tag::UserID);
+        let changed = |change: &dyn Fn(&mut Vec<Packet>)| {
+            let mut packets = packets.clone();
+            change(&mut packets);
+            written(&packets)
+        };
+        let by_other = {
+            let other = made("other");
+            let key = other.primary_key().key().clone();
+            let signer = key.parts_into_secret().expect("a secret");
+            let mut signer = signer.clone().into_keypair().expect("a key");
+            let userid = public.userids().next().expect("one").userid().clone();
+            let builder = SignatureBuilder::new(SignatureType::GenericCertification);
+            userid.bind(&mut signer, &public, builder).expect("signed")
+        };
+        let note = |packets: &mut Vec<Packet>| {
+            let signature = packets.iter_mut().find_map(|it| match it {
+                Packet::Signature(signature) => Some(signature),
+                _ => None,
+            });
+            let text = NotationDataFlags::empty().set_human_readable();
+            let note = NotationData::new("a@example.org", b"b", text);
+            let note = Subpacket::new(SubpacketValue::NotationData(note), false);
+            let area = signature.expect("one").unhashed_area_mut();
+            area.add(note.expect("fits")).expect("fits");
+        };
+        let mut longer = written(&packets);
+        let last = packets.last().expect("one").to_vec().expect("written");
+        longer.truncate(longer.len() - last.len());
+        let body = [next_body(&mut &last[..]).expect("a body"), b"hidden"].concat();
+        longer.extend([0xc2, 255]);
+        longer.extend(u32::try_from(body.len()).expect("short").to_be_bytes());
+        longer.extend(body);
+
+        for (bytes, reason) in [
+            (
+                changed(&note),
+                "subpacket `NotationData` in its unhashed area",
+            ),
+            (longer, "not in its shortest form"),
+            (
+                changed(&|packets| {
+                    let error = openpgp::anyhow::anyhow!("unknown");
+                    let mut unknown = Unknown::new(Tag::Private(60), error);
+                    unknown.set_body(b"hidden".to_vec());
+                    packets.push(unknown.into());
+                }),
+                "which is not kept",
+            ),
+            (
+                changed(&|packets| packets.insert(user_id + 1, by_other.clone().into())),
+                "more than its own key signed",
+            ),
+            (
+                changed(&|packets| packets.insert(user_id, UserID::from("hidden").into())),
+                "more than its own key signed",
+            ),
+            (
+                changed(&|packets| packets.push(packets.last().expect("one").clone())),
+                "a packet twice",
+            ),
+        ] {
+            assert!(Certificate::parse(&bytes).is_ok(), "{reason}");
+            let refused = Certificate::parse_own(&bytes)
+                .expect_err(reason)
+                .to_string();
+            assert!(refused.contains(reason), "{reason}: {refused}");
+        }
+    }
+}
