@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::build::VerifiedBuild;
 use super::journal::Journal;
 use super::refusal::BuildError;
-use super::trouble::{Trouble, reason};
+use super::trouble::{Trouble, logged, reason};
 use super::{Host, card_use};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{CardUse, Event, Intent, RunResult};
@@ -475,10 +475,7 @@ impl<'a> Run<'a> {
             result,
             card: self.card,
         };
-        let logged = self.ledger.append(now, outcome);
-        // Why the run stopped matters more than that this could not be logged either.
-        signed?;
-        logged?;
+        logged(signed, self.ledger.append(now, outcome))?;
         Ok(token_signatures)
     }
 }

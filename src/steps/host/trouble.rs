@@ -31,4 +31,57 @@ pub enum Trouble {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Token(#[from] TokenError),
+    /// The log is where others look for it, so that it is not there is shown too.
+    #[error("{error}; this could not be logged: {unlogged}")]
+    #[diagnostic(forward(error))]
+    Unlogged {
+        error: Box<dyn Diagnostic + Send + Sync>,
+        unlogged: Box<LedgerError>,
+    },
+}
+
+/// The result of something whose end was to be logged: of two errors, neither hides the other.
+pub(super) fn logged<T, E>(result: Result<T, E>, logged: Result<u64, LedgerError>) -> Result<T, E>
+where
+    E: Diagnostic + Send + Sync + From<Trouble> + 'static,
+{
+    match (result, logged) {
+        (result, Ok(_)) => result,
+        (Ok(_), Err(unlogged)) => Err(Trouble::from(unlogged).into()),
+        (Err(error), Err(unlogged)) => Err(E::from(Trouble::Unlogged {
+            error: Box::new(error),
+            unlogged: Box::new(unlogged),
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::host::run::SignError;
+
+    #[test]
+    fn of_two_errors_neither_hides_the_other() {
+        let token = || "t".to_owned();
+        let failed = || Err(SignError::from(TokenError::PinNotSet { token: token() }));
+        let full = || Err(LedgerError::Unusable("it is full".to_owned()));
+        assert!(logged::<_, SignError>(Ok(()), Ok(1)).is_ok());
+        let error = |result: Result<(), SignError>| result.expect_err("an error");
+        let code = |error: &SignError| error.code().expect("a code").to_string();
+        let alone = error(logged(failed(), Ok(1)));
+        assert_eq!(alone.to_string(), error(failed()).to_string());
+        assert!(
+            error(logged(Ok(()), full()))
+                .to_string()
+                .contains("it is full")
+        );
+        let both = error(logged(failed(), full()));
+        let text = both.to_string();
+        assert!(text.starts_with(&alone.to_string()), "{text}");
+        assert!(
+            text.contains("could not be logged") && text.contains("it is full"),
+            "{text}"
+        );
+        assert_eq!(code(&both), code(&alone));
+    }
 }

@@ -1,12 +1,14 @@
 //! The uses of the token for something other than a release: each is logged before it begins and
 //! when it ends.
 
+use std::convert::Infallible;
+
 use super::error::KeyError;
 use crate::domain::event::{CardUse, Event, KeyPurpose};
 use crate::domain::time::Timestamp;
 use crate::ledger::{Ledger, LedgerError};
 use crate::steps::host::card_use;
-use crate::steps::host::trouble::reason;
+use crate::steps::host::trouble::{self, reason};
 use crate::token::{
     self, Batch, CardCounter, Interaction, LockedToken, Token, TokenError, TokenUri,
 };
@@ -109,8 +111,9 @@ impl<'a> KeyLog<'a> {
     fn not_unlocked(&mut self, begun: Begun, error: TokenError) -> KeyError {
         let error = KeyError::from(error);
         let card = begun.card.map(CardUse::unchanged);
-        let _the_error_matters_more = self.log(begun.intent, Some(&error), card);
-        error
+        let logged = self.log(begun.intent, Some(&error), card);
+        let never = trouble::logged::<Infallible, _>(Err(error), logged);
+        never.expect_err("it is an error")
     }
 
     /// Logs how a use ended, and the card's counter by then.
@@ -132,10 +135,7 @@ impl<'a> KeyLog<'a> {
             }),
         };
         let logged = self.log(begun.intent, result.as_ref().err(), card);
-        // The error of the use matters more than that of logging it.
-        let value = result?;
-        logged?;
-        Ok(value)
+        trouble::logged(result, logged)
     }
 
     fn log(
@@ -143,13 +143,13 @@ impl<'a> KeyLog<'a> {
         intent: u64,
         failed: Option<&KeyError>,
         card: Option<CardUse>,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<u64, LedgerError> {
         let event = Event::KeyOutcome {
             intent,
             failed: failed.map(|error| reason(error)),
             card,
         };
-        self.ledger.append(self.now, event).map(drop)
+        self.ledger.append(self.now, event)
     }
 }
 
