@@ -1,6 +1,7 @@
 //! Output of the signing host alone: long lists, and notes while a command goes on.
 
-use std::io::{BufWriter, Write};
+use std::fs::File;
+use std::io::{BufWriter, IntoInnerError, Seek as _, Write, copy};
 
 use serde::Serialize;
 
@@ -14,23 +15,25 @@ impl Output {
         &self.text
     }
 
-    /// A list that is all of the result, and is printed as it comes.
-    pub(super) fn list(&self, name: &'static str) -> List {
-        List {
-            json: self.json,
+    /// A list that is all of the result. For people it is printed as it comes.
+    pub(super) fn list(&self, name: &'static str) -> Result<List, CliError> {
+        let spool = self.json.then(tempfile::tempfile).transpose();
+        let spool = spool.map_err(CommandError::Unwritten)?;
+        Ok(List {
             name,
             items: 0,
+            spool: spool.map(BufWriter::new),
             out: BufWriter::new(std::io::stdout()),
-        }
+        })
     }
 }
 
-/// A list on its way to standard output. If that cannot be written, what is there is not JSON, so
-/// that nobody takes it for the whole.
+/// A list on its way to standard output.
 pub(super) struct List {
-    json: bool,
     name: &'static str,
     items: u64,
+    /// For programs, a file that has no name: they are to get the whole list, or nothing.
+    spool: Option<BufWriter<File>>,
     out: BufWriter<std::io::Stdout>,
 }
 
@@ -41,7 +44,7 @@ impl List {
         line: impl AsRef<str>,
         value: &impl Serialize,
     ) -> Result<(), CliError> {
-        let text = if self.json {
+        let text = if self.spool.is_some() {
             let value = serde_json::to_value(value).expect("a result can be written as JSON");
             let before = if self.items == 0 {
                 format!("{{\n  \"{}\": [", self.name)
@@ -56,23 +59,28 @@ impl List {
             clean(line.as_ref()) + "\n"
         };
         self.items += 1;
-        self.out
-            .write_all(text.as_bytes())
-            .map_err(|error| CommandError::Unwritten(error).into())
+        let written = match &mut self.spool {
+            Some(spool) => spool.write_all(text.as_bytes()),
+            None => self.out.write_all(text.as_bytes()),
+        };
+        written.map_err(|error| CommandError::Unwritten(error).into())
     }
 
     /// Ends it.
     pub(super) fn end(mut self) -> Result<(), CliError> {
-        let end = match self.items {
-            _ if !self.json => String::new(),
-            0 => format!("{{\n  \"{}\": []\n}}\n", self.name),
-            _ => "\n  ]\n}\n".to_owned(),
+        let mut end = || {
+            if let Some(mut spool) = self.spool.take() {
+                match self.items {
+                    0 => writeln!(spool, "{{\n  \"{}\": []\n}}", self.name)?,
+                    _ => spool.write_all(b"\n  ]\n}\n")?,
+                }
+                let mut whole = spool.into_inner().map_err(IntoInnerError::into_error)?;
+                whole.rewind()?;
+                copy(&mut whole, &mut self.out)?;
+            }
+            self.out.flush()
         };
-        let written = self
-            .out
-            .write_all(end.as_bytes())
-            .and_then(|()| self.out.flush());
-        written.map_err(|error| CommandError::Unwritten(error).into())
+        end().map_err(|error| CommandError::Unwritten(error).into())
     }
 }
 

@@ -91,9 +91,12 @@ fn kinds() -> impl TypedValueParser<Value = &'static str> {
 impl List {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let log = self.from.source(global)?;
-        log.check(output.json)?;
+        // A list for programs is shown once it is whole.
+        if !output.json {
+            log.check()?;
+        }
         let mut fitting = Fitting::new(self.filter);
-        let mut list = output.list("entries");
+        let mut list = output.list("entries")?;
         log.each(|entry| {
             if fitting.has(&entry) {
                 list.item(line(&entry), &entry)

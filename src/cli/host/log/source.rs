@@ -52,11 +52,9 @@ pub(super) enum Source {
 
 impl Source {
     /// Verifies the whole of an exported log, before anything of it is shown. The home's ledger is
-    /// trusted: `log verify` checks that. With `whole`, each of its entries must be readable: a
-    /// list for programs is not broken off.
-    pub(super) fn check(&self, whole: bool) -> Result<(), CliError> {
+    /// trusted: `log verify` checks that.
+    pub(super) fn check(&self) -> Result<(), CliError> {
         match self {
-            Self::Ledger(ledger) if whole => ledger.each(|_| Ok(())),
             Self::Ledger(_) => Ok(()),
             Self::Exported(log) => Ok(log.verify(&[]).map(|_| ())?),
         }
