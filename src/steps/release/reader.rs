@@ -35,8 +35,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The list with its signature, which is parsed first: only one by the release key makes the
-    /// list worth its memory.
+    /// The list with its signature, which is parsed first: nothing of a list without one is read.
+    /// Whose signature it is, the bytes of the list show, of which there are at most
+    /// [`LARGEST_SUMS`].
     pub(super) fn list(&mut self) -> Result<(Vec<u8>, DetachedSignature, String), ReleaseError> {
         let source = self.source;
         let list = source.open(SUMS, LARGEST_SUMS);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::world::World;
-use crate::common::{copy_tree, listing, tree};
+use crate::common::{copy_tree, listing, openpgp, tree};
 
 const NAME: &str = "foo-1.2.3";
 
@@ -53,6 +53,32 @@ fn a_withdrawn_release_is_not_admitted_again() {
     // A person can have it forgotten.
     fs::remove_file(records(&world).join(NAME)).expect("forgotten");
     world.admit().ok().says("foo-1.2.3: admitted");
+}
+
+/// With each ECDSA signature `(r, s)` its twin `(r, n - s)` is valid: another file, and it says the
+/// same.
+#[test]
+fn the_twin_of_a_signature_changes_nothing_that_is_public() {
+    let Some(world) = World::on_softhsm() else {
+        return;
+    };
+    world.init_of_kind("p256").ok();
+    world.export();
+    let release = world.signed();
+    let twins = world.at("twins");
+    copy_tree(&release, &twins);
+    world.admit().ok();
+    let before = tree(&world.releases());
+    for name in ["SHA256SUMS.asc", "foo.txt.asc"] {
+        let signature = fs::read(twins.join(name)).expect("a signature");
+        let twin = openpgp::twin(&signature);
+        assert_ne!(twin, signature);
+        fs::write(twins.join(name), twin).expect("written");
+    }
+    fs::rename(&twins, &release).expect("submitted");
+    world.verify(&release).ok();
+    world.admit().run();
+    assert_eq!(tree(&world.releases()), before);
 }
 
 #[test]
