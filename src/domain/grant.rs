@@ -12,7 +12,7 @@ use super::digest::GrantId;
 use super::json;
 use super::malformed::Malformed;
 
-pub use bounds::{Bounds, Limits, SLOW_CLOCK, is_timely, listed};
+pub use bounds::{Bounds, Limits, SLOW_CLOCK, judge_time, listed};
 pub use nonce::Nonce;
 pub use pattern::NamePattern;
 pub use terms::{Builder, NewGrant, Source, Terms};

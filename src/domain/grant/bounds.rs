@@ -167,17 +167,7 @@ impl Bounds {
 
     /// Whether evidence may say that it was made at this time.
     pub fn judge_time(&self, at: Timestamp) -> Result<(), Malformed> {
-        let Self {
-            not_before,
-            expires,
-            ..
-        } = self;
-        if is_timely(at, *not_before, *expires) {
-            return Ok(());
-        }
-        Err(Malformed::new(format!(
-            "{at} is not in the time of the grant, from {not_before} until {expires}"
-        )))
+        judge_time(at, self.not_before, self.expires)
     }
 
     /// Which of the names in a builder's folder are neither those of its artifacts nor those of
@@ -248,9 +238,19 @@ impl Bounds {
     }
 }
 
-/// Whether evidence may say that it was made at this time, by a clock that may be slow.
-pub fn is_timely(at: Timestamp, not_before: Timestamp, expires: Timestamp) -> bool {
-    at >= not_before.before(SLOW_CLOCK) && at < expires
+/// Whether evidence under a grant of this time may say that it was made at `at`, by a clock that may
+/// be slow.
+pub fn judge_time(
+    at: Timestamp,
+    not_before: Timestamp,
+    expires: Timestamp,
+) -> Result<(), Malformed> {
+    if at >= not_before.before(SLOW_CLOCK) && at < expires {
+        return Ok(());
+    }
+    Err(Malformed::new(format!(
+        "{at} is not in the time of the grant, from {not_before} until {expires}"
+    )))
 }
 
 /// Some artifacts, for people.

@@ -8,7 +8,7 @@ use super::error::EvidenceError;
 use crate::domain::artifact::sum_line;
 use crate::domain::digest::Sha256;
 use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
-use crate::domain::grant::{Bounds, Grant, is_timely};
+use crate::domain::grant::{Bounds, Grant, judge_time};
 use crate::domain::key::HashAlgorithm;
 use crate::domain::malformed::Malformed;
 use crate::domain::manifest::Manifest;
@@ -299,17 +299,9 @@ fn not_by(
     }
 }
 
-/// Refuses what was made before the grant, as far as a slow clock does not explain it, or after its
-/// end.
 fn check_time(grant: &Grant, file: &str, at: Timestamp) -> Result<(), EvidenceError> {
-    let not_before = grant.terms().not_before;
-    let expires = grant.terms().expires;
-    if !is_timely(at, not_before, expires) {
-        return Err(EvidenceError::invalid(format!(
-            "`{file}` was made at {at}, but the grant is valid from {not_before} until {expires}"
-        )));
-    }
-    Ok(())
+    let terms = grant.terms();
+    judge_time(at, terms.not_before, terms.expires).map_err(EvidenceError::file(file))
 }
 
 impl Attested {

@@ -1186,7 +1186,7 @@ fn manifest_made_before_the_grant_or_after_its_end() {
         fs::write(build.at("build.manifest.sig"), signature).expect("its signature");
     };
     attest_by_hand(SystemTime::now() - Duration::from_secs(24 * 3600));
-    world.refuses(&granted, &build, "but the grant is valid from");
+    world.refuses(&granted, &build, "is not in the time of the grant, from");
     attest_by_hand(SystemTime::now() + Duration::from_secs(7 * 3600));
     world.refuses(&granted, &build, "is dated in the future");
     // Made in time and verified in time, but dated after the end: only by a clock that is
