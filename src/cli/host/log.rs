@@ -20,11 +20,12 @@ use crate::cli::host::error::HostError;
 use crate::cli::render::Output;
 use crate::domain::digest::Sha256;
 use crate::domain::event::Event;
-use crate::files::{parent, refuse_foreign, replace};
+use crate::domain::key::HashAlgorithm;
+use crate::files::{FileError, InputFile, parent, refuse_foreign, replace};
 use crate::home::Home;
 use crate::ledger::Ledger;
+use crate::openpgp::HashState;
 use crate::steps::host::export::{self, NotExported, signed_head};
-use crate::steps::release::logged::digest_of;
 use crate::tlog::proof::{LARGEST_PROOF, PROOF_SUFFIX, Proof};
 
 /// Read, verify and publish the audit log
@@ -175,6 +176,16 @@ fn announced(
     let mut found: Vec<_> = found.into_values().map(|(_, index)| index).collect();
     found.sort_unstable();
     Ok(found)
+}
+
+/// The SHA-256 of a file, whatever its size.
+fn digest_of(path: &Path) -> Result<Sha256, FileError> {
+    let mut state = HashState::new(HashAlgorithm::Sha256);
+    InputFile::open_named(path)?.read_once::<FileError>(u64::MAX, |piece| {
+        state.update(piece);
+        Ok(())
+    })?;
+    Ok(state.sha256())
 }
 
 fn prove(

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event};
-use crate::domain::key::HashAlgorithm;
 use crate::domain::malformed::Malformed;
 use crate::domain::name::ArtifactName;
 use crate::domain::signing::SignedFile;
 use crate::files::{FileError, InputFile};
-use crate::openpgp::{HashState, Signed};
+use crate::openpgp::Signed;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 use crate::tlog::proof::{LARGEST_PROOF, Proof};
@@ -40,16 +39,6 @@ pub enum NotLogged {
     #[error(transparent)]
     #[diagnostic(transparent)]
     File(#[from] FileError),
-}
-
-/// The SHA-256 of a file, whatever its size.
-pub fn digest_of(path: &Path) -> Result<Sha256, FileError> {
-    let mut state = HashState::new(HashAlgorithm::Sha256);
-    InputFile::open_named(path)?.read_once::<FileError>(u64::MAX, |piece| {
-        state.update(piece);
-        Ok(())
-    })?;
-    Ok(state.sha256())
 }
 
 /// Whether the proof at `path` shows, with the log's `key`, that the signature `signed` of the file
