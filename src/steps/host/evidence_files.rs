@@ -51,15 +51,8 @@ pub(super) fn keep_evidence(
     let evidence = files.values().flat_map(Files::values).map(Vec::len);
     let evidence = evidence.chain(approvals.iter().map(|approval| approval.bytes.len()));
     let evidence = evidence.sum::<usize>() + build.grant.bytes().len() + contents.len();
-    for (name, size, limit) in [
-        (SUMS, sums.to_text().len(), LARGEST_SUMS),
-        (EVIDENCE, evidence, LARGEST_EVIDENCE - LARGEST_SIGNATURE),
-    ] {
-        if size as u64 > limit {
-            let error = FileError::new(name, FileFault::TooLarge { limit });
-            return Err(BuildError::Unfit(error));
-        }
-    }
+    check_size(SUMS, sums.to_text().len(), LARGEST_SUMS)?;
+    check_size(EVIDENCE, evidence, LARGEST_EVIDENCE - LARGEST_SIGNATURE)?;
 
     let keep = |path: &str, bytes: &[u8]| staged.write(path, bytes).map_err(BuildError::output);
     keep(&format!("{EVIDENCE}/{RELEASE}"), contents.as_bytes())?;
@@ -76,4 +69,25 @@ pub(super) fn keep_evidence(
         )?;
     }
     Ok(sums)
+}
+
+fn check_size(name: &str, size: usize, limit: u64) -> Result<(), BuildError> {
+    if size as u64 <= limit {
+        return Ok(());
+    }
+    let error = FileError::new(name, FileFault::TooLarge { limit });
+    Err(BuildError::Unfit(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_would_read_is_refused() {
+        assert!(check_size(EVIDENCE, 10, 10).is_ok());
+        let refused = check_size(EVIDENCE, 11, 10).expect_err("too large");
+        assert!(refused.is_refusal());
+        assert_eq!(refused.to_string(), "`evidence` is larger than 10 bytes");
+    }
 }
