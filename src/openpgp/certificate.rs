@@ -87,13 +87,16 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// Refuses a certificate of which [`Certificate::binary`] would leave nothing.
+    /// Refuses a certificate that [`Certificate::binary`] could not write, or of which it would
+    /// leave nothing.
     fn check_exportable(self) -> Result<Self, Malformed> {
-        if self.0.exportable() {
+        let copy = self.0.export_to_vec();
+        if copy.is_ok_and(|copy| !copy.is_empty()) {
             return Ok(self);
         }
         Err(Malformed::new(
-            "the certificate has no valid signature by its own key that may be exported",
+            "the certificate cannot be exported: \
+             it has no valid signature by its own key, or a part of an unknown version",
         ))
     }
 
@@ -213,16 +216,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_without_a_signature_of_its_own_is_refused() {
+    fn a_certificate_that_cannot_be_exported_is_refused() {
         let vector = include_bytes!("../../tests/data/release/release.pgp");
         let certificate = Certificate::parse(vector).expect("the vector");
         assert_eq!(Certificate::parse(&certificate.binary()), Ok(certificate));
         // With another creation time it is another key, which signed nothing.
-        let mut changed = vector.to_vec();
-        changed[6] ^= 1;
-        let refused = Certificate::parse(&changed).expect_err("refused");
-        let refused = refused.to_string();
-        assert!(refused.contains("no valid signature"), "{refused}");
+        let mut unsigned = vector.to_vec();
+        unsigned[6] ^= 1;
+        // The fingerprint of the issuer of a signature is one of version 128.
+        let mut unknown = vector.to_vec();
+        let issuer = unknown.windows(3).rposition(|it| it == [22, 33, 4]);
+        unknown[issuer.expect("it") + 2] = 128;
+        for changed in [unsigned, unknown] {
+            let refused = Certificate::parse(&changed).expect_err("refused");
+            let refused = refused.to_string();
+            assert!(refused.contains("cannot be exported"), "{refused}");
+        }
     }
 
     #[test]
