@@ -7,12 +7,10 @@ use sequoia_openpgp as openpgp;
 
 use openpgp::packet::Signature;
 use openpgp::parse::Parse as _;
-use openpgp::serialize::MarshalInto as _;
 use openpgp::{Packet, PacketPile, armor};
 
 use super::certificate::Certificate;
-use super::packet::{header, is_packet};
-use super::reason::first_line;
+use super::packet::is_packet;
 use super::subpackets;
 use crate::domain::malformed::Malformed;
 
@@ -48,21 +46,12 @@ fn dearmoured(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
 
 /// Checks each packet by itself; returns how many there are.
 fn check_packets(bytes: &[u8]) -> Result<usize, Malformed> {
-    let pile = PacketPile::from_bytes(bytes).map_err(|error| {
-        let reason = first_line(&error);
-        Malformed::new(format!("the certificate cannot be read: {reason}"))
+    // This refuses a packet with bytes behind what it is made of. The error has all of it.
+    let packets = PacketPile::from_bytes(bytes).map_err(|_| {
+        Malformed::new("the certificate has bytes that do not belong to any of its packets")
     })?;
-    let mut rest = bytes;
     let mut count = 0;
-    for packet in pile.into_children() {
-        let again = packet.to_vec().expect("memory can be written");
-        let body = next_body(&mut rest);
-        if body.is_none() || body != next_body(&mut &again[..]) {
-            return Err(Malformed::new(format!(
-                "the certificate has a `{}` that is not in its shortest form",
-                packet.tag()
-            )));
-        }
+    for packet in packets.into_children() {
         match &packet {
             Packet::PublicKey(_) | Packet::PublicSubkey(_) | Packet::UserID(_) => {}
             Packet::Signature(signature) => check_signature(signature)?,
@@ -75,13 +64,6 @@ fn check_packets(bytes: &[u8]) -> Result<usize, Malformed> {
         count += 1;
     }
     Ok(count)
-}
-
-fn next_body<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (_, length, behind) = header(rest).ok()?;
-    let (body, behind) = behind.split_at_checked(length)?;
-    *rest = behind;
-    Some(body)
 }
 
 fn check_signature(signature: &Signature) -> Result<(), Malformed> {
@@ -123,9 +105,11 @@ mod tests {
         NotationData, NotationDataFlags, Subpacket, SubpacketValue,
     };
     use openpgp::packet::{Tag, Unknown, UserID};
+    use openpgp::serialize::MarshalInto as _;
     use openpgp::types::SignatureType;
 
     use super::*;
+    use crate::openpgp::packet::signature_body;
 
     fn made(user_id: &str) -> Cert {
         let builder = CertBuilder::new().add_userid(user_id).add_signing_subkey();
@@ -190,7 +174,7 @@ mod tests {
         let mut longer = written(&packets);
         let last = packets.last().expect("one").to_vec().expect("written");
         longer.truncate(longer.len() - last.len());
-        let body = [next_body(&mut &last[..]).expect("a body"), b"hidden"].concat();
+        let body = [signature_body(&last).expect("a body"), b"hidden"].concat();
         longer.extend([0xc2, 255]);
         longer.extend(u32::try_from(body.len()).expect("short").to_be_bytes());
         longer.extend(body);
@@ -200,7 +184,7 @@ mod tests {
                 changed(&note),
                 "subpacket `NotationData` in its unhashed area",
             ),
-            (longer, "not in its shortest form"),
+            (longer, "bytes that do not belong"),
             (
                 changed(&|packets| {
                     let error = openpgp::anyhow::anyhow!("unknown");

@@ -34,7 +34,7 @@ pub(super) fn not_a_signature(reason: &str) -> Malformed {
 }
 
 /// Type and length of the first packet, and what follows its header.
-pub(super) fn header(bytes: &[u8]) -> Result<(Tag, usize, &[u8]), &'static str> {
+fn header(bytes: &[u8]) -> Result<(Tag, usize, &[u8]), &'static str> {
     let (&first, rest) = bytes
         .split_first()
         .filter(|_| is_packet(bytes))
