@@ -19,7 +19,7 @@ use super::hash::{self, HashState};
 use super::packet::{is_packet, not_a_signature, signature_body};
 use super::reason::first_line;
 use super::signing_key::KeyTrouble;
-use super::subpackets::{self, Claims};
+use super::subpackets::{self, Maker};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::malformed::Malformed;
 use crate::domain::signing;
@@ -37,7 +37,7 @@ const END: &[u8] = b"-----END PGP SIGNATURE-----";
 pub struct DetachedSignature {
     signature: Signature,
     hash: HashAlgorithm,
-    claims: Claims,
+    maker: Maker,
 }
 
 /// What a valid signature says.
@@ -197,7 +197,7 @@ impl DetachedSignature {
                  expected SHA-256, SHA-384 or SHA-512"
             ))
         })?;
-        let claims = subpackets::claims(&signature)?;
+        let maker = subpackets::maker(&signature)?;
         let again = signature.to_vec().expect("memory can be written");
         if again != body {
             return Err(malformed(if body.starts_with(&again) {
@@ -209,7 +209,7 @@ impl DetachedSignature {
         Ok(Self {
             signature,
             hash,
-            claims,
+            maker,
         })
     }
 
@@ -221,7 +221,7 @@ impl DetachedSignature {
 
     /// Whether it names a key of this certificate as its own. Not verified.
     pub fn is_of(&self, certificate: &Certificate) -> bool {
-        let Claims { issuer, created } = &self.claims;
+        let Maker { issuer, created } = &self.maker;
         let found = certificate.signing_key_with(issuer, *created);
         !matches!(found, Err(KeyTrouble::NoSuchKey { .. }))
     }
@@ -249,7 +249,7 @@ impl DetachedSignature {
                 let reason = first_line(&error);
                 malformed(format!("the signature is not acceptable: {reason}"))
             })?;
-        let Claims { issuer, created } = &self.claims;
+        let Maker { issuer, created } = &self.maker;
         let created = *created;
         let key = match certificate.signing_key_with(issuer, created) {
             Err(KeyTrouble::NoSuchKey { .. }) => Err(BadSignature::OtherKey {

@@ -25,7 +25,7 @@ const MOST_NOTATIONS: usize = 32;
 
 /// Who made a signature, and when, as it says itself.
 #[derive(Debug, Clone)]
-pub(super) struct Claims {
+pub(super) struct Maker {
     /// A fingerprint if it has one, otherwise a key id.
     pub(super) issuer: KeyHandle,
     pub(super) created: Timestamp,
@@ -39,9 +39,9 @@ enum Area {
     UnhashedOfKey,
 }
 
-/// Reads what a v4 signature says of itself, if each subpacket is one that every verifier takes in
+/// Reads who made a v4 signature and when, if each subpacket is one that every verifier takes in
 /// the same way.
-pub(super) fn claims(signature: &Signature) -> Result<Claims, Malformed> {
+pub(super) fn maker(signature: &Signature) -> Result<Maker, Malformed> {
     let hashed = signature.hashed_area();
     if hashed.serialized_len() > LARGEST_HASHED {
         return Err(Malformed::new(format!(
@@ -61,7 +61,7 @@ pub(super) fn claims(signature: &Signature) -> Result<Claims, Malformed> {
     if issuers.iter().any(|other| !other.aliases(issuer)) {
         return Err(Malformed::new("the signature names two keys as its own"));
     }
-    Ok(Claims {
+    Ok(Maker {
         issuer: issuer.clone(),
         created,
     })
