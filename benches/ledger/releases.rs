@@ -9,7 +9,7 @@ use countersign::domain::event::{Event, Intent, RunResult};
 use countersign::domain::evidence::{EvidenceForm, Scheme};
 use countersign::domain::key::HashAlgorithm;
 use countersign::domain::name::{ArtifactName, BuilderName};
-use countersign::domain::signing::Coverage;
+use countersign::domain::signing::ReleaseForm;
 use countersign::domain::time::Timestamp;
 use countersign::ledger::Ledger;
 use countersign::tlog::checkpoint::Checkpoint;
@@ -88,7 +88,7 @@ impl<'a> Releases<'a> {
             artifacts: artifacts(n)?,
             artifacts_from: None,
             sums: digest("sums", n),
-            form: Coverage::Each,
+            form: ReleaseForm::Each,
             card: None,
         };
         let index = self.ledger.append(now, Event::Intent(intent.clone()))?;

@@ -11,7 +11,7 @@ use super::global::Global;
 use super::progress::Bar;
 use super::render::Output;
 use crate::domain::malformed::Malformed;
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 use crate::domain::time::Timestamp;
 use crate::location::inbox_and_releases;
 use crate::steps::release::admit::{AdmitError, Admitted, Judged, admit};
@@ -152,8 +152,8 @@ impl Told {
             signed.created,
             grant.short(),
             match form {
-                Coverage::Each => "",
-                Coverage::ListOnly => ", as a whole: only SHA256SUMS carries a signature",
+                ReleaseForm::Each => "",
+                ReleaseForm::ListOnly => ", as a whole: only SHA256SUMS carries a signature",
             }
         ));
         if !admitted.reported {

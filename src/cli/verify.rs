@@ -12,7 +12,7 @@ use super::render::Output;
 use crate::domain::digest::GrantId;
 use crate::domain::name::{ProjectName, Version};
 use crate::domain::reserved::SUMS;
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 use crate::domain::time::Timestamp;
 use crate::files::{FileError, InputFile, real_path};
 use crate::location::source;
@@ -229,7 +229,7 @@ impl<'a> Tally<'a> {
             Ok(report) => report,
             Err(error) => return self.bad(&shown, error),
         };
-        let listed = report.contents.form == Coverage::ListOnly;
+        let listed = report.contents.form == ReleaseForm::ListOnly;
         let grant = report.grant.id();
         let at = |name: &str| path.join(name).to_string_lossy().into_owned();
         self.values
@@ -357,7 +357,7 @@ fn details(report: &ReleaseReport) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if report.contents.form == Coverage::ListOnly {
+    if report.contents.form == ReleaseForm::ListOnly {
         details.push("form       only SHA256SUMS is signed".to_owned());
     }
     details

@@ -9,7 +9,7 @@ use super::evidence::{EvidenceForm, EvidenceKind, Scheme};
 use super::grant::{Bounds, Grant, Limits};
 use super::malformed::Malformed;
 use super::name::{ArtifactName, BuilderName, ProjectName, Version, is_domain};
-use super::signing::Coverage;
+use super::signing::ReleaseForm;
 use super::text::cut;
 
 /// What a build key was made for. M copies it into its evidence; it means nothing before H checks
@@ -150,7 +150,7 @@ impl BuildKeyLabel {
                     max_bytes: number("max-bytes", value("max-bytes")?)?,
                 },
                 kind,
-                form: one_of("form", value("form")?, &Coverage::ALL)?,
+                form: one_of("form", value("form")?, &ReleaseForm::ALL)?,
                 not_before: parsed("not-before", value("not-before")?)?,
                 expires: parsed("expires", value("expires")?)?,
             },
@@ -195,7 +195,7 @@ mod tests {
             domain: Some("example.org".to_owned()),
             bounds: Bounds {
                 kind: EvidenceKind::Signatures,
-                form: Coverage::ListOnly,
+                form: ReleaseForm::ListOnly,
                 ..Bounds::example(&["foo*", "* *"])
             },
         }

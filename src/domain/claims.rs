@@ -45,14 +45,14 @@ impl Role {
 
 /// The form of a release: which of its files have a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coverage {
+pub enum ReleaseForm {
     /// Each artifact, and the list.
     Each,
     /// The list alone.
     ListOnly,
 }
 
-impl Coverage {
+impl ReleaseForm {
     /// Each form, in the order of the help.
     pub const ALL: [Self; 2] = [Self::Each, Self::ListOnly];
 
@@ -65,13 +65,13 @@ impl Coverage {
     }
 }
 
-impl fmt::Display for Coverage {
+impl fmt::Display for ReleaseForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for Coverage {
+impl FromStr for ReleaseForm {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
@@ -83,7 +83,7 @@ impl FromStr for Coverage {
     }
 }
 
-as_text!(Coverage);
+as_text!(ReleaseForm);
 
 /// A file of a release that has a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub enum SignedFile {
     /// An artifact.
     Artifact(ArtifactName),
     /// The list of a release of this form.
-    List(Coverage),
+    List(ReleaseForm),
 }
 
 impl SignedFile {
@@ -286,10 +286,10 @@ mod tests {
             // The name that a list has in no release, and a file that is called like a form.
             claims(artifact("each")),
             claims(artifact("list")),
-            claims(SignedFile::List(Coverage::Each)),
-            claims(SignedFile::List(Coverage::ListOnly)),
+            claims(SignedFile::List(ReleaseForm::Each)),
+            claims(SignedFile::List(ReleaseForm::ListOnly)),
         ];
-        for of in [base, claims(SignedFile::List(Coverage::Each))] {
+        for of in [base, claims(SignedFile::List(ReleaseForm::Each))] {
             all.extend([
                 Claims {
                     project: "bar".parse().expect("a name"),

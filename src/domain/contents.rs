@@ -10,7 +10,7 @@ use super::digest::{GrantId, Sha256};
 use super::json;
 use super::malformed::Malformed;
 use super::name::{ArtifactName, ProjectName, Version};
-use super::signing::{Coverage, Plan};
+use super::signing::{Plan, ReleaseForm};
 
 const FORMAT: &str = "countersign-release/1";
 
@@ -27,7 +27,7 @@ pub struct Contents {
     /// The version.
     pub version: Version,
     /// What of it is signed.
-    pub form: Coverage,
+    pub form: ReleaseForm,
     /// The grant that it was built under.
     pub grant: GrantId,
     /// Its artifacts, as in the list.
@@ -54,7 +54,7 @@ impl Contents {
     pub fn new(
         project: ProjectName,
         version: Version,
-        form: Coverage,
+        form: ReleaseForm,
         grant: GrantId,
         artifacts: Vec<SizedArtifact>,
     ) -> Result<Self, Malformed> {
@@ -116,7 +116,7 @@ impl Contents {
 #[cfg(test)]
 impl Contents {
     /// Release 1.2.3 of `foo` with these artifacts, each of them empty.
-    pub(crate) fn example(form: Coverage, names: &[&str]) -> Self {
+    pub(crate) fn example(form: ReleaseForm, names: &[&str]) -> Self {
         let artifact = |name: &&str| SizedArtifact {
             name: name.parse().expect("a name"),
             size: 0,
@@ -145,7 +145,7 @@ mod tests {
         let contents = Contents::parse(VECTOR.as_bytes()).expect("the vector");
         assert_eq!(contents.to_text(), VECTOR);
         assert_eq!(contents.project.as_str(), "foo");
-        assert_eq!(contents.form, Coverage::Each);
+        assert_eq!(contents.form, ReleaseForm::Each);
         let artifacts = contents.artifacts().iter();
         let names: Vec<_> = artifacts.map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["foo-1.2.3.txt", "foo.c"]);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_change_to_the_form_is_refused() {
-        let text = Contents::example(Coverage::Each, &["a", "b"]).to_text();
+        let text = Contents::example(ReleaseForm::Each, &["a", "b"]).to_text();
         assert!(Contents::parse(text.as_bytes()).is_ok());
         for (what, from, to) in [
             ("other format", "release/1", "release/2"),
@@ -176,7 +176,7 @@ mod tests {
         }
         let none = Contents {
             artifacts: Vec::new(),
-            ..Contents::example(Coverage::Each, &["a"])
+            ..Contents::example(ReleaseForm::Each, &["a"])
         };
         assert!(Contents::parse(none.to_text().as_bytes()).is_err());
     }

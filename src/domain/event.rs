@@ -403,7 +403,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::signing::Coverage;
+    use crate::domain::signing::ReleaseForm;
 
     fn entry(event: Event) -> Entry {
         Entry {
@@ -421,7 +421,7 @@ mod tests {
             after: None,
         });
         let entry = entry(Event::Intent(Intent {
-            form: Coverage::ListOnly,
+            form: ReleaseForm::ListOnly,
             card,
             ..Intent::example()
         }));

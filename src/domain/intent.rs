@@ -8,7 +8,7 @@ use super::card::CardUse;
 use super::digest::{GrantId, Sha256};
 use super::key::{Fingerprint, HashAlgorithm};
 use super::name::{ArtifactName, ProjectName, Version};
-use super::signing::{Coverage, Plan, Signing};
+use super::signing::{Plan, ReleaseForm, Signing};
 use super::time::Timestamp;
 
 /// Everything that the bytes of a release's signatures depend on, and the card that makes them.
@@ -37,7 +37,7 @@ pub struct Intent {
     /// SHA-256 of the list that will be signed last.
     pub sums: Sha256,
     /// The form of the release, as in the grant.
-    pub form: Coverage,
+    pub form: ReleaseForm,
     /// The card that is about to sign, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardUse>,
@@ -90,7 +90,7 @@ impl Intent {
             artifacts: [("a".parse().expect("a name"), Sha256::of(b"a"))].into(),
             artifacts_from: None,
             sums: Sha256::of(b"s"),
-            form: Coverage::Each,
+            form: ReleaseForm::Each,
             card: None,
         }
     }

@@ -280,12 +280,12 @@ fn is_approval_file(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::claims::Coverage;
+    use crate::domain::claims::ReleaseForm;
     use crate::domain::digest::GrantId;
     use proptest::prelude::*;
 
     fn contents() -> Contents {
-        Contents::example(Coverage::Each, &["a.tar.xz", "b.deb"])
+        Contents::example(ReleaseForm::Each, &["a.tar.xz", "b.deb"])
     }
 
     fn list() -> String {
@@ -332,8 +332,8 @@ mod tests {
     fn a_list_is_that_of_its_contents_alone() {
         let sums = Sums::parse(list().as_bytes()).expect("a list");
         assert_eq!(sums.check(&contents()), Ok(()));
-        let fewer = Contents::example(Coverage::Each, &["a.tar.xz"]);
-        let other = Contents::example(Coverage::Each, &["a.tar.xz", "c.deb"]);
+        let fewer = Contents::example(ReleaseForm::Each, &["a.tar.xz"]);
+        let other = Contents::example(ReleaseForm::Each, &["a.tar.xz", "c.deb"]);
         let mut grant = contents();
         grant.grant = GrantId::of(b"other");
         for (wrong, what) in [

@@ -10,7 +10,7 @@ use super::key::{HashAlgorithm, MessageDigest};
 use super::name::{ArtifactName, ProjectName, Version};
 use super::time::Timestamp;
 
-pub use super::claims::{Claims, Coverage, Role, SignedFile};
+pub use super::claims::{Claims, ReleaseForm, Role, SignedFile};
 
 /// What one signature states beside the bytes that it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,17 +118,17 @@ pub struct Plan {
 impl Plan {
     /// The plan for these artifacts, which come sorted by name.
     pub fn new<'a>(
-        coverage: Coverage,
+        coverage: ReleaseForm,
         artifacts: impl IntoIterator<Item = &'a ArtifactName>,
     ) -> Self {
         let list = SignedFile::List(coverage);
         let files = match coverage {
-            Coverage::Each => artifacts
+            ReleaseForm::Each => artifacts
                 .into_iter()
                 .map(|name| SignedFile::Artifact(name.clone()))
                 .chain([list])
                 .collect(),
-            Coverage::ListOnly => vec![list],
+            ReleaseForm::ListOnly => vec![list],
         };
         Self { files }
     }
@@ -196,8 +196,8 @@ mod tests {
     fn each_name_is_a_statement_and_the_list_is_the_last() {
         let names = ["a", "b", "c"].map(|name| name.parse().expect("a name"));
         for (coverage, files) in [
-            (Coverage::Each, &["a", "b", "c", SUMS][..]),
-            (Coverage::ListOnly, &[SUMS]),
+            (ReleaseForm::Each, &["a", "b", "c", SUMS][..]),
+            (ReleaseForm::ListOnly, &[SUMS]),
         ] {
             let plan = Plan::new(coverage, &names);
             assert_eq!(plan.names().collect::<Vec<_>>(), files);
@@ -221,7 +221,7 @@ mod tests {
         let of_file = |file: &SignedFile| signing.statement(file);
         for (statement, role) in [
             (of_file(&artifact), "artifact"),
-            (of_file(&SignedFile::List(Coverage::Each)), "list"),
+            (of_file(&SignedFile::List(ReleaseForm::Each)), "list"),
             (
                 Statement::key(created, HashAlgorithm::Sha256, Some("example.org")),
                 "key",

@@ -15,7 +15,7 @@ use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{NamePattern, Source};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{BuilderName, ProjectName, Version};
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 use crate::domain::time::Period;
 use crate::steps::evidence::approval::NAMESPACE;
 use crate::steps::host::grant::{GrantRequest, Issued};
@@ -58,7 +58,7 @@ pub(in crate::cli) struct Grant {
     evidence: EvidenceForm,
     /// Sign each artifact and SHA256SUMS, or only this list: one signature, one touch
     #[arg(long, value_name = "FORM", default_value = "each", value_parser = form())]
-    form: Coverage,
+    form: ReleaseForm,
     /// Allow a version older than a granted one
     #[arg(long)]
     allow_older: bool,
@@ -284,12 +284,12 @@ fn evidence() -> impl TypedValueParser<Value = EvidenceForm> {
     PossibleValuesParser::new(EvidenceForm::ALL.map(EvidenceForm::name)).map(named)
 }
 
-fn form() -> impl TypedValueParser<Value = Coverage> {
+fn form() -> impl TypedValueParser<Value = ReleaseForm> {
     let named = |name: String| {
-        Coverage::ALL
+        ReleaseForm::ALL
             .into_iter()
             .find(|it| it.name() == name)
             .expect("it is one of those")
     };
-    PossibleValuesParser::new(Coverage::ALL.map(Coverage::name)).map(named)
+    PossibleValuesParser::new(ReleaseForm::ALL.map(ReleaseForm::name)).map(named)
 }

@@ -16,7 +16,7 @@ use crate::cli::progress::Bar;
 use crate::cli::render::{Output, artifact_values};
 use crate::domain::grant::Builder;
 use crate::domain::release::folder_name;
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 use crate::files::{Folder, parent};
 use crate::steps::host::build::{SignRequest, Summary};
 use crate::steps::host::release::{DryRun, Signed};
@@ -110,7 +110,7 @@ fn show_signed(signed: Signed, release: &Path, output: &mut Output) -> Result<()
     output.line(format!("  by         {}", build.key));
     output.line(format!("  signatures {}", made(&signed)));
     let terms = build.grant.terms();
-    if terms.form == Coverage::ListOnly {
+    if terms.form == ReleaseForm::ListOnly {
         output.line("  signed     as a whole: only SHA256SUMS carries a signature");
     }
     output.line(format!("  ledger     entry {}", signed.intent));

@@ -13,7 +13,7 @@ use crate::domain::evidence::{EvidenceFiles, EvidenceKind};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{ArtifactName, case_clashes};
 use crate::domain::reserved::signed_by;
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 use crate::domain::time::Timestamp;
 
 pub(super) const MOST_GLOBS: usize = 100;
@@ -45,7 +45,7 @@ pub struct Bounds {
     /// The evidence that it requires, which is delivered beside the artifacts.
     pub kind: EvidenceKind,
     /// Which files of the release will have a signature beside them.
-    pub form: Coverage,
+    pub form: ReleaseForm,
     /// When it becomes valid.
     pub not_before: Timestamp,
     /// When it expires: it is not valid from then on.
@@ -119,14 +119,14 @@ impl Bounds {
         let mut faults = Vec::new();
         for name in names {
             let mut signed = signed_by(name);
-            if self.form == Coverage::Each
+            if self.form == ReleaseForm::Each
                 && let Some(other) =
                     signed.find(|other| folded.contains(&other.to_ascii_lowercase()))
             {
                 faults.push(format!(
                     "artifact `{name}` has the name of the release's signature of artifact \
                      `{other}`: that needs a grant of form `{}`",
-                    Coverage::ListOnly
+                    ReleaseForm::ListOnly
                 ));
             }
             if let EvidenceFiles::Each { suffix, .. } = self.kind.files()
@@ -231,15 +231,15 @@ impl Bounds {
                 max_bytes: 1 << 30,
             },
             kind: EvidenceKind::SignedManifest,
-            form: Coverage::Each,
+            form: ReleaseForm::Each,
             not_before: "2026-11-22T10:00:00Z".parse().expect("a time"),
             expires: "2026-11-22T16:00:00Z".parse().expect("a time"),
         }
     }
 }
 
-/// Whether evidence under a grant of this time may say that it was made at `at`, by a clock that may
-/// be slow.
+/// Whether evidence under a grant of this time may say that it was made at `at`. Its clock may be
+/// slow.
 pub fn judge_time(
     at: Timestamp,
     not_before: Timestamp,
@@ -287,7 +287,7 @@ mod tests {
         EvidenceKind::Macs,
     ];
 
-    fn bounds(kind: EvidenceKind, form: Coverage) -> Bounds {
+    fn bounds(kind: EvidenceKind, form: ReleaseForm) -> Bounds {
         Bounds {
             kind,
             form,
@@ -302,8 +302,8 @@ mod tests {
 
     #[test]
     fn names_that_clash_are_refused() {
-        use Coverage::{Each, ListOnly};
         use EvidenceKind::{Envelope, Macs, Signatures, SignedManifest};
+        use ReleaseForm::{Each, ListOnly};
 
         let signature = "has the name of the release's signature of artifact";
         let proof = "has the name of a builder's evidence";
@@ -410,7 +410,7 @@ mod tests {
                 &["old.sig", "build.manifest", "x"],
             ),
         ] {
-            let strays = bounds(kind, Coverage::Each).strays(found.map(Cow::from), &artifacts);
+            let strays = bounds(kind, ReleaseForm::Each).strays(found.map(Cow::from), &artifacts);
             assert_eq!(strays, expected);
         }
     }
@@ -432,7 +432,7 @@ mod tests {
         fn no_two_files_have_one_name(
             names in names(),
             kind in prop::sample::select(&KINDS[..]),
-            form in prop::sample::select(&Coverage::ALL[..]),
+            form in prop::sample::select(&ReleaseForm::ALL[..]),
         ) {
             let signature = |name: &str| format!("{name}{RELEASE_SIGNATURE}");
             let by_one = |name: &str| format!("{name}.0123456789abcdef{RELEASE_SIGNATURE}");
@@ -440,7 +440,7 @@ mod tests {
             release.extend([signature(SUMS), by_one(SUMS)]);
             release.extend(names.iter().cloned());
             let mut delivery = names.clone();
-            if form == Coverage::Each {
+            if form == ReleaseForm::Each {
                 release.extend(names.iter().flat_map(|name| [signature(name), by_one(name)]));
             }
             match kind.files() {

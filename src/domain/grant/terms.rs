@@ -13,7 +13,7 @@ use crate::domain::name::{
     BuilderName, LONGEST, LONGEST_PART, ProjectName, Version, case_clashes, is_domain,
 };
 use crate::domain::release::LARGEST_SUMS;
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 use crate::domain::time::Timestamp;
 
 const FORMAT: &str = "countersign-grant/1";
@@ -61,7 +61,7 @@ pub struct Terms {
     #[serde(deserialize_with = "json::object")]
     pub artifacts: Limits,
     /// Which files of the release are signed.
-    pub form: Coverage,
+    pub form: ReleaseForm,
     /// When the grant becomes valid.
     pub not_before: Timestamp,
     /// When it expires: it is not valid from then on.
@@ -118,7 +118,7 @@ pub struct NewGrant {
     /// See [`Terms::artifacts`].
     pub artifacts: Limits,
     /// See [`Terms::form`].
-    pub form: Coverage,
+    pub form: ReleaseForm,
     /// See [`Terms::not_before`].
     pub not_before: Timestamp,
     /// See [`Terms::expires`].

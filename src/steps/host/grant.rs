@@ -16,7 +16,7 @@ use crate::domain::evidence::{EvidenceForm, Scheme};
 use crate::domain::grant::{Builder, Grant, Limits, NamePattern, NewGrant, Source};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{BuilderName, ProjectName, Version};
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 use crate::domain::time::Period;
 use crate::ledger::{Ledger, LedgerError};
 use crate::steps::evidence::builders::Builders;
@@ -41,7 +41,7 @@ pub struct GrantRequest {
     /// The names that artifacts may have.
     pub names: Vec<NamePattern>,
     /// Which files of the release are signed.
-    pub form: Coverage,
+    pub form: ReleaseForm,
     /// Maximum number of artifacts; the configuration's without it.
     pub max_count: Option<u32>,
     /// Maximum size of all artifacts together, in bytes; the configuration's without it.

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::domain::digest::GrantId;
     use crate::domain::event::{Event, Intent};
-    use crate::domain::signing::{Coverage, SignedFile};
+    use crate::domain::signing::{ReleaseForm, SignedFile};
     use crate::tlog::tree::leaf_hash;
 
     fn release() -> ReleaseCheckpoint {
@@ -112,7 +112,7 @@ mod tests {
         };
         let intent = Intent::example();
         let log = format!("7 {}", checkpoint.root);
-        let list = SignedFile::List(Coverage::Each);
+        let list = SignedFile::List(ReleaseForm::Each);
         ReleaseCheckpoint {
             checkpoint,
             list: Signed {

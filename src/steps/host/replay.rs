@@ -30,7 +30,7 @@ pub use report::{CardNow, Known, Lost, OtherCard, Reading, Report, Unfinished};
 use span::{Asked, Kept, Last};
 
 use crate::domain::event::{CardUse, Entry, Event, Finding, Intent, KeyPurpose, RunResult};
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 use crate::token::TokenUri;
 
 /// Why a card cannot be compared with a log.
@@ -185,8 +185,8 @@ impl Replay {
     fn intend(&mut self, intent: &Intent, index: u64) {
         let listed = std::mem::take(&mut self.listed);
         let files = match intent.form {
-            Coverage::Each => listed + intent.artifacts.len() as u64 + 1,
-            Coverage::ListOnly => 1,
+            ReleaseForm::Each => listed + intent.artifacts.len() as u64 + 1,
+            ReleaseForm::ListOnly => 1,
         };
         let run = Run {
             files,

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::domain::digest::GrantId;
     use crate::domain::event::Intent;
-    use crate::domain::signing::Coverage;
+    use crate::domain::signing::ReleaseForm;
     use crate::tlog::tree::leaf_hash;
 
     fn artifact(name: &str) -> SignedFile {
@@ -183,7 +183,7 @@ mod tests {
     fn an_intent_announces_its_own_signatures_alone() {
         let intent = Intent::example();
         let file = artifact("a");
-        let list = SignedFile::List(Coverage::Each);
+        let list = SignedFile::List(ReleaseForm::Each);
         let of = |changed: Intent, log: &str| {
             let signed = signed(&Intent::example(), &file, log);
             asked(Event::Intent(changed), Sha256::of(b"a"), &signed)
@@ -246,7 +246,7 @@ mod tests {
             ),
             (
                 Intent {
-                    form: Coverage::ListOnly,
+                    form: ReleaseForm::ListOnly,
                     ..intent.clone()
                 },
                 "in its form",
@@ -301,14 +301,14 @@ mod tests {
             ..Intent::example()
         };
         let list_only = Intent {
-            form: Coverage::ListOnly,
+            form: ReleaseForm::ListOnly,
             ..list.clone()
         };
         let files = [
             artifact("a"),
             artifact("b"),
-            SignedFile::List(Coverage::Each),
-            SignedFile::List(Coverage::ListOnly),
+            SignedFile::List(ReleaseForm::Each),
+            SignedFile::List(ReleaseForm::ListOnly),
         ];
         for (intent, announced) in [
             (one, &files[..1]),
@@ -355,7 +355,11 @@ mod tests {
         for (file, event, bytes) in [
             (&file, event(intent.grant), &b"b"[..]),
             (&artifact("b"), event(intent.grant), b"a"),
-            (&SignedFile::List(Coverage::Each), event(intent.grant), b"a"),
+            (
+                &SignedFile::List(ReleaseForm::Each),
+                event(intent.grant),
+                b"a",
+            ),
             (&file, event(GrantId::of(b"h")), b"a"),
             (
                 &file,

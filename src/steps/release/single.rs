@@ -10,7 +10,7 @@ use crate::domain::contents::{Contents, LARGEST_CONTENTS};
 use crate::domain::digest::Sha256;
 use crate::domain::release::LARGEST_SIGNATURE;
 use crate::domain::reserved::{EVIDENCE, RELEASE, RELEASE_SIGNATURE};
-use crate::domain::signing::{Claims, Coverage};
+use crate::domain::signing::{Claims, ReleaseForm};
 use crate::files::{FileError, InputFile, with_suffix};
 use crate::openpgp::{DetachedSignature, HashState, Signed};
 use crate::steps::Progress;
@@ -82,5 +82,5 @@ fn is_of_release_with_signed_list_only(path: &Path) -> bool {
     let beside = path.with_file_name(EVIDENCE).join(RELEASE);
     let bytes = InputFile::open_named(&beside).and_then(|file| file.read_whole(LARGEST_CONTENTS));
     let contents = bytes.ok().and_then(|bytes| Contents::parse(&bytes).ok());
-    contents.is_some_and(|contents| contents.form == Coverage::ListOnly)
+    contents.is_some_and(|contents| contents.form == ReleaseForm::ListOnly)
 }

@@ -17,7 +17,7 @@ use crate::domain::malformed::Malformed;
 use crate::domain::name::BuilderName;
 use crate::domain::release::Sums;
 use crate::domain::reserved::{APPROVALS, EVIDENCE, GRANT, RELEASE, SUMS};
-use crate::domain::signing::{Claims, Coverage, SignedFile};
+use crate::domain::signing::{Claims, ReleaseForm, SignedFile};
 use crate::domain::time::Timestamp;
 use crate::formats;
 use crate::location::{Fault, Source, Stage};
@@ -299,8 +299,8 @@ impl Artifacts<'_> {
     /// Checks one by its own signature, or by that of the list where the list alone is signed.
     fn check(&mut self, artifact: &SizedArtifact) -> Result<Signed, ReleaseError> {
         match self.release.contents.form {
-            Coverage::Each => self.check_signed(artifact),
-            Coverage::ListOnly => {
+            ReleaseForm::Each => self.check_signed(artifact),
+            ReleaseForm::ListOnly => {
                 self.read(artifact, HashAlgorithm::Sha256)?;
                 Ok(self.release.list.clone())
             }

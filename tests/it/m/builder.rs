@@ -15,7 +15,7 @@ use countersign::domain::build_key::BuildKeyLabel;
 use countersign::domain::digest::GrantId;
 use countersign::domain::evidence::EvidenceKind;
 use countersign::domain::grant::{Bounds, Limits};
-use countersign::domain::signing::Coverage;
+use countersign::domain::signing::ReleaseForm;
 use countersign::domain::time::{Period, Timestamp};
 use countersign::openpgp::{BuildKey, GeneratedKey};
 use tempfile::TempDir;
@@ -361,7 +361,7 @@ fn granted() -> (GeneratedKey, BuildKeyLabel) {
                 max_bytes: 1 << 30,
             },
             kind: EvidenceKind::SignedManifest,
-            form: Coverage::Each,
+            form: ReleaseForm::Each,
             not_before: now,
             expires: end,
         },

@@ -12,7 +12,7 @@ use crate::cli::global::Global;
 use crate::cli::host::open::{is_grant_id, read_grant};
 use crate::cli::render::Output;
 use crate::domain::grant::Grant;
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 use crate::domain::time::Timestamp;
 use crate::home::Home;
 use crate::ledger::{GrantRecord, Ledger};
@@ -164,8 +164,8 @@ fn described(grant: &Grant) -> Vec<(&'static str, String)> {
         (
             "signed",
             match terms.form {
-                Coverage::Each => "each artifact, and the list of all".to_owned(),
-                Coverage::ListOnly => "the list of all artifacts alone".to_owned(),
+                ReleaseForm::Each => "each artifact, and the list of all".to_owned(),
+                ReleaseForm::ListOnly => "the list of all artifacts alone".to_owned(),
             },
         ),
         ("signed by", terms.release_key.to_string()),

@@ -3,7 +3,7 @@
 use super::reconcile::described;
 use crate::cli::host::token_words;
 use crate::domain::event::{CardUse, Event, Finding, Intent, KeyPurpose, RunResult, Verdict};
-use crate::domain::signing::Coverage;
+use crate::domain::signing::ReleaseForm;
 
 /// What happened, in a few words.
 pub(super) fn summary(event: &Event) -> String {
@@ -95,15 +95,15 @@ pub(super) fn summary(event: &Event) -> String {
             ..
         }) => {
             let what = match form {
-                Coverage::Each => "signatures of the list and of the",
-                Coverage::ListOnly => "1 signature, of the list of the",
+                ReleaseForm::Each => "signatures of the list and of the",
+                ReleaseForm::ListOnly => "1 signature, of the list of the",
             };
             format!(
                 "grant {}: {what} artifacts in the entries from {first} on",
                 grant.short()
             )
         }
-        Event::Intent(intent) if intent.form == Coverage::ListOnly => {
+        Event::Intent(intent) if intent.form == ReleaseForm::ListOnly => {
             format!(
                 "grant {}: 1 signature, of the list of {} artifacts",
                 intent.grant.short(),
