@@ -542,11 +542,11 @@ fn statement_made_before_the_grant_or_after_its_end() {
     };
     statement_refused(
         |text| text.replace(&time(&text), "2020-01-01T00:00:00Z"),
-        "was made at 2020-01-01T00:00:00Z",
+        "2020-01-01T00:00:00Z is not in the time of the grant",
     );
     statement_refused(
         |text| text.replace(&time(&text), "2090-01-01T00:00:00Z"),
-        "was made at 2090-01-01T00:00:00Z",
+        "2090-01-01T00:00:00Z is not in the time of the grant",
     );
     statement_refused(
         |text| text.replace(&time(&text), "yesterday"),
@@ -558,7 +558,10 @@ fn statement_made_before_the_grant_or_after_its_end() {
             "\"startedOn\":\"2020-01-01T00:00:00Z\",\"finishedOn\"",
         )
     };
-    statement_refused(started, "was made at 2020-01-01T00:00:00Z");
+    statement_refused(
+        started,
+        "2020-01-01T00:00:00Z is not in the time of the grant",
+    );
 }
 
 /// A point of small order, for which anyone can make a signature, is not a key: neither of a
