@@ -48,14 +48,12 @@ const LIBRARIES: &str = "
     cryptoki: token::pkcs11
     cryptoki_sys: token::pkcs11
     ed25519_dalek: dsse::key tlog::note token::file
-    globset: domain::grant
     hmac: mac
     indicatif: cli
     jiff: domain::time
     openpgp_card: token::card
     pcsc: token::card::reader
     pinentry: cli::host::prompt
-    regex_lite: domain::grant
     rpassword: cli
     rusqlite: ledger
     sequoia_openpgp: openpgp
