@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::entries;
 use super::error::LedgerError;
+use super::folders::{check_folder, folder_in_any_case};
 use super::store::{Ledger, Result};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event, Intent, RunResult};
-use crate::domain::name::{BuilderName, ProjectName, Version};
-use crate::domain::release::{folder_name, rivalry};
+use crate::domain::name::{BuilderName, ProjectName};
 use crate::domain::time::Timestamp;
 
 /// What is recorded of a grant at most once.
@@ -143,11 +142,12 @@ pub(super) struct Row {
     pub(super) grant: String,
     milestone: Option<String>,
     project: Option<String>,
+    folder: Option<String>,
     next: Option<u64>,
 }
 
 impl Row {
-    pub(super) const COLUMNS: &'static str = "idx, grant_id, milestone, project, next";
+    pub(super) const COLUMNS: &'static str = "idx, grant_id, milestone, project, folder, next";
 
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -155,22 +155,29 @@ impl Row {
             grant: row.get(1)?,
             milestone: row.get(2)?,
             project: row.get(3)?,
-            next: row.get(4)?,
+            folder: row.get(4)?,
+            next: row.get(5)?,
         })
     }
 
     /// What it must be for an entry about a grant that is followed by `next`.
     pub(super) fn of(entry: &Entry, grant: GrantId, next: Option<u64>) -> Self {
         let milestone = Milestone::of(&entry.event);
-        let project = match &entry.event {
-            Event::GrantIssued { project, .. } => Some(project.as_str().to_owned()),
-            _ => None,
+        let (project, folder) = match &entry.event {
+            Event::GrantIssued {
+                project, version, ..
+            } => (
+                Some(project.as_str().to_owned()),
+                Some(folder_in_any_case(project, version)),
+            ),
+            _ => (None, None),
         };
         Self {
             index: entry.index,
             grant: grant.hex(),
             milestone: milestone.map(|milestone| milestone.name().to_owned()),
             project,
+            folder,
             next,
         }
     }
@@ -196,52 +203,22 @@ pub(super) fn append(database: &Connection, entry: &Entry) -> Result<()> {
         check_folder(database, project, version)?;
     }
     let row = Row::of(entry, grant, None);
-    let mut link = database
-        .prepare_cached("UPDATE about SET next = ?1 WHERE grant_id = ?2 AND next IS NULL")?;
+    let mut link = database.prepare_cached(
+        "UPDATE about SET next = ?1 WHERE next IS NULL
+                AND idx = (SELECT max(idx) FROM about WHERE grant_id = ?2)",
+    )?;
     link.execute(params![row.index, row.grant])?;
     let mut insert = database.prepare_cached(
-        "INSERT INTO about (idx, grant_id, milestone, project) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO about (idx, grant_id, milestone, project, folder)
+            VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
-    insert.execute(params![row.index, row.grant, row.milestone, row.project])?;
-    Ok(())
-}
-
-/// Refuses a release whose folder would have the name of another's, or whose project is another's
-/// in all but case. A grant that was revoked before its release was to be signed has none.
-pub(super) fn check_folder(
-    database: &Connection,
-    project: &ProjectName,
-    version: &Version,
-) -> Result<()> {
-    let mut query = database.prepare_cached(
-        "SELECT idx, project FROM about AS it WHERE project IS NOT NULL
-            AND (EXISTS (SELECT 1 FROM about
-                    WHERE milestone = 'intended' AND grant_id = it.grant_id)
-                OR NOT EXISTS (SELECT 1 FROM about
-                    WHERE milestone = 'revoked' AND grant_id = it.grant_id))",
-    )?;
-    let folder = folder_name(project, version).to_ascii_lowercase();
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        let near = row.get::<_, String>(1)?.to_ascii_lowercase();
-        if !folder.starts_with(&near) {
-            continue;
-        }
-        let index = row.get(0)?;
-        let Event::GrantIssued {
-            project: other,
-            version: of,
-            ..
-        } = entries::known(database, index)?.event
-        else {
-            continue;
-        };
-        if let Some(why) = rivalry((project, version), (&other, &of)) {
-            return Err(LedgerError::Taken(format!(
-                "{why}, which was granted in ledger entry {index}"
-            )));
-        }
-    }
+    insert.execute(params![
+        row.index,
+        row.grant,
+        row.milestone,
+        row.project,
+        row.folder
+    ])?;
     Ok(())
 }
 
@@ -386,15 +363,9 @@ impl Ledger {
     /// The state of each grant of a project, first issued to last.
     pub fn grants_of(&self, project: &ProjectName) -> Result<Vec<GrantRecord>> {
         self.records(
-            "SELECT grant_id FROM about WHERE project = ?1",
+            "SELECT grant_id FROM about WHERE project = ?1 COLLATE NOCASE AND project = ?1",
             project.as_str(),
         )
-    }
-
-    /// Refuses to issue a grant for a release that would have another's name: see
-    /// [`Ledger::append`], which asks this too.
-    pub fn check_release(&self, project: &ProjectName, version: &Version) -> Result<()> {
-        check_folder(&self.database, project, version)
     }
 
     /// The state of each grant of which a build was accepted whose release has not appeared, and

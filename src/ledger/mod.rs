@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `store`, `schema` | the database, its tables and triggers |
 //! | `append`, `tree`, `about` | what an event writes: its entry, the hashes of it, and rows |
+//! | `folders` | whether a release can have the folder that it would have |
 //! | `entries`, `about`, `signatures` | what is read: entries, grants, kept signatures |
 //! | `places` | where releases are, which is not public |
 //! | `verify`, `pass` | the check of the whole |
@@ -21,6 +22,7 @@ mod entries;
 mod error;
 mod export;
 mod exported;
+mod folders;
 mod pass;
 mod places;
 mod schema;

@@ -18,10 +18,9 @@ impl Ledger {
     pub fn append_in(&mut self, at: Timestamp, event: Event, folder: &Path) -> Result<u64> {
         self.transact(|transaction| {
             let index = append(transaction, at, event)?;
-            transaction.execute(
-                "INSERT INTO places (idx, folder) VALUES (?1, ?2)",
-                params![index, folder.as_os_str().as_bytes()],
-            )?;
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO places (idx, folder) VALUES (?1, ?2)")?;
+            insert.execute(params![index, folder.as_os_str().as_bytes()])?;
             Ok(index)
         })
     }

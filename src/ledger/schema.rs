@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 /// Number of the schema that follows; each change increments it.
-pub(super) const SCHEMA: u32 = 8;
+pub(super) const SCHEMA: u32 = 9;
 
 const TABLES: &str = "
     CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
@@ -26,13 +26,16 @@ const TABLES: &str = "
         WHEN EXISTS (SELECT 1 FROM hashes WHERE number = NEW.number)
         BEGIN SELECT raise(ABORT, 'hashes are never replaced'); END;
     CREATE TABLE about (idx INTEGER PRIMARY KEY, grant_id TEXT NOT NULL, milestone TEXT,
-        project TEXT, next INTEGER);
+        project TEXT, folder TEXT, next INTEGER);
     CREATE UNIQUE INDEX about_milestone ON about (milestone, grant_id) WHERE milestone IS NOT NULL;
     CREATE INDEX about_grant ON about (grant_id);
-    CREATE INDEX about_project ON about (project) WHERE project IS NOT NULL;
+    CREATE INDEX about_project ON about (project COLLATE NOCASE, project)
+        WHERE project IS NOT NULL;
+    CREATE INDEX about_folder ON about (folder) WHERE folder IS NOT NULL;
     CREATE TRIGGER about_stay BEFORE UPDATE ON about
         WHEN OLD.next IS NOT NULL OR NEW.idx <> OLD.idx OR NEW.grant_id <> OLD.grant_id
             OR NEW.milestone IS NOT OLD.milestone OR NEW.project IS NOT OLD.project
+            OR NEW.folder IS NOT OLD.folder
         BEGIN SELECT raise(ABORT, 'rows of entries are never changed'); END;
     CREATE TRIGGER about_last BEFORE DELETE ON about
         BEGIN SELECT raise(ABORT, 'rows of entries are never removed'); END;

@@ -37,11 +37,10 @@ impl Ledger {
         let reserve = self.reserve_path();
         let mut keep = || {
             self.transact(|transaction| {
-                let values = params![intent, file, signature];
-                transaction.execute(
+                let mut insert = transaction.prepare_cached(
                     "INSERT INTO signatures (intent, file, signature) VALUES (?1, ?2, ?3)",
-                    values,
                 )?;
+                insert.execute(params![intent, file, signature])?;
                 find_by(transaction, Sha256::of(signature.as_bytes()), intent)
             })
         };

@@ -11,8 +11,8 @@ use crate::tlog::tile::LARGEST_ENTRY;
 use crate::tlog::tree::{self, Hash};
 
 /// How many hashes there are, as the tree numbers them; how many entries.
-const HASHES: &str = "(SELECT coalesce(max(number) + 1, 0) FROM hashes)";
-const ENTRIES: &str = "(SELECT coalesce(max(idx) + 1, 0) FROM entries)";
+const HASHES: &str = "SELECT coalesce(max(number) + 1, 0) FROM hashes";
+const ENTRIES: &str = "SELECT coalesce(max(idx) + 1, 0) FROM entries";
 
 /// Writes the hashes that entry `index` adds. Costs as many reads as the tree has levels, and two
 /// writes on average.
@@ -25,7 +25,7 @@ pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<
     }
     let first = tree::first_hash(index);
     // Appending to a log that something else appended to would publish that too.
-    if database.query_row(&format!("SELECT {HASHES}"), [], |row| row.get::<_, u64>(0))? != first {
+    if count(database, HASHES)? != first {
         return Err(not_ours());
     }
     let hashes = tree::new_hashes(index, entry, |number| read(database, number))?;
@@ -35,6 +35,16 @@ pub(super) fn append(database: &Connection, index: u64, entry: &[u8]) -> Result<
         insert.execute(params![number, hash.0])?;
     }
     Ok(())
+}
+
+/// How many entries there are.
+pub(super) fn size(database: &Connection) -> Result<u64> {
+    count(database, ENTRIES)
+}
+
+fn count(database: &Connection, query: &str) -> Result<u64> {
+    let mut query = database.prepare_cached(query)?;
+    Ok(query.query_row([], |row| row.get(0))?)
 }
 
 pub(super) fn read(database: &Connection, number: u64) -> Result<Hash> {
@@ -56,9 +66,7 @@ fn not_ours() -> LedgerError {
 impl Ledger {
     /// How many entries it has.
     pub fn size(&self) -> Result<u64> {
-        Ok(self
-            .database
-            .query_row(&format!("SELECT {ENTRIES}"), [], |row| row.get(0))?)
+        size(&self.database)
     }
 
     /// The root hash of the tree of its first `size` entries.
@@ -71,7 +79,7 @@ impl Ledger {
         // In one query: another process may append meanwhile.
         let both = self
             .database
-            .query_row(&format!("SELECT {ENTRIES}, {HASHES}"), [], |row| {
+            .query_row(&format!("SELECT ({ENTRIES}), ({HASHES})"), [], |row| {
                 Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
             });
         let (size, hashes) = both?;

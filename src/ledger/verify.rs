@@ -440,6 +440,7 @@ mod tests {
             "UPDATE about SET milestone = 'other' WHERE idx = ?1",
             "UPDATE about SET grant_id = 'x' WHERE idx = ?1",
             "UPDATE about SET project = 'bar' WHERE idx = ?1",
+            "UPDATE about SET folder = 'bar' WHERE idx = ?1",
             "UPDATE about SET next = 1 WHERE idx = ?1",
             "UPDATE about SET idx = 100 WHERE idx = ?1",
             "DELETE FROM about WHERE idx = ?1",

@@ -71,13 +71,7 @@ impl World {
         self.tamper(|database| {
             let altered = text(database, index).replace(from, to);
             assert_ne!(altered, text(database, index));
-            database
-                .execute(
-                    "UPDATE entries SET entry = ?1 WHERE idx = ?2",
-                    params![altered, index],
-                )
-                .expect("changed");
-            rehash(database);
+            replace(database, index, &altered);
         });
     }
 
@@ -107,6 +101,19 @@ impl World {
     fn database(&self) -> Connection {
         Connection::open(self.home().join("ledger.sqlite")).expect("the ledger")
     }
+}
+
+/// Replaces the text of an entry, the folder in its row, and every hash.
+fn replace(database: &Connection, index: u64, text: &str) {
+    for change in [
+        "UPDATE entries SET entry = ?1 WHERE idx = ?2",
+        "UPDATE about SET folder = project || '-' || json_extract(?1, '$.version')
+            WHERE idx = ?2 AND folder IS NOT NULL",
+    ] {
+        let changed = database.execute(change, params![text, index]);
+        changed.expect("changed");
+    }
+    rehash(database);
 }
 
 /// What somebody does who can write the ledger and knows how it is made: every hash anew.
@@ -339,6 +346,10 @@ fn each_change_to_an_entry_is_found_and_named() {
         ),
         (
             "UPDATE about SET project = 'bar' WHERE project = 'foo'",
+            "about",
+        ),
+        (
+            "UPDATE about SET folder = 'bar-1' WHERE folder IS NOT NULL",
             "about",
         ),
         ("UPDATE about SET grant_id = 'x'", "about"),
@@ -669,7 +680,7 @@ fn a_database_of_another_structure_is_found() {
         ("CREATE TABLE more (a)", "table more"),
         ("DROP TABLE entries", "table entries"),
         ("DROP TABLE hashes", "table hashes"),
-        ("DROP TABLE about", "index about_grant"),
+        ("DROP TABLE about", "index about_folder"),
         ("DROP TABLE digests", "table digests"),
         ("DROP TABLE signatures", "index sqlite_autoindex_signatures"),
         (
@@ -887,15 +898,7 @@ fn a_rewritten_log_and_an_older_copy_are_found_by_a_checkpoint_kept_elsewhere() 
     let altered = original.replace("\"version\":\"1.2.3\"", "\"version\":\"1.2.4\"");
     assert_ne!(altered, original);
     let change = |text: &str| {
-        world.tamper(|database| {
-            database
-                .execute(
-                    "UPDATE entries SET entry = ?1 WHERE idx = ?2",
-                    params![text, grant],
-                )
-                .expect("changed");
-            rehash(database);
-        });
+        world.tamper(|database| replace(database, grant, text));
     };
     change(&altered);
     world
