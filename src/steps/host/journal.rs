@@ -218,14 +218,13 @@ mod tests {
             End::Killed,
         ];
         let each_run = || {
-            [0, 1]
+            [0, 1, 2]
                 .into_iter()
                 .flat_map(|files| ends.map(|end| (files, end)))
         };
-        let three = each_run()
-            .flat_map(|a| each_run().flat_map(move |b| each_run().map(move |c| [a, b, c])));
+        let two = each_run().flat_map(|a| each_run().map(move |b| [a, b]));
         let mut tried = 0;
-        for runs in three {
+        for runs in two {
             tried += 1;
             let mut build = Build::begin(&mut ledger, GrantId::of(format!("{runs:?}").as_bytes()));
             for (number, run) in runs.into_iter().enumerate() {
@@ -267,6 +266,6 @@ mod tests {
             });
             assert!(build.journal().released);
         }
-        assert_eq!(tried, 216);
+        assert_eq!(tried, 81);
     }
 }

@@ -1124,15 +1124,28 @@ fn submission(world: &World) -> (String, std::path::PathBuf) {
 /// The change is refused, and without it the release is admitted: it is refused for the change.
 #[track_caller]
 fn change_refused_at_the_location(change: impl Fn(&World, &Path), reason: &str) {
+    changes_refused_at_the_location([(change, reason)]);
+}
+
+/// The same of each of these.
+#[track_caller]
+fn changes_refused_at_the_location<R: AsRef<str>>(
+    changes: impl IntoIterator<Item = (impl Fn(&World, &Path), R)>,
+) {
     let world = World::ready();
     let release = world.signed();
     let backup = world.at("backup");
     copy_tree(&release, &backup);
-    change(&world, &release);
-    refused_at_the_location(&world, reason);
-
-    fs::remove_dir_all(&release).expect("removed");
-    fs::rename(backup, &release).expect("the release as it was");
+    let note = release.with_added_extension("refused");
+    for (change, reason) in changes {
+        if note.exists() {
+            fs::remove_file(&note).expect("the note of the change before");
+        }
+        change(&world, &release);
+        refused_at_the_location(&world, reason.as_ref());
+        fs::remove_dir_all(&release).expect("removed");
+        copy_tree(&backup, &release);
+    }
     world.verify(&release).ok();
     world.admit().ok();
     assert_eq!(world.public(), ["foo-1.2.3"]);
@@ -1196,26 +1209,19 @@ fn artifact_changed_at_the_location() {
 
 #[test]
 fn extra_file_at_the_location() {
-    let extra = |path: &'static str| {
-        move |_: &World, release: &Path| fs::write(release.join(path), b"more").expect("written")
-    };
-    change_refused_at_the_location(
-        extra("more.txt"),
-        "`more.txt` is in the release, but SHA256SUMS does not list it",
-    );
-    change_refused_at_the_location(
-        extra(".hidden"),
-        "`.hidden` is in the release, but SHA256SUMS does not list it",
-    );
-    change_refused_at_the_location(
-        extra("more.asc"),
-        "`more.asc` is in the release, but SHA256SUMS does not list it",
-    );
-    change_refused_at_the_location(extra("evidence/more"), "`evidence/more` is in the release");
-    change_refused_at_the_location(
-        extra("evidence/m1/more"),
-        "`evidence/m1/more` is in the release",
-    );
+    let paths = [
+        ("more.txt", ", but SHA256SUMS does not list it"),
+        (".hidden", ", but SHA256SUMS does not list it"),
+        ("more.asc", ", but SHA256SUMS does not list it"),
+        ("evidence/more", ""),
+        ("evidence/m1/more", ""),
+    ];
+    changes_refused_at_the_location(paths.map(|(path, more)| {
+        let change = move |_: &World, release: &Path| {
+            fs::write(release.join(path), b"more").expect("written");
+        };
+        (change, format!("`{path}` is in the release{more}"))
+    }));
     change_refused_at_the_location(
         |_, release| fs::create_dir(release.join("folder")).expect("made"),
         "`folder` is in the release",
@@ -1224,7 +1230,7 @@ fn extra_file_at_the_location() {
 
 #[test]
 fn missing_file_at_the_location() {
-    for name in [
+    let names = [
         "foo.txt",
         "foo.txt.asc",
         "SHA256SUMS",
@@ -1234,12 +1240,13 @@ fn missing_file_at_the_location() {
         "evidence/m1/build.manifest",
         "evidence/m1/build.manifest.sig",
         "evidence/m1/build-key.pgp",
-    ] {
-        change_refused_at_the_location(
-            |_, release| fs::remove_file(release.join(name)).expect("removed"),
-            &format!("`{name}` is missing"),
-        );
-    }
+    ];
+    changes_refused_at_the_location(names.map(|name| {
+        let change = move |_: &World, release: &Path| {
+            fs::remove_file(release.join(name)).expect("removed");
+        };
+        (change, format!("`{name}` is missing"))
+    }));
     change_refused_at_the_location(
         |_, release| fs::remove_dir_all(release.join("evidence")).expect("removed"),
         "`evidence/release.json` is missing",
@@ -1294,23 +1301,22 @@ fn list_changed_at_the_location() {
 
 #[test]
 fn evidence_changed_at_the_location() {
-    for name in [
+    let names = [
         "grant.json",
         "m1/build.manifest",
         "m1/build.manifest.sig",
         "m1/build-key.pgp",
-    ] {
-        change_refused_at_the_location(
-            |_, release| {
-                let path = release.join("evidence").join(name);
-                let mut bytes = fs::read(&path).expect("the evidence");
-                let last = bytes.len() - 1;
-                bytes[last] ^= 1;
-                fs::write(path, bytes).expect("changed");
-            },
-            &format!("`evidence/{name}` has SHA-256"),
-        );
-    }
+    ];
+    changes_refused_at_the_location(names.map(|name| {
+        let change = move |_: &World, release: &Path| {
+            let path = release.join("evidence").join(name);
+            let mut bytes = fs::read(&path).expect("the evidence");
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            fs::write(path, bytes).expect("changed");
+        };
+        (change, format!("`evidence/{name}` has SHA-256"))
+    }));
 }
 
 #[test]
@@ -1371,22 +1377,21 @@ fn good_list_of_another_release_at_the_location() {
 
 #[test]
 fn symbolic_link_at_the_location() {
-    for name in [
+    let names = [
         "foo.txt",
         "foo.txt.asc",
         "SHA256SUMS",
         "evidence/grant.json",
         "evidence/m1/build.manifest",
-    ] {
-        change_refused_at_the_location(
-            |world, release| {
-                copy(&release.join(name), &world.at("elsewhere"));
-                fs::remove_file(release.join(name)).expect("removed");
-                symlink(world.at("elsewhere"), release.join(name)).expect("linked");
-            },
-            "is a symbolic link, not a regular file",
-        );
-    }
+    ];
+    changes_refused_at_the_location(names.map(|name| {
+        let change = move |world: &World, release: &Path| {
+            copy(&release.join(name), &world.at("elsewhere"));
+            fs::remove_file(release.join(name)).expect("removed");
+            symlink(world.at("elsewhere"), release.join(name)).expect("linked");
+        };
+        (change, "is a symbolic link, not a regular file")
+    }));
     change_refused_at_the_location(
         |world, release| {
             fs::rename(release.join("evidence"), world.at("elsewhere")).expect("moved");
