@@ -14,7 +14,7 @@ use crate::domain::malformed::Malformed;
 use crate::domain::signing::ReleaseForm;
 use crate::domain::time::Timestamp;
 use crate::location::inbox_and_releases;
-use crate::steps::release::admit::{AdmitError, Admitted, Judged, admit};
+use crate::steps::release::admit::{AdmitError, Judged, Outcome, What, admit};
 use crate::steps::release::policy::{Verifier, VerifierPolicy};
 
 /// Maximum number of refused submissions that are listed; the others are counted.
@@ -106,7 +106,7 @@ impl Told {
         self.all += 1;
         let name = judged.name;
         match judged.result {
-            Ok(admitted) => self.admitted(&name, &admitted, output),
+            Ok(outcome) => self.good(&name, &outcome, output),
             Err(error) if error.is_trouble() => {
                 output.line(format!("{name}: not judged, {error}"));
                 self.values.push(json!({
@@ -137,38 +137,54 @@ impl Told {
         }
     }
 
-    fn admitted(&mut self, name: &str, admitted: &Admitted, output: &mut Output) {
-        let word = if admitted.new {
-            "admitted"
-        } else {
-            "was admitted already"
-        };
-        let form = admitted.report.contents.form;
-        let signed = &admitted.report.list;
-        let grant = admitted.report.grant.id();
-        output.line(format!(
-            "{name}: {word}, signed by {} at {} under grant {}{}",
-            signed.key,
-            signed.created,
-            grant.short(),
-            match form {
-                ReleaseForm::Each => "",
-                ReleaseForm::ListOnly => ", as a whole: only SHA256SUMS carries a signature",
+    fn good(&mut self, name: &str, outcome: &Outcome, output: &mut Output) {
+        let mut value = match &outcome.what {
+            What::Release(report) => {
+                let word = if outcome.new {
+                    "admitted"
+                } else {
+                    "was admitted already"
+                };
+                let form = report.contents.form;
+                let signed = &report.list;
+                let grant = report.grant.id();
+                output.line(format!(
+                    "{name}: {word}, signed by {} at {} under grant {}{}",
+                    signed.key,
+                    signed.created,
+                    grant.short(),
+                    match form {
+                        ReleaseForm::Each => "",
+                        ReleaseForm::ListOnly =>
+                            ", as a whole: only SHA256SUMS carries a signature",
+                    }
+                ));
+                json!({ "admitted": true, "grant": grant, "key": signed.key, "form": form })
             }
-        ));
-        if !admitted.reported {
+            What::Withdrawal(it) => {
+                let word = if outcome.new {
+                    "withdrawn"
+                } else {
+                    "was withdrawn already"
+                };
+                let reason = it.withdrawal.reason();
+                output.line(format!("{}: {word}: {reason}", it.release()));
+                json!({ "withdrawn": true, "key": it.signed.key, "reason": reason })
+            }
+        };
+        if !outcome.reported {
             output.line(format!(
                 "{name}: a report of that could not be left in the inbox"
             ));
         }
-        if !admitted.removed {
+        if !outcome.removed {
             output.line(format!(
                 "{name}: its submission cannot be removed from the inbox"
             ));
         }
-        self.values.push(json!({
-            "name": name, "admitted": true, "new": admitted.new, "grant": grant,
-            "key": signed.key, "form": form, "reported": admitted.reported,
-        }));
+        value["name"] = json!(name);
+        value["new"] = json!(outcome.new);
+        value["reported"] = json!(outcome.reported);
+        self.values.push(value);
     }
 }

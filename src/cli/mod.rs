@@ -46,9 +46,9 @@ enum Command {
     BuildKey(build_key::BuildKey),
     #[command(display_order = 6)]
     Attest(attest::Attest),
-    #[command(display_order = 10)]
-    Admit(admit::Admit),
     #[command(display_order = 11)]
+    Admit(admit::Admit),
+    #[command(display_order = 12)]
     Verify(verify::Verify),
 }
 

@@ -11,10 +11,11 @@ use super::progress::Bar;
 use super::render::Output;
 use crate::domain::digest::GrantId;
 use crate::domain::name::{ProjectName, Version};
-use crate::domain::reserved::SUMS;
-use crate::domain::signing::ReleaseForm;
+use crate::domain::release::folder_name;
+use crate::domain::reserved::{SUMS, WITHDRAWN};
+use crate::domain::signing::{Claims, ReleaseForm, SignedFile};
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, InputFile, real_path};
+use crate::files::{FileError, InputFile, is_there, parent, real_path};
 use crate::location::source;
 use crate::openpgp::{Certificate, Signed};
 use crate::steps::release::error::ReleaseError;
@@ -23,6 +24,7 @@ use crate::steps::release::policy::Verifier;
 use crate::steps::release::single::{VerifiedFile, verify_file};
 use crate::steps::release::verify::{ReleaseReport, examine_release};
 use crate::steps::release::wanted::Wanted;
+use crate::steps::release::withdrawal::Withdrawn;
 use crate::tlog::note::VerifierKey;
 
 /// Maximum size of a file with a log's public key, in bytes.
@@ -55,6 +57,9 @@ pub(super) struct Verify {
     /// Public key of the log: `NAME+ID+BASE64`, or a file
     #[arg(long, value_name = "KEY|FILE", requires = "proof")]
     log_key: Option<String>,
+    /// Folder of a withdrawal [default: PROJECT-VERSION.withdrawal beside the release]
+    #[arg(long, value_name = "DIR")]
+    withdrawal: Option<PathBuf>,
     /// Show files, grant and builders
     #[arg(long)]
     verbose: bool,
@@ -79,6 +84,7 @@ impl Verify {
         if proof.is_some() && (paths.len() != 1 || paths[0].is_dir()) {
             return Err(CommandError::Usage("--proof is about one file".to_owned()).into());
         }
+        let given = self.withdrawal.as_deref();
         let version = self.version;
         let asked = self
             .project
@@ -88,11 +94,18 @@ impl Verify {
                 let wanted = asked.clone().map_or_else(|| own_name(path), Ok)?;
                 let source = source(path)?;
                 let result = examine_release(&*source, &verifier, &wanted, &mut Bar::new());
+                let result = result.and_then(|report| {
+                    check_not_withdrawn(&report.claims, path, given, &verifier).map(|()| report)
+                });
                 tally.release(path, result);
                 continue;
             }
             let wanted = asked.as_ref().unwrap_or(&Wanted::Any);
             let result = verify_file(path, &verifier, wanted, proof.is_some(), &mut Bar::new());
+            let result = result.and_then(|file| {
+                let folder = parent(path);
+                check_not_withdrawn(&file.claims, folder, given, &verifier).map(|()| file)
+            });
             let logged = match (&result, &proof) {
                 (Ok(file), Some((proof, key))) => {
                     Some(check_logged(proof, key, &file.signed, file.digest)?)
@@ -103,6 +116,34 @@ impl Verify {
         }
         tally.end(paths.len(), self.verbose, output)
     }
+}
+
+/// Refuses a release, or a file of it, if the statement that it is withdrawn is at hand: the one
+/// that was given, and the one that is beside its folder.
+fn check_not_withdrawn(
+    claims: &Claims,
+    folder: &Path,
+    given: Option<&Path>,
+    verifier: &Verifier<'_>,
+) -> Result<(), ReleaseError> {
+    if claims.file == SignedFile::Withdrawal {
+        return Ok(());
+    }
+    let name = format!(
+        "{}{WITHDRAWN}",
+        folder_name(&claims.project, &claims.version)
+    );
+    let beside = real_path(folder).map_err(|error| ReleaseError::Source(error.into()))?;
+    let beside = Some(beside.with_file_name(name)).filter(|beside| is_there(beside));
+    for place in given.into_iter().chain(beside.as_deref()) {
+        let source = source(place).map_err(|error| ReleaseError::Source(error.into()))?;
+        let withdrawn = Withdrawn::read(&*source, verifier.certificate, verifier.now)?;
+        let it = &withdrawn.withdrawal;
+        if (&it.project, &it.version) == (&claims.project, &claims.version) {
+            return Err(withdrawn.refusal());
+        }
+    }
+    Ok(())
 }
 
 /// The release that a folder is named after: by the name that was given, where that may be a link,
@@ -199,7 +240,12 @@ impl<'a> Tally<'a> {
         let shown = path.to_string_lossy();
         match result {
             Ok(VerifiedFile { signed, claims, .. }) => {
-                let mut text = format!("{shown} of {} {}", claims.project, claims.version);
+                let is = if claims.file == SignedFile::Withdrawal {
+                    "withdraws"
+                } else {
+                    "of"
+                };
+                let mut text = format!("{shown} {is} {} {}", claims.project, claims.version);
                 let mut value = signed_value(&shown, &signed, claims.grant);
                 value["project"] = json!(claims.project);
                 value["version"] = json!(claims.version);
@@ -304,7 +350,10 @@ impl<'a> Tally<'a> {
             faults: vec![error.to_string()],
             details: Vec::new(),
         });
-        if let ReleaseError::Unnamed { .. } | ReleaseError::Policy(_) = error {
+        if let ReleaseError::Unnamed { .. }
+        | ReleaseError::Policy(_)
+        | ReleaseError::Withdrawn { .. } = error
+        {
             self.unwanted = Some(error);
         }
     }

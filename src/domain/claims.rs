@@ -12,7 +12,7 @@ use std::str::FromStr;
 use super::digest::{GrantId, as_text};
 use super::malformed::Malformed;
 use super::name::{ArtifactName, ProjectName, Version, is_domain};
-use super::reserved::SUMS;
+use super::reserved::{SUMS, WITHDRAWAL};
 use super::text::cut;
 
 /// What the release key signs, as the notation `role@` names it.
@@ -22,6 +22,8 @@ pub enum Role {
     Artifact,
     /// The release consists of the files in this list.
     List,
+    /// The release that is named is withdrawn.
+    Withdrawal,
     /// What the certificate of the key consists of: its own binding, a User ID, its revocation.
     Key,
     /// A text without meaning, for a test of the token.
@@ -36,6 +38,7 @@ impl Role {
         match self {
             Self::Artifact => Some("artifact"),
             Self::List => Some("list"),
+            Self::Withdrawal => Some("withdrawal"),
             Self::Key => Some("key"),
             Self::SelfTest => Some("self-test"),
             Self::Evidence => None,
@@ -85,13 +88,15 @@ impl FromStr for ReleaseForm {
 
 as_text!(ReleaseForm);
 
-/// A file of a release that has a signature.
+/// A file that has a signature by the release key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignedFile {
     /// An artifact.
     Artifact(ArtifactName),
     /// The list of a release of this form.
     List(ReleaseForm),
+    /// The statement that a release is withdrawn.
+    Withdrawal,
 }
 
 impl SignedFile {
@@ -100,6 +105,7 @@ impl SignedFile {
         match self {
             Self::Artifact(name) => name.as_str(),
             Self::List(_) => SUMS,
+            Self::Withdrawal => WITHDRAWAL,
         }
     }
 
@@ -108,6 +114,7 @@ impl SignedFile {
         match self {
             Self::Artifact(_) => Role::Artifact,
             Self::List(_) => Role::List,
+            Self::Withdrawal => Role::Withdrawal,
         }
     }
 }
@@ -134,8 +141,9 @@ impl Claims {
     pub fn notations(&self) -> Vec<(String, String)> {
         let role = self.file.role().word().expect("files have such roles");
         let of_file = match &self.file {
-            SignedFile::Artifact(name) => ("file", name.to_string()),
-            SignedFile::List(form) => ("form", form.to_string()),
+            SignedFile::Artifact(name) => Some(("file", name.to_string())),
+            SignedFile::List(form) => Some(("form", form.to_string())),
+            SignedFile::Withdrawal => None,
         };
         let values = [
             ("role", role.to_owned()),
@@ -143,11 +151,12 @@ impl Claims {
             ("version", self.version.to_string()),
             ("grant", self.grant.to_string()),
             ("log", self.log.clone()),
-            of_file,
         ];
         values
+            .into_iter()
+            .chain(of_file)
             .map(|(name, value)| (format!("{name}@{}", self.domain), value))
-            .into()
+            .collect()
     }
 
     /// Reads the notations of a signature: exactly those of a release signature, each once, all
@@ -172,6 +181,7 @@ impl Claims {
         let file = match values.take("role")? {
             "artifact" => SignedFile::Artifact(values.parse("file")?),
             "list" => SignedFile::List(values.parse("form")?),
+            "withdrawal" => SignedFile::Withdrawal,
             other => {
                 let other = cut(other, 80);
                 return Err(Malformed::new(format!(
@@ -200,11 +210,12 @@ impl Claims {
     pub fn check(&self, expected: &Self) -> Result<(), Malformed> {
         let found = self.notations();
         let expected = expected.notations();
-        match found
+        let mut differing = found
             .iter()
             .zip(&expected)
-            .find(|(one, other)| one != other)
-        {
+            .filter(|(one, other)| one != other);
+        match differing.next() {
+            // The roles say whether there is one more.
             None => Ok(()),
             Some(((name, found), (wanted_name, wanted))) if name == wanted_name => {
                 let found = cut(found, 200);
@@ -288,8 +299,13 @@ mod tests {
             claims(artifact("list")),
             claims(SignedFile::List(ReleaseForm::Each)),
             claims(SignedFile::List(ReleaseForm::ListOnly)),
+            claims(SignedFile::Withdrawal),
         ];
-        for of in [base, claims(SignedFile::List(ReleaseForm::Each))] {
+        for of in [
+            base,
+            claims(SignedFile::List(ReleaseForm::Each)),
+            claims(SignedFile::Withdrawal),
+        ] {
             all.extend([
                 Claims {
                     project: "bar".parse().expect("a name"),
@@ -386,7 +402,7 @@ mod tests {
             notations in prop::collection::vec(
                 (
                     "(role|project|version|grant|log|file|form)@(a|b)",
-                    "(artifact|list|each|x|sha256:[0-9a-f]{64})",
+                    "(artifact|list|withdrawal|each|x|sha256:[0-9a-f]{64})",
                 ),
                 0..8,
             ),

@@ -33,6 +33,10 @@ pub struct Contents {
     /// Its artifacts, as in the list.
     #[serde(deserialize_with = "json::objects")]
     artifacts: Vec<SizedArtifact>,
+    /// SHA-256 of an older list of the same artifacts, which this one succeeds: the release was
+    /// signed anew with another key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor_of: Option<Sha256>,
 }
 
 json::one_format!(FORMAT);
@@ -65,6 +69,7 @@ impl Contents {
             form,
             grant,
             artifacts,
+            successor_of: None,
         };
         contents.list().map(|_| contents)
     }
@@ -149,6 +154,22 @@ mod tests {
         let artifacts = contents.artifacts().iter();
         let names: Vec<_> = artifacts.map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["foo-1.2.3.txt", "foo.c"]);
+    }
+
+    #[test]
+    fn a_successor_names_the_list_before_it() {
+        let successor = Contents {
+            successor_of: Some(Sha256::of(b"list")),
+            ..Contents::example(ReleaseForm::Each, &["a"])
+        };
+        let text = successor.to_text();
+        assert!(text.ends_with(&format!(
+            "  ],\n  \"successor_of\": \"{}\"\n}}\n",
+            Sha256::of(b"list")
+        )));
+        assert_eq!(Contents::parse(text.as_bytes()), Ok(successor));
+        let none = text.replace(&format!("\"{}\"\n}}", Sha256::of(b"list")), "null\n}");
+        assert!(Contents::parse(none.as_bytes()).is_err());
     }
 
     #[test]

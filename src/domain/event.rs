@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::{GrantId, Sha256};
 use super::evidence::{Differences, EvidenceForm, Scheme};
-use super::key::Fingerprint;
+use super::key::{Fingerprint, HashAlgorithm};
 use super::malformed::Malformed;
 use super::name::{ApproverName, BuilderName, ProjectName, Version};
 use super::time::Timestamp;
@@ -214,6 +214,25 @@ pub enum Event {
         /// The report.
         result: Verdict,
     },
+    /// A release is withdrawn, from this entry on. The token is asked for the signature of the
+    /// statement next.
+    Withdrawn {
+        /// The index of the release's intent.
+        intent: u64,
+        /// The key that signs the statement.
+        key: Fingerprint,
+        /// The hash function of its signature, which has the time of this entry.
+        hash: HashAlgorithm,
+        /// SHA-256 of the statement.
+        statement: Sha256,
+        /// Why, in the operator's words.
+        reason: String,
+    },
+    /// The statement that a release is withdrawn is in its location's inbox.
+    WithdrawalPushed {
+        /// The index of the release's intent.
+        intent: u64,
+    },
     /// A card's signature counter was compared with everything that was logged before.
     Reconciled {
         /// The card.
@@ -240,6 +259,8 @@ pub enum KeyPurpose {
     Certify,
     /// A signature over a text for this purpose, to see whether the key works.
     SelfTest,
+    /// The signature of the statement that a release is withdrawn.
+    Withdraw,
 }
 
 /// How a signing run ended.
@@ -272,6 +293,11 @@ pub enum Verdict {
         /// When, by the location's clock.
         at: Timestamp,
     },
+    /// It is no longer public.
+    Withdrawn {
+        /// Since when, by the location's clock.
+        at: Timestamp,
+    },
     /// It was not valid.
     Refused {
         /// Why, in the location's words.
@@ -281,7 +307,7 @@ pub enum Verdict {
 
 impl Event {
     /// Every kind there is.
-    pub const KINDS: [&'static str; 17] = [
+    pub const KINDS: [&'static str; 19] = [
         "log-created",
         "key-intended",
         "key-outcome",
@@ -298,6 +324,8 @@ impl Event {
         "released",
         "pushed",
         "admission",
+        "withdrawn",
+        "withdrawal-pushed",
         "reconciled",
     ];
 
@@ -320,6 +348,8 @@ impl Event {
             Self::Released { .. } => "released",
             Self::Pushed { .. } => "pushed",
             Self::Admission { .. } => "admission",
+            Self::Withdrawn { .. } => "withdrawn",
+            Self::WithdrawalPushed { .. } => "withdrawal-pushed",
             Self::Reconciled { .. } => "reconciled",
         }
     }
@@ -343,6 +373,8 @@ impl Event {
             | Self::Released { .. }
             | Self::Pushed { .. }
             | Self::Admission { .. }
+            | Self::Withdrawn { .. }
+            | Self::WithdrawalPushed { .. }
             | Self::Reconciled { .. } => None,
         }
     }
@@ -354,7 +386,9 @@ impl Event {
             | Self::Outcome { intent, .. }
             | Self::Released { intent, .. }
             | Self::Pushed { intent, .. }
-            | Self::Admission { intent, .. } => Some(*intent),
+            | Self::Admission { intent, .. }
+            | Self::Withdrawn { intent, .. }
+            | Self::WithdrawalPushed { intent } => Some(*intent),
             Self::LogCreated { .. }
             | Self::KeyIntended { .. }
             | Self::KeyOutcome { .. }

@@ -30,3 +30,4 @@ pub mod statement;
 pub mod text;
 pub mod time;
 pub mod version;
+pub mod withdrawal;

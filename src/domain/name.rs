@@ -11,7 +11,7 @@ use super::digest::as_text;
 use super::malformed::Malformed;
 use super::reserved::{
     ADMITTED, APPROVALS, ENVELOPE, EVIDENCE, GRANT, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE,
-    REFUSED, RELEASE, SUMS, signed_by,
+    REFUSED, RELEASE, SUMS, WITHDRAWN, signed_by,
 };
 use super::text::cut;
 
@@ -73,8 +73,13 @@ fn restricted(name: &str) -> Result<(), Refused> {
     match name {
         _ if name.len() > LONGEST_PART => Err("is longer than 80 bytes"),
         _ if !has_only(name, b"") => Err(RESTRICTED),
-        // In the inbox a file of such a name is a note, not a submission.
-        _ if name.ends_with(REFUSED) || name.ends_with(ADMITTED) => Err(RESERVED),
+        // In the inbox what has such a name is a note or a withdrawal, not a release.
+        _ if [REFUSED, ADMITTED, WITHDRAWN]
+            .iter()
+            .any(|it| name.ends_with(it)) =>
+        {
+            Err(RESERVED)
+        }
         _ => Ok(()),
     }
 }

@@ -51,6 +51,11 @@ pub const MAC: &str = ".mac";
 /// The suffix of an approver's SSH signature.
 pub const SSH_SIGNATURE: &str = ".sshsig";
 
+/// A signed statement that a release is withdrawn.
+pub const WITHDRAWAL: &str = "withdrawal.json";
+/// The suffix of the folder with that statement, after the name of the release.
+pub const WITHDRAWN: &str = ".withdrawal";
+
 /// The suffix of L's report, after the name of the release.
 pub const ADMITTED: &str = ".admitted";
 /// The suffix of a note on why a submission was refused.

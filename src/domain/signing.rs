@@ -222,6 +222,7 @@ mod tests {
         for (statement, role) in [
             (of_file(&artifact), "artifact"),
             (of_file(&SignedFile::List(ReleaseForm::Each)), "list"),
+            (of_file(&SignedFile::Withdrawal), "withdrawal"),
             (
                 Statement::key(created, HashAlgorithm::Sha256, Some("example.org")),
                 "key",

@@ -26,6 +26,21 @@ impl AsideFile<'_> {
         self.folder.sync()
     }
 
+    /// The same; if it cannot have its name now, it stays as it is.
+    pub(super) fn appear_or_stay(mut self) -> Result<(), FileError> {
+        let done = self.rename(Folder::rename_new_file);
+        self.aside = None;
+        done?;
+        self.folder.sync()
+    }
+
+    /// Removes it, durably.
+    pub(super) fn discard(mut self) -> Result<(), FileError> {
+        let aside = self.aside.take().expect("it has its name only at the end");
+        self.folder.remove_file(aside)?;
+        self.folder.sync()
+    }
+
     fn replace(mut self) -> Result<(), FileError> {
         self.rename(|folder, from, to| renameat(&folder.handle, from, &folder.handle, to))
     }
@@ -74,13 +89,58 @@ impl Folder {
         Ok(aside)
     }
 
+    /// As [`Folder::prepare`], for a file that appears after the folder `before` in another place;
+    /// durable in each of its states.
+    pub(super) fn prepare_with(
+        &self,
+        before: &OsStr,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+    ) -> Result<AsideFile<'_>, FileError> {
+        let aside = format!("{}-{name}", before.to_string_lossy());
+        let (file, open) = self.write_as(aside, name, bytes, mode)?;
+        open.sync_all().map_err(FileError::io(&file.path))?;
+        self.sync()?;
+        Ok(file)
+    }
+
+    /// Finishes what [`StagedFolder::publish_with`](super::StagedFolder::publish_with) began in a
+    /// run that was killed: files in this folder, whose folders appear in `above`. Nobody may be
+    /// writing one now.
+    pub fn settle(&self, above: &Self) -> Result<(), FileError> {
+        for aside in self.names(usize::MAX)? {
+            let Some((before, name)) = aside.to_str().and_then(of_both) else {
+                continue;
+            };
+            // Of what is being filled, nothing has appeared; else it did, and may be gone since.
+            if above.has_or_fails(before)? || self.has(name) {
+                self.remove_file(&aside)?;
+            } else {
+                self.rename_new_file(&aside, name.as_ref())
+                    .map_err(|error| FileError::io(&self.path().join(name))(error.into()))?;
+            }
+            self.sync()?;
+        }
+        Ok(())
+    }
+
     fn write_aside(
         &self,
         name: &str,
         bytes: &[u8],
         mode: u32,
     ) -> Result<(AsideFile<'_>, File), FileError> {
-        let aside = random_name(ASIDE);
+        self.write_as(random_name(ASIDE), name, bytes, mode)
+    }
+
+    fn write_as(
+        &self,
+        aside: String,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+    ) -> Result<(AsideFile<'_>, File), FileError> {
         let path = self.path().join(name);
         let mut file = self
             .create(&aside, mode)
@@ -92,6 +152,20 @@ impl Folder {
         };
         file.write_all(bytes).map_err(FileError::io(&aside.path))?;
         Ok((aside, file))
+    }
+
+    /// Moves the folder `name` into another one, durably; with more to its name where there is one
+    /// like it.
+    pub fn move_into(&self, name: &str, other: &Self) -> Result<(), FileError> {
+        let to = if other.has(name) {
+            random_name(&format!("{name}."))
+        } else {
+            name.to_owned()
+        };
+        renameat(&self.handle, name, &other.handle, &to)
+            .map_err(|error| FileError::io(&other.path().join(to))(error.into()))?;
+        other.sync()?;
+        self.sync()
     }
 
     /// Makes a folder that its owner alone can open; returns its name too.
@@ -119,10 +193,20 @@ impl Folder {
     }
 }
 
+/// The names of a folder and of a file behind it, from that of the file while it is written.
+fn of_both(aside: &str) -> Option<(&str, &str)> {
+    let (before, name) = aside.split_at_checked(ASIDE.len() + RANDOM)?;
+    let name = name.strip_prefix('-')?;
+    before.starts_with(ASIDE).then_some((before, name))
+}
+
 /// Whether something of this name is, or was, on its way to appear.
 pub(super) fn is_aside(name: &OsStr) -> bool {
     name.as_bytes().starts_with(ASIDE.as_bytes())
 }
+
+/// How many digits of a name are random.
+const RANDOM: usize = 16;
 
 /// A name that nobody could look for.
 pub(super) fn random_name(prefix: &str) -> String {

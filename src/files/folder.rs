@@ -176,6 +176,15 @@ impl Folder {
         statat(&self.handle, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
+    /// The same, where it matters that there surely is none.
+    pub fn has_or_fails(&self, name: &str) -> Result<bool, FileError> {
+        match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(FileError::io(&self.path.join(name))(error.into())),
+        }
+    }
+
     /// Whether this folder is `other` or is in it, by whatever links it was reached.
     pub fn is_within(&self, other: &Self) -> Result<bool, FileError> {
         let mut here = self.again()?;
@@ -210,7 +219,15 @@ impl Folder {
     /// Opens the folder `name` in this one, which must not be a link; makes it where it is missing,
     /// durably and for everybody to read.
     pub fn public_subfolder(&self, name: impl AsRef<OsStr>) -> Result<Self, FileError> {
-        let name = name.as_ref();
+        self.subfolder_or_new(name.as_ref(), true)
+    }
+
+    /// The same, for its owner alone.
+    pub fn private_subfolder(&self, name: impl AsRef<OsStr>) -> Result<Self, FileError> {
+        self.subfolder_or_new(name.as_ref(), false)
+    }
+
+    fn subfolder_or_new(&self, name: &OsStr, public: bool) -> Result<Self, FileError> {
         match self.subfolder(name) {
             Err(FileError {
                 fault: FileFault::Missing,
@@ -222,7 +239,9 @@ impl Folder {
         mkdirat(&self.handle, name, Mode::RWXU)
             .map_err(|error| FileError::io(&path)(error.into()))?;
         let made = self.subfolder(name)?;
-        made.publish()?;
+        if public {
+            made.publish()?;
+        }
         self.sync()?;
         Ok(made)
     }
@@ -238,6 +257,17 @@ impl Folder {
         let file = file.and_then(|file| fchmod(&file, mode).map(|()| file));
         file.map(File::from)
             .map_err(|error| FileError::io(&path)(error.into()))
+    }
+
+    /// Gives each of two folders in this one the name of the other, in one step.
+    pub(super) fn exchange(&self, one: &OsStr, other: &OsStr) -> rustix::io::Result<()> {
+        renameat_with(
+            &self.handle,
+            one,
+            &self.handle,
+            other,
+            RenameFlags::EXCHANGE,
+        )
     }
 
     /// Gives the folder that is called `from` in this one a name that nothing has yet. NFS, for

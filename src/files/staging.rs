@@ -106,9 +106,66 @@ impl StagedFolder {
     /// Makes it appear. A folder that is there already is left alone: the same content is success
     /// (`false`), other content an error.
     pub fn publish(mut self) -> Result<bool, FileError> {
+        self.appear()
+    }
+
+    /// Makes it appear, together with a file in another folder that has to be there exactly if it
+    /// is: whatever ends this in between, [`Folder::settle`] finishes it.
+    pub fn publish_with(
+        mut self,
+        into: &Folder,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+    ) -> Result<bool, FileError> {
+        let aside = self.aside.as_deref().expect("it has not appeared");
+        // While the folder has this name, it has not appeared.
+        self.above.sync()?;
+        let file = into.prepare_with(aside, name, bytes, mode)?;
+        match self.appear() {
+            Ok(new) => {
+                file.appear_or_stay()?;
+                Ok(new)
+            }
+            // It appeared, and its name may not be on the disk.
+            Err(error) if self.aside.is_none() => {
+                file.appear_or_stay()?;
+                Err(error)
+            }
+            Err(error) => {
+                if file.discard().is_err() {
+                    // The folder tells that it did not appear: it stays, locked, for the next run.
+                    std::mem::forget(self);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes it appear in place of the folder of its name, which is removed: the one or the other,
+    /// never none. Not every file system can do that.
+    pub fn exchange(mut self) -> Result<(), FileError> {
+        self.make_ready()?;
+        let replaced = self.above.subfolder(&self.name)?;
+        let from = self.aside.take().expect("it has not appeared");
+        self.above
+            .exchange(&from, &self.name)
+            .map_err(|error| FileError::io(&self.target)(error.into()).of_ours())
+            .inspect_err(|_| self.aside = Some(from.clone()))?;
+        self.above.sync()?;
+        // The older one has that name now; if it stays, the next run sweeps it.
+        let _ = self.above.remove_own(&from, &replaced);
+        Ok(())
+    }
+
+    fn make_ready(&self) -> Result<(), FileError> {
         let ready = self.folder.publish();
         let ready = ready.and_then(|()| sync_folders(&self.folder));
-        ready.map_err(FileError::of_ours)?;
+        ready.map_err(FileError::of_ours)
+    }
+
+    fn appear(&mut self) -> Result<bool, FileError> {
+        self.make_ready()?;
         let from = self.aside.as_deref().expect("it has not appeared");
         match self.above.rename_new(from, &self.name) {
             Ok(()) => {

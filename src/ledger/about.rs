@@ -27,6 +27,8 @@ pub(super) enum Milestone {
     Released,
     Pushed,
     Revoked,
+    Withdrawn,
+    WithdrawalPushed,
 }
 
 impl Milestone {
@@ -40,6 +42,8 @@ impl Milestone {
             Self::Released => "released",
             Self::Pushed => "pushed",
             Self::Revoked => "revoked",
+            Self::Withdrawn => "withdrawn",
+            Self::WithdrawalPushed => "withdrawal-pushed",
         }
     }
 
@@ -55,6 +59,8 @@ impl Milestone {
             Event::Released { .. } => Some(Self::Released),
             Event::Pushed { .. } => Some(Self::Pushed),
             Event::GrantRevoked { .. } => Some(Self::Revoked),
+            Event::Withdrawn { .. } => Some(Self::Withdrawn),
+            Event::WithdrawalPushed { .. } => Some(Self::WithdrawalPushed),
             Event::LogCreated { .. }
             | Event::KeyIntended { .. }
             | Event::KeyOutcome { .. }
@@ -72,12 +78,26 @@ impl Milestone {
         }
     }
 
+    /// What it follows, where a release is withdrawn.
+    fn needs(self) -> Option<Self> {
+        match self {
+            Self::Withdrawn => Some(Self::Released),
+            Self::WithdrawalPushed => Some(Self::Withdrawn),
+            _ => None,
+        }
+    }
+
     /// Whether it can no longer follow a revocation. What the token signed before the revocation
     /// is recorded to its end.
     fn needs_valid_grant(self) -> bool {
         match self {
             Self::Accepted | Self::Intended | Self::Revoked => true,
-            Self::Issued | Self::Signed | Self::Released | Self::Pushed => false,
+            Self::Issued
+            | Self::Signed
+            | Self::Released
+            | Self::Pushed
+            | Self::Withdrawn
+            | Self::WithdrawalPushed => false,
         }
     }
 }
@@ -101,6 +121,10 @@ pub struct GrantRecord {
     pub pushed: Option<u64>,
     /// It was revoked.
     pub revoked: Option<u64>,
+    /// Its release was withdrawn.
+    pub withdrawn: Option<u64>,
+    /// The statement of that appeared in the location's inbox.
+    pub withdrawal_pushed: Option<u64>,
 }
 
 impl GrantRecord {
@@ -120,6 +144,8 @@ impl GrantRecord {
             released: index(Milestone::Released),
             pushed: index(Milestone::Pushed),
             revoked: index(Milestone::Revoked),
+            withdrawn: index(Milestone::Withdrawn),
+            withdrawal_pushed: index(Milestone::WithdrawalPushed),
         })
     }
 }
@@ -222,6 +248,21 @@ pub(super) fn append(database: &Connection, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
+/// The grants that are not revoked and are of the release that `intent` is of.
+pub(super) fn to_revoke(database: &Connection, intent: Option<u64>) -> Result<Vec<GrantId>> {
+    let mut query = database.prepare_cached(
+        "SELECT grant_id FROM about AS it
+            WHERE folder = (SELECT folder FROM about WHERE milestone = 'issued'
+                    AND grant_id = (SELECT grant_id FROM about WHERE idx = ?1))
+                AND NOT EXISTS (SELECT 1 FROM about
+                    WHERE milestone = 'revoked' AND grant_id = it.grant_id)
+            ORDER BY idx",
+    )?;
+    let grants = query.query_map([intent], |row| row.get::<_, String>(0))?;
+    let grants = grants.collect::<rusqlite::Result<Vec<_>>>()?;
+    grants.iter().map(|hex| grant_id(hex)).collect()
+}
+
 /// The grant that an event is about: the event names it, or its intent does.
 fn grant_of(database: &Connection, event: &Event) -> Result<Option<GrantId>> {
     let Some(intent) = event.follows() else {
@@ -251,6 +292,13 @@ fn admit(database: &Connection, grant: GrantId, milestone: Milestone, kind: &str
     if milestone != Milestone::Issued && !has(Milestone::Issued) {
         return Err(LedgerError::Changed(format!(
             "the ledger has no grant {grant}"
+        )));
+    }
+    if let Some(before) = milestone.needs().filter(|before| !has(*before)) {
+        return Err(LedgerError::Changed(format!(
+            "the ledger has no entry `{}` about grant {}, which an entry `{kind}` follows",
+            before.name(),
+            grant.short()
         )));
     }
     // A revocation takes effect even for a process that looked before it.
@@ -395,6 +443,14 @@ impl Ledger {
     pub fn pushed(&self) -> Result<Vec<GrantRecord>> {
         self.records(
             "SELECT grant_id FROM about WHERE milestone = 'pushed' AND ?1 = ''",
+            "",
+        )
+    }
+
+    /// The state of each grant whose release was withdrawn, first issued to last.
+    pub fn withdrawn(&self) -> Result<Vec<GrantRecord>> {
+        self.records(
+            "SELECT grant_id FROM about WHERE milestone = 'withdrawn' AND ?1 = ''",
             "",
         )
     }

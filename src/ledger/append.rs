@@ -34,6 +34,8 @@ impl Ledger {
     /// Appends an event; returns its index. Durable when it returns: only then may the token be
     /// used for what an intent says.
     ///
+    /// With a release that is withdrawn, every grant of its name is revoked.
+    ///
     /// What is recorded of a grant once, and what a revoked grant does not allow, is an error, and
     /// nothing of it is appended.
     pub fn append(&mut self, at: Timestamp, mut event: Event) -> Result<u64> {
@@ -41,7 +43,16 @@ impl Ledger {
             if let Event::Intent(intent) = &mut event {
                 set_apart(transaction, at, intent)?;
             }
-            append(transaction, at, event)
+            let of = match &event {
+                Event::Withdrawn { intent, .. } => Some(*intent),
+                _ => None,
+            };
+            let index = append(transaction, at, event)?;
+            for grant in about::to_revoke(transaction, of)? {
+                let reason = Some("the release is withdrawn".to_owned());
+                append(transaction, at, Event::GrantRevoked { grant, reason })?;
+            }
+            Ok(index)
         })
     }
 }
@@ -75,6 +86,7 @@ pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
             .chain([intent.sums])
             .collect(),
         Event::Artifacts(part) => part.artifacts.values().copied().collect(),
+        Event::Withdrawn { statement, .. } => [*statement].into(),
         Event::LogCreated { .. }
         | Event::KeyIntended { .. }
         | Event::KeyOutcome { .. }
@@ -89,6 +101,7 @@ pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
         | Event::Released { .. }
         | Event::Pushed { .. }
         | Event::Admission { .. }
+        | Event::WithdrawalPushed { .. }
         | Event::Reconciled { .. } => BTreeSet::new(),
     }
 }

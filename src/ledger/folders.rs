@@ -10,7 +10,8 @@ use crate::domain::name::{ProjectName, Version};
 use crate::domain::release::{folder_name, rivalry};
 
 /// Refuses a release whose folder would have the name of another's, or whose project is another's
-/// in all but case. A grant that was revoked before its release was to be signed has none.
+/// in all but case, or that was withdrawn. A grant that was revoked before its release was to be
+/// signed has none.
 pub(super) fn check_folder(
     database: &Connection,
     project: &ProjectName,
@@ -23,7 +24,8 @@ pub(super) fn check_folder(
                 WHERE project = ?2 COLLATE NOCASE AND project < ?2
             UNION SELECT idx, grant_id FROM about
                 WHERE project = ?2 COLLATE NOCASE AND project > ?2)
-        SELECT idx FROM near
+        SELECT idx, (SELECT idx FROM about
+                WHERE milestone = 'withdrawn' AND grant_id = near.grant_id) FROM near
             WHERE EXISTS (SELECT 1 FROM about
                     WHERE milestone = 'intended' AND grant_id = near.grant_id)
                 OR NOT EXISTS (SELECT 1 FROM about
@@ -42,6 +44,12 @@ pub(super) fn check_folder(
         else {
             continue;
         };
+        let withdrawn: Option<u64> = row.get(1)?;
+        if let Some(entry) = withdrawn.filter(|_| (project, version) == (&other, &of)) {
+            return Err(LedgerError::Taken(format!(
+                "release {project} {version} was withdrawn in ledger entry {entry}"
+            )));
+        }
         if let Some(why) = rivalry((project, version), (&other, &of)) {
             return Err(LedgerError::Taken(format!(
                 "{why}, which was granted in ledger entry {index}"

@@ -117,6 +117,8 @@ mod tests {
             released: None,
             pushed: None,
             revoked: Some(2),
+            withdrawn: None,
+            withdrawal_pushed: None,
         };
         assert_eq!(
             ledger.grants_of(&project).expect("asked"),

@@ -14,6 +14,7 @@ use super::schema;
 use super::store::{Ledger, Result};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event, RunResult};
+use crate::domain::reserved::WITHDRAWAL;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tree::{Hash, first_hash};
@@ -181,7 +182,13 @@ impl Check<'_> {
         }
     }
 
-    /// Each signature is of an intent that requested it.
+    /// Whether the entry at `index` asks for the signature of a statement.
+    fn withdraws(&self, index: u64) -> Result<bool, BadLog> {
+        let entry = self.ledger.entry(index)?;
+        Ok(entry.is_some_and(|entry| matches!(entry.event, Event::Withdrawn { .. })))
+    }
+
+    /// Each signature is of an intent or a withdrawal that requested it.
     fn signatures(&mut self) -> Result<(), BadLog> {
         let query = "SELECT intent, file, signature FROM signatures ORDER BY intent";
         let mut statement = self.ledger.database.prepare(query)?;
@@ -195,8 +202,11 @@ impl Check<'_> {
             if current.replace(index) != Some(index) {
                 self.digests += std::mem::take(&mut digests).len() as i64;
             }
-            let intent = self.intent(index)?;
-            if intent.is_none_or(|intent| !intent.files.contains(&file)) {
+            let is_wanted = match self.intent(index)? {
+                Some(intent) => intent.files.contains(&file),
+                None => file == WITHDRAWAL && self.withdraws(index)?,
+            };
+            if !is_wanted {
                 return Err(BadLog::table(index, "signatures"));
             }
             let digest = Sha256::of(signature.as_bytes());

@@ -121,8 +121,10 @@ pub trait Submission {
 /// The releases that L serves, and its memory of all that it ever admitted. Nobody else writes to
 /// it while it is open.
 pub trait Releases {
-    /// Begins a release of this name. It appears with this record of it, which is kept for ever.
-    fn stage(&self, name: &str, record: &str) -> Result<Box<dyn Stage + '_>, Fault>;
+    /// Begins a release of this name. This record of it is kept for ever, from before it appears. One
+    /// that succeeds another takes its place in one step, and this record that of the other's.
+    fn stage(&self, name: &str, record: &str, succeeds: bool)
+    -> Result<Box<dyn Stage + '_>, Fault>;
 
     /// Opens the release of this name; `None` if it is not there.
     fn release(&self, name: &str) -> Result<Option<Box<dyn Source>>, Fault>;
@@ -130,9 +132,29 @@ pub trait Releases {
     /// The record of a release that was admitted under this name, whether it is there or not.
     fn record(&self, name: &str) -> Result<Option<Vec<u8>>, Fault>;
 
-    /// The names of releases that have no record.
-    fn unrecorded(&self) -> Result<Vec<String>, Fault>;
+    /// The names of releases that have no record, and of those that are withdrawn.
+    fn unsettled(&self) -> Result<Unsettled, Fault>;
+
+    /// Begins the statement, in a folder of its own, that the release of this name is withdrawn.
+    /// [`Fault::Occupied`] when it appears if there is another one.
+    fn stage_withdrawal(&self, name: &str) -> Result<Box<dyn Stage + '_>, Fault>;
+
+    /// The statement that the release of this name is withdrawn, if there is one.
+    fn withdrawal(&self, name: &str) -> Result<Option<Box<dyn Source>>, Fault>;
+
+    /// Moves a release whose withdrawal is there to where nobody is served. `false` if it is not
+    /// there.
+    fn set_aside(&self, name: &str) -> Result<bool, Fault>;
 
     /// Records a release that is there.
     fn keep_record(&self, name: &str, record: &str) -> Result<(), Fault>;
+}
+
+/// What an earlier run, or a person, left to do among the releases.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The names of releases that have no record.
+    pub unrecorded: Vec<String>,
+    /// The names of releases that are there beside their withdrawals.
+    pub withdrawn: Vec<String>,
 }

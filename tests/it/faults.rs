@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -298,8 +298,14 @@ fn a_home_a_grant_and_a_certificate_survive_every_system_call_that_fails_or_kill
     report.into_inner().expect("no panic").end("fault points");
 }
 
-/// `admit`: what is public is whole, and nothing is lost; the next run finishes it, and then there
-/// is a record.
+fn admit(folder: &Path, options: &[&str]) -> Output {
+    let arguments = ["admit", "--cert", "release.pgp", "inbox", "releases"].map(OsStr::new);
+    let log = folder.with_extension("trace");
+    strace(&log, options, folder, &[], &arguments)
+}
+
+/// `admit` of a release: what is public is whole, and nothing is lost; the next run finishes it,
+/// and then there is a record. Where it was public and is moved away, it does not come back.
 #[test]
 fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
     if !can_disturb() {
@@ -307,12 +313,98 @@ fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
     }
     let world = World::ready();
     let genuine = tree(&world.signed());
-    let report = Mutex::new(Report::default());
-    let admit = |folder: &Path, options: &[&str]| {
-        let arguments = ["admit", "--cert", "release.pgp", "inbox", "releases"].map(OsStr::new);
-        let log = folder.with_extension("trace");
-        strace(&log, options, folder, &[], &arguments)
+    let check = |folder: &Path, done: bool| {
+        let names = |name: &str| listing(&folder.join(name));
+        let public = folder.join("releases/foo-1.2.3");
+        let submission = folder.join("inbox/foo-1.2.3");
+        let whole = |path: &Path| path.exists() && tree(path) == genuine;
+        let mut wrong = Vec::new();
+        if public.exists() && !whole(&public) {
+            wrong.push("what is public is not whole".to_owned());
+        }
+        if !whole(&public) && !whole(&submission) {
+            wrong.push("the release is lost".to_owned());
+        }
+        if public.exists() && !done {
+            let temp = tempfile::tempdir().expect("a temporary folder");
+            let other = temp.path().join("location");
+            copy_whole(folder, &other);
+            fs::remove_dir_all(other.join("releases/foo-1.2.3")).expect("moved away");
+            copy_whole(
+                &world.inbox().join("foo-1.2.3"),
+                &other.join("inbox/foo-1.2.3"),
+            );
+            let again = admit(&other, &["-e", "trace=none"]);
+            if again.status.code() != Some(1) || other.join("releases/foo-1.2.3").exists() {
+                wrong.push(format!("it came back: {again:?}"));
+            }
+        }
+        let records = [".countersign.admitted", ".countersign.lock", "foo-1.2.3"];
+        // A report may be missing: it is hearsay for the signing host, and not worth a second try.
+        let left = names("inbox");
+        if done
+            && (names("releases") != records || left.iter().any(|it| it != "foo-1.2.3.admitted"))
+        {
+            wrong.push(format!("{:?} {:?}", names("releases"), names("inbox")));
+        }
+        if done && names("releases/.countersign.admitted") != ["foo-1.2.3"] {
+            wrong.push("there is no record".to_owned());
+        }
+        wrong
     };
+    survives_at_the_location("admit", &world, check);
+}
+
+/// The same of a withdrawal: the release is public or set aside, and whole; the next run finishes
+/// it, and then it is set aside and the statement is public.
+#[test]
+fn a_withdrawal_survives_every_system_call_that_fails_or_kills_it() {
+    if !can_disturb() {
+        return;
+    }
+    let world = World::ready();
+    let genuine = tree(&world.signed());
+    world.admit().ok();
+    fs::remove_file(world.inbox().join("foo-1.2.3.admitted")).expect("removed");
+    let statement = world.inbox().join("foo-1.2.3.withdrawal");
+    let reason: [&dyn AsRef<OsStr>; 4] = [&"--reason", &"why", &"-o", &statement];
+    world
+        .host(&[&"withdraw", &"foo", &"1.2.3"])
+        .with(&reason)
+        .ok();
+    let statement = tree(&statement);
+    let check = |folder: &Path, done: bool| {
+        let at = |name: &str| folder.join("releases").join(name);
+        let of = |name: &str| at(name).exists().then(|| tree(&at(name)));
+        let (public, aside) = (of("foo-1.2.3"), of(".countersign.withdrawn/foo-1.2.3"));
+        let mut wrong = Vec::new();
+        if [&public, &aside]
+            .iter()
+            .filter(|it| it.as_ref() == Some(&genuine))
+            .count()
+            != 1
+            || done && public.is_some()
+        {
+            wrong.push("the release is not in one place, whole".to_owned());
+        }
+        match of("foo-1.2.3.withdrawal") {
+            None if !done && public.is_some() => {}
+            Some(served) if served == statement => {}
+            served => wrong.push(format!("the statement is {:?}", served.map(|it| it.len()))),
+        }
+        wrong
+    };
+    survives_at_the_location("withdrawal", &world, check);
+}
+
+/// `check` says what is wrong at a location, after a run that was disturbed, or when the next is
+/// done.
+fn survives_at_the_location(
+    name: &str,
+    world: &World,
+    check: impl Fn(&Path, bool) -> Vec<String> + Sync,
+) {
+    let report = Mutex::new(Report::default());
     let copied = || {
         let temp = tempfile::tempdir().expect("a temporary folder");
         let folder = temp.path().join("location");
@@ -328,31 +420,6 @@ fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
             assert!(admit(&folder, options).status.success());
             written(&folder.with_extension("trace"))
         })
-    };
-    let check = |folder: &Path, done: bool| {
-        let names = |name: &str| listing(&folder.join(name));
-        let public = folder.join("releases/foo-1.2.3");
-        let submission = folder.join("inbox/foo-1.2.3");
-        let whole = |path: &Path| path.exists() && tree(path) == genuine;
-        let mut wrong = Vec::new();
-        if public.exists() && !whole(&public) {
-            wrong.push("what is public is not whole".to_owned());
-        }
-        if !whole(&public) && !whole(&submission) {
-            wrong.push("the release is lost".to_owned());
-        }
-        let records = [".countersign.admitted", ".countersign.lock", "foo-1.2.3"];
-        // A report may be missing: it is hearsay for the signing host, and not worth a second try.
-        let left = names("inbox");
-        if done
-            && (names("releases") != records || left.iter().any(|it| it != "foo-1.2.3.admitted"))
-        {
-            wrong.push(format!("{:?} {:?}", names("releases"), names("inbox")));
-        }
-        if done && names("releases/.countersign.admitted") != ["foo-1.2.3"] {
-            wrong.push("there is no record".to_owned());
-        }
-        wrong
     };
     sweep(
         &[()],
@@ -376,7 +443,7 @@ fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
                     let undone = undone(&disk).into_iter();
                     violations.extend(undone.filter(|it| !it.contains("inbox")));
                 }
-                show_violations("admit", fault, violations, &report);
+                show_violations(name, fault, violations, &report);
             }
             disturbed.hit
         },

@@ -17,6 +17,7 @@ mod sign;
 mod since;
 mod status;
 mod token_words;
+mod withdraw;
 
 use clap::Subcommand;
 
@@ -50,10 +51,12 @@ pub(super) enum Command {
     #[command(display_order = 8)]
     Push(push::Push),
     #[command(display_order = 9)]
+    Withdraw(withdraw::Withdraw),
+    #[command(display_order = 10)]
     Status(status::Status),
-    #[command(display_order = 12)]
-    Log(log::Log),
     #[command(display_order = 13)]
+    Log(log::Log),
+    #[command(display_order = 14)]
     Key(key::Key),
 }
 
@@ -66,6 +69,7 @@ impl Command {
             Self::Grants(grants) => grants.run(global, output),
             Self::Sign(sign) => sign.run(global, output),
             Self::Push(push) => push.run(global, output),
+            Self::Withdraw(withdraw) => withdraw.run(global, output),
             Self::Status(status) => status.run(global, output),
             Self::Log(log) => log.run(global, output),
             Self::Key(key) => key.run(global, output),

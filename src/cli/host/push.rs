@@ -14,7 +14,7 @@ use crate::ledger::{Exported, Ledger};
 use crate::steps::host::Host;
 use crate::steps::host::export::{NotExported, export_as_configured};
 use crate::steps::host::hand_over::{Arrived, HandedOver};
-use crate::steps::host::push::{self, PushError, Pushed, Release, Report};
+use crate::steps::host::push::{self, PushError, Pushed, Release, Report, Statement, Subject};
 
 /// Push signed releases to the inbox, record its reports, and export the log
 #[derive(Debug, Args)]
@@ -44,8 +44,12 @@ impl Push {
         }
         let mut run = Run::default();
         if has_inbox {
-            for release in self.releases(&host.ledger)? {
-                run.push(&release, &mut host, output);
+            let (releases, withdrawals) = self.waiting(&host.ledger)?;
+            for release in &releases {
+                run.push(release, &mut host, output);
+            }
+            for statement in &withdrawals {
+                run.push_withdrawal(statement, &mut host, output);
             }
             if let Err(error) = run.record(&mut host, output) {
                 run.failed.get_or_insert(error.into());
@@ -67,22 +71,45 @@ impl Push {
         failed.map_or(Ok(()), Err)
     }
 
-    fn releases(&self, ledger: &Ledger) -> Result<Vec<Release>, PushError> {
+    fn waiting(&self, ledger: &Ledger) -> Result<(Vec<Release>, Vec<Statement>), PushError> {
         if self.releases.is_empty() {
-            return Ok(push::waiting(ledger)?);
+            return Ok((push::waiting(ledger)?, push::waiting_withdrawals(ledger)?));
         }
-        self.releases
-            .iter()
-            .map(|folder| push::release_in(folder, ledger))
-            .collect()
+        let named = self.releases.iter();
+        let named = named.map(|folder| push::release_in(folder, ledger));
+        Ok((named.collect::<Result<_, _>>()?, Vec::new()))
     }
 }
 
 impl Run {
     fn push(&mut self, release: &Release, host: &mut Host, output: &mut Output) {
-        let name = release.name();
-        let folder = &release.folder;
-        match push_one(release, host) {
+        let result = push_one(release, host);
+        let about = json!({
+            "grant": release.grant, "release": release.folder.to_string_lossy(),
+        });
+        self.show(&release.name(), about, result, output, |fault| {
+            not_pushed(&release.folder, fault)
+        });
+    }
+
+    fn push_withdrawal(&mut self, it: &Statement, host: &mut Host, output: &mut Output) {
+        let location = host.location();
+        let result = location.and_then(|location| host.push_withdrawal(it, &*location));
+        let about = json!({ "grant": it.grant, "withdrawal": true });
+        let name = it.name();
+        let failed = |fault| withdrawal_not_pushed(&name, fault);
+        self.show(&name, about, result, output, failed);
+    }
+
+    fn show(
+        &mut self,
+        name: &str,
+        mut about: Value,
+        result: Result<Pushed, PushError>,
+        output: &mut Output,
+        failed: impl FnOnce(PushError) -> CliError,
+    ) {
+        match result {
             Ok(pushed) => {
                 let word = if pushed.new {
                     "pushed to"
@@ -90,21 +117,15 @@ impl Run {
                     "was there already:"
                 };
                 output.line(format!("{name}: {word} {}", pushed.folder.display()));
-                self.pushed.push(json!({
-                    "grant": release.grant,
-                    "release": folder.to_string_lossy(),
-                    "folder": pushed.folder.to_string_lossy(),
-                    "new": pushed.new,
-                }));
+                about["folder"] = json!(pushed.folder.to_string_lossy());
+                about["new"] = json!(pushed.new);
+                self.pushed.push(about);
             }
             Err(fault) => {
                 output.line(format!("{name}: not pushed, {fault}"));
-                self.not_pushed.push(json!({
-                    "grant": release.grant, "release": folder.to_string_lossy(),
-                    "reason": fault.to_string(),
-                }));
-                self.failed
-                    .get_or_insert(not_pushed(&release.folder, fault));
+                about["reason"] = json!(fault.to_string());
+                self.not_pushed.push(about);
+                self.failed.get_or_insert(failed(fault));
             }
         }
     }
@@ -116,15 +137,15 @@ impl Run {
         }
         let location = host.location()?;
         let mut silent = Vec::new();
-        for release in &waiting {
-            let said = host.record_reports(release, &*location);
+        for subject in &waiting {
+            let said = host.record_reports(subject, &*location);
             shown(&said)
                 .iter()
-                .for_each(|line| output.line(format!("{}: {line}", release.name())));
+                .for_each(|line| output.line(format!("{}: {line}", subject.name)));
             match said {
-                Ok(said) if said.is_empty() => silent.push(release.name()),
+                Ok(said) if said.is_empty() => silent.push(subject.name.clone()),
                 Ok(said) => {
-                    let values = said.iter().map(|report| value(release, report));
+                    let values = said.iter().map(|report| value(subject, report));
                     self.reports.extend(values);
                 }
                 // What is wrong with one keeps none of the others waiting.
@@ -145,11 +166,11 @@ impl Run {
     }
 }
 
-/// Words and values for what was done with a signed release beyond this host. The error says what
-/// failed first; the release is signed all the same.
+/// Words and values for what was done beyond this host with a signed release or withdrawal. The
+/// error says what failed first; it is signed all the same.
 pub(super) fn show_handed_over(
     done: HandedOver,
-    release: &Path,
+    failed: impl FnOnce(PushError) -> CliError,
     value: &mut Value,
     output: &mut Output,
 ) -> Result<(), CliError> {
@@ -161,7 +182,7 @@ pub(super) fn show_handed_over(
             show_arrived(&arrived, output);
             value["pushed"] = json!(arrived.folder);
         }
-        Some(Err(fault)) => result = Err(not_pushed(release, fault)),
+        Some(Err(fault)) => result = Err(failed(fault)),
     }
     let exported = done.exported.map_err(not_exported);
     value["log"] = match exported {
@@ -204,13 +225,21 @@ fn push_one(release: &Release, host: &mut Host) -> Result<Pushed, PushError> {
     host.push(release, &*location, &mut Bar::new())
 }
 
-fn not_pushed(release: &Path, fault: PushError) -> CliError {
+pub(super) fn not_pushed(release: &Path, fault: PushError) -> CliError {
     Within {
         what: format!(
             "the release is signed and in `{}`, but was not pushed",
             release.display()
         ),
         error: fault,
+    }
+    .into()
+}
+
+pub(super) fn withdrawal_not_pushed(name: &str, error: PushError) -> CliError {
+    Within {
+        what: format!("the release is withdrawn, but `{name}` was not pushed"),
+        error,
     }
     .into()
 }
@@ -233,6 +262,9 @@ fn shown(reports: &Result<Vec<Report>, PushError>) -> Vec<String> {
         Report::Logged(index, Verdict::Refused { reason }) => {
             format!("refused, reported by the location (entry {index}): {reason}")
         }
+        Report::Logged(index, Verdict::Withdrawn { at }) => {
+            format!("withdrawn at {at}, reported by the location (entry {index})")
+        }
         Report::Dubious { fault, .. } => format!("{fault}; it was not logged"),
     };
     match reports {
@@ -241,13 +273,13 @@ fn shown(reports: &Result<Vec<Report>, PushError>) -> Vec<String> {
     }
 }
 
-fn value(release: &Release, report: &Report) -> Value {
+fn value(subject: &Subject, report: &Report) -> Value {
     match report {
         Report::Logged(index, verdict) => {
-            json!({ "grant": release.grant, "ledger_entry": index, "result": verdict })
+            json!({ "grant": subject.grant, "ledger_entry": index, "result": verdict })
         }
         Report::Dubious { file, fault } => {
-            json!({ "grant": release.grant, "file": file, "fault": fault })
+            json!({ "grant": subject.grant, "file": file, "fault": fault })
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::grants::show_differences;
 use super::open::read_grant;
 use super::prompt::Terminal;
-use super::push::show_handed_over;
+use super::push::{not_pushed, show_handed_over};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
@@ -129,7 +129,8 @@ fn show_signed(signed: Signed, release: &Path, output: &mut Output) -> Result<()
         "attested_by": build.agreement.artifacts,
         "artifacts": artifact_values(&build.artifacts),
     });
-    let result = show_handed_over(signed.handed_over, &signed.folder, &mut value, output);
+    let failed = |fault| not_pushed(&signed.folder, fault);
+    let result = show_handed_over(signed.handed_over, failed, &mut value, output);
     output.value(value);
     result
 }

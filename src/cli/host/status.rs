@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::render::Output;
-use crate::steps::host::push::{Release, waiting};
+use crate::domain::withdrawal::Withdrawal;
+use crate::steps::host::push::{Release, Statement, waiting, withdrawals};
 use crate::steps::host::status::{Left, Unfinished, unfinished};
 
-/// Show unfinished signing runs and unpushed releases
+/// Show unfinished signing runs, and what is not pushed
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Status {}
 
@@ -18,19 +19,38 @@ impl Status {
         let home = global.home()?;
         let ledger = home.ledger()?;
         let runs = unfinished(&ledger)?;
-        let releases = if home.inbox().is_some() {
+        let has_inbox = home.inbox().is_some();
+        let releases = if has_inbox {
             waiting(&ledger)?
         } else {
             Vec::new()
         };
-        if runs.is_empty() && releases.is_empty() {
+        let mut statements = withdrawals(&ledger)?;
+        statements.retain(|it| it.signature.is_none() || (has_inbox && !it.is_pushed()));
+        if runs.is_empty() && releases.is_empty() && statements.is_empty() {
             output.line("every signing run is finished");
         }
         runs.iter().for_each(|run| show(run, output));
         releases
             .iter()
             .for_each(|release| show_waiting(release, output));
+        for statement in &statements {
+            output.line(format!(
+                "{} {}",
+                statement.withdrawal.project, statement.withdrawal.version
+            ));
+            output.line(format!("  withdrawn  entry {}", statement.entry));
+            output.line(format!("  needs      {}", left(statement).0));
+            output.line(format!("  next       {}", left(statement).1));
+        }
         output.value(json!({
+            "withdrawals": statements.iter().map(|it| json!({
+                "grant": it.grant,
+                "project": it.withdrawal.project,
+                "version": it.withdrawal.version,
+                "signed": it.signature.is_some(),
+                "next": left(it).1,
+            })).collect::<Vec<_>>(),
             "unfinished": runs.iter().map(value).collect::<Vec<_>>(),
             "not_pushed": releases.iter().map(|it| json!({
                 "grant": it.grant,
@@ -46,6 +66,18 @@ impl Status {
 
 /// The command that pushes every release that is waiting.
 const PUSH: &str = "countersign push";
+
+/// What a withdrawal needs, and the command for it.
+fn left(it: &Statement) -> (&'static str, String) {
+    if it.signature.is_some() {
+        return ("no token: the statement is to be pushed", PUSH.to_owned());
+    }
+    let Withdrawal {
+        project, version, ..
+    } = &it.withdrawal;
+    let command = format!("countersign withdraw {project} {version} --reason TEXT");
+    ("the token, for its signature", command)
+}
 
 fn show_waiting(release: &Release, output: &mut Output) {
     output.line(format!(

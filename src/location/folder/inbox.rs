@@ -7,7 +7,7 @@ use super::source::DEEPEST;
 use super::{LARGEST_NOTE, has};
 use crate::domain::artifact::MOST_ARTIFACTS;
 use crate::domain::release::is_folder_name;
-use crate::domain::reserved::{ADMITTED, REFUSED, SUMS};
+use crate::domain::reserved::{ADMITTED, REFUSED, SUMS, WITHDRAWN};
 use crate::files::{Folder, Kind};
 use crate::location::{Fault, Inbox, Source, Submission};
 
@@ -31,13 +31,28 @@ impl InboxFolder {
         if text.starts_with('.') || text.ends_with(REFUSED) || text.ends_with(ADMITTED) {
             return false;
         }
+        let is_named = is_folder_name(text.strip_suffix(WITHDRAWN).unwrap_or(&text));
         match kind {
             Kind::Other => false,
-            Kind::Link => is_folder_name(&text),
+            Kind::Link => is_named,
             Kind::Folder => {
                 let has_list = || self.folder.subfolder(name).is_ok_and(|it| has(&it, SUMS));
-                is_folder_name(&text) || has_list()
+                is_named || has_list()
             }
+        }
+    }
+}
+
+impl InboxFolder {
+    /// Removes our note on a submission that is gone, as far as possible: notes would fill the disk.
+    fn remove_if_obsolete(&self, name: &OsStr, kind: Kind) {
+        let of = name.to_str().and_then(|name| name.strip_suffix(REFUSED));
+        let of = of.filter(|of| is_folder_name(of.strip_suffix(WITHDRAWN).unwrap_or(of)));
+        let is_gone = |of: &str| self.folder.has_or_fails(of).is_ok_and(|there| !there);
+        let is_obsolete = of.is_some_and(|of| kind == Kind::Other && is_gone(of));
+        let is_ours = || self.folder.file(name).and_then(|note| note.is_ours());
+        if is_obsolete && is_ours().unwrap_or(false) {
+            let _ = self.folder.remove_file(name);
         }
     }
 }
@@ -47,6 +62,7 @@ impl Inbox for InboxFolder {
         self.folder.each::<Fault>(|name, kind| {
             self.folder.remove_rest(name);
             if !self.is_submission(name, kind) {
+                self.remove_if_obsolete(name, kind);
                 return Ok(());
             }
             let submission = Submitted {
@@ -161,6 +177,8 @@ mod tests {
             "foo-1.refused",
             "foo-1.admitted",
             "foo-1",
+            "foo-4.withdrawal",
+            "bar.withdrawal",
             "named-otherwise\n",
             "plain",
         ] {
@@ -178,7 +196,26 @@ mod tests {
         for name in ["foo-3", "latest"] {
             symlink("foo-1", at(name)).expect("linked");
         }
-        assert_eq!(submissions(temp.path()), ["foo-1", "foo-3", "plain"]);
+        assert_eq!(
+            submissions(temp.path()),
+            ["foo-1", "foo-3", "foo-4.withdrawal", "plain"]
+        );
+    }
+
+    #[test]
+    fn a_note_goes_with_its_submission() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| temp.path().join(name);
+        fs::create_dir(at("foo-1")).expect("made");
+        for name in ["foo-1.refused", "foo-2.refused", "foo-3.refused"] {
+            fs::write(at(name), b"").expect("written");
+        }
+        // Only root can give a file away.
+        let given = chown(at("foo-3.refused"), Some(12_345), None).is_ok();
+        submissions(temp.path());
+        assert!(at("foo-1.refused").exists(), "its submission is there");
+        assert!(!at("foo-2.refused").exists());
+        assert_eq!(at("foo-3.refused").exists(), given, "somebody else's");
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::files::Folder;
 /// The folder of the records in the releases: a file for each release that was ever admitted,
 /// called as that was.
 const RECORDS: &str = ".countersign.admitted";
+/// The folder for withdrawn releases among the releases, which its owner alone can open.
+const SET_ASIDE: &str = ".countersign.withdrawn";
 /// Maximum size of the reason why a submission was refused, in bytes.
 const LARGEST_NOTE: u64 = 64 << 10;
 

@@ -6,7 +6,7 @@ use super::{LARGEST_NOTE, check_inbox, if_there};
 use crate::domain::admission::LARGEST_REPORT;
 use crate::domain::digest::Sha256;
 use crate::domain::release::LARGEST_SUMS;
-use crate::domain::reserved::{ADMITTED, REFUSED, SUMS};
+use crate::domain::reserved::{ADMITTED, REFUSED, SUMS, WITHDRAWAL, WITHDRAWN};
 use crate::files::{Folder, StagedFolder, real_path};
 use crate::location::{Fault, Publish, Published, Stage, State};
 
@@ -21,12 +21,18 @@ impl Submissions {
         Ok(Self { folder })
     }
 
-    /// SHA-256 of the list of the submission `name`; `None` if there is no such submission.
+    /// SHA-256 of the list of the submission `name`, or of the statement that it is; `None` if there
+    /// is no such submission.
     fn list(&self, name: &str) -> Result<Option<Sha256>, Fault> {
+        let file = if name.ends_with(WITHDRAWN) {
+            WITHDRAWAL
+        } else {
+            SUMS
+        };
         let list = self
             .folder
             .subfolder(name)
-            .and_then(|submission| submission.read(SUMS, LARGEST_SUMS));
+            .and_then(|submission| submission.read(file, LARGEST_SUMS));
         Ok(if_there(list.map_err(Fault::from))?.map(|list| Sha256::of(&list)))
     }
 

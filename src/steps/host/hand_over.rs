@@ -74,7 +74,7 @@ impl Host {
         Ok(Arrived {
             folder: pushed.folder,
             before: None,
-            reports: self.record_reports(release, &*location),
+            reports: self.record_reports(&release.into(), &*location),
         })
     }
 }

@@ -24,6 +24,7 @@ pub mod run;
 pub mod status;
 pub mod token_build_key;
 pub mod trouble;
+pub mod withdraw;
 
 use std::path::Path;
 

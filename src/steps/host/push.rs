@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use super::Host;
 use super::pushable::verdicts;
-pub use super::pushable::{Release, release_under, unanswered, waiting};
+pub use super::pushable::{
+    Release, Statement, Subject, release_under, unanswered, waiting, waiting_withdrawals,
+    withdrawals,
+};
 use super::trouble::Trouble;
 use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::{GrantId, Sha256};
@@ -69,13 +72,16 @@ pub enum PushError {
     #[error("`{}` is not a release that this signing host has finished", .0.display())]
     #[diagnostic(
         code(refused::release_not_finished),
-        help("finish it, or make it again, with `sign`: what was signed is kept")
+        help(
+            "finish it, or make it again, with `sign`: what was signed is kept; a withdrawal is \
+             pushed by `withdraw`"
+        )
     )]
     NotOurs(PathBuf),
     #[error("grant {} was revoked after its release was signed", .0.short())]
     #[diagnostic(
         code(refused::release_revoked),
-        help("issue a new grant if this build is right after all")
+        help("what was revoked or withdrawn is not pushed")
     )]
     Revoked(GrantId),
     #[error("{0}, and is not this release")]
@@ -272,19 +278,19 @@ impl Host {
         Ok(stage.publish()? == Published::New)
     }
 
-    /// Logs what the location reports of a release, unless that was logged before.
+    /// Logs what the location reports, unless that was logged before.
     pub fn record_reports(
         &mut self,
-        release: &Release,
+        subject: &Subject,
         at: &dyn Publish,
     ) -> Result<Vec<Report>, PushError> {
-        let mut known = verdicts(release, &self.ledger)?;
-        let state = at.state(&release.name(), release.sums)?;
+        let mut known = verdicts(subject.grant, &self.ledger)?;
+        let state = at.state(&subject.name, subject.digest)?;
         let mut reports = Vec::new();
         if let Some((file, content)) = state.admitted {
             let verdict = content
                 .map_err(|fault| fault.to_string())
-                .and_then(|content| admission(release, &file, &content));
+                .and_then(|content| admission(subject, &file, &content));
             reports.push((file, verdict));
         }
         if let Some((file, content)) = state.refused {
@@ -307,7 +313,7 @@ impl Host {
                 Ok(verdict) => {
                     known.push(verdict.clone());
                     let event = Event::Admission {
-                        intent: release.intent,
+                        intent: subject.intent,
                         result: verdict.clone(),
                     };
                     let index = self.ledger.append(self.clock.now(), event)?;
@@ -324,20 +330,26 @@ impl Host {
 /// reason.
 fn is_same(known: &Verdict, verdict: &Verdict) -> bool {
     match (known, verdict) {
-        (Verdict::Admitted { .. }, Verdict::Admitted { .. }) => true,
+        (Verdict::Admitted { .. }, Verdict::Admitted { .. })
+        | (Verdict::Withdrawn { .. }, Verdict::Withdrawn { .. }) => true,
         (known, verdict) => known == verdict,
     }
 }
 
-fn admission(release: &Release, file: &str, content: &[u8]) -> Result<Verdict, String> {
+fn admission(subject: &Subject, file: &str, content: &[u8]) -> Result<Verdict, String> {
     let report = AdmissionReport::parse(content).map_err(|fault| format!("`{file}`: {fault}"))?;
-    let is_this = report.release.as_str() == release.name()
-        && report.sums == release.sums
-        && report.key == release.key;
+    let is_this = report.release.as_str() == subject.name
+        && report.sums == subject.digest
+        && report.key == subject.key;
     if !is_this {
         return Err(format!("`{file}` is not about the release that was pushed"));
     }
-    Ok(Verdict::Admitted { at: report.at })
+    let at = report.at;
+    Ok(if subject.is_withdrawal {
+        Verdict::Withdrawn { at }
+    } else {
+        Verdict::Admitted { at }
+    })
 }
 
 fn refusal(file: &str, content: &[u8], is_this: bool) -> Result<Verdict, String> {

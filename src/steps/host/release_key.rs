@@ -6,7 +6,7 @@ mod key_log;
 
 pub use error::KeyError;
 pub use init::{Identity, Origin, Ready, Setup, init};
-use key_log::{KeyLog, Use};
+pub(super) use key_log::{KeyLog, Use};
 
 use super::Host;
 use crate::domain::digest::Sha256;
@@ -43,7 +43,7 @@ pub fn check(
     find(home, people, now).map(|(checked, _)| checked)
 }
 
-fn find(
+pub(super) fn find(
     home: &Home,
     people: &mut dyn Interaction,
     now: Timestamp,

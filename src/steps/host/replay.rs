@@ -165,6 +165,8 @@ impl Replay {
             | Event::Released { .. }
             | Event::Pushed { .. }
             | Event::Admission { .. }
+            | Event::Withdrawn { .. }
+            | Event::WithdrawalPushed { .. }
             | Event::GrantIssued { .. }
             | Event::GrantApproved { .. }
             | Event::GrantRevoked { .. }

@@ -373,7 +373,7 @@ impl<'a> Run<'a> {
         for file in plan.files() {
             let state = match file {
                 SignedFile::List(_) => &list,
-                SignedFile::Artifact(_) => states[file.name()],
+                SignedFile::Artifact(_) | SignedFile::Withdrawal => states[file.name()],
             };
             if let Some(kept) = self.ledger.signature(self.index, file.name())? {
                 self.check(file, state, &kept)?;

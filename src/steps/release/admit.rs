@@ -1,6 +1,8 @@
 //! L's act: verify again, with the release certificate alone, and make the release public in one
 //! step.
 //!
+//! A release that H withdraws is moved aside, and its withdrawal is published in its place.
+//!
 //! Everything but the artifacts is in memory and checked before anything is written, and each
 //! artifact is copied in the read that verifies it. What was admitted is recorded for ever, beside
 //! the releases; a submission that was refused is not tried again until it changed.
@@ -9,16 +11,17 @@ use super::error::ReleaseError;
 use super::policy::Verifier;
 use super::verify::{Checked, ReleaseReport};
 use super::wanted::Wanted;
+use super::withdrawal::Withdrawn;
 use crate::domain::admission::AdmissionReport;
 use crate::domain::digest::Sha256;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::ArtifactName;
 use crate::domain::release::{LARGEST_SUMS, Sums, folder_name, is_folder_name};
-use crate::domain::reserved::{EVIDENCE, GRANT, SUMS};
+use crate::domain::reserved::{EVIDENCE, GRANT, SUMS, WITHDRAWN};
 use crate::domain::text::{clean, within};
 use crate::domain::time::Timestamp;
-use crate::location::{Fault, Inbox, Releases, Source, Submission};
+use crate::location::{Fault, Inbox, Published, Releases, Source, Stage, Submission};
 use crate::openpgp::KeyTrouble;
 use crate::steps::Progress;
 
@@ -34,24 +37,33 @@ pub struct Judged {
     /// Its folder's name, as it is: not fit for a terminal unless it was admitted.
     pub name: String,
     /// The result.
-    pub result: Result<Admitted, AdmitError>,
+    pub result: Result<Outcome, AdmitError>,
     /// Whether the reason of a refusal could be written beside it: something of that name may be in
     /// the way.
     pub noted: bool,
 }
 
-/// A submission that was admitted.
+/// What became of a good submission.
 #[derive(Debug)]
-pub struct Admitted {
-    /// What was checked.
-    pub report: ReleaseReport,
-    /// Whether it is new; otherwise the same release was there.
+pub struct Outcome {
+    /// What it was.
+    pub what: What,
+    /// Whether it is new; otherwise the same was there.
     pub new: bool,
     /// Whether a report of that could be left in the inbox: something of that name may be in the
     /// way.
     pub reported: bool,
     /// Whether its submission was removed from the inbox; its owner may have made that impossible.
     pub removed: bool,
+}
+
+/// What a good submission was.
+#[derive(Debug)]
+pub enum What {
+    /// A release that is public now.
+    Release(Box<ReleaseReport>),
+    /// The statement that one is withdrawn, which is public in its place now.
+    Withdrawal(Box<Withdrawn>),
 }
 
 /// Why a submission stays in the inbox, or nothing could be admitted at all.
@@ -78,15 +90,15 @@ pub enum AdmitError {
         help("a version is released once: give the build a new version")
     )]
     Occupied(String),
-    #[error("release `{name}` was admitted at {at}, and was withdrawn since")]
+    #[error("release `{name}` was admitted at {at}, and was moved away since")]
     #[diagnostic(
         code(refused::withdrawn),
         help(
-            "a release that was withdrawn is not admitted again: give the build a new version; if \
+            "a release that was moved away is not admitted again: give the build a new version; if \
              it was lost, remove its record from `.countersign.admitted` in the releases"
         )
     )]
-    Withdrawn { name: String, at: Timestamp },
+    Gone { name: String, at: Timestamp },
     #[error("what is recorded of release `{name}` cannot be read: {reason}")]
     #[diagnostic(
         code(trouble::admission_record),
@@ -116,7 +128,7 @@ impl AdmitError {
             | Self::Release(_)
             | Self::Before(_)
             | Self::Occupied(_)
-            | Self::Withdrawn { .. }
+            | Self::Gone { .. }
             | Self::Certificate(_) => false,
         }
     }
@@ -133,16 +145,31 @@ pub fn admit(
     judged: &mut dyn FnMut(Judged),
 ) -> Result<(), AdmitError> {
     verifier.certificate.signing_keys(verifier.now)?;
-    for name in releases.unrecorded()? {
+    let unsettled = releases.unsettled()?;
+    for name in unsettled.unrecorded {
         record_found(&name, releases, verifier.now)?;
+    }
+    // A run was killed in between, or somebody brought it back.
+    let mut failed = None;
+    for name in unsettled.withdrawn {
+        if let Err(fault) = releases.set_aside(&name) {
+            failed.get_or_insert(fault);
+        }
     }
     let mut location = Location {
         releases,
         verifier,
         progress,
     };
-    inbox.each(&mut |submission| judged(location.judge(submission)))?;
-    Ok(())
+    // What is withdrawn is not to be public until the next run.
+    for withdrawals in [true, false] {
+        inbox.each(&mut |submission| {
+            if submission.name().ends_with(WITHDRAWN) == withdrawals {
+                judged(location.judge(submission));
+            }
+        })?;
+    }
+    failed.map_or(Ok(()), |fault| Err(fault.into()))
 }
 
 /// Records a release that is there without a record: it was admitted before there were any, or by a
@@ -166,13 +193,17 @@ fn record_of(
     release: &dyn Source,
     now: Timestamp,
 ) -> Result<Option<AdmissionReport>, Fault> {
-    let read = |file: &str, limit| match release.read(file, limit) {
+    let sums = read_if_there(release, SUMS, LARGEST_SUMS)?;
+    let grant = read_if_there(release, &format!("{EVIDENCE}/{GRANT}"), LARGEST_GRANT)?;
+    Ok(record_in(name, &sums, &grant, now))
+}
+
+/// A file of something that may be no release: nothing, if it has no such file.
+fn read_if_there(from: &dyn Source, file: &str, limit: u64) -> Result<Vec<u8>, Fault> {
+    match from.read(file, limit) {
         Err(fault @ (Fault::Unreachable(_) | Fault::Refused(_))) => Err(fault),
         read => Ok(read.unwrap_or_default()),
-    };
-    let sums = read(SUMS, LARGEST_SUMS)?;
-    let grant = read(&format!("{EVIDENCE}/{GRANT}"), LARGEST_GRANT)?;
-    Ok(record_in(name, &sums, &grant, now))
+    }
 }
 
 fn record_in(name: &str, bytes: &[u8], grant: &[u8], now: Timestamp) -> Option<AdmissionReport> {
@@ -202,6 +233,7 @@ impl Location<'_> {
         let mut noted = before.is_some();
         let result = match before {
             Some(reason) => Err(AdmitError::Before(reason)),
+            None if submission.name().ends_with(WITHDRAWN) => self.withdraw(submission),
             None => self.admit(submission),
         };
         match &result {
@@ -214,7 +246,9 @@ impl Location<'_> {
                 // Its state says nothing of the releases.
                 let by_releases = matches!(
                     error,
-                    AdmitError::Occupied(_) | AdmitError::Withdrawn { .. }
+                    AdmitError::Occupied(_)
+                        | AdmitError::Gone { .. }
+                        | AdmitError::Release(ReleaseError::Withdrawn { .. })
                 );
                 if let Some(state) = state.filter(|_| !by_releases) {
                     note += &format!("{STATE}{state}\n");
@@ -245,7 +279,42 @@ impl Location<'_> {
         Some(Sha256::of(judged_by.as_bytes()))
     }
 
-    fn admit(&mut self, submission: &dyn Submission) -> Result<Admitted, AdmitError> {
+    /// The release that is withdrawn is not served any more once this returns.
+    fn withdraw(&mut self, submission: &dyn Submission) -> Result<Outcome, AdmitError> {
+        let name = submission.name();
+        let statement = name.parse::<ArtifactName>()?;
+        let source = submission.source().map_err(ReleaseError::source)?;
+        let Verifier {
+            certificate, now, ..
+        } = *self.verifier;
+        let withdrawn = Withdrawn::read(source, certificate, now)?;
+        if withdrawn.folder() != name {
+            return Err(AdmitError::OtherName {
+                found: name.to_owned(),
+                expected: withdrawn.folder(),
+            });
+        }
+        let release = withdrawn.release();
+        let record = self.recorded(&release)?;
+        let stage = self.releases.stage_withdrawal(&release)?;
+        withdrawn.copy(&*stage)?;
+        let published = stage.publish().map_err(|fault| match fault {
+            Fault::Occupied(_) => AdmitError::Occupied(name.to_owned()),
+            fault => fault.into(),
+        })?;
+        self.releases.set_aside(&release)?;
+        let record = AdmissionReport::new(
+            statement,
+            withdrawn.digest,
+            record.map_or_else(|| Sha256::of(b""), |record| record.artifacts),
+            withdrawn.signed.key,
+            now,
+        );
+        let what = What::Withdrawal(Box::new(withdrawn));
+        Ok(end(submission, &record, what, published == Published::New))
+    }
+
+    fn admit(&mut self, submission: &dyn Submission) -> Result<Outcome, AdmitError> {
         let name = submission.name();
         let release = name.parse::<ArtifactName>()?;
         let source = submission.source().map_err(ReleaseError::source)?;
@@ -258,71 +327,109 @@ impl Location<'_> {
                 expected,
             });
         }
-        let known = self.known(name, checked.digest())?;
-        let new = known.is_none();
-        let record = known.unwrap_or_else(|| {
-            let artifacts = checked.sums().artifacts().digest();
-            let key = checked.list().key;
-            AdmissionReport::new(release, checked.digest(), artifacts, key, self.verifier.now)
-        });
-        let record = record.to_text();
-        let report = if new {
-            self.publish(name, checked, &record)?
-        } else {
-            checked.verify(None, self.progress)?
+        let found = self.known(name, &checked)?;
+        let new = !matches!(found, Known::Same(_));
+        let record = match &found {
+            Known::Same(record) => record.clone(),
+            Known::Nothing | Known::Predecessor => {
+                let artifacts = checked.sums().artifacts().digest();
+                let (key, now) = (checked.list().key, self.verifier.now);
+                AdmissionReport::new(release, checked.digest(), artifacts, key, now)
+            }
         };
-        // Before the submission goes: a run that is interrupted in between finds it, and reports
-        // again.
-        let reported = submission.report(&record).is_ok();
-        let removed = submission.remove().is_ok();
-        Ok(Admitted {
-            report,
+        let text = record.to_text();
+        let report = match found {
+            Known::Same(_) => checked.verify(None, self.progress)?,
+            Known::Nothing | Known::Predecessor => {
+                let succeeds = matches!(found, Known::Predecessor);
+                self.publish(self.releases.stage(name, &text, succeeds)?, checked)?
+            }
+        };
+        Ok(end(
+            submission,
+            &record,
+            What::Release(Box::new(report)),
             new,
-            reported,
-            removed,
-        })
+        ))
     }
 
-    /// The record of this release, if it was admitted before and is there. Refuses another one of
-    /// its name, and one that is there no longer.
-    fn known(&self, name: &str, sums: Sha256) -> Result<Option<AdmissionReport>, AdmitError> {
-        let record = self.releases.record(name)?;
-        let record = record.map(|bytes| AdmissionReport::parse(&bytes));
-        let record = record.transpose().map_err(|reason| AdmitError::Record {
-            name: name.to_owned(),
-            reason,
-        })?;
-        let there = self.releases.release(name)?;
-        let Some(record) = record else {
-            return match there {
-                // Something that is no release: see `record_found`.
-                Some(_) => Err(AdmitError::Occupied(name.to_owned())),
-                None => Ok(None),
-            };
-        };
-        if record.sums != sums {
-            return Err(AdmitError::Occupied(name.to_owned()));
+    /// What is there under the name of this release. Refuses another one that was admitted, unless
+    /// this is its successor, and one that is there no longer.
+    fn known(&self, name: &str, checked: &Checked<'_>) -> Result<Known, AdmitError> {
+        if let Some(statement) = self.releases.withdrawal(name)? {
+            let Verifier {
+                certificate, now, ..
+            } = *self.verifier;
+            // Whatever became of its key, it stands.
+            return Err(Withdrawn::read(&*statement, certificate, now).map_or_else(
+                |_| AdmitError::Occupied(name.to_owned()),
+                |withdrawn| withdrawn.refusal().into(),
+            ));
         }
-        match there {
-            Some(there) if Sha256::of(&there.read(SUMS, LARGEST_SUMS)?) == sums => Ok(Some(record)),
-            Some(_) => Err(AdmitError::Occupied(name.to_owned())),
-            None => Err(AdmitError::Withdrawn {
+        let there = self.releases.release(name)?;
+        let there = there.map(|there| read_if_there(&*there, SUMS, LARGEST_SUMS));
+        let there = there.transpose()?.map(|list| Sha256::of(&list));
+        let (sums, artifacts) = (checked.digest(), checked.sums().artifacts().digest());
+        let older = checked.successor_of();
+        match (self.recorded(name)?, there) {
+            (None, None) => Ok(Known::Nothing),
+            (Some(record), None) if record.sums == sums => Err(AdmitError::Gone {
                 name: name.to_owned(),
                 at: record.at,
             }),
+            (Some(record), Some(there)) if record.sums == sums && there == sums => {
+                Ok(Known::Same(record))
+            }
+            // It may have taken that one's place in a run that was killed before its record did.
+            (Some(record), Some(there))
+                if record.artifacts == artifacts
+                    && (older == Some(there) || (there == sums && older == Some(record.sums))) =>
+            {
+                Ok(Known::Predecessor)
+            }
+            // What has no record is no release: see `record_found`.
+            (None | Some(_), _) => Err(AdmitError::Occupied(name.to_owned())),
         }
+    }
+
+    fn recorded(&self, name: &str) -> Result<Option<AdmissionReport>, AdmitError> {
+        let record = self.releases.record(name)?;
+        let record = record.map(|bytes| AdmissionReport::parse(&bytes));
+        record.transpose().map_err(|reason| AdmitError::Record {
+            name: name.to_owned(),
+            reason,
+        })
     }
 
     fn publish(
         &mut self,
-        name: &str,
+        stage: Box<dyn Stage + '_>,
         checked: Checked<'_>,
-        record: &str,
     ) -> Result<ReleaseReport, AdmitError> {
-        let stage = self.releases.stage(name, record)?;
         let report = checked.verify(Some(&*stage), self.progress)?;
         stage.publish()?;
         Ok(report)
+    }
+}
+
+/// What is there under the name of a submission.
+enum Known {
+    /// Nothing, nor was there ever.
+    Nothing,
+    /// This very release, with this record.
+    Same(AdmissionReport),
+    /// The one that this one succeeds.
+    Predecessor,
+}
+
+/// Reports before the submission goes: a run that is interrupted in between finds it, and reports
+/// again.
+fn end(submission: &dyn Submission, record: &AdmissionReport, what: What, new: bool) -> Outcome {
+    Outcome {
+        what,
+        new,
+        reported: submission.report(&record.to_text()).is_ok(),
+        removed: submission.remove().is_ok(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{ProjectName, Version};
+use crate::domain::time::Timestamp;
 use crate::location::Fault;
 use crate::openpgp::BadSignature;
 
@@ -38,6 +39,17 @@ pub enum ReleaseError {
         folder: String,
         project: ProjectName,
         version: Version,
+    },
+    /// A release that was good.
+    #[error("release {release} was withdrawn at {at}: {reason}")]
+    #[diagnostic(
+        code(refused::release_withdrawn),
+        help("do not use it; ask for a newer version")
+    )]
+    Withdrawn {
+        release: String,
+        at: Timestamp,
+        reason: String,
     },
     /// A good release that this verifier does not accept.
     #[error("{0}")]

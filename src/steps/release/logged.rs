@@ -72,7 +72,7 @@ fn check_proof(
 }
 
 /// Whether the entry announces this signature of a file with this digest: of an artifact by its
-/// name, or of a list. `checkpoint` is of a log that has the entry.
+/// name, of a list or of a withdrawal. `checkpoint` is of a log that has the entry.
 pub(in crate::steps) fn check_announced(
     entry: &Entry,
     digest: Sha256,
@@ -90,23 +90,38 @@ pub(in crate::steps) fn check_announced(
         .ok_or_else(|| Malformed::new("its notation `log@` is not an index and a root hash"))?;
     let is_among =
         |artifacts: &BTreeMap<ArtifactName, Sha256>, name| artifacts.get(name) == Some(&digest);
-    let (intent, ends_there) = match (&entry.event, &claims.file) {
-        (Event::Intent(intent), SignedFile::List(_)) if intent.sums == digest => {
-            (intent, end.size == index + 1)
-        }
+    let (intent, key, created, ends_there) = match (&entry.event, &claims.file) {
+        (Event::Intent(intent), SignedFile::List(_)) if intent.sums == digest => (
+            Some(intent),
+            intent.key,
+            intent.created,
+            end.size == index + 1,
+        ),
         (Event::Intent(intent), SignedFile::Artifact(name))
             if is_among(&intent.artifacts, name) =>
         {
-            (intent, end.size == index + 1)
+            (
+                Some(intent),
+                intent.key,
+                intent.created,
+                end.size == index + 1,
+            )
         }
         // The intent, which follows, is what the signature names.
         (Event::Artifacts(part), SignedFile::Artifact(name)) if is_among(&part.artifacts, name) => {
-            (part, end.size > index + 1)
+            (Some(part), part.key, part.created, end.size > index + 1)
+        }
+        // What it says is in its bytes.
+        (Event::Withdrawn { key, statement, .. }, SignedFile::Withdrawal)
+            if *statement == digest =>
+        {
+            (None, *key, entry.at, end.size == index + 1)
         }
         (_, file) => {
             let what = match file {
                 SignedFile::Artifact(name) => format!("artifact `{name}`"),
                 SignedFile::List(_) => "a list".to_owned(),
+                SignedFile::Withdrawal => "a withdrawal".to_owned(),
             };
             return Err(Malformed::new(format!(
                 "entry {index} does not announce {what} with SHA-256 {digest}"
@@ -120,12 +135,13 @@ pub(in crate::steps) fn check_announced(
     if checkpoint.size == end.size && checkpoint.root != end.root {
         return other("root of the log");
     }
-    if intent.key != signed.key {
+    if key != signed.key {
         return other("key");
     }
-    if intent.created != signed.created {
+    if created != signed.created {
         return other("time");
     }
+    let Some(intent) = intent else { return Ok(()) };
     let announced = intent.plan();
     let file = announced.files().iter().find(|file| **file == claims.file);
     let Some(file) = file else {

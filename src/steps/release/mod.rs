@@ -9,3 +9,4 @@ mod reader;
 pub mod single;
 pub mod verify;
 pub mod wanted;
+pub mod withdrawal;

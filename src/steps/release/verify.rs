@@ -12,7 +12,7 @@ use crate::domain::artifact::MOST_ARTIFACTS;
 use crate::domain::contents::{Contents, LARGEST_CONTENTS, SizedArtifact};
 use crate::domain::digest::Sha256;
 use crate::domain::grant::Grant;
-use crate::domain::key::HashAlgorithm;
+use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::malformed::Malformed;
 use crate::domain::name::BuilderName;
 use crate::domain::release::Sums;
@@ -150,7 +150,10 @@ impl<'a> Checked<'a> {
         wanted.check_release(&contents)?;
         policy.judge_name(&contents.project, &contents.version)?;
         let evidence = Evidence::read(&mut reader, &sums, &contents, now)?;
-        check_key(&list, &evidence.grant, &file)?;
+        // A successor is signed with another key than its grant names.
+        if contents.successor_of.is_none() {
+            check_key(&list, evidence.grant.terms().release_key, &file)?;
+        }
         let sizes = contents.artifacts().iter().map(|artifact| artifact.size);
         let total = sizes.fold(0, u64::saturating_add);
         let bounds = evidence.grant.terms().bounds();
@@ -191,6 +194,11 @@ impl<'a> Checked<'a> {
     /// What the signature of its list says.
     pub fn list(&self) -> &Signed {
         &self.list
+    }
+
+    /// The digest of the list that it succeeds, if it is a successor.
+    pub fn successor_of(&self) -> Option<Sha256> {
+        self.contents.successor_of
     }
 
     /// Refuses files that the list does not have.
@@ -270,19 +278,19 @@ pub(super) fn check_role(claims: &Claims, name: &str, file: &str) -> Result<(), 
     let found = match found {
         SignedFile::Artifact(name) => format!("artifact `{name}`"),
         SignedFile::List(_) => "a list".to_owned(),
+        SignedFile::Withdrawal => "a withdrawal".to_owned(),
     };
     let made = Malformed::new(format!("it says that `{name}` is {found}"));
     Err(ReleaseError::other(file)(made))
 }
 
-/// A release is signed by the key that its grant names.
-fn check_key(signed: &Signed, grant: &Grant, file: &str) -> Result<(), ReleaseError> {
-    let expected = grant.terms().release_key;
+/// A release is signed by the key that its grant names, each file of it by the same.
+fn check_key(signed: &Signed, expected: Fingerprint, file: &str) -> Result<(), ReleaseError> {
     if signed.key == expected {
         return Ok(());
     }
     let made = Malformed::new(format!(
-        "it is by key {}, but the grant names {expected}",
+        "it is by key {}, but this release is signed by {expected}",
         signed.key
     ));
     Err(ReleaseError::other(file)(made))
@@ -323,7 +331,7 @@ impl Artifacts<'_> {
             .claims()
             .and_then(|claims| claims.check(&expected))
             .map_err(ReleaseError::other(&file))?;
-        check_key(&signed, &release.evidence.grant, &file)?;
+        check_key(&signed, release.list.key, &file)?;
         if let Some(copy) = self.copy {
             reader::write(copy, &file, &bytes)?;
         }

@@ -1,4 +1,4 @@
-//! `init`, `grant` and `key extend` while a system call fails or kills them, and what must be true
+//! `init`, `grant`, `key extend` and `withdraw` while a system call fails or kills them, and what must be true
 //! afterwards.
 //!
 //! None of them is resumed as `sign` is. The same command again finishes, or reports what there is.
@@ -26,6 +26,7 @@ use super::world::{USER_ID, World};
 const OUT: &str = "out";
 const GRANT: &str = "out/foo-1.2.3.grant.json";
 const KEY: &str = "out/foo-1.2.3.m1.key";
+const WITHDRAWAL: &str = "out/foo-1.2.3.withdrawal";
 
 /// A command, and where it is run.
 pub(crate) struct Errand {
@@ -40,6 +41,8 @@ enum What {
     /// With a nonce, of which the home keeps a copy.
     Grant,
     Extend,
+    /// Of a release that is signed.
+    Withdraw,
 }
 
 /// One copy of where it is run, to disturb.
@@ -57,9 +60,12 @@ struct State {
 }
 
 impl Errand {
-    pub(crate) fn all() -> [Self; 3] {
-        let ready = World::ready();
-        fs::create_dir(ready.at(OUT)).expect("a folder");
+    pub(crate) fn all() -> [Self; 4] {
+        let (ready, released) = (World::ready(), World::ready());
+        for world in [&ready, &released] {
+            fs::create_dir(world.at(OUT)).expect("a folder");
+        }
+        released.signed();
         [
             Self {
                 name: "init",
@@ -75,6 +81,11 @@ impl Errand {
                 name: "key extend",
                 what: What::Extend,
                 world: World::ready(),
+            },
+            Self {
+                name: "withdraw",
+                what: What::Withdraw,
+                world: released,
             },
         ]
     }
@@ -97,6 +108,9 @@ impl Errand {
                 OUT,
             ],
             What::Extend => vec!["key", "extend", "--expires", "3y"],
+            What::Withdraw => vec![
+                "withdraw", "foo", "1.2.3", "--reason", "why", "-o", WITHDRAWAL,
+            ],
         }
     }
 
@@ -237,6 +251,29 @@ impl Attempt<'_> {
                     != home.certificate.armored().as_bytes();
                 broken.unless(other, || "the certificate is the same as before".into());
             }
+            What::Withdraw => {
+                let count = |kind: &str| {
+                    let entries = state.entries.iter();
+                    entries.filter(|entry| entry.event.kind() == kind).count()
+                };
+                let counts = ["withdrawn", "grant-revoked"].map(count);
+                broken.unless(counts == [1, 1], || {
+                    format!("withdrawn, revoked: {counts:?}")
+                });
+                let there = listing(&self.folder().join(WITHDRAWAL));
+                let whole = ["withdrawal.json", "withdrawal.json.asc"];
+                broken.unless(there == whole, || format!("the statement is {there:?}"));
+                let check = [
+                    "verify",
+                    "--cert",
+                    "release.pgp",
+                    "out/foo-1.2.3.withdrawal/withdrawal.json",
+                ];
+                let valid = self.run(&check);
+                broken.unless(valid.status.success(), || {
+                    format!("it is not valid: {valid:?}")
+                });
+            }
             What::Grant => {
                 let issued = state.issued();
                 let there = state
@@ -309,6 +346,7 @@ impl State {
             });
             let announced = state.entries.iter().map(|entry| match &entry.event {
                 Event::KeyIntended { signatures, .. } => *signatures,
+                Event::Intent(intent) => intent.plan().files().len() as u64,
                 _ => 0,
             });
             let announced = announced.sum::<u64>();

@@ -403,7 +403,7 @@ pub(crate) fn listing(folder: &Path) -> Vec<String> {
 /// apart, and the records.
 pub(crate) fn public(releases: &Path) -> Vec<String> {
     let mut names = listing(releases);
-    names.retain(|name| ![".countersign.lock", ".countersign.admitted"].contains(&name.as_str()));
+    names.retain(|name| !name.starts_with(".countersign."));
     names
 }
 

@@ -274,15 +274,32 @@ pub(crate) struct WithSubkey {
 /// Makes one, an hour ago.
 #[cfg(feature = "host")]
 pub(crate) fn with_signing_subkey(user_id: &str) -> WithSubkey {
-    let made = CertBuilder::new()
+    with_subkey(&new_certificate(user_id).generate().expect("a key").0)
+}
+
+/// A certificate with two signing subkeys: with the first, and the secret of the second.
+#[cfg(feature = "host")]
+pub(crate) fn with_two_signing_subkeys(user_id: &str) -> (WithSubkey, [u8; 32]) {
+    let made = new_certificate(user_id).add_signing_subkey().generate();
+    let cert = made.expect("a key").0;
+    let second = cert.keys().subkeys().secret().nth(1);
+    let second = ed25519_secret(second.expect("the second").key().secret());
+    (with_subkey(&cert), second)
+}
+
+#[cfg(feature = "host")]
+fn new_certificate(user_id: &str) -> CertBuilder<'static> {
+    CertBuilder::new()
         .set_profile(Profile::RFC4880)
         .expect("OpenPGP v4 is known")
         .set_cipher_suite(CipherSuite::Cv25519)
         .set_creation_time(SystemTime::now() - Duration::from_secs(3600))
         .add_userid(user_id)
         .add_signing_subkey()
-        .generate();
-    let cert = made.expect("a key").0;
+}
+
+#[cfg(feature = "host")]
+fn with_subkey(cert: &Cert) -> WithSubkey {
     let subkey = cert
         .keys()
         .subkeys()
@@ -309,7 +326,7 @@ pub(crate) fn with_signing_subkey(user_id: &str) -> WithSubkey {
         .expect("a certificate");
     let armoured = |cert: &Cert| cert.armored().to_vec().expect("armour in memory");
     WithSubkey {
-        certificate: armoured(&cert),
+        certificate: armoured(cert),
         revoked: armoured(&revoked),
         secret,
         fingerprint: subkey.fingerprint().to_hex(),

@@ -169,17 +169,27 @@ fn printed() -> BTreeMap<&'static str, Vec<Value>> {
     let verify = world.verify(&public).with(&[&"--json"]).refused("");
     printed.insert("verify", vec![verify.json(), error(&verify)]);
 
+    let withdraw = |version: &str| {
+        let folder = world.at("signed").join(format!("foo-{version}.withdrawal"));
+        world
+            .host(&[&"withdraw", &PROJECT, &version, &"--reason", &"why", &"-o"])
+            .with(&[&folder, &"--json"])
+    };
     // A release that is not pushed, and one that is not finished.
     fs::rename(world.inbox(), world.at("away")).expect("moved away");
     let (later, build) = attested(&world, "1.2.4", &approver);
     sign(&world, &later, &build).trouble("");
     let (unfinished, build) = attested(&world, "1.2.5", &approver);
     world.while_the_token_fails(|| sign(&world, &unfinished, &build).trouble(""));
+    let (withdrawn, build) = attested(&world, "1.2.6", &approver);
+    sign(&world, &withdrawn, &build).trouble("");
+    world.while_the_token_fails(|| withdraw("1.2.6").trouble(""));
     let status = world.host(&[&"status", &"--json"]);
     printed.insert("status", vec![json(status.ok())]);
     fs::rename(world.at("away"), world.inbox()).expect("back again");
     printed.insert("push", vec![json(world.host(&[&"push", &"--json"]).ok())]);
 
+    printed.insert("withdraw", vec![json(withdraw("1.2.3").ok())]);
     let list = world.host(&[&"grants", &"list", &"--json"]);
     printed.insert("grants list", vec![json(list.ok())]);
     let build_key = world.countersign(&[&"build-key", &"-o", &world.at("m3"), &"--json"]);

@@ -36,7 +36,7 @@ fn a_withdrawn_release_is_not_admitted_again() {
 
     fs::remove_dir_all(world.releases().join(NAME)).expect("withdrawn");
     copy_tree(&copy, &release);
-    world.admit().refused("and was withdrawn since");
+    world.admit().refused("and was moved away since");
     assert_eq!(world.public(), [""; 0]);
 
     // Nor does another release take its name.
@@ -102,7 +102,7 @@ fn releases_without_records_are_recorded_first() {
 
     fs::rename(world.releases().join(NAME), world.at("aside")).expect("withdrawn");
     copy_tree(&copy, &release);
-    world.admit().refused("and was withdrawn since");
+    world.admit().refused("and was moved away since");
 }
 
 // ---- Who else writes to the inbox ----

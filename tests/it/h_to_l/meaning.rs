@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use countersign::domain::key::{HashAlgorithm, RawSignature};
+use countersign::domain::key::{HashAlgorithm, PublicKey, RawSignature};
 use countersign::domain::signing::{Message, Statement};
 use countersign::domain::time::Timestamp;
 use countersign::openpgp::{Certificate, DetachedSignature, HashState, make_release_signature};
@@ -74,17 +74,27 @@ fn a_signature_is_good_for_its_own_file_of_its_own_release() {
 
 // ---- What a signature must say ----
 
-type Notations = Vec<(String, String)>;
+pub(super) type Notations = Vec<(String, String)>;
 
 /// Signs these bytes with the release key, as a signing host would that says something else.
-fn sign_saying(world: &World, bytes: &[u8], notations: Notations) -> String {
+pub(super) fn sign_saying(world: &World, bytes: &[u8], notations: Notations) -> String {
     let secret = fs::read_to_string(world.token_file()).expect("the token");
     let secret = ed25519_dalek::SigningKey::from_pkcs8_pem(&secret).expect("a key");
+    sign_with(world, &secret, bytes, notations)
+}
+
+/// The same, with another key of the certificate.
+pub(super) fn sign_with(
+    world: &World,
+    secret: &ed25519_dalek::SigningKey,
+    bytes: &[u8],
+    notations: Notations,
+) -> String {
     let now = Timestamp::now();
-    let key = certificate(world)
-        .signing_keys(now)
-        .expect("a key")
-        .remove(0);
+    let public = PublicKey::Ed25519(secret.verifying_key().to_bytes());
+    let keys = certificate(world).signing_keys(now).expect("keys");
+    let mut keys = keys.into_iter().filter(|key| *key.public() == public);
+    let key = keys.next().expect("a key of the certificate");
     let hash = HashAlgorithm::Sha256;
     let mut sign = |message: &Message<'_>| {
         Ok::<_, std::convert::Infallible>(RawSignature::Ed25519(
@@ -100,7 +110,7 @@ fn certificate(world: &World) -> Certificate {
 }
 
 /// What a signature says.
-fn notations(world: &World, file: &Path) -> Notations {
+pub(super) fn notations(world: &World, file: &Path) -> Notations {
     let signature = read(&file.with_file_name(format!("{}.asc", name(file))));
     let signature = DetachedSignature::parse_release(&signature).expect("a signature");
     let state = HashState::of(&read(file), signature.hash());

@@ -4,3 +4,4 @@ mod admit;
 mod meaning;
 mod policy;
 mod push;
+mod withdraw;

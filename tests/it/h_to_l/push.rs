@@ -12,7 +12,7 @@ use serde_json::Value;
 const NAME: &str = "foo-1.2.3";
 
 /// A signing host that has its location's inbox and a folder for the log on its own disk.
-fn with_a_location() -> World {
+pub(super) fn with_a_location() -> World {
     let world = World::ready();
     for folder in ["signed", "log"] {
         fs::create_dir(world.at(folder)).expect("a folder");
@@ -33,20 +33,20 @@ fn configure(world: &World, text: &str) {
 }
 
 /// Where releases are signed into.
-fn signed(world: &World) -> PathBuf {
+pub(super) fn signed(world: &World) -> PathBuf {
     world.at("signed").join(NAME)
 }
 
 /// Where they go.
-fn submission(world: &World) -> PathBuf {
+pub(super) fn submission(world: &World) -> PathBuf {
     world.inbox().join(NAME)
 }
 
-fn sign<'w>(world: &'w World, (granted, build): &(Granted, Build)) -> Run<'w> {
+pub(super) fn sign<'w>(world: &'w World, (granted, build): &(Granted, Build)) -> Run<'w> {
     world.sign_into(&signed(world), granted, build)
 }
 
-fn push(world: &World) -> Run<'_> {
+pub(super) fn push(world: &World) -> Run<'_> {
     world.host(&[&"push"])
 }
 
@@ -75,7 +75,7 @@ fn forge_report(world: &World) {
 }
 
 /// The kinds of the newest entries.
-fn newest(world: &World, count: usize) -> Vec<String> {
+pub(super) fn newest(world: &World, count: usize) -> Vec<String> {
     let log = world.log();
     log[log.len() - count..]
         .iter()
@@ -84,7 +84,7 @@ fn newest(world: &World, count: usize) -> Vec<String> {
 }
 
 /// The location's reports in the log.
-fn verdicts(world: &World) -> Vec<Value> {
+pub(super) fn verdicts(world: &World) -> Vec<Value> {
     world
         .logged("admission")
         .into_iter()

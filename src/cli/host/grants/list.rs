@@ -108,6 +108,7 @@ impl List {
                 "accepted_entry": grant.record.accepted,
                 "signed_entry": grant.record.signed,
                 "revoked_entry": grant.record.revoked,
+                "withdrawn_entry": grant.record.withdrawn,
             }));
         }
         output.value(json!({ "grants": values }));

@@ -13,6 +13,9 @@ pub(super) fn is_open(record: &GrantRecord, expires: Timestamp, now: Timestamp) 
 
 /// The state that the log has; `None` while the grant waits for a build.
 pub(super) fn logged(record: &GrantRecord, expires: Timestamp, now: Timestamp) -> Option<String> {
+    if let Some(withdrawn) = record.withdrawn {
+        return Some(format!("withdrawn (entry {withdrawn})"));
+    }
     match (record.revoked, record.signed, record.accepted) {
         (Some(revoked), Some(signed), _) => Some(format!(
             "revoked (entry {revoked}), signed before (entry {signed})"

@@ -12,6 +12,7 @@ pub(super) fn summary(event: &Event) -> String {
         Event::KeyIntended { purpose, token, .. } => match purpose {
             KeyPurpose::Generate => format!("a key pair is to be made on {token}"),
             KeyPurpose::Certify => format!("a certificate is to be signed on {token}"),
+            KeyPurpose::Withdraw => format!("a withdrawal is to be signed on {token}"),
             KeyPurpose::SelfTest => format!("a self-test is to be signed on {token}"),
         },
         Event::KeyOutcome {
@@ -168,8 +169,16 @@ pub(super) fn summary(event: &Event) -> String {
             intent,
             result: Verdict::Refused { reason },
         } => {
-            format!("entry {intent}: the location reports that it refused the release: {reason}")
+            format!("entry {intent}: the location reports that it refused it: {reason}")
         }
+        Event::Admission {
+            intent,
+            result: Verdict::Withdrawn { at },
+        } => {
+            format!("entry {intent}: the location reports that it withdrew the release at {at}")
+        }
+        Event::Withdrawn { intent, reason, .. } => format!("entry {intent}: {reason}"),
+        Event::WithdrawalPushed { intent } => format!("entry {intent}: withdrawal pushed"),
         Event::Reconciled {
             card,
             counter,

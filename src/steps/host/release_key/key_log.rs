@@ -15,25 +15,31 @@ use crate::token::{
 
 /// What a token is used for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Use {
+pub(in crate::steps::host) struct Use {
     purpose: KeyPurpose,
     signatures: usize,
 }
 
 impl Use {
     /// A new key pair.
-    pub(super) const GENERATE: Self = Self {
+    pub(in crate::steps::host) const GENERATE: Self = Self {
         purpose: KeyPurpose::Generate,
         signatures: 0,
     };
     /// A signature that proves that the key works.
-    pub(super) const SELF_TEST: Self = Self {
+    pub(in crate::steps::host) const SELF_TEST: Self = Self {
         purpose: KeyPurpose::SelfTest,
         signatures: 1,
     };
 
+    /// The signature of the statement that a release is withdrawn.
+    pub(in crate::steps::host) const WITHDRAW: Self = Self {
+        purpose: KeyPurpose::Withdraw,
+        signatures: 1,
+    };
+
     /// The signatures of a certificate.
-    pub(super) const fn certify(signatures: usize) -> Self {
+    pub(in crate::steps::host) const fn certify(signatures: usize) -> Self {
         Self {
             purpose: KeyPurpose::Certify,
             signatures,
@@ -42,31 +48,31 @@ impl Use {
 }
 
 /// The log of such uses.
-pub(super) struct KeyLog<'a> {
+pub(in crate::steps::host) struct KeyLog<'a> {
     ledger: &'a mut Ledger,
     now: Timestamp,
 }
 
 /// A use that is logged and has not ended.
-pub(super) struct Begun {
+pub(in crate::steps::host) struct Begun {
     intent: u64,
     card: Option<CardUse>,
 }
 
 impl Begun {
     /// Whether the use is of a card.
-    pub(super) fn is_of_card(&self) -> bool {
+    pub(in crate::steps::host) fn is_of_card(&self) -> bool {
         self.card.is_some()
     }
 }
 
 impl<'a> KeyLog<'a> {
-    pub(super) fn new(ledger: &'a mut Ledger, now: Timestamp) -> Self {
+    pub(in crate::steps::host) fn new(ledger: &'a mut Ledger, now: Timestamp) -> Self {
         Self { ledger, now }
     }
 
     /// Logs a use before it begins.
-    pub(super) fn begin(
+    pub(in crate::steps::host) fn begin(
         &mut self,
         what: Use,
         token: &TokenUri,
@@ -84,7 +90,7 @@ impl<'a> KeyLog<'a> {
     }
 
     /// Logs a use, and unlocks the token for it.
-    pub(super) fn unlock(
+    pub(in crate::steps::host) fn unlock(
         &mut self,
         what: Use,
         uri: &TokenUri,
@@ -117,7 +123,7 @@ impl<'a> KeyLog<'a> {
     }
 
     /// Logs how a use ended, and the card's counter by then.
-    pub(super) fn end<T>(
+    pub(in crate::steps::host) fn end<T>(
         &mut self,
         begun: Begun,
         result: Result<T, KeyError>,
@@ -154,7 +160,10 @@ impl<'a> KeyLog<'a> {
 }
 
 /// The counter of the one card that `uri` names, whether it has a key or not.
-pub(super) fn counter_of(uri: &TokenUri, people: &mut dyn Interaction) -> Option<CardCounter> {
+pub(in crate::steps::host) fn counter_of(
+    uri: &TokenUri,
+    people: &mut dyn Interaction,
+) -> Option<CardCounter> {
     if !uri.is_card() {
         return None;
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::*;
 use crate::files::Folder;
-use crate::location::{Published, Stage};
+use crate::location::{Published, Stage, Unsettled};
 use crate::openpgp::Certificate;
 use crate::steps::Unwatched;
 use crate::steps::release::policy::VerifierPolicy;
@@ -226,7 +226,12 @@ impl Stage for Staged<'_> {
 }
 
 impl Releases for Shelf {
-    fn stage(&self, name: &str, record: &str) -> Result<Box<dyn Stage + '_>, Fault> {
+    fn stage(
+        &self,
+        name: &str,
+        record: &str,
+        _succeeds: bool,
+    ) -> Result<Box<dyn Stage + '_>, Fault> {
         self.staged.set(self.staged.get() + 1);
         Ok(Box::new(Staged {
             shelf: self,
@@ -245,11 +250,26 @@ impl Releases for Shelf {
         Ok(self.records.borrow().get(name).cloned())
     }
 
-    fn unrecorded(&self) -> Result<Vec<String>, Fault> {
+    fn unsettled(&self) -> Result<Unsettled, Fault> {
         let releases = self.releases.borrow();
         let records = self.records.borrow();
         let without = releases.keys().filter(|name| !records.contains_key(*name));
-        Ok(without.cloned().collect())
+        Ok(Unsettled {
+            unrecorded: without.cloned().collect(),
+            withdrawn: Vec::new(),
+        })
+    }
+
+    fn stage_withdrawal(&self, name: &str) -> Result<Box<dyn Stage + '_>, Fault> {
+        self.stage(&format!("{name}.withdrawal"), "", false)
+    }
+
+    fn withdrawal(&self, name: &str) -> Result<Option<Box<dyn Source>>, Fault> {
+        self.release(&format!("{name}.withdrawal"))
+    }
+
+    fn set_aside(&self, name: &str) -> Result<bool, Fault> {
+        Ok(self.releases.borrow_mut().remove(name).is_some())
     }
 
     fn keep_record(&self, name: &str, record: &str) -> Result<(), Fault> {
@@ -514,7 +534,7 @@ fn a_refusal_for_what_is_among_the_releases_ends_with_it() {
     // Withdrawn by mistake, and brought back.
     let there = shelf.releases.borrow_mut().remove(NAME).expect("there");
     let inbox = vec![Submitted::new(NAME, genuine)];
-    refused(&run_at(&inbox, &shelf, now), "was withdrawn since");
+    refused(&run_at(&inbox, &shelf, now), "was moved away since");
     shelf.releases.borrow_mut().insert(NAME.to_owned(), there);
     assert_eq!(admitted(&run_at(&inbox, &shelf, now)), 1);
 }
@@ -557,7 +577,7 @@ fn a_withdrawn_release_is_not_admitted_again_and_no_other_takes_its_name() {
     assert_eq!(shelf.staged.get(), 0, "it is not copied");
 
     let there = shelf.releases.borrow_mut().remove(NAME).expect("there");
-    refused(&run(&submitted(), &shelf), "was withdrawn since");
+    refused(&run(&submitted(), &shelf), "was moved away since");
     assert_eq!(shelf.staged.get(), 0);
 
     // Another list under its name, whether it is there or not.
@@ -596,7 +616,7 @@ fn a_release_without_a_record_is_recorded_before_anything_is_judged() {
     first.at = again.at;
     assert_eq!(first, again, "the same but for the time");
     shelf.releases.borrow_mut().remove(NAME);
-    refused(&run(&submitted(), &shelf), "was withdrawn since");
+    refused(&run(&submitted(), &shelf), "was moved away since");
 
     // What is called otherwise, or is no release, is left alone.
     shelf.records.borrow_mut().clear();
