@@ -11,96 +11,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::LedgerError;
 use super::folders::{check_folder, folder_in_any_case};
+use super::milestone::Milestone;
 use super::store::{Ledger, Result};
 use crate::domain::digest::{GrantId, Sha256};
-use crate::domain::event::{Entry, Event, Intent, RunResult};
+use crate::domain::event::{Entry, Event, Intent};
 use crate::domain::name::{BuilderName, ProjectName};
 use crate::domain::time::Timestamp;
-
-/// What is recorded of a grant at most once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Milestone {
-    Issued,
-    Accepted,
-    Intended,
-    Signed,
-    Released,
-    Pushed,
-    Revoked,
-    Withdrawn,
-    WithdrawalPushed,
-}
-
-impl Milestone {
-    /// As the database has it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Issued => "issued",
-            Self::Accepted => "accepted",
-            Self::Intended => "intended",
-            Self::Signed => "signed",
-            Self::Released => "released",
-            Self::Pushed => "pushed",
-            Self::Revoked => "revoked",
-            Self::Withdrawn => "withdrawn",
-            Self::WithdrawalPushed => "withdrawal-pushed",
-        }
-    }
-
-    pub(super) fn of(event: &Event) -> Option<Self> {
-        match event {
-            Event::GrantIssued { .. } => Some(Self::Issued),
-            Event::EvidenceAccepted { .. } => Some(Self::Accepted),
-            Event::Intent(_) => Some(Self::Intended),
-            Event::Outcome {
-                result: RunResult::Signed { .. },
-                ..
-            } => Some(Self::Signed),
-            Event::Released { .. } => Some(Self::Released),
-            Event::Pushed { .. } => Some(Self::Pushed),
-            Event::GrantRevoked { .. } => Some(Self::Revoked),
-            Event::Withdrawn { .. } => Some(Self::Withdrawn),
-            Event::WithdrawalPushed { .. } => Some(Self::WithdrawalPushed),
-            Event::LogCreated { .. }
-            | Event::KeyIntended { .. }
-            | Event::KeyOutcome { .. }
-            | Event::KeyReady { .. }
-            | Event::GrantApproved { .. }
-            | Event::EvidenceRefused { .. }
-            | Event::Artifacts(_)
-            | Event::Resumed { .. }
-            | Event::Outcome {
-                result: RunResult::Stopped { .. },
-                ..
-            }
-            | Event::Admission { .. }
-            | Event::Reconciled { .. } => None,
-        }
-    }
-
-    /// What it follows, where a release is withdrawn.
-    fn needs(self) -> Option<Self> {
-        match self {
-            Self::Withdrawn => Some(Self::Released),
-            Self::WithdrawalPushed => Some(Self::Withdrawn),
-            _ => None,
-        }
-    }
-
-    /// Whether it can no longer follow a revocation. What the token signed before the revocation
-    /// is recorded to its end.
-    fn needs_valid_grant(self) -> bool {
-        match self {
-            Self::Accepted | Self::Intended | Self::Revoked => true,
-            Self::Issued
-            | Self::Signed
-            | Self::Released
-            | Self::Pushed
-            | Self::Withdrawn
-            | Self::WithdrawalPushed => false,
-        }
-    }
-}
 
 /// The state of a grant: the indices of the entries that set it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod error;
 mod export;
 mod exported;
 mod folders;
+mod milestone;
 mod pass;
 mod places;
 mod schema;

@@ -121,8 +121,8 @@ pub trait Submission {
 /// The releases that L serves, and its memory of all that it ever admitted. Nobody else writes to
 /// it while it is open.
 pub trait Releases {
-    /// Begins a release of this name. This record of it is kept for ever, from before it appears. One
-    /// that succeeds another takes its place in one step, and this record that of the other's.
+    /// Begins a release of this name. This record of it is kept for ever, from before it appears.
+    /// One that succeeds another takes its place in one step, and its record that of the other.
     fn stage(&self, name: &str, record: &str, succeeds: bool)
     -> Result<Box<dyn Stage + '_>, Fault>;
 

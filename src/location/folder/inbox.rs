@@ -44,7 +44,8 @@ impl InboxFolder {
 }
 
 impl InboxFolder {
-    /// Removes our note on a submission that is gone, as far as possible: notes would fill the disk.
+    /// Removes our note on a submission that is gone, as far as possible: notes would fill the
+    /// disk.
     fn remove_if_obsolete(&self, name: &OsStr, kind: Kind) {
         let of = name.to_str().and_then(|name| name.strip_suffix(REFUSED));
         let of = of.filter(|of| is_folder_name(of.strip_suffix(WITHDRAWN).unwrap_or(of)));

@@ -21,8 +21,8 @@ impl Submissions {
         Ok(Self { folder })
     }
 
-    /// SHA-256 of the list of the submission `name`, or of the statement that it is; `None` if there
-    /// is no such submission.
+    /// SHA-256 of the list of the submission `name`, or of the statement that it is; `None` if
+    /// there is no such submission.
     fn list(&self, name: &str) -> Result<Option<Sha256>, Fault> {
         let file = if name.ends_with(WITHDRAWN) {
             WITHDRAWAL
