@@ -119,7 +119,7 @@ mod tests {
                 "grant",
                 "grant\": \"sha256:",
                 "grant\": \"",
-                "is not a grant",
+                "is not a SHA-256 digest",
             ),
             (
                 "no reason",

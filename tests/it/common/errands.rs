@@ -1,5 +1,5 @@
-//! `init`, `grant`, `key extend` and `withdraw` while a system call fails or kills them, and what must be true
-//! afterwards.
+//! `init`, `grant`, `key extend` and `withdraw` while a system call fails or kills them, and what
+//! must be true afterwards.
 //!
 //! None of them is resumed as `sign` is. The same command again finishes, or reports what there is.
 

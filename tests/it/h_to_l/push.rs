@@ -632,7 +632,7 @@ fn a_refusal_is_noted_once_and_what_follows_it_too() {
     world
         .host(&[&"log", &"list"])
         .ok()
-        .says("the location reports that it refused the release: `foo.txt.asc` is missing");
+        .says("the location reports that it refused it: `foo.txt.asc` is missing");
 }
 
 #[test]
