@@ -105,6 +105,12 @@ impl Folder {
         Ok(file)
     }
 
+    /// Removes such a file, durably, as far as it was made.
+    pub(super) fn forget(&self, before: &OsStr, name: &str) -> Result<(), FileError> {
+        self.remove_file(format!("{}-{name}", before.to_string_lossy()))?;
+        self.sync()
+    }
+
     /// Finishes what [`StagedFolder::publish_with`](super::StagedFolder::publish_with) began in a
     /// run that was killed: files in this folder, whose folders appear in `above`. Nobody may be
     /// writing one now.

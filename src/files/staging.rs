@@ -121,7 +121,16 @@ impl StagedFolder {
         let aside = self.aside.as_deref().expect("it has not appeared");
         // While the folder has this name, it has not appeared.
         self.above.sync()?;
-        let file = into.prepare_with(aside, name, bytes, mode)?;
+        let file = match into.prepare_with(aside, name, bytes, mode) {
+            Ok(file) => file,
+            Err(error) => {
+                if into.forget(aside, name).is_err() {
+                    // The folder tells that it did not appear: it stays, locked, for the next run.
+                    std::mem::forget(self);
+                }
+                return Err(error);
+            }
+        };
         match self.appear() {
             Ok(new) => {
                 file.appear_or_stay()?;
@@ -134,7 +143,7 @@ impl StagedFolder {
             }
             Err(error) => {
                 if file.discard().is_err() {
-                    // The folder tells that it did not appear: it stays, locked, for the next run.
+                    // As above.
                     std::mem::forget(self);
                 }
                 Err(error)

@@ -50,9 +50,14 @@ fn collect(
         }
         let below = format!("{path}/");
         let before = names.len();
-        // One that cannot be opened is named as it is: whatever needs what is in it fails there.
-        if let (true, Ok(inner)) = (depth > 0, folder.subfolder(&name)) {
-            collect(&inner, &below, depth - 1, most, names)?;
+        match (depth > 0).then(|| folder.subfolder(&name)) {
+            Some(Ok(inner)) => collect(&inner, &below, depth - 1, most, names)?,
+            // It can work the next time.
+            Some(Err(error)) if matches!(error.fault, FileFault::Full(_) | FileFault::Io(_)) => {
+                return Err(error);
+            }
+            // One that cannot be opened is named as it is: whatever needs what is in it fails there.
+            Some(Err(_)) | None => {}
         }
         if names.len() == before {
             names.push(below);

@@ -161,6 +161,7 @@ mod tests {
     use super::*;
     use crate::domain::digest::GrantId;
     use crate::domain::event::Intent;
+    use crate::domain::key::HashAlgorithm;
     use crate::domain::signing::ReleaseForm;
     use crate::tlog::tree::leaf_hash;
 
@@ -294,6 +295,53 @@ mod tests {
         ] {
             let refused = of(intent.clone(), &log).expect_err(what);
             assert!(refused.contains(what), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_withdrawal_is_announced_by_its_own_entry_alone() {
+        let intent = Intent::example();
+        let statement = Sha256::of(b"w");
+        let event = |key, statement| Event::Withdrawn {
+            intent: 3,
+            key,
+            hash: HashAlgorithm::Sha256,
+            statement,
+            reason: "why".to_owned(),
+        };
+        let right = signed(&intent, &SignedFile::Withdrawal, &log());
+        let announced = event(intent.key, statement);
+        assert_eq!(asked(announced.clone(), statement, &right), Ok(()));
+        let other = "B1B2C3D4E5F60718293A4B5C6D7E8F9001122334";
+        let later = Signed {
+            created: "2026-11-22T10:00:01Z".parse().expect("a time"),
+            ..right.clone()
+        };
+        let elsewhere = format!("8 {}", leaf_hash(b"root"));
+        let elsewhere = signed(&intent, &SignedFile::Withdrawal, &elsewhere);
+        let list = signed(&intent, &SignedFile::List(ReleaseForm::Each), &log());
+        for (event, signed, reason) in [
+            (
+                event(other.parse().expect("a fingerprint"), statement),
+                &right,
+                "in its key",
+            ),
+            (announced.clone(), &later, "in its time"),
+            (announced.clone(), &elsewhere, "in its index in the log"),
+            (
+                event(intent.key, Sha256::of(b"x")),
+                &right,
+                "does not announce a withdrawal",
+            ),
+            (announced.clone(), &list, "does not announce a list"),
+            (
+                Event::Intent(intent.clone()),
+                &right,
+                "does not announce a withdrawal",
+            ),
+        ] {
+            let refused = asked(event, statement, signed).expect_err(reason);
+            assert!(refused.contains(reason), "{refused}");
         }
     }
 
