@@ -56,7 +56,8 @@ fn collect(
             Some(Err(error)) if matches!(error.fault, FileFault::Full(_) | FileFault::Io(_)) => {
                 return Err(error);
             }
-            // One that cannot be opened is named as it is: whatever needs what is in it fails there.
+            // One that cannot be opened is named as it is: whatever needs what is in it fails
+            // there.
             Some(Err(_)) | None => {}
         }
         if names.len() == before {
