@@ -1,7 +1,7 @@
 //! The one form of a builder's certificate, which grants and releases have: nothing but what its
 //! own key signed.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 
 use sequoia_openpgp as openpgp;
 
@@ -32,6 +32,36 @@ impl Certificate {
             ));
         }
         Ok(certificate)
+    }
+
+    /// Whether a text is its armour as [`Certificate::armored`] writes it at some time. Which user
+    /// ids are in its comments depends on the time: each comment is the fingerprint or the beginning
+    /// of a user id, so that nothing is in it that is not in the certificate.
+    pub fn is_in_our_armour(&self, text: &str) -> bool {
+        let plain =
+            armor::Writer::new(Vec::new(), armor::Kind::PublicKey).and_then(|mut writer| {
+                writer.write_all(&self.binary())?;
+                writer.finalize()
+            });
+        let plain = plain.expect("memory can be written");
+        let mut names = self.user_ids();
+        names.push(self.cert().fingerprint().to_spaced_hex());
+        let Some((begin, mut rest)) = text.split_once('\n') else {
+            return false;
+        };
+        while let Some((comment, after)) = rest
+            .strip_prefix("Comment: ")
+            .and_then(|rest| rest.split_once('\n'))
+        {
+            // Each once.
+            let of = names.iter().position(|name| name.starts_with(comment));
+            let Some(of) = of.filter(|_| !comment.is_empty()) else {
+                return false;
+            };
+            names.swap_remove(of);
+            rest = after;
+        }
+        format!("{begin}\n{rest}").as_bytes() == plain
     }
 }
 
@@ -137,6 +167,34 @@ mod tests {
             let read = Certificate::parse_own(bytes).expect("accepted");
             assert_eq!(read.armored(), armored);
         }
+    }
+
+    #[test]
+    fn our_armour_has_comments_of_the_certificate_alone() {
+        let cert = made("m1").strip_secret_key_material();
+        let certificate = Certificate::of(cert).expect("one");
+        let ours = certificate.armored();
+        assert!(ours.contains("\nComment: m1\n"), "{ours}");
+        assert!(certificate.is_in_our_armour(&ours));
+        // As it is written while no user id is valid.
+        let without = ours.replace("Comment: m1\n", "");
+        assert!(certificate.is_in_our_armour(&without));
+        for (from, to) in [
+            ("Comment: m1\n", "Comment: m2\n"),
+            ("Comment: m1\n", "Comment: m1\nComment: m1\n"),
+            ("Comment: m1\n", "Comment: \n"),
+            ("Comment: m1\n", "Version: 1\nComment: m1\n"),
+            ("-----BEGIN", "text\n-----BEGIN"),
+            ("BLOCK-----\nComment", "BLOCK-----  \nComment"),
+            ("\n\n", "\n \n"),
+            ("-----\n", "-----\r\n"),
+        ] {
+            let changed = ours.replacen(from, to, 1);
+            assert_ne!(changed, ours, "{from}");
+            assert!(!certificate.is_in_our_armour(&changed), "{to}");
+        }
+        assert!(!certificate.is_in_our_armour(&format!("{ours}text\n")));
+        assert!(!certificate.is_in_our_armour(""));
     }
 
     #[test]
