@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use countersign::home::Home;
 use countersign::ledger::{Ledger, LedgerError};
 use countersign::token::{Interaction, PinRequest};
 use rusqlite::{Connection, OpenFlags};
@@ -193,6 +195,17 @@ impl World {
     /// The signing host's home.
     pub(crate) fn home(&self) -> PathBuf {
         self.at("home")
+    }
+
+    /// Waits until nothing has the lock of the home. What this process has let go, a child that
+    /// another test was starting has until it is another program.
+    pub(crate) fn wait_until_free(&self) {
+        let home = Home::open(&self.home()).expect("a home");
+        let begun = Instant::now();
+        while let Err(error) = home.lock() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{error}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The published certificate, in binary form.

@@ -973,6 +973,7 @@ fn two_at_once_do_not_work_in_one_home() {
     );
     world.host(&[&"log", &"list"]).ok();
     drop(lock);
+    world.wait_until_free();
     world.sign(&granted, &build).ok();
 }
 

@@ -851,6 +851,7 @@ mod wrong_answers {
         build: &Build,
         disguised: &mut dyn FnMut(Box<dyn LockedToken>) -> Box<dyn LockedToken>,
     ) -> Result<Signed, SignError> {
+        world.wait_until_free();
         let mut host = Host::open(&world.home(), Clock::System).expect("a home");
         let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
         let from = Folder::open(&build.folder).expect("a build");
