@@ -137,7 +137,15 @@ fn check_not_withdrawn(
     let beside = Some(beside.with_file_name(name)).filter(|beside| is_there(beside));
     for place in given.into_iter().chain(beside.as_deref()) {
         let source = source(place).map_err(|error| ReleaseError::Source(error.into()))?;
-        let withdrawn = Withdrawn::read(&*source, verifier.certificate, verifier.now)?;
+        let withdrawn = Withdrawn::read(&*source, verifier.certificate, verifier.now);
+        let withdrawn = withdrawn.map_err(|error| match error {
+            ReleaseError::Source(_) => error,
+            error => ReleaseError::Content(format!(
+                "the withdrawal in `{}` is invalid, so ask where the release comes from whether it \
+                 is withdrawn: {error}",
+                place.display()
+            )),
+        })?;
         let it = &withdrawn.withdrawal;
         if (&it.project, &it.version) == (&claims.project, &claims.version) {
             return Err(withdrawn.refusal());

@@ -159,7 +159,13 @@ impl StagedFolder {
         let from = self.aside.take().expect("it has not appeared");
         self.above
             .exchange(&from, &self.name)
-            .map_err(|error| FileError::io(&self.target)(error.into()).of_ours())
+            .map_err(|error| match error {
+                Errno::INVAL | Errno::NOSYS => std::io::Error::other(
+                    "its file system cannot exchange two folders in one step, which a successor needs",
+                ),
+                error => error.into(),
+            })
+            .map_err(|error| FileError::io(&self.target)(error).of_ours())
             .inspect_err(|_| self.aside = Some(from.clone()))?;
         self.above.sync()?;
         // The older one has that name now; if it stays, the next run sweeps it.

@@ -106,6 +106,8 @@ impl Host {
         if let (None, Some(key)) = (before, &key) {
             self.log_withdrawal(&record, reason, key, now)?;
         }
+        // Grants were revoked with it.
+        self.home.forget_unneeded_nonces(&self.lock, now)?;
         let statement = self.withdrawal_of(record.grant)?;
         let signed = token.is_some();
         if let (Some(key), Some(token)) = (key, token) {

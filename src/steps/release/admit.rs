@@ -92,7 +92,7 @@ pub enum AdmitError {
     Occupied(String),
     #[error("release `{name}` was admitted at {at}, and was moved away since")]
     #[diagnostic(
-        code(refused::withdrawn),
+        code(refused::release_gone),
         help(
             "a release that was moved away is not admitted again: give the build a new version; if \
              it was lost, remove its record from `.countersign.admitted` in the releases"
@@ -295,7 +295,6 @@ impl Location<'_> {
             });
         }
         let release = withdrawn.release();
-        let record = self.recorded(&release)?;
         let stage = self.releases.stage_withdrawal(&release)?;
         withdrawn.copy(&*stage)?;
         let published = stage.publish().map_err(|fault| match fault {
@@ -303,6 +302,8 @@ impl Location<'_> {
             fault => fault.into(),
         })?;
         self.releases.set_aside(&release)?;
+        // A record that cannot be read keeps nothing public.
+        let record = self.recorded(&release).ok().flatten();
         let record = AdmissionReport::new(
             statement,
             withdrawn.digest,

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
 
-use super::meaning::{notations, sign_with};
+use super::meaning::{notations, programs, sign_with};
 use super::push::{newest, push, sign, signed, submission, verdicts, with_a_location};
 use crate::common::world::{USER_ID, World, entry, write_private};
-use crate::common::{Run, copy_tree, have, listing, openpgp, tool, tree};
+use crate::common::{Arguments, Run, copy_tree, have, listing, openpgp, tool, tree};
 
 const NAME: &str = "foo-1.2.3";
 const STATEMENT: &str = "foo-1.2.3.withdrawal";
@@ -80,25 +80,35 @@ fn a_release_is_withdrawn_for_everybody() {
         let given = world.verify(&what);
         given.with(&[&"--withdrawal", &served]).refused(said);
     }
-    copy_tree(&served, &world.at("kept").join(STATEMENT));
-    for what in [copy.clone(), copy.join("foo.txt")] {
-        world.verify(&what).refused(said).says(REASON);
+    let beside = world.at("kept").join(STATEMENT);
+    fs::create_dir(&beside).expect("made");
+    let invalid = "so ask where the release comes from whether it is withdrawn";
+    world.verify(&copy).refused(invalid);
+    copy_tree(&served, &beside);
+    for program in programs() {
+        for what in [copy.clone(), copy.join("foo.txt")] {
+            let verified = world.verify(&what).by(&program);
+            verified.refused(said).says(REASON);
+        }
+        let file = world.verify(Path::new("foo.txt")).from(&copy);
+        file.by(&program).refused(said);
     }
     let statement = served.join("withdrawal.json");
     world.verify(&statement).ok().says("withdraws foo 1.2.3");
-    if have(&["gpgv"]) {
-        let signature = served.join("withdrawal.json.asc");
-        let keyring: &Path = &world.certificate();
-        tool(
-            "gpgv",
-            &[&"--keyring", &keyring, &signature, &statement],
-            &world.at(""),
-        );
+    for program in ["gpgv", "sqv"] {
+        if have(&[program]) {
+            let signature = served.join("withdrawal.json.asc");
+            let keyring: &Path = &world.certificate();
+            let arguments: Arguments<'_> = &[&"--keyring", &keyring, &signature, &statement];
+            tool(program, arguments, &world.at(""));
+        }
     }
 
     // Nobody brings it back.
     copy_tree(&copy, &submission(&world));
-    world.admit().refused(said);
+    for program in programs() {
+        world.admit().by(&program).refused(said);
+    }
     copy_tree(&copy, &world.releases().join(NAME));
     world.admit().refused(said);
     assert_eq!(
@@ -149,6 +159,33 @@ fn a_withdrawal_is_in_the_log() {
     world
         .host(&[&"withdraw", &"foo", &"9", &"--reason", &REASON])
         .usage("no release foo 9 was finished here");
+}
+
+/// Every grant of its name is revoked with it, and what is secret of them is wiped.
+#[test]
+fn other_grants_of_a_withdrawn_release_are_of_no_use() {
+    let world = with_a_location();
+    sign(&world, &world.attested()).ok();
+    let (granted, build) = world.attested_with(&[&"--scheme", &"hmac"]);
+    let nonces = world.home().join("nonces");
+    assert_eq!(listing(&nonces).len(), 1);
+    withdraw(&world).ok();
+    assert_eq!(listing(&nonces), [""; 0]);
+    assert_eq!(world.logged("grant-revoked").len(), 2);
+    let other = world.at("signed").join("other");
+    world
+        .sign_into(&other, &granted, &build)
+        .refused("was revoked");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_keeps_nothing_public() {
+    let (world, _) = public();
+    withdraw(&world).ok();
+    let record = world.releases().join(".countersign.admitted").join(NAME);
+    fs::write(record, "spoilt").expect("written");
+    world.admit().ok().says("foo-1.2.3: withdrawn");
+    assert_eq!(world.public(), [STATEMENT]);
 }
 
 /// From its entry on, whatever fails behind it.
