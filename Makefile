@@ -36,6 +36,7 @@ check: cargo ## before each commit: format, clippy, unit tests and the tests on 
 # With the equipment in place, a test that lacks some of it fails: CI=true. Only root can have readers for virtual cards, so for
 # other users those tests are skipped, and say so.
 test: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))
+test: export COUNTERSIGN_TEST_BUILDER := $(abspath $(target))/countersign-builder
 test: cargo builder ## all tests, with the equipment they need (see tests/equipment.sh)
 	tests/equipment.sh install test
 	COUNTERSIGN_TEST_KRYOPTIC=$$(tests/equipment.sh kryoptic) && export COUNTERSIGN_TEST_KRYOPTIC && \
@@ -47,7 +48,7 @@ test: cargo builder ## all tests, with the equipment they need (see tests/equipm
 	cargo test --doc --locked && \
 	HW_CARD_IS_FOR_TESTS=yes tests/with-virtual-card \
 		sh -c 'HW_TOKEN=$$VIRTUAL_CARD_URI HW_HAND=$$VIRTUAL_HAND hw-tests/run' && \
-	COUNTERSIGN_TEST_BUILDER=$(abspath $(target))/countersign-builder cargo nextest run --locked --no-default-features
+	cargo nextest run --locked --no-default-features
 
 # Some minutes. Not under nextest, which would stop it and hide its figures. The mutants take longer than the sweep.
 faults: export CI := $(if $(filter 0,$(shell id -u)),true,$(CI))
