@@ -161,7 +161,7 @@ impl StagedFolder {
             .exchange(&from, &self.name)
             .map_err(|error| match error {
                 Errno::INVAL | Errno::NOSYS => std::io::Error::other(
-                    "its file system cannot exchange two folders in one step, which a successor needs",
+                    "a successor needs a file system that can exchange two folders in one step",
                 ),
                 error => error.into(),
             })

@@ -35,8 +35,8 @@ impl Certificate {
     }
 
     /// Whether a text is its armour as [`Certificate::armored`] writes it at some time. Which user
-    /// ids are in its comments depends on the time: each comment is the fingerprint or the beginning
-    /// of a user id, so that nothing is in it that is not in the certificate.
+    /// ids are in its comments depends on the time: each comment is the fingerprint or the
+    /// beginning of a user id, so that nothing is in it that is not in the certificate.
     pub fn is_in_our_armour(&self, text: &str) -> bool {
         let plain =
             armor::Writer::new(Vec::new(), armor::Kind::PublicKey).and_then(|mut writer| {
