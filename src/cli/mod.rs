@@ -14,12 +14,14 @@ mod host;
 mod host;
 mod progress;
 mod render;
+mod streams;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use error::CommandError;
 use global::Global;
 use render::Output;
 
@@ -54,8 +56,22 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // The answer to `--help` is not an error.
+        Err(error) if error.use_stderr() && std::env::args_os().any(|it| it == "--json") => {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+            return Output::new(true).end(Err(CommandError::Usage(text.to_owned()).into()));
+        }
+        Err(error) => error.exit(),
+    };
     let mut output = Output::new(global.json);
+    if global.json
+        && let Err(error) = streams::keep_for_json()
+    {
+        return output.end(Err(CommandError::Unwritten(error).into()));
+    }
     let result = match command {
         Command::Host(command) => command.run(&global, &mut output),
         Command::BuildKey(build_key) => build_key.run(&global, &mut output),

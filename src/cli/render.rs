@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error::{CliError, CommandError};
+use super::streams;
 use crate::domain::artifact::ArtifactList;
 use crate::domain::text::{clean, is_harmful};
 
@@ -42,8 +43,7 @@ impl Output {
         self.value = Some(serde_json::to_value(value).expect("a result can be written as JSON"));
     }
 
-    /// A warning: at once for people, at the end for programs, to which an error is all of standard
-    /// error.
+    /// A warning: at once for people, for programs in what is printed at the end.
     pub(super) fn warn(&self, text: &str) {
         if self.json {
             self.warnings.borrow_mut().push(text.to_owned());
@@ -54,17 +54,19 @@ impl Output {
 
     /// Prints what there is to print and ends the command.
     pub(super) fn end(self, result: Result<(), CliError>) -> ExitCode {
-        let warnings = self.warnings.into_inner();
-        let text = match (&self.value, self.json) {
+        let warnings = self.all_warnings();
+        let text = match (self.value, self.json) {
             (_, false) => self.text,
-            (Some(value), true) => json_text(value),
+            (Some(mut value), true) => {
+                value["warnings"] = json!(warnings);
+                json_text(&value)
+            }
             // The lines of a result that did not come about are not JSON.
             (None, true) => String::new(),
         };
-        let written = std::io::stdout().write_all(text.as_bytes());
+        let written = streams::out().write_all(text.as_bytes());
         let written = written.map_err(|error| CommandError::Unwritten(error).into());
         let Err(error) = result.and(written) else {
-            warnings.iter().for_each(|text| print_warning(text));
             return ExitCode::SUCCESS;
         };
         let text = match &error {
@@ -73,8 +75,15 @@ impl Output {
             error if self.json => error_json(error, &warnings),
             error => error_text(error),
         };
-        let _closed = std::io::stderr().write_all(text.as_bytes());
+        let _closed = streams::err().write_all(text.as_bytes());
         ExitCode::from(error.exit_and_reason().0)
+    }
+
+    /// What was warned of so far, and what others printed, where it is for programs.
+    pub(super) fn all_warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.borrow().clone();
+        warnings.extend(streams::of_others());
+        warnings
     }
 }
 
@@ -94,9 +103,23 @@ pub(super) fn artifact_values(artifacts: &ArtifactList) -> Vec<Value> {
 /// The end of a process that panicked.
 pub(super) fn bug() -> ExitCode {
     const BUG: u8 = 70;
-    let text = "this is a bug; please report it with the lines above, and run the same command \
-                again: what the token signed is kept";
-    let _closed = writeln!(std::io::stderr(), "{} {text}", paint("error:", "31"));
+    let text = "this is a bug; please report it";
+    let hint = "run the same command again: what the token signed is kept";
+    let text = if streams::are_for_json() {
+        json_text(&json!({
+            "error": text,
+            "reason": "bug",
+            "hint": hint,
+            "code": BUG,
+            "warnings": streams::of_others(),
+        }))
+    } else {
+        format!(
+            "{} {text} with the lines above, and {hint}\n",
+            paint("error:", "31")
+        )
+    };
+    let _closed = streams::err().write_all(text.as_bytes());
     ExitCode::from(BUG)
 }
 

@@ -113,7 +113,7 @@ impl Approve {
             consent(&grant, &shown)?;
         }
         let mut command = self.signer();
-        let signature = signed_by(&mut command, grant.bytes(), output.json)?;
+        let signature = signed_by(&mut command, grant.bytes())?;
         crate::files::write_new(&path, &signature, 0o644)?;
         output.line(format!(
             "signed grant {} of {} {}",
@@ -150,16 +150,13 @@ impl Approve {
 }
 
 /// Lets a program sign the grant's bytes. It gets them through a pipe, so that what was shown is
-/// what is signed. What it prints on standard error is part of the error if that is for programs.
-fn signed_by(command: &mut Command, bytes: &[u8], json: bool) -> Result<Vec<u8>, CliError> {
+/// what is signed.
+fn signed_by(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, CliError> {
     let program = PathBuf::from(command.get_program());
     let failed = |reason: String| HostError::Signer {
         program: program.display().to_string(),
         reason,
     };
-    if json {
-        command.stderr(Stdio::piped());
-    }
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| failed(error.to_string()))?;
     let mut pipe = child.stdin.take().expect("its standard input is a pipe");
@@ -169,15 +166,7 @@ fn signed_by(command: &mut Command, bytes: &[u8], json: bool) -> Result<Vec<u8>,
     if ended.status.success() && written.is_ok() && !ended.stdout.is_empty() {
         Ok(ended.stdout)
     } else {
-        let said = String::from_utf8_lossy(&ended.stderr)
-            .trim()
-            .replace('\n', "; ");
-        let said = if said.is_empty() {
-            said
-        } else {
-            format!(": {said}")
-        };
-        Err(failed(format!("it ended with {}{said}", ended.status)).into())
+        Err(failed(format!("it ended with {}", ended.status)).into())
     }
 }
 

@@ -80,7 +80,7 @@ impl Key {
             KeyCommand::Export {
                 binary,
                 output: file,
-            } => export(binary, file, global),
+            } => export(binary, file, global, output),
         }
     }
 }
@@ -249,7 +249,12 @@ fn extend(
     Ok(())
 }
 
-fn export(binary: bool, file: Option<PathBuf>, global: &Global) -> Result<(), CliError> {
+fn export(
+    binary: bool,
+    file: Option<PathBuf>,
+    global: &Global,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let home = global.home()?;
     let bytes = if binary {
         home.certificate.binary()
@@ -262,7 +267,13 @@ fn export(binary: bool, file: Option<PathBuf>, global: &Global) -> Result<(), Cl
             // A certificate that was extended replaces an earlier one; nothing else is overwritten.
             let is_certificate = |there: &[u8]| Certificate::parse(there).is_ok();
             refuse_foreign(&path, LARGEST_CERTIFICATE, is_certificate)?;
-            Ok(replace(&path, &bytes, 0o644)?)
+            replace(&path, &bytes, 0o644)?;
+            output.value(json!({ "file": path.to_string_lossy() }));
+            Ok(())
+        }
+        None if output.json => {
+            output.value(json!({ "certificate": home.certificate.armored() }));
+            Ok(())
         }
         None if binary && std::io::stdout().is_terminal() => Err(CommandError::Usage(
             "binary data is not written to a terminal: name a file with `-o`".to_owned(),

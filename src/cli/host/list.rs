@@ -3,10 +3,14 @@
 use std::fs::File;
 use std::io::{BufWriter, IntoInnerError, Seek as _, Write, copy};
 
+use rustix::fs::{MemfdFlags, memfd_create};
+
 use serde::Serialize;
+use serde_json::json;
 
 use crate::cli::error::{CliError, CommandError};
 use crate::cli::render::{Output, json_text, paint};
+use crate::cli::streams;
 use crate::domain::text::clean;
 
 impl Output {
@@ -17,13 +21,15 @@ impl Output {
 
     /// A list that is all of the result. For people it is printed as it comes.
     pub(super) fn list(&self, name: &'static str) -> Result<List, CliError> {
-        let spool = self.json.then(tempfile::tempfile).transpose();
-        let spool = spool.map_err(CommandError::Unwritten)?;
+        // In memory: there may be no room elsewhere.
+        let spool = || memfd_create("countersign", MemfdFlags::CLOEXEC).map(File::from);
+        let spool = self.json.then(spool).transpose();
+        let spool = spool.map_err(|error| CommandError::Unwritten(error.into()))?;
         Ok(List {
             name,
             items: 0,
             spool: spool.map(BufWriter::new),
-            out: BufWriter::new(std::io::stdout()),
+            out: BufWriter::new(streams::out()),
         })
     }
 }
@@ -34,7 +40,7 @@ pub(super) struct List {
     items: u64,
     /// For programs, a file that has no name: they are to get the whole list, or nothing.
     spool: Option<BufWriter<File>>,
-    out: BufWriter<std::io::Stdout>,
+    out: BufWriter<Box<dyn Write>>,
 }
 
 impl List {
@@ -67,13 +73,16 @@ impl List {
     }
 
     /// Ends it.
-    pub(super) fn end(mut self) -> Result<(), CliError> {
+    pub(super) fn end(mut self, output: &Output) -> Result<(), CliError> {
         let mut end = || {
             if let Some(mut spool) = self.spool.take() {
+                let warnings = json_text(&json!(output.all_warnings()));
+                let warnings = warnings.trim_end().replace('\n', "\n  ");
                 match self.items {
-                    0 => writeln!(spool, "{{\n  \"{}\": []\n}}", self.name)?,
-                    _ => spool.write_all(b"\n  ]\n}\n")?,
+                    0 => write!(spool, "{{\n  \"{}\": []", self.name)?,
+                    _ => spool.write_all(b"\n  ]")?,
                 }
+                writeln!(spool, ",\n  \"warnings\": {warnings}\n}}")?;
                 let mut whole = spool.into_inner().map_err(IntoInnerError::into_error)?;
                 whole.rewind()?;
                 copy(&mut whole, &mut self.out)?;
@@ -84,12 +93,14 @@ impl List {
     }
 }
 
-/// Something to know or to do while a command goes on, at once.
+/// Something to know or to do while a command goes on, at once: on the terminal alone, if the
+/// streams are for programs.
 pub(super) fn note(text: &str) {
-    let _closed = writeln!(
-        std::io::stderr(),
-        "{} {}",
-        paint("note:", "36"),
-        clean(text)
-    );
+    let line = format!("{} {}\n", paint("note:", "36"), clean(text));
+    let _closed = if streams::are_for_json() {
+        let terminal = File::options().write(true).open("/dev/tty");
+        terminal.and_then(|mut terminal| terminal.write_all(line.as_bytes()))
+    } else {
+        std::io::stderr().write_all(line.as_bytes())
+    };
 }

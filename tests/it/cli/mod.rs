@@ -275,10 +275,10 @@ fn refusal_as_json() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::remove_file(build.at("foo.txt")).expect("removed");
-    let said = world.sign(&granted, &build).with(&[&"--json"]).refused("");
+    let said = world.sign(&granted, &build).with(&[&"--json"]).not_yet("");
     assert_eq!(said.stdout, "");
     let error: serde_json::Value = serde_json::from_str(&said.stderr).expect("JSON");
-    assert_eq!(error["code"], 1);
+    assert_eq!(error["code"], 4);
     assert!(
         error["error"]
             .as_str()
@@ -435,7 +435,8 @@ fn an_error_is_all_that_programs_get() {
     );
     let run = world.host(sign).with(&[&"--json"]).env("PATH", &bin);
     let said = run.trouble("gpg: no secret key");
-    assert_eq!(error(&said)["warnings"], serde_json::json!([]));
+    let printed = serde_json::json!(["gpg: no secret key"]);
+    assert_eq!(error(&said)["warnings"], printed);
     fs::write(world.home().join("ledger.sqlite"), b"garbage").expect("written");
     let show = world.host(&[&"grants", &"show", &granted.grant, &"--json"]);
     assert_eq!(error(&show.trouble("the ledger cannot be used"))["code"], 3);
@@ -454,11 +455,11 @@ fn talk_goes_to_standard_error() {
     assert_eq!(listing(&folder).len(), 2);
     let check = world.host(&[&"key", &"check", &"--json"]).ok();
     assert!(check.json()["on_token"].as_bool().expect("a truth"));
-    assert!(
-        check
-            .stderr
-            .starts_with("warning: the release key is a plain file"),
-        "{}",
-        check.stderr
-    );
+    let warning = "the release key is a plain file";
+    let warned = check.json()["warnings"][0].to_string();
+    assert!(warned.contains(warning), "{warned}");
+    assert_eq!(check.stderr, "");
+    let check = world.host(&[&"key", &"check"]).ok();
+    let shown = format!("warning: {warning}");
+    assert!(check.stderr.starts_with(&shown), "{}", check.stderr);
 }

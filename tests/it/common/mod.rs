@@ -147,6 +147,13 @@ impl<'a> Run<'a> {
         self.without_the_token(1, reason)
     }
 
+    /// Something is not here yet: exit code 4, the reason is shown, the token was not used and
+    /// nothing appeared.
+    #[track_caller]
+    pub(crate) fn not_yet(self, reason: &str) -> Said {
+        self.without_the_token(4, reason)
+    }
+
     /// The command or the configuration is wrong: exit code 2, the reason is shown; the token was
     /// not used and nothing appeared.
     #[track_caller]
@@ -207,11 +214,29 @@ impl<'a> Run<'a> {
             "countersign {}",
             self.arguments.join(OsStr::new(" ")).to_string_lossy()
         );
-        (fed(&mut command, &self.input), what)
+        let said = fed(&mut command, &self.input);
+        if self.arguments.iter().any(|argument| argument == "--json") {
+            said.assert_json(&what);
+        }
+        (said, what)
     }
 }
 
 impl Said {
+    /// Whatever it did: on each of its outputs is one JSON object, with the warnings, or nothing.
+    #[track_caller]
+    fn assert_json(&self, what: &str) {
+        for printed in [&self.stdout, &self.stderr] {
+            if printed.is_empty() {
+                continue;
+            }
+            let value: Value = serde_json::from_str(printed)
+                .unwrap_or_else(|error| panic!("{what} printed no JSON ({error}): {printed}"));
+            let lists_warnings = value["warnings"].is_array();
+            assert!(lists_warnings, "{what} printed no warnings: {printed}");
+        }
+    }
+
     #[track_caller]
     fn ended(self, code: i32, reason: &str, what: &str) -> Self {
         let printed = format!("{}{}", self.stdout, self.stderr);

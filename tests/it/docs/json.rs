@@ -42,6 +42,30 @@ fn json_has_the_fields_that_its_page_shows() {
     assert!(printed.is_empty(), "json.md does not show {printed:#?}");
 }
 
+/// That each prints nothing but JSON is checked wherever a test runs it with `--json`.
+#[test]
+fn every_command_is_on_the_page() {
+    fn leaves(command: &clap::Command, name: &str) -> Vec<String> {
+        if !command.has_subcommands() {
+            return vec![name.to_owned()];
+        }
+        let inner = command
+            .get_subcommands()
+            .filter(|it| it.get_name() != "help");
+        inner
+            .flat_map(|it| leaves(it, format!("{name} {}", it.get_name()).trim_start()))
+            .collect()
+    }
+    let page = page("docs/reference/json.md");
+    let all = leaves(&countersign::cli::command(), "");
+    assert!(all.len() > 20, "{all:?}");
+    let has = |name: &String| {
+        page.contains(&format!("\n## {name}\n")) || page.contains(&format!("`{name} "))
+    };
+    let missing: Vec<_> = all.iter().filter(|name| !has(name)).collect();
+    assert!(missing.is_empty(), "json.md does not show {missing:?}");
+}
+
 /// The JSON blocks of the page, each with its heading.
 fn shown(page: &str) -> Vec<(String, Value)> {
     let mut found = Vec::new();
@@ -200,6 +224,7 @@ fn printed() -> BTreeMap<&'static str, Vec<Value>> {
             &[&"key" as &dyn AsRef<std::ffi::OsStr>, &"list", &"--json"][..],
         ),
         ("key check", &[&"key", &"check", &"--sign", &"--json"]),
+        ("key export", &[&"key", &"export", &"--json"]),
         ("key extend", &[&"key", &"extend", &"--json"]),
     ] {
         printed.insert(heading, vec![json(world.host(command).ok())]);

@@ -1513,7 +1513,7 @@ fn an_exported_log_is_verified_and_read_without_the_home() {
         reads(&[&"log", &"list", &"--kind", &"reconciled", &"--json"])
             .ok()
             .stdout,
-        "{\n  \"entries\": []\n}\n"
+        "{\n  \"entries\": [],\n  \"warnings\": []\n}\n"
     );
     assert_eq!(reads(&[&"log", &"show", &"0"]).ok().stdout, first);
     reads(&[&"log", &"show", &"1000"]).stops(2, "the log has no entry 1000");

@@ -104,7 +104,7 @@ impl List {
                 Ok(())
             }
         })?;
-        list.end()
+        list.end(output)
     }
 }
 
