@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::approvers;
 use super::error::HomeError;
-use super::{places, private};
+use super::{approvers, ballast, places, private};
 use crate::approver::Approver;
 use crate::config::{CONFIG, Config};
 use crate::files::{
@@ -116,6 +115,16 @@ impl Home {
         Ok(Ledger::open(&self.path.join(LEDGER))?)
     }
 
+    /// Its ledger, to read it: also where the home cannot be written to.
+    pub fn ledger_to_read(&self) -> Result<Ledger, HomeError> {
+        Ok(Ledger::open_to_read(&self.path.join(LEDGER))?)
+    }
+
+    /// Gives the room free that is kept for a revocation. Whether there was any.
+    pub fn give_ballast(&self) -> bool {
+        ballast::give(&self.path)
+    }
+
     /// Replaces the release certificate by another one of the same key.
     pub fn replace_certificate(
         &mut self,
@@ -139,14 +148,14 @@ impl Home {
     }
 }
 
-/// Locks the home at `home`.
+/// Locks the home at `home`, and keeps room for a revocation in it.
 pub(super) fn lock(home: &Path) -> Result<HomeLock, HomeError> {
-    hold(&home.join(LOCK))
-        .map(HomeLock)
-        .map_err(|error| match error.fault {
-            FileFault::Busy => HomeError::Busy(home.to_owned()),
-            _ => error.into(),
-        })
+    let lock = hold(&home.join(LOCK)).map_err(|error| match error.fault {
+        FileFault::Busy => HomeError::Busy(home.to_owned()),
+        _ => error.into(),
+    })?;
+    ballast::keep(home);
+    Ok(HomeLock(lock))
 }
 
 /// What a file has; `None` if there is no such file.

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `folder`, `new` | the home as a whole, opened or being set up |
 //! | `private`, `places` | who may read and write its files, and the folders of L that it names |
-//! | `approvers`, `grants`, `log_key`, `nonces` | what is kept in it |
+//! | `approvers`, `ballast`, `grants`, `log_key`, `nonces` | what is kept in it |
 
 mod approvers;
+mod ballast;
 mod error;
 mod folder;
 mod grants;

@@ -9,6 +9,7 @@
 //! | file | what it has |
 //! |---|---|
 //! | `store`, `schema` | the database, its tables and triggers |
+//! | `read_only` | the same where nothing can be written |
 //! | `append`, `tree`, `about` | what an event writes: its entry, the hashes of it, and rows |
 //! | `folders` | whether a release can have the folder that it would have |
 //! | `entries`, `about`, `signatures` | what is read: entries, grants, kept signatures |
@@ -26,6 +27,7 @@ mod folders;
 mod milestone;
 mod pass;
 mod places;
+mod read_only;
 mod schema;
 mod signatures;
 mod store;

@@ -47,32 +47,35 @@ impl Ledger {
 
     /// Opens the ledger at `path`, which must be there.
     pub fn open(path: &Path) -> Result<Self> {
-        if !path.is_file() {
-            return Err(FileError::new(path, FileFault::Missing).into());
+        Self::check_there(path)?;
+        Self::connect(path)?.of_this_schema()
+    }
+
+    pub(super) fn check_there(path: &Path) -> Result<()> {
+        if path.is_file() {
+            return Ok(());
         }
-        let ledger = Self::connect(path)?;
-        match schema::version(&ledger.database)? {
-            SCHEMA => Ok(ledger),
+        Err(FileError::new(path, FileFault::Missing).into())
+    }
+
+    pub(super) fn of_this_schema(self) -> Result<Self> {
+        match schema::version(&self.database)? {
+            SCHEMA => Ok(self),
             0 => Err(LedgerError::Changed(format!(
                 "the ledger `{}` is empty, or was not made by countersign",
-                path.display()
+                self.path.display()
             ))),
             other => Err(LedgerError::Schema(other)),
         }
     }
 
     fn connect(path: &Path) -> Result<Self> {
-        let database = Connection::open_with_flags(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        database.busy_timeout(Duration::from_secs(10))?;
-        database.pragma_update(None, "journal_mode", "WAL")?;
-        // SQLite switches to WAL only after answering this pragma, and does not report a failure:
-        // it then stays with the mode that there was, as it finds out when it reads. In that mode
-        // a commit ends with the removal of a file, and a power cut that restores the file undoes
-        // the commit.
-        database.pragma_query(None, "user_version", |_| Ok(()))?;
+        Self::durable(database(path)?, path)
+    }
+
+    /// A database whose commits are on the disk when they return: an intent must outlive a power
+    /// cut.
+    pub(super) fn durable(database: Connection, path: &Path) -> Result<Self> {
         let mode =
             database.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?;
         if mode != "wal" {
@@ -80,13 +83,16 @@ impl Ledger {
                 "SQLite stays with journal mode `{mode}`, and a commit must be in a write-ahead log"
             )));
         }
-        // A commit returns when it is on the disk: an intent must outlive a power cut.
         database.pragma_update(None, "synchronous", "FULL")?;
-        Ok(Self {
+        Ok(Self::of(database, path))
+    }
+
+    pub(super) fn of(database: Connection, path: &Path) -> Self {
+        Self {
             database,
             path: path.to_owned(),
             named: false,
-        })
+        }
     }
 
     /// Reads one state of the database, whatever other processes append meanwhile.
@@ -129,6 +135,19 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Opens a database with a write-ahead log.
+pub(super) fn database(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(path, flags)?;
+    database.busy_timeout(Duration::from_secs(10))?;
+    database.pragma_update(None, "journal_mode", "WAL")?;
+    // SQLite switches to WAL only after answering this pragma, and does not report a failure: it
+    // then stays with the mode that there was, as it finds out when it reads. In that mode a commit
+    // ends with the removal of a file, and a power cut that restores the file undoes the commit.
+    database.pragma_query(None, "user_version", |_| Ok(()))?;
+    Ok(database)
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ fn show(log: &Source, index: u64, output: &mut Output) -> Result<(), CliError> {
 }
 
 fn checkpoint(home: &Home, output: &mut Output) -> Result<(), CliError> {
-    let (head, note) = signed_head(home, &home.ledger()?)?;
+    let (head, note) = signed_head(home, &home.ledger_to_read()?)?;
     note.lines().for_each(|line| output.line(line));
     output.value(json!({
         "log_key": home.config.log_key,
@@ -120,10 +120,11 @@ fn checkpoint(home: &Home, output: &mut Output) -> Result<(), CliError> {
 }
 
 fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliError> {
-    let done = export::export(&folder, home, &home.ledger()?).map_err(|error| match error {
-        NotExported::Home(error) => CliError::from(error),
-        NotExported::Folder(error) | NotExported::Export(error) => error.into(),
-    })?;
+    let done =
+        export::export(&folder, home, &home.ledger_to_read()?).map_err(|error| match error {
+            NotExported::Home(error) => CliError::from(error),
+            NotExported::Folder(error) | NotExported::Export(error) => error.into(),
+        })?;
     output.line(format!("{} entries in {}", done.size, folder.display()));
     match done.before {
         Some(before) => output.line(format!(
@@ -196,7 +197,7 @@ fn prove(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let home = &global.home()?;
-    let ledger = home.ledger()?;
+    let ledger = home.ledger_to_read()?;
     let digest = digest_of(file)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let found = announced(&ledger, &name, digest, entry)?;

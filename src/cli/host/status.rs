@@ -17,7 +17,7 @@ pub(in crate::cli) struct Status {}
 impl Status {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         let home = global.home()?;
-        let ledger = home.ledger()?;
+        let ledger = home.ledger_to_read()?;
         let runs = unfinished(&ledger)?;
         let has_inbox = home.inbox().is_some();
         let releases = if has_inbox {

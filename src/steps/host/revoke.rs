@@ -41,6 +41,22 @@ pub fn revoke(
     home: &Home,
     now: Timestamp,
 ) -> Result<u64, RevokeError> {
+    let event = Event::GrantRevoked { grant, reason };
+    let entry = match log(&event, grant, home, now) {
+        // The disk may be full, which must not keep a grant valid.
+        Err(RevokeError::Trouble(_)) if home.give_ballast() => log(&event, grant, home, now)?,
+        logged => logged?,
+    };
+    // This keeps the room anew, or the next process with the lock does.
+    match home.lock() {
+        Ok(_lock) => home.forget_nonces(grant)?,
+        Err(HomeError::Busy(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(entry)
+}
+
+fn log(event: &Event, grant: GrantId, home: &Home, now: Timestamp) -> Result<u64, RevokeError> {
     let mut ledger = home.ledger()?;
     let record = ledger.grant(grant)?;
     let record = record.ok_or(RevokeError::NotIssued(grant))?;
@@ -49,11 +65,5 @@ pub fn revoke(
         home.forget_nonces(grant)?;
         return Err(RevokeError::Again { grant, entry });
     }
-    let entry = ledger.append(now, Event::GrantRevoked { grant, reason })?;
-    match home.lock() {
-        Ok(_lock) => home.forget_nonces(grant)?,
-        Err(HomeError::Busy(_)) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(entry)
+    Ok(ledger.append(now, event.clone())?)
 }

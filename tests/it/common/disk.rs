@@ -32,6 +32,8 @@ const LEDGER: &str = "home/ledger.sqlite";
 const AHEAD: &str = "home/ledger.sqlite-wal";
 /// Space and nothing else, given up by a name that is removed.
 const RESERVE: &str = "home/ledger.reserve";
+/// The same, made anew by each run.
+const BALLAST: &str = "home/ballast";
 /// What SQLite makes anew after a crash.
 const INDEX: &str = "home/ledger.sqlite-shm";
 
@@ -334,7 +336,10 @@ impl Disk {
     pub(crate) fn open(&self) -> Vec<String> {
         // As long as the file with what was logged is there, SQLite puts it into the ledger anew.
         let whole = self.gone.contains(&self.folder.join(AHEAD));
-        let anew = |path: &Path| self.is(path, INDEX) || self.is(path, LEDGER) && !whole;
+        let anew = |path: &Path| {
+            let is_space = self.is(path, INDEX) || self.is(path, BALLAST);
+            is_space || self.is(path, LEDGER) && !whole
+        };
         let files = self
             .files
             .keys()
@@ -342,7 +347,7 @@ impl Disk {
             .chain(&self.names)
             .filter(|path| !anew(path));
         let gone = self.gone.iter().filter(|path| {
-            ![INDEX, AHEAD, RESERVE]
+            ![INDEX, AHEAD, RESERVE, BALLAST]
                 .iter()
                 .any(|name| self.is(path, name))
         });

@@ -5,5 +5,6 @@ mod cards;
 mod contract;
 mod grants;
 mod journey;
+mod no_room;
 mod reconcile;
 mod transparency;

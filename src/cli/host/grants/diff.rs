@@ -34,7 +34,7 @@ impl Diff {
         now: Timestamp,
         output: &mut Output,
     ) -> Result<(), CliError> {
-        let ledger = home.ledger()?;
+        let ledger = home.ledger_to_read()?;
         let grant = read_grant(&self.grant, home)?;
         let differences = match &self.from {
             Some(from) => compare(&grant, &Folder::open(from)?, home, &ledger, now)?,

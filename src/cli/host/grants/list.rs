@@ -53,7 +53,7 @@ impl List {
         now: Timestamp,
         output: &mut Output,
     ) -> Result<(), CliError> {
-        let ledger = home.ledger()?;
+        let ledger = home.ledger_to_read()?;
         let since = self.since.map(|since| since.time(now));
         let records = match &self.project {
             Some(project) => ledger.grants_of(project)?,

@@ -39,7 +39,7 @@ impl Revoke {
             read_grant(&self.grant, home)?.id()
         };
         let entry = revoke(grant, self.reason, home, now)?;
-        let ledger = home.ledger()?;
+        let ledger = home.ledger_to_read()?;
         let record = ledger.grant(grant)?;
         let issued = record
             .as_ref()

@@ -44,7 +44,7 @@ impl Show {
         show_terms(&grant, output);
         let mut value = json!({ "grant": grant.id(), "terms": grant.terms() });
         if let Some(home) = &home {
-            let ledger = home.ledger()?;
+            let ledger = home.ledger_to_read()?;
             match ledger.grant(grant.id())? {
                 Some(record) => {
                     show_state(&grant, &record, home, &ledger, now, &mut value, output)?;

@@ -39,7 +39,7 @@ impl FromExport {
     pub(super) fn source(&self, global: &Global) -> Result<Source, CliError> {
         match self.open()? {
             Some(log) => Ok(Source::Exported(log)),
-            None => Ok(Source::Ledger(global.home()?.ledger()?)),
+            None => Ok(Source::Ledger(global.home()?.ledger_to_read()?)),
         }
     }
 }

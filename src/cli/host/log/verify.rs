@@ -66,7 +66,7 @@ impl Verify {
         certificate: Option<Certificate>,
         output: &mut Output,
     ) -> Result<(), CliError> {
-        let ledger = home.ledger()?;
+        let ledger = home.ledger_to_read()?;
         let key = &home.config.log_key;
         let kept = self.kept(key, Some(certificate.as_ref().unwrap_or(&home.certificate)))?;
         let head = ledger.verify(key, &kept.checkpoints())?;
