@@ -47,6 +47,7 @@ impl CliError {
             "refused" => 1,
             "usage" => 2,
             "trouble" => 3,
+            "notyet" => 4,
             class => panic!("no exit code for `{class}`"),
         };
         (exit, reason.to_owned())

@@ -164,6 +164,12 @@ pub(super) fn append(database: &Connection, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
+/// The index of the last entry about a grant.
+pub(super) fn last(database: &Connection, grant: GrantId) -> Result<Option<u64>> {
+    let mut query = database.prepare_cached("SELECT max(idx) FROM about WHERE grant_id = ?1")?;
+    Ok(query.query_row([grant.hex()], |row| row.get(0))?)
+}
+
 /// The grants that are not revoked and are of the release that `intent` is of.
 pub(super) fn to_revoke(database: &Connection, intent: Option<u64>) -> Result<Vec<GrantId>> {
     let mut query = database.prepare_cached(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Transaction, params};
 
+use super::entries::known;
 use super::store::{Ledger, Result};
 use super::{about, tree};
 use crate::domain::digest::Sha256;
@@ -38,8 +39,15 @@ impl Ledger {
     ///
     /// What is recorded of a grant once, and what a revoked grant does not allow, is an error, and
     /// nothing of it is appended.
-    pub fn append(&mut self, at: Timestamp, mut event: Event) -> Result<u64> {
+    ///
+    /// A refusal that repeats the last entry about its grant is that entry: a loop that tries a
+    /// build every minute must not fill the log.
+    pub fn append(&mut self, at: Timestamp, event: Event) -> Result<u64> {
+        let mut event = fitting(event);
         self.transact(|transaction| {
+            if let Some(index) = repeated(transaction, &event)? {
+                return Ok(index);
+            }
             if let Event::Intent(intent) = &mut event {
                 set_apart(transaction, at, intent)?;
             }
@@ -59,11 +67,7 @@ impl Ledger {
 
 pub(super) fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<u64> {
     let index = tree::size(transaction)?;
-    let entry = Entry {
-        index,
-        at,
-        event: fitting(event),
-    };
+    let entry = Entry { index, at, event };
     let text = entry.to_text();
     let mut insert =
         transaction.prepare_cached("INSERT INTO entries (idx, entry) VALUES (?1, ?2)")?;
@@ -145,6 +149,18 @@ fn fitting(event: Event) -> Event {
         reason,
         differences,
     }
+}
+
+/// The last entry about the grant of a refusal, if it is the same.
+fn repeated(transaction: &Transaction<'_>, event: &Event) -> Result<Option<u64>> {
+    let Event::EvidenceRefused { grant, .. } = event else {
+        return Ok(None);
+    };
+    let Some(last) = about::last(transaction, *grant)? else {
+        return Ok(None);
+    };
+    let is_same = known(transaction, last)?.event == *event;
+    Ok(is_same.then_some(last))
 }
 
 /// Gives the artifacts of an intent entries of their own, if they do not fit its own.
@@ -381,6 +397,35 @@ mod tests {
         ledger.verify(&key, &[]).expect("as it was logged");
         for index in 0..=index {
             assert!(ledger.text(index).expect("an entry").len() <= LARGEST_ENTRY);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_logged_again_only_after_something_else() {
+        let (_folder, mut ledger) = Ledger::example();
+        let grant = GrantId::of(b"g");
+        let other = GrantId::of(b"h");
+        let refused = |grant, reason: &str| Event::EvidenceRefused {
+            grant,
+            reason: reason.to_owned(),
+            differences: BTreeMap::new(),
+        };
+        let steps = [
+            (Event::example_grant(grant), 0),
+            (refused(grant, "one"), 1),
+            (refused(grant, "one"), 1),
+            (refused(other, "one"), 2),
+            (refused(grant, "one"), 1),
+            (refused(grant, "two"), 3),
+            (refused(grant, "one"), 4),
+            (refused(grant, &"é".repeat(50_000)), 5),
+            (refused(grant, &"é".repeat(50_000)), 5),
+            (Event::example_acceptance(grant), 6),
+            (refused(grant, &"é".repeat(50_000)), 7),
+        ];
+        for (number, (event, index)) in steps.into_iter().enumerate() {
+            let appended = ledger.append(time(), event).expect("appended");
+            assert_eq!(appended, index, "step {number}");
         }
     }
 

@@ -79,11 +79,12 @@ pub struct Batch {
 
 /// The user, who can be asked and informed while a token is used.
 pub trait Interaction {
-    /// Asks for the PIN, once. `None` if there is nobody to ask, or they declined.
+    /// Asks for the PIN, once. `None` if there is nobody to ask; an empty one if they declined.
     fn pin(&mut self, request: &PinRequest) -> Option<SecretString>;
 
     /// Another wrong PIN locks the token: may it be tried? Asked before [`Interaction::pin`].
-    fn final_try(&mut self, request: &PinRequest) -> bool;
+    /// `None` if there is nobody to ask.
+    fn final_try(&mut self, request: &PinRequest) -> Option<bool>;
 
     /// The PIN is now to be typed on the keypad of the token or of its reader.
     fn at_keypad(&mut self, _request: &PinRequest) {}

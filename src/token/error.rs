@@ -107,6 +107,12 @@ pub enum TokenError {
         help("use the PIN once at a terminal, with the token's own tools or at the prompt here")
     )]
     FinalTry { token: String, pin: Pin },
+    #[error("the {pin} of token `{token}` was asked for, and not given")]
+    #[diagnostic(
+        code(notyet::pin_declined),
+        help("run the same command again when the PIN may be used")
+    )]
+    Declined { token: String, pin: Pin },
     #[error("token `{token}` is not initialised: it has no user PIN")]
     #[diagnostic(
         code(usage::pin_not_set),
@@ -217,10 +223,10 @@ impl PinError {
         }
     }
 
-    /// There is no terminal, or the user did not answer.
-    pub(super) fn declined() -> Self {
+    /// There is no terminal, nor a program that asks in a window.
+    pub(super) fn nobody() -> Self {
         Self::new(
-            "the prompt was not answered".to_owned(),
+            "there is nobody to ask".to_owned(),
             "run this at a terminal, or add `pin-source=file:/PATH`, `fd:NUMBER` or \
              `credential:NAME` to the token URI",
         )

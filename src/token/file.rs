@@ -221,7 +221,7 @@ mod tests {
             panic!("a file needs no PIN")
         }
 
-        fn final_try(&mut self, _: &PinRequest) -> bool {
+        fn final_try(&mut self, _: &PinRequest) -> Option<bool> {
             panic!("a file needs no PIN")
         }
     }

@@ -46,8 +46,10 @@ pub(super) fn obtain(
         PinState::Locked => return Err(TokenError::PinLocked { token, pin }),
         PinState::FinalTry => {
             let attended = keypad || *source == PinSource::Prompt;
-            if !attended || !interaction.final_try(request) {
-                return Err(TokenError::FinalTry { token, pin });
+            match attended.then(|| interaction.final_try(request)).flatten() {
+                Some(true) => {}
+                Some(false) => return Err(TokenError::Declined { token, pin }),
+                None => return Err(TokenError::FinalTry { token, pin }),
             }
         }
         PinState::Untouched | PinState::CountLow | PinState::Left(_) => {}
@@ -56,12 +58,14 @@ pub(super) fn obtain(
         interaction.at_keypad(request);
         return Ok(Given::AtKeypad);
     }
-    read(source, request, interaction)
-        .map(Given::Pin)
-        .map_err(|source| TokenError::Pin { token, pin, source })
+    match read(source, request, interaction) {
+        Ok(given) if given.expose_secret().is_empty() => Err(TokenError::Declined { token, pin }),
+        Ok(given) => Ok(Given::Pin(given)),
+        Err(source) => Err(TokenError::Pin { token, pin, source }),
+    }
 }
 
-/// Reads one PIN. A prompt shows what `request` says.
+/// Reads one PIN. A prompt shows what `request` says, and gives an empty one if it was declined.
 fn read(
     source: &PinSource,
     request: &PinRequest,
@@ -69,8 +73,11 @@ fn read(
 ) -> Result<SecretString, PinError> {
     match source {
         PinSource::Prompt => {
-            let pin = interaction.pin(request).ok_or_else(PinError::declined)?;
-            checked(pin.expose_secret().as_bytes(), "prompt")
+            let pin = interaction.pin(request).ok_or_else(PinError::nobody)?;
+            match pin.expose_secret() {
+                "" => Ok(pin),
+                text => checked(text.as_bytes(), "prompt"),
+            }
         }
         PinSource::File(path) => from_file(path, credentials_directory().as_deref()),
         PinSource::Fd(number) => from_descriptor(*number),
@@ -182,8 +189,8 @@ mod tests {
             self.0.map(SecretString::from)
         }
 
-        fn final_try(&mut self, _: &PinRequest) -> bool {
-            false
+        fn final_try(&mut self, _: &PinRequest) -> Option<bool> {
+            self.0.map(|_| false)
         }
     }
 
@@ -315,9 +322,29 @@ mod tests {
             given(&PinSource::Prompt, Some("1234")),
             Ok("1234".to_owned())
         );
-        assert_eq!(given(&PinSource::Prompt, None), Err(PinError::declined()));
-        let error = given(&PinSource::Prompt, Some("")).expect_err("not a PIN");
-        assert!(says(&error, "gave no PIN: it is empty"), "{error}");
+        assert_eq!(given(&PinSource::Prompt, None), Err(PinError::nobody()));
+        let obtained = |state, answer| {
+            let request = PinRequest {
+                token: "release".into(),
+                pin: Pin::User,
+                state,
+            };
+            let person = &mut Answer(answer);
+            let given = obtain(&request, "release", false, &PinSource::Prompt, person);
+            given.err().expect("no PIN")
+        };
+        let declined = obtained(PinState::Untouched, Some(""));
+        assert!(
+            matches!(declined, TokenError::Declined { .. }),
+            "{declined}"
+        );
+        let declined = obtained(PinState::FinalTry, Some("1234"));
+        assert!(
+            matches!(declined, TokenError::Declined { .. }),
+            "{declined}"
+        );
+        let nobody = obtained(PinState::FinalTry, None);
+        assert!(matches!(nobody, TokenError::FinalTry { .. }), "{nobody}");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(super) enum HostError {
     )]
     Signer { program: String, reason: String },
     #[error("the grant was not approved: what was typed is not its version")]
-    #[diagnostic(code(refused::approval_declined))]
+    #[diagnostic(code(notyet::approval_declined))]
     NotApproved,
     #[error("the log has no build under grant {} whose builders differed", .0.short())]
     #[diagnostic(

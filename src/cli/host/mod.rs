@@ -34,7 +34,8 @@ Signing host's home: --home <DIR>, else $COUNTERSIGN_HOME,
                      else $XDG_DATA_HOME/countersign
 
 Exit codes: 0 done, 1 refused (a check failed), 2 usage or configuration,
-            3 token, repository or I/O trouble (try again), 70 a bug";
+            3 token, repository or I/O trouble (try again),
+            4 not yet (something is still to come: try again), 70 a bug";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 
 use pinentry::{ConfirmationDialog, PassphraseInput};
 use rustix::termios::{QueueSelector, tcflush};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use super::list::note;
 use super::token_words::counted;
@@ -50,24 +50,28 @@ impl Interaction for Terminal {
             capital(&request.pin.to_string()),
             clean(&request.token)
         );
-        let pin = match terminal() {
-            Some(_) => {
-                discard_input();
-                SecretString::from(rpassword::prompt_password(prompt).ok()?)
-            }
-            None => {
-                let mut input = PassphraseInput::with_default_binary()?;
-                input
-                    .with_description(&prompt)
-                    .with_prompt("PIN:")
-                    .interact()
-                    .ok()?
-            }
-        };
-        Some(pin).filter(|pin| !pin.expose_secret().is_empty())
+        if terminal().is_some() {
+            discard_input();
+            // Ending the input is an answer too.
+            return Some(
+                rpassword::prompt_password(prompt)
+                    .unwrap_or_default()
+                    .into(),
+            );
+        }
+        let mut input = PassphraseInput::with_default_binary()?;
+        match input
+            .with_description(&prompt)
+            .with_prompt("PIN:")
+            .interact()
+        {
+            Err(pinentry::Error::Cancelled) => Some(String::new().into()),
+            // It may have no screen.
+            answer => answer.ok(),
+        }
     }
 
-    fn final_try(&mut self, request: &PinRequest) -> bool {
+    fn final_try(&mut self, request: &PinRequest) -> Option<bool> {
         let question = format!(
             "One {} try is left for {}; a wrong PIN locks it.",
             request.pin,
@@ -81,9 +85,9 @@ impl Interaction for Terminal {
             Ok(answer.trim() == "yes")
         };
         match (terminal(), ConfirmationDialog::with_default_binary()) {
-            (Some(terminal), _) => ask(terminal).unwrap_or(false),
-            (None, Some(mut dialog)) => dialog.with_ok("Try").confirm(&question).unwrap_or(false),
-            (None, None) => false,
+            (Some(terminal), _) => Some(ask(terminal).unwrap_or(false)),
+            (None, Some(mut dialog)) => dialog.with_ok("Try").confirm(&question).ok(),
+            (None, None) => None,
         }
     }
 

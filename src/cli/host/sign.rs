@@ -17,7 +17,7 @@ use crate::cli::render::{Output, artifact_values};
 use crate::domain::grant::Builder;
 use crate::domain::release::folder_name;
 use crate::domain::signing::ReleaseForm;
-use crate::files::{Folder, parent};
+use crate::files::parent;
 use crate::steps::host::build::{SignRequest, Summary};
 use crate::steps::host::release::{DryRun, Signed};
 use crate::steps::host::run::SignError;
@@ -61,7 +61,7 @@ impl Sign {
         let id = grant.id();
         let request = SignRequest {
             grant,
-            from: &Folder::open(&self.from)?,
+            from: &self.from,
             release: &release,
             allow_older: self.allow_older,
         };

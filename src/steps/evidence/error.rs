@@ -58,11 +58,18 @@ pub enum EvidenceError {
     #[diagnostic(
         code(refused::too_few_builders),
         help(
-            "wait for more builders, or compare what each built with `countersign grants diff \
-             GRANT --from DIR`"
+            "compare what each built with `countersign grants diff GRANT --from DIR`, then issue a \
+             new grant"
         )
     )]
     TooFew { quorum: u32, found: String },
+    /// Those that have not delivered can still agree.
+    #[error("the grant asks for {quorum} builders that agree, but {found}")]
+    #[diagnostic(
+        code(notyet::builders_missing),
+        help("fetch what more builders made, and run the same command again")
+    )]
+    Awaited { quorum: u32, found: String },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Dissent(#[from] Box<Dissent>),

@@ -8,21 +8,20 @@ use crate::domain::evidence::Differences;
 use crate::domain::grant::Terms;
 use crate::domain::name::{ArtifactName, BuilderName};
 
+/// Which builders attested each artifact.
+pub type Agreed = BTreeMap<ArtifactName, Vec<BuilderName>>;
+
 /// Which builders attested each artifact, if there are enough of them for every one and no two are
 /// known to differ.
-pub fn check(
-    terms: &Terms,
-    attested: &[Attested],
-) -> Result<BTreeMap<ArtifactName, Vec<BuilderName>>, EvidenceError> {
-    let quorum = usize::try_from(terms.quorum).expect("no more than there are builders");
-    if attested.len() < quorum {
-        let builders = attested.iter().map(Attested::builder);
-        return Err(EvidenceError::TooFew {
-            quorum: terms.quorum,
-            found: format!("there is evidence of {}", listed(builders)),
-        });
-    }
-    let mut artifacts = BTreeMap::<ArtifactName, Vec<BuilderName>>::new();
+pub fn check(terms: &Terms, attested: &[Attested]) -> Result<Agreed, EvidenceError> {
+    let agreed = agreed(terms, attested)?;
+    enough(terms, attested, &agreed)?;
+    Ok(agreed)
+}
+
+/// Which builders attested each artifact, if no two are known to differ.
+pub fn agreed(terms: &Terms, attested: &[Attested]) -> Result<Agreed, EvidenceError> {
+    let mut artifacts = Agreed::new();
     for attested in attested {
         for name in attested.names() {
             artifacts
@@ -31,7 +30,9 @@ pub fn check(
                 .push(attested.builder().clone());
         }
     }
-    check_names(&terms.bounds(), artifacts.keys())?;
+    if !attested.is_empty() {
+        check_names(&terms.bounds(), artifacts.keys())?;
+    }
     for name in artifacts.keys() {
         let mut digests = attested
             .iter()
@@ -48,16 +49,33 @@ pub fn check(
             .into());
         }
     }
-    match artifacts
-        .iter()
-        .find(|(_, builders)| builders.len() < quorum)
-    {
-        Some((name, builders)) => Err(EvidenceError::TooFew {
+    Ok(artifacts)
+}
+
+/// Whether there are enough builders for every artifact, or can be once the others deliver.
+pub fn enough(terms: &Terms, attested: &[Attested], agreed: &Agreed) -> Result<(), EvidenceError> {
+    let quorum = usize::try_from(terms.quorum).expect("no more than there are builders");
+    let absent = terms.builders.len() - attested.len();
+    let by_fewer_than = |builders: usize| {
+        let (name, by) = agreed.iter().find(|(_, by)| by.len() < builders)?;
+        Some(format!("artifact `{name}` was attested by {}", listed(by)))
+    };
+    if let Some(found) = by_fewer_than(quorum.saturating_sub(absent)) {
+        return Err(EvidenceError::TooFew {
             quorum: terms.quorum,
-            found: format!("artifact `{name}` was attested by {}", listed(builders)),
-        }),
-        None => Ok(artifacts),
+            found,
+        });
     }
+    let found = if attested.len() < quorum {
+        let builders = attested.iter().map(Attested::builder);
+        Some(format!("there is evidence of {}", listed(builders)))
+    } else {
+        by_fewer_than(quorum)
+    };
+    let quorum = terms.quorum;
+    found.map_or(Ok(()), |found| {
+        Err(EvidenceError::Awaited { quorum, found })
+    })
 }
 
 /// The artifacts of which builders give different digests, or that some of them did not build. Of

@@ -11,6 +11,9 @@
 //! 6. Each artifact, read once, is what every builder attested that names it.
 //! 7. No other build closed the grant before.
 //!
+//! What is not here yet does not end this: only when all that is here was judged is it reported. So
+//! a refusal takes precedence. But by a clock that is behind the grant nothing is judged.
+//!
 //! The result is a [`VerifiedBuild`]. Nothing else makes one, nothing but one can be signed, and
 //! nothing in it depends on the scheme of the evidence.
 
@@ -22,7 +25,7 @@ use super::deliveries::{Delivery, deliveries};
 use super::evidence_files::keep_evidence;
 use super::inspection::Inspection;
 use super::policy::{self, PolicyError};
-use super::refusal::BuildError;
+use super::refusal::{Awaited, BuildError};
 use crate::domain::artifact::{Artifact, ArtifactList};
 use crate::domain::contents::{Contents, SizedArtifact};
 use crate::domain::digest::Sha256;
@@ -33,7 +36,7 @@ use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::release::Sums;
 use crate::domain::signing::Plan;
 use crate::domain::time::Timestamp;
-use crate::files::{Folder, StagedFolder, parent};
+use crate::files::{FileFault, Folder, StagedFolder, parent};
 use crate::ledger::Accepted;
 use crate::openpgp::{HashState, SigningKey};
 use crate::steps::Progress;
@@ -86,7 +89,7 @@ pub struct SignRequest<'a> {
     pub grant: Grant,
     /// A builder's folder; where the grant names several builders, a folder with a folder for each
     /// that delivered.
-    pub from: &'a Folder,
+    pub from: &'a Path,
     /// The folder of the release.
     pub release: &'a Path,
     /// Whether a version that is older than what was signed before is right.
@@ -103,6 +106,7 @@ impl Host {
         progress: &mut dyn Progress,
     ) -> Result<VerifiedBuild, BuildError> {
         let SignRequest { grant, from, .. } = &request;
+        let mut awaited = Awaited::default();
         // 1
         if !self.ledger.issued(grant.id())? {
             return Err(PolicyError::NotIssued(grant.id()).into());
@@ -114,14 +118,32 @@ impl Host {
         // What may not be signed at all is not worth reading.
         let permitted_now = match accepted {
             Some(_) => None,
-            None => Some(permitted(now)?),
+            None => awaited.unless_refused(permitted(now))?,
         };
-        let deliveries = deliveries(grant, &builders, from)?;
-        check_place(request.release, from, &deliveries)?;
-        let approvals = match permitted_now {
-            Some(approvals) => approvals,
-            None => permitted(judged_at(accepted.as_ref(), &deliveries, now))?,
+        if accepted.is_none() {
+            policy::check_begun(grant, now)?;
+        }
+        let mut late = Awaited::default();
+        let deliveries = match Folder::open(from) {
+            Ok(from) => {
+                let deliveries = deliveries(grant, &builders, &from, &mut late)?;
+                check_place(request.release, &from, &deliveries)?;
+                deliveries
+            }
+            Err(error) if matches!(error.fault, FileFault::Missing) => {
+                late.add(error.into());
+                Vec::new()
+            }
+            Err(error) => return Err(BuildError::Trouble(error.into())),
         };
+        let approvals = match accepted.as_ref() {
+            Some(accepted) => {
+                let at = judged_at(accepted, &deliveries, late.is_nothing(), now);
+                awaited.unless_refused(permitted(at))?
+            }
+            None => permitted_now,
+        };
+        awaited.unless_refused(late.end())?;
         // 2
         let signing_key = self.key_of(grant, now)?;
         let hash = match self.ledger.intent(grant.id())? {
@@ -134,12 +156,19 @@ impl Host {
         // 3
         let build = Inspection::new(grant, &builders, deliveries, &self.home, &self.ledger, now)?;
         // 4
-        let agreed = quorum::check(grant.terms(), &build.attested).map_err(BuildError::of_all)?;
+        let agreed = quorum::agreed(grant.terms(), &build.attested).map_err(BuildError::of_all)?;
+        let enough = quorum::enough(grant.terms(), &build.attested, &agreed);
+        awaited.unless_refused(enough.map_err(BuildError::of_all))?;
         // 5
-        build.check_folders(&agreed)?;
+        build.check_folders(&agreed, &mut awaited)?;
         // 6
+        if !awaited.is_nothing() {
+            build.read_artifacts(&agreed, hash, None, progress)?;
+        }
+        awaited.end()?;
         let staged = StagedFolder::new(request.release).map_err(BuildError::output)?;
-        let states = build.read_artifacts(&agreed, hash, &staged, progress)?;
+        let states = build.read_artifacts(&agreed, hash, Some(&staged), progress)?;
+        let approvals = approvals.expect("nothing is awaited");
         let artifacts = artifacts(&states)?;
         // 7
         check_unused(grant, accepted.as_ref(), &artifacts)?;
@@ -184,12 +213,21 @@ impl Host {
 }
 
 /// The time by which a build is judged: that of its acceptance, so that an interrupted run can be
-/// finished after its grant expired; now, if other evidence was accepted.
-fn judged_at(accepted: Option<&Accepted>, deliveries: &[Delivery], now: Timestamp) -> Timestamp {
-    let evidence = deliveries.iter().map(Delivery::named_digest);
-    match accepted {
-        Some(accepted) if evidence.eq(accepted.builders.clone()) => accepted.at,
-        _ => now,
+/// finished after its grant expired; now, if other evidence was accepted. Of evidence that is not
+/// all there, what is there decides.
+fn judged_at(
+    accepted: &Accepted,
+    deliveries: &[Delivery],
+    all_there: bool,
+    now: Timestamp,
+) -> Timestamp {
+    let before = &accepted.builders;
+    let mut evidence = deliveries.iter().map(Delivery::named_digest);
+    let same = evidence.all(|(builder, digest)| before.get(&builder) == Some(&digest));
+    if same && (!all_there || deliveries.len() == before.len()) {
+        accepted.at
+    } else {
+        now
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 
-use super::refusal::BuildError;
+use super::refusal::{Awaited, BuildError};
 use crate::domain::digest::Sha256;
 use crate::domain::evidence::{EvidenceFiles, MOST_DELIVERED, digest_of_all};
-use crate::domain::grant::Grant;
+use crate::domain::grant::{Bounds, Grant};
 use crate::domain::name::{ArtifactName, BuilderName};
 use crate::domain::text::cut;
-use crate::files::Folder;
+use crate::files::{FileError, FileFault, Folder};
 use crate::steps::evidence::builders::Builders;
 use crate::steps::evidence::kept::kept;
 use crate::steps::evidence::{self, Files};
@@ -34,6 +34,17 @@ impl Delivery {
         (self.builder.clone(), digest_of_all(files))
     }
 
+    /// The file of evidence that is not there yet, if `stray` can be an artifact that needs one of
+    /// its own.
+    pub(super) fn evidence_for(&self, bounds: &Bounds, stray: &str) -> Option<FileError> {
+        let EvidenceFiles::Each { suffix, .. } = bounds.kind.files() else {
+            return None;
+        };
+        let can_be_one = bounds.judge_names([stray]).is_ok() && self.folder.file(stray).is_ok();
+        let evidence = self.folder.path().join(format!("{stray}{suffix}"));
+        can_be_one.then(|| FileError::new(evidence, FileFault::Missing))
+    }
+
     /// Whether the artifact is in its folder.
     pub(super) fn has(&self, name: &ArtifactName) -> bool {
         self.names.binary_search(&name.as_str().into()).is_ok()
@@ -41,14 +52,16 @@ impl Delivery {
 }
 
 /// What each builder delivered: in `from` itself where there is one builder, else in a folder of
-/// its name.
+/// its name. Builders whose evidence is not all there are awaited.
 pub(super) fn deliveries(
     grant: &Grant,
     builders: &Builders,
     from: &Folder,
+    awaited: &mut Awaited,
 ) -> Result<Vec<Delivery>, BuildError> {
     if let [(only, _)] = builders.iter().as_slice() {
-        return Ok(vec![delivery(grant, only, from.again()?)?]);
+        let delivery = awaited.unless_refused(delivery(grant, only, from.again()?))?;
+        return Ok(Vec::from_iter(delivery));
     }
     // As many as one builder's folder may have, which may have been named by mistake.
     let present = from.names(MOST_DELIVERED)?;
@@ -68,7 +81,8 @@ pub(super) fn deliveries(
         .iter()
         .filter(|(builder, _)| present.contains(&builder.as_str().into()))
     {
-        found.push(delivery(grant, builder, from.subfolder(builder.as_str())?)?);
+        let folder = from.subfolder(builder.as_str())?;
+        found.extend(awaited.unless_refused(delivery(grant, builder, folder))?);
     }
     found.sort_by(|one, other| one.builder.cmp(&other.builder));
     Ok(found)
@@ -83,11 +97,15 @@ fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Deli
             .iter()
             .map(|(name, limit)| ((*name).to_owned(), *limit))
             .collect(),
-        EvidenceFiles::Each { .. } => {
+        EvidenceFiles::Each { suffix, .. } => {
             let names = names.iter().filter_map(|name| name.to_str());
             let wanted: Vec<_> = names
                 .filter_map(|name| Some((name.to_owned(), kind.limit(name)?)))
                 .collect();
+            if wanted.is_empty() {
+                let any = folder.path().join(format!("*{suffix}"));
+                return Err(FileError::new(any, FileFault::Missing).into());
+            }
             // Before anything is read: there can be many.
             evidence::check::check_count(&grant.terms().bounds(), wanted.len())
                 .map_err(|fault| BuildError::of_one(grant, builder, fault))?;
@@ -95,9 +113,19 @@ fn delivery(grant: &Grant, builder: &BuilderName, folder: Folder) -> Result<Deli
         }
     };
     let mut files = Files::new();
+    let mut missing = None;
     for (name, limit) in wanted {
-        let bytes = kept(&name, folder.read(&name, limit)?);
-        files.insert(name, bytes);
+        match folder.read(&name, limit) {
+            Ok(bytes) => _ = files.insert(name.clone(), kept(&name, bytes)),
+            // Of the others one may be refused.
+            Err(error) if matches!(error.fault, FileFault::Missing) => {
+                _ = missing.get_or_insert(error)
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(error) = missing {
+        return Err(error.into());
     }
     Ok(Delivery {
         builder: builder.clone(),

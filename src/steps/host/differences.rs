@@ -2,7 +2,7 @@
 
 use super::deliveries::deliveries;
 use super::inspection::Inspection;
-use super::refusal::BuildError;
+use super::refusal::{Awaited, BuildError};
 use crate::domain::evidence::{Differences, EvidenceFiles};
 use crate::domain::grant::Grant;
 use crate::domain::key::HashAlgorithm;
@@ -23,8 +23,10 @@ pub fn compare(
     now: Timestamp,
 ) -> Result<Differences, BuildError> {
     let builders = Builders::of(grant.terms()).map_err(BuildError::of_all)?;
-    let deliveries = deliveries(grant, &builders, from)?;
+    let mut awaited = Awaited::default();
+    let deliveries = deliveries(grant, &builders, from, &mut awaited)?;
     let build = Inspection::new(grant, &builders, deliveries, home, ledger, now)?;
+    awaited.end()?;
     if let EvidenceFiles::Named(_) = grant.terms().kind().files() {
         return Ok(quorum::differences(&build.attested));
     }

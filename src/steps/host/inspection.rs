@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::deliveries::Delivery;
-use super::refusal::BuildError;
+use super::refusal::{Awaited, BuildError};
 use crate::domain::evidence::Differences;
 use crate::domain::first_line::FirstLine;
 use crate::domain::grant::Grant;
@@ -19,6 +19,7 @@ use crate::openpgp::HashState;
 use crate::steps::Progress;
 use crate::steps::evidence::builders::{BuilderKey, Builders};
 use crate::steps::evidence::error::{Dissent, EvidenceError};
+use crate::steps::evidence::quorum::Agreed;
 use crate::steps::evidence::{self, Attested, MacCheck};
 
 /// A build while it is checked.
@@ -61,41 +62,45 @@ impl<'a> Inspection<'a> {
     }
 
     /// Each folder contains what its builder attested and nothing else; each artifact is in one
-    /// of them.
+    /// of them, or awaited, as is the evidence that an artifact has for itself.
     pub(super) fn check_folders(
         &self,
-        agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>,
+        agreed: &Agreed,
+        awaited: &mut Awaited,
     ) -> Result<(), BuildError> {
         let bounds = self.grant.terms().bounds();
         for (delivery, attested) in self.deliveries.iter().zip(&self.attested) {
             let found = delivery.names.iter().map(|name| name.to_string_lossy());
-            let strays = bounds.strays(found, attested.names());
-            if let Some(extra) = strays.first() {
-                return Err(BuildError::Extra {
-                    folder: delivery.folder.path().to_owned(),
-                    name: cut(extra, 200),
-                    builder: delivery.builder.clone(),
-                });
+            for stray in bounds.strays(found, attested.names()) {
+                let Some(evidence) = delivery.evidence_for(&bounds, &stray) else {
+                    return Err(BuildError::Extra {
+                        folder: delivery.folder.path().to_owned(),
+                        name: cut(&stray, 200),
+                        builder: delivery.builder.clone(),
+                    });
+                };
+                awaited.add(evidence.into());
             }
         }
         let missing = agreed
             .keys()
             .find(|name| !self.deliveries.iter().any(|delivery| delivery.has(name)));
-        match missing {
-            Some(name) => Err(BuildError::MissingArtifact {
+        if let Some(name) = missing {
+            awaited.add(BuildError::MissingArtifact {
                 name: name.clone(),
                 folder: self.deliveries[0].folder.path().to_owned(),
-            }),
-            None => Ok(()),
+            });
         }
+        Ok(())
     }
 
-    /// The one read of each artifact: into the hash state, and into the release.
+    /// The one read of each artifact that is there: into the hash state, and into the release if
+    /// there is to be one.
     pub(super) fn read_artifacts(
         &self,
-        agreed: &BTreeMap<ArtifactName, Vec<BuilderName>>,
+        agreed: &Agreed,
         hash: HashAlgorithm,
-        staged: &StagedFolder,
+        staged: Option<&StagedFolder>,
         progress: &mut dyn Progress,
     ) -> Result<BTreeMap<ArtifactName, HashState>, BuildError> {
         let limit = self.grant.terms().artifacts.max_bytes;
@@ -107,21 +112,24 @@ impl<'a> Inspection<'a> {
                 name: artifact.clone(),
                 limit,
             };
-            let source = self
-                .deliveries
-                .iter()
-                .find(|delivery| delivery.has(artifact))
-                .expect("it is in one of them");
+            let mut deliveries = self.deliveries.iter();
+            let Some(source) = deliveries.find(|delivery| delivery.has(artifact)) else {
+                continue;
+            };
             let file = source.folder.file(name)?;
             progress.file(name, file.size());
-            let mut copy = staged.file(name).map_err(BuildError::output)?;
+            let copy = staged.map(|staged| staged.file(name)).transpose();
+            let mut copy = copy.map_err(BuildError::output)?;
             let mut state = self.state(artifact, hash);
             let mut first_line = FirstLine::default();
             let read = file.read_once::<BuildError>(left, |piece| {
                 state.update(piece);
                 first_line.update(piece);
                 progress.read(piece.len() as u64);
-                copy.write(piece).map_err(BuildError::output)
+                match &mut copy {
+                    Some(copy) => copy.write(piece).map_err(BuildError::output),
+                    None => Ok(()),
+                }
             });
             left -= read.map_err(|error| match error {
                 BuildError::Unfit(FileError {
@@ -130,7 +138,9 @@ impl<'a> Inspection<'a> {
                 }) => too_large(),
                 other => other,
             })?;
-            copy.finish().map_err(BuildError::output)?;
+            if let Some(copy) = copy {
+                copy.finish().map_err(BuildError::output)?;
+            }
             first_line.check(artifact).map_err(BuildError::LikeList)?;
             for attested in self
                 .attested

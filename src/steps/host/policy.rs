@@ -55,7 +55,7 @@ pub enum PolicyError {
 
     #[error("grant {} is not valid before {not_before}", grant.short())]
     #[diagnostic(
-        code(refused::grant_not_yet_valid),
+        code(notyet::grant_not_yet_valid),
         help("compare this host's clock with the grant's")
     )]
     NotYetValid {
@@ -68,7 +68,7 @@ pub enum PolicyError {
         grant.short(), count(*required), listed(valid), without(invalid)
     )]
     #[diagnostic(
-        code(refused::approvals_missing),
+        code(notyet::approvals_missing),
         help(
             "let approvers sign the grant's file, and record that with \
              `countersign approve GRANT --signature FILE`"
@@ -78,6 +78,20 @@ pub enum PolicyError {
         grant: GrantId,
         required: u32,
         valid: Vec<ApproverName>,
+        invalid: Vec<(ApproverName, BadApproval)>,
+    },
+
+    /// Nobody can approve any more, as a build closed the grant.
+    #[error(
+        "the approvals of grant {} were enough when its build was accepted, and no longer are{}",
+        grant.short(), without(invalid)
+    )]
+    #[diagnostic(
+        code(refused::approvals_no_longer_enough),
+        help("correct `approvals` and the approvers in config.toml, or issue a new grant")
+    )]
+    NoLonger {
+        grant: GrantId,
         invalid: Vec<(ApproverName, BadApproval)>,
     },
 
@@ -93,7 +107,7 @@ pub enum PolicyError {
         grant.short()
     )]
     #[diagnostic(
-        code(refused::embargo),
+        code(notyet::embargo),
         help("run the same command again after that time")
     )]
     Embargo {
@@ -171,14 +185,19 @@ pub fn check(
             expires: terms.expires,
         });
     }
-    if at < terms.not_before {
-        return Err(PolicyError::NotYetValid {
-            grant: id,
-            not_before: terms.not_before,
-        });
+    let approvals = approvals(grant, home, ledger, at)?;
+    // A release that is signed already is only written again.
+    let is_signed = record
+        .as_ref()
+        .is_some_and(|record| record.signed.is_some());
+    if !is_signed && !allow_older && !was_allowed_older(ledger, id)? {
+        check_version(grant, ledger)?;
     }
 
-    let approvals = approvals(grant, home, ledger, at)?;
+    // From here on, what can come yet, unless a build closed the grant.
+    let was_accepted = record
+        .as_ref()
+        .is_some_and(|record| record.accepted.is_some());
     let required = home.config.approvals;
     let since = in_favour(&approvals);
     let enough = usize::try_from(required).expect("no more than there are approvers");
@@ -187,17 +206,20 @@ pub fn check(
         let invalid = approvals
             .iter()
             .filter_map(|it| Some((it.approver.clone(), it.fault.clone()?)));
-        return Err(PolicyError::Approvals {
-            grant: id,
-            required,
-            valid,
-            invalid: invalid.collect(),
+        let grant = id;
+        let invalid = invalid.collect();
+        return Err(if was_accepted {
+            PolicyError::NoLonger { grant, invalid }
+        } else {
+            PolicyError::Approvals {
+                grant,
+                required,
+                valid,
+                invalid,
+            }
         });
     }
     // It had ended when the build was accepted, even if the configuration changed since.
-    let was_accepted = record
-        .as_ref()
-        .is_some_and(|record| record.accepted.is_some());
     if let Some(embargo) = home.config.embargo
         && !was_accepted
     {
@@ -218,15 +240,21 @@ pub fn check(
             });
         }
     }
-    // A release that is signed already is only written again.
-    let is_signed = record.is_some_and(|record| record.signed.is_some());
-    if !is_signed && !allow_older && !was_allowed_older(ledger, id)? {
-        check_version(grant, ledger)?;
-    }
     Ok(approvals
         .into_iter()
         .filter(|approval| approval.fault.is_none())
         .collect())
+}
+
+/// Whether the grant is valid by now. It was issued by the clock of this host: where that is
+/// behind, nothing can be judged.
+pub(super) fn check_begun(grant: &Grant, now: Timestamp) -> Result<(), PolicyError> {
+    let not_before = grant.terms().not_before;
+    if now >= not_before {
+        return Ok(());
+    }
+    let grant = grant.id();
+    Err(PolicyError::NotYetValid { grant, not_before })
 }
 
 /// The approvers whose approval is valid, and when it was recorded.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::policy::PolicyError;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, class_and_reason};
 use crate::domain::evidence::Differences;
 use crate::domain::grant::Grant;
 use crate::domain::key::Fingerprint;
@@ -79,8 +79,8 @@ pub enum BuildError {
     NotABuilder { folder: PathBuf, name: String },
     #[error("artifact `{name}` is attested, but not in `{}`", folder.display())]
     #[diagnostic(
-        code(refused::artifact_missing),
-        help("fetch the build again, complete")
+        code(notyet::artifact_missing),
+        help("fetch the build again, complete, and run the same command again")
     )]
     MissingArtifact { name: ArtifactName, folder: PathBuf },
     #[error(
@@ -103,10 +103,10 @@ pub enum BuildError {
     LikeList(Malformed),
     #[error(transparent)]
     #[diagnostic(
-        code(refused::build_incomplete),
+        code(notyet::build_incomplete),
         help(
-            "name the folder with the artifacts, and with the evidence that `attest` wrote beside \
-             them"
+            "run the same command again when it is there; `--from` names the folder with the \
+             artifacts, and with the evidence that `attest` wrote beside them"
         )
     )]
     Missing(FileError),
@@ -194,12 +194,51 @@ impl BuildError {
         }
     }
 
-    /// Whether the build is at fault, and not this host.
+    /// Whether the build is at fault, and not this host, and cannot become right by waiting.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::IntoItself(_) | Self::Trouble(_) => false,
-            Self::Policy(error) => !matches!(error, PolicyError::Trouble(_)),
-            _ => true,
+            Self::Policy(PolicyError::Trouble(_)) => false,
+            error => !error.is_not_yet(),
         }
+    }
+
+    /// Whether all that is wrong is that something is not here yet.
+    pub(super) fn is_not_yet(&self) -> bool {
+        class_and_reason(self).0 == "notyet"
+    }
+}
+
+/// What is not here yet: the first of it. It is reported when everything that is here was judged
+/// and nothing of that is refused.
+#[derive(Debug, Default)]
+pub(super) struct Awaited(Option<BuildError>);
+
+impl Awaited {
+    pub(super) fn add(&mut self, error: BuildError) {
+        self.0.get_or_insert(error);
+    }
+
+    /// What a check gives; `None` if it has to wait.
+    pub(super) fn unless_refused<T, E: Into<BuildError>>(
+        &mut self,
+        result: Result<T, E>,
+    ) -> Result<Option<T>, BuildError> {
+        match result.map_err(E::into) {
+            Err(error) if error.is_not_yet() => {
+                self.add(error);
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// An error if there is anything.
+    pub(super) fn end(self) -> Result<(), BuildError> {
+        self.0.map_or(Ok(()), Err)
     }
 }

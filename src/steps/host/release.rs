@@ -112,8 +112,8 @@ impl Host {
         })
     }
 
-    /// A verified build; a refusal is logged. For a grant that is not ours nothing is kept: anybody
-    /// could fill the log with those.
+    /// A verified build; a refusal is logged, unlike what is not here yet. For a grant that is not
+    /// ours nothing is kept: anybody could fill the log with those.
     fn verified(
         &mut self,
         request: SignRequest<'_>,
@@ -121,7 +121,7 @@ impl Host {
         progress: &mut dyn Progress,
     ) -> Result<VerifiedBuild, SignError> {
         let grant = request.grant.id();
-        let from = request.from.path().display().to_string();
+        let from = request.from.display().to_string();
         let refused = match self.verify_build(request, now, progress) {
             Ok(build) => return Ok(build),
             Err(error) if !error.is_refusal() => return Err(error.into()),

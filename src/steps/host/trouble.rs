@@ -10,9 +10,14 @@ use crate::token::TokenError;
 /// The reason of an error, which is all that the log has of it: a message can name a path of this
 /// host, and the log is public.
 pub(super) fn reason(error: &dyn Diagnostic) -> String {
+    class_and_reason(error).1
+}
+
+/// The two parts of an error's code.
+pub(super) fn class_and_reason(error: &dyn Diagnostic) -> (String, String) {
     let code = error.code().expect("every error has a code").to_string();
-    let (_, reason) = code.split_once("::").expect("a class and a name");
-    reason.to_owned()
+    let (class, reason) = code.split_once("::").expect("a class and a name");
+    (class.to_owned(), reason.to_owned())
 }
 
 /// What can go wrong in any step: a file, the home, the ledger or the token.

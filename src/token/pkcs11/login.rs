@@ -10,7 +10,7 @@ use super::answer::{Failure, described, is_busy};
 use super::opened::Opened;
 use super::token_info::TokenInfo;
 use crate::token::pin::{Given, obtain};
-use crate::token::{Interaction, Pin, PinError, PinRequest, PinSource, PinState, TokenError};
+use crate::token::{Interaction, Pin, PinRequest, PinSource, PinState, TokenError};
 
 impl Given {
     /// The PIN as C_Login takes it.
@@ -136,10 +136,9 @@ pub(super) fn refused(opened: &Opened, error: &Error) -> TokenError {
         RvError::UserPinNotInitialized => TokenError::PinNotSet { token },
         // At the keypad of the token.
         RvError::FunctionCanceled | RvError::FunctionRejected | RvError::Cancel => {
-            TokenError::Pin {
+            TokenError::Declined {
                 token,
                 pin: Pin::User,
-                source: PinError::declined(),
             }
         }
         _ if is_busy(answer) => TokenError::Busy {

@@ -196,7 +196,7 @@ impl Interaction for Nobody {
         None
     }
 
-    fn final_try(&mut self, _: &PinRequest) -> bool {
-        false
+    fn final_try(&mut self, _: &PinRequest) -> Option<bool> {
+        None
     }
 }

@@ -46,7 +46,7 @@ impl Interaction for Nobody {
         None
     }
 
-    fn final_try(&mut self, _: &PinRequest) -> bool {
+    fn final_try(&mut self, _: &PinRequest) -> Option<bool> {
         panic!("somebody was asked where nobody is")
     }
 }
@@ -450,20 +450,52 @@ impl World {
             clock => self.sign(granted, build).at(clock),
         };
         sign().with(&[&"--dry-run"]).refused(reason);
-        let logged = self.logged("evidence-refused").len();
+        let before = self.log();
         let said = sign().refused(reason);
         assert!(!self.release(granted).exists(), "a release appeared");
-        let refusals = self.logged("evidence-refused");
+        let log = self.log();
+        let of_grant = |entry: &&Value| entry["grant"] == granted.id.as_str();
+        let last = log.iter().rfind(of_grant).expect("an entry");
+        assert_eq!(last["kind"], "evidence-refused");
+        // The same one again is the entry that there is.
+        let is_new = before.iter().rfind(of_grant) != Some(last);
         assert_eq!(
-            refusals.len(),
-            logged + 1,
+            log.len(),
+            before.len() + usize::from(is_new),
             "the refusal is logged once, the dry run not at all"
         );
-        let recorded = refusals[logged]["reason"].as_str().expect("a text");
+        let recorded = last["reason"].as_str().expect("a text");
         // What would steer a terminal is in the log as it is, and is escaped only where it
         // is shown.
         let harmless = reason.split("\\u{").next().expect("a beginning");
         assert!(recorded.contains(harmless), "the log has `{recorded}`");
+        said
+    }
+
+    /// Something of the build, or for it, is not here yet: this is shown, and nothing is logged.
+    #[track_caller]
+    pub(crate) fn waits(&self, granted: &Granted, build: &Build, reason: &str) -> Said {
+        self.waits_at(granted, build, "+0", reason)
+    }
+
+    /// As [`World::waits`], at another time.
+    #[track_caller]
+    pub(crate) fn waits_at(
+        &self,
+        granted: &Granted,
+        build: &Build,
+        clock: &str,
+        reason: &str,
+    ) -> Said {
+        let sign = || match clock {
+            "+0" => self.sign(granted, build),
+            clock => self.sign(granted, build).at(clock),
+        };
+        let logged = self.log();
+        sign().with(&[&"--dry-run"]).not_yet(reason);
+        let said = sign().not_yet(reason);
+        assert_eq!(self.log(), logged, "nothing is logged");
+        assert!(!self.release(granted).exists(), "a release appeared");
         said
     }
 

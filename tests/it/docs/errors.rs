@@ -12,7 +12,7 @@ use crate::common::tree;
 const PAGE: &str = "docs/reference/errors.md";
 
 /// The exit code of each class.
-const CLASSES: [(&str, u8); 3] = [("refused", 1), ("usage", 2), ("trouble", 3)];
+const CLASSES: [(&str, u8); 4] = [("refused", 1), ("usage", 2), ("trouble", 3), ("notyet", 4)];
 
 const HEAD: &str = "\
 # Errors

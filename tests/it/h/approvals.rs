@@ -283,13 +283,13 @@ fn two_of_three_with_gpg_and_ssh_keygen() {
         let approvers = [alice.approver(), bob.approver(), carol.approver()];
         wants(&world, 2, &approvers);
         let (granted, build) = attested(&world);
-        world.refuses(&granted, &build, "requires 2 approvals, and has none");
+        world.waits(&granted, &build, "requires 2 approvals, and has none");
         let by_alice = alice.sign_with(&world, &granted.grant, options);
         approve(&world, &granted, &by_alice)
             .ok()
             .says("alice approved grant")
             .says(&alice.key);
-        world.refuses(&granted, &build, "requires 2 approvals, and has 1 (alice)");
+        world.waits(&granted, &build, "requires 2 approvals, and has 1 (alice)");
         let by_bob = bob.sign(&world, &granted);
         let fingerprint = tool("ssh-keygen", &[&"-l", &"-f", &bob.key], &world.at(".")).stdout;
         let fingerprint = fingerprint
@@ -507,7 +507,7 @@ fn approver_is_asked_for_the_version_at_the_terminal() {
             "{other:?}: {said:?}"
         );
         assert!(
-            said.stdout.contains("exit 1") && !out.exists(),
+            said.stdout.contains("exit 4") && !out.exists(),
             "{other:?}: {said:?}"
         );
     }
@@ -751,7 +751,7 @@ fn fido_keys_approve_when_they_were_touched() {
                 not_recorded(&world, &granted, &relabelled, reason);
             }
         }
-        world.refuses(&granted, &build, "requires 1 approval, and has none");
+        world.waits(&granted, &build, "requires 1 approval, and has none");
 
         for flags in [fido::TOUCHED, fido::TOUCHED | 4] {
             let touched = sign(flags, key.algorithm());
@@ -780,9 +780,9 @@ fn approval_missing() {
     let Some((world, alice, bob, granted, build)) = alice_and_bob() else {
         return;
     };
-    world.refuses(&granted, &build, "requires 2 approvals, and has none");
+    world.waits(&granted, &build, "requires 2 approvals, and has none");
     approve(&world, &granted, &bob.sign(&world, &granted)).ok();
-    world.refuses(&granted, &build, "requires 2 approvals, and has 1 (bob)");
+    world.waits(&granted, &build, "requires 2 approvals, and has 1 (bob)");
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
     world.sign(&granted, &build).ok();
 }
@@ -796,7 +796,7 @@ fn grant_that_expired_without_its_approvals() {
     let Some((world, _, _, granted, build)) = alice_and_bob() else {
         return;
     };
-    world.refuses(&granted, &build, "requires ");
+    world.waits(&granted, &build, "requires ");
     world.refuses_at(&granted, &build, "+7h", "expired at");
 }
 
@@ -844,7 +844,7 @@ fn same_person_twice() {
                 "has no effect: alice has approved it already",
             );
         }
-        world.refuses(&granted, &build, "requires 2 approvals, and has 1 (alice)");
+        world.waits(&granted, &build, "requires 2 approvals, and has 1 (alice)");
         if number == 0 {
             approve(&world, &granted, &bob.sign(&world, &granted)).ok();
             world.sign(&granted, &build).ok();
@@ -875,7 +875,7 @@ fn approval_for_another_grant() {
     approve(&world, &other, &alice.sign(&world, &other))
         .with(&[&"--signature", &bob.sign(&world, &other)])
         .ok();
-    world.refuses(&granted, &build, "requires 2 approvals, and has none");
+    world.waits(&granted, &build, "requires 2 approvals, and has none");
     // Nor when it is put in its place by hand.
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
     approve(&world, &granted, &bob.sign(&world, &granted)).ok();
@@ -898,7 +898,7 @@ fn approval_in_another_namespace() {
         not_recorded(&world, &granted, &signature, &reason);
     }
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
-    world.refuses(&granted, &build, "requires 2 approvals, and has 1 (alice)");
+    world.waits(&granted, &build, "requires 2 approvals, and has 1 (alice)");
     approve(&world, &granted, &bob.sign(&world, &granted)).ok();
     world.sign(&granted, &build).ok();
 }
@@ -932,7 +932,7 @@ fn approval_by_a_stranger() {
     );
     fs::write(&by_builder, signature).expect("written");
     not_recorded(&world, &another, &by_builder, "is not an approver's");
-    world.refuses(&granted, &build, "requires 2 approvals, and has none");
+    world.waits(&granted, &build, "requires 2 approvals, and has none");
 }
 
 /// A key that expired approves nothing: neither in an approval that comes late, nor in one that
@@ -979,7 +979,7 @@ fn approval_by_an_expired_key() {
     approve(&world, &granted, &by_alice)
         .with(&[&"--signature", &by_subkey])
         .ok();
-    let said = world.refuses_at(
+    let said = world.waits_at(
         &granted,
         &build,
         "+2h",
@@ -1009,7 +1009,7 @@ fn approval_by_a_revoked_key() {
     approve(&world, &granted, &signature).ok();
     alice.publish();
     world
-        .refuses(
+        .waits(
             &granted,
             &build,
             "requires 2 approvals, and has 1 (bob); the approval of alice is not valid: ",
@@ -1033,7 +1033,7 @@ fn approver_removed_after_the_approval() {
     );
     wants(&world, 2, &[alices.clone(), carol.approver()]);
     world
-        .refuses(
+        .waits(
             &granted,
             &build,
             "has 1 (alice); the approval of bob is not valid: key",
@@ -1045,7 +1045,7 @@ fn approver_removed_after_the_approval() {
         2,
         &[alices.clone(), approver("carol", &[], &[&bob.public()])],
     );
-    world.refuses(
+    world.waits(
         &granted,
         &build,
         "has 1 (alice); the approval of bob is not valid: the key is now that of carol",
@@ -1056,7 +1056,7 @@ fn approver_removed_after_the_approval() {
         2,
         &[alices.clone(), approver("bob", &[], &[&new.public()])],
     );
-    world.refuses(
+    world.waits(
         &granted,
         &build,
         "has 1 (alice); the approval of bob is not valid: key",
@@ -1241,7 +1241,7 @@ fn approval_in_another_form() {
         fs::write(&file, bytes).expect("written");
         not_recorded(&world, &granted, &file, "");
     }
-    world.refuses(&granted, &build, "requires 2 approvals, and has none");
+    world.waits(&granted, &build, "requires 2 approvals, and has none");
     approve(&world, &granted, &by_alice)
         .with(&[&"--signature", &by_bob])
         .ok();
@@ -1404,8 +1404,8 @@ fn embargo_counts_from_the_grant_where_nobody_must_approve() {
     let world = World::ready();
     configure(&world, "embargo = \"1h\"\n");
     let (granted, build) = attested(&world);
-    world.refuses(&granted, &build, "nothing is signed under it before");
-    world.refuses_at(
+    world.waits(&granted, &build, "nothing is signed under it before");
+    world.waits_at(
         &granted,
         &build,
         "+59m",
@@ -1449,7 +1449,7 @@ fn embargo_counts_from_the_last_approval_that_was_needed() {
     );
     let (granted, build) = attested(&world);
     approve(&world, &granted, &alice.sign(&world, &granted)).ok();
-    world.refuses_at(
+    world.waits_at(
         &granted,
         &build,
         "+2h",
@@ -1458,7 +1458,7 @@ fn embargo_counts_from_the_last_approval_that_was_needed() {
     approve(&world, &granted, &bob.sign(&world, &granted))
         .at("+2h")
         .ok();
-    world.refuses_at(
+    world.waits_at(
         &granted,
         &build,
         "+150m",

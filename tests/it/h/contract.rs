@@ -328,7 +328,7 @@ fn the_last_try_is_for_a_person_who_agrees() {
         careful.agrees = false;
         assert!(matches!(
             unlock(&mut careful, &prompt),
-            TokenError::FinalTry { .. }
+            TokenError::Declined { .. }
         ));
         assert_eq!((careful.final_tries, careful.asked.len()), (1, 0));
         assert_eq!(state(), PinState::FinalTry);
@@ -844,9 +844,9 @@ impl Interaction for Person {
         Some(SecretString::from(self.pin))
     }
 
-    fn final_try(&mut self, _: &PinRequest) -> bool {
+    fn final_try(&mut self, _: &PinRequest) -> Option<bool> {
         self.final_tries += 1;
-        self.agrees
+        Some(self.agrees)
     }
 }
 

@@ -4,6 +4,7 @@ mod attacks;
 mod evidence;
 mod kept;
 mod limits;
+mod notyet;
 mod quorum;
 mod refusals;
 mod schemes;

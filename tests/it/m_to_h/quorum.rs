@@ -145,20 +145,20 @@ fn one_of_two_of_three_is_too_few() {
         let world = World::ready();
         let granted = two_of_three(&world, scheme, form);
         let inbox = world.new_build("inbox");
-        world.refuses(
+        world.waits(
             &granted,
             &inbox,
             "asks for 2 builders that agree, but there is evidence of none",
         );
         deliver(&world, &granted, &inbox, "m2", &HONEST);
-        world.refuses(
+        world.waits(
             &granted,
             &inbox,
             "asks for 2 builders that agree, but there is evidence of one (`m2`)",
         );
         // The artifacts of another, without evidence of its own, are not accepted.
         inbox.of("m1", &HONEST);
-        world.refuses(&granted, &inbox, "");
+        world.waits(&granted, &inbox, "does not exist");
         deliver(&world, &granted, &inbox, "m1", &HONEST);
         world.sign(&granted, &inbox).ok();
     }
@@ -320,7 +320,7 @@ fn artifact_that_too_few_built() {
             "m2",
             &[HONEST[0], HONEST[1], ("foo.deb", b"more")],
         );
-        world.refuses(
+        world.waits(
             &granted,
             &inbox,
             "artifact `foo.deb` was attested by one (`m2`)",

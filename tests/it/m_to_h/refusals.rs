@@ -66,7 +66,7 @@ fn artifact_missing() {
     let world = World::ready();
     let (granted, build) = world.attested();
     fs::remove_file(build.at("foo.txt")).expect("removed");
-    world.refuses(
+    world.waits(
         &granted,
         &build,
         "artifact `foo.txt` is attested, but not in",
@@ -177,7 +177,7 @@ fn manifest_or_signature_missing() {
         let world = World::ready();
         let (granted, build) = world.attested();
         fs::remove_file(build.at(name)).expect("removed");
-        world.refuses(&granted, &build, "does not exist");
+        world.waits(&granted, &build, "does not exist");
     }
 }
 
@@ -391,7 +391,7 @@ fn grant_not_yet_valid() {
     }
     let world = World::ready();
     let (granted, build) = world.attested();
-    world.refuses_at(&granted, &build, "-1h", "is not valid before");
+    world.waits_at(&granted, &build, "-1h", "is not valid before");
 }
 
 #[test]
@@ -720,7 +720,6 @@ mod wrong_answers {
     use countersign::domain::key::{HashAlgorithm, PublicKey, RawSignature};
     use countersign::domain::signing::Message;
     use countersign::domain::time::Timestamp;
-    use countersign::files::Folder;
     use countersign::home::Home;
     use countersign::openpgp::{MakeError, NewCertificate, make_certificate};
     use countersign::steps::Unwatched;
@@ -854,10 +853,9 @@ mod wrong_answers {
         world.wait_until_free();
         let mut host = Host::open(&world.home(), Clock::System).expect("a home");
         let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
-        let from = Folder::open(&build.folder).expect("a build");
         let request = SignRequest {
             grant,
-            from: &from,
+            from: &build.folder,
             release: &world.release(granted),
             allow_older: false,
         };
