@@ -14,8 +14,33 @@ use super::text::cut;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);
 
+/// What the time is taken from, wherever a step depends on it.
+#[derive(Debug, Clone, Copy)]
+pub enum Clock {
+    /// The operating system.
+    System,
+    /// A time that does not pass.
+    Stopped(Timestamp),
+}
+
+impl Clock {
+    /// The time now.
+    pub fn now(self) -> Timestamp {
+        match self {
+            Self::System => Timestamp::now(),
+            Self::Stopped(at) => at,
+        }
+    }
+}
+
+impl From<Timestamp> for Clock {
+    fn from(at: Timestamp) -> Self {
+        Self::Stopped(at)
+    }
+}
+
 impl Timestamp {
-    /// The time now. Asked once per command.
+    /// The time now.
     pub fn now() -> Self {
         Self::from_unix(jiff::Timestamp::now().as_second())
     }
@@ -116,6 +141,11 @@ impl Period {
     /// The period of this many seconds.
     pub const fn seconds(seconds: i64) -> Self {
         Self(SignedDuration::from_secs(seconds))
+    }
+
+    /// How long it is.
+    pub fn length(self) -> Duration {
+        self.0.unsigned_abs()
     }
 }
 

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 pub use aside::AsideFile;
 pub use folder::{Folder, Kind};
 pub use input::{BUFFER, InputFile, read_secret};
-pub use lock::{FileLock, hold, hold_folder, hold_in};
+pub use lock::{FileLock, Holder, Sharing, Wait, hold, hold_folder, hold_in, hold_passing};
 pub use staging::{StagedFile, StagedFolder};
 pub use whole::{
     discard, is_there, make_private, make_public, nearest, parent, refuse_foreign, replace,
@@ -71,12 +71,12 @@ pub enum FileFault {
     #[error("exists already")]
     #[diagnostic(code(usage::file_exists), help("move it away, or name another place"))]
     Exists,
-    #[error("is in use by another countersign process")]
+    #[error("is in use by {0}")]
     #[diagnostic(
         code(trouble::file_in_use),
         help("run the same command again when it is done")
     )]
-    Busy,
+    Busy(Holder),
     #[error("cannot be used: {0}")]
     #[diagnostic(
         code(trouble::disk_full),
@@ -118,7 +118,9 @@ impl FileError {
                 let changed = "it was changed or removed while it was in use";
                 Self::new(self.path, FileFault::Io(io::Error::other(changed)))
             }
-            FileFault::Busy | FileFault::Full(_) | FileFault::Denied(_) | FileFault::Io(_) => self,
+            FileFault::Busy(_) | FileFault::Full(_) | FileFault::Denied(_) | FileFault::Io(_) => {
+                self
+            }
         }
     }
 

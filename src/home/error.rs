@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::ConfigError;
 use crate::domain::malformed::Malformed;
-use crate::files::FileError;
+use crate::files::{FileError, Holder};
 use crate::ledger::LedgerError;
 
 /// What is wrong with a home.
@@ -48,12 +48,12 @@ pub enum HomeError {
         )
     )]
     Within(PathBuf),
-    #[error("another countersign process works in the home at `{}`", .0.display())]
+    #[error("{what} is in use by {holder}")]
     #[diagnostic(
-        code(trouble::home_busy),
-        help("run the same command again when it is done")
+        code(trouble::in_use),
+        help("run the same command again when it is done, or with `--wait`")
     )]
-    Busy(PathBuf),
+    Busy { what: String, holder: Holder },
     #[error("{0}")]
     #[diagnostic(
         code(usage::grant_unknown),

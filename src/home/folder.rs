@@ -7,15 +7,12 @@ use super::error::HomeError;
 use super::{approvers, ballast, places, private};
 use crate::approver::Approver;
 use crate::config::{CONFIG, Config};
-use crate::files::{
-    FileError, FileFault, FileLock, Folder, InputFile, hold, make_private, replace, sweep_files,
-};
+use crate::files::{FileError, FileFault, Folder, InputFile, make_private};
 use crate::ledger::Ledger;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 
 pub(super) const CERTIFICATE: &str = "release.asc";
 pub(super) const LEDGER: &str = "ledger.sqlite";
-const LOCK: &str = "lock";
 
 /// The home of a signing host that is set up.
 #[derive(Debug)]
@@ -28,21 +25,27 @@ pub struct Home {
     approvers: Vec<Approver>,
 }
 
-/// The right to change a home, which one process has at a time.
-#[derive(Debug)]
-pub struct HomeLock(#[expect(dead_code, reason = "the lock ends when it is dropped")] FileLock);
-
 impl Home {
     /// Opens the home at `path`; refuses one that others than its owner could read or change.
     pub fn open(path: &Path) -> Result<Self, HomeError> {
+        Self::read(&Self::find(path)?)
+    }
+
+    /// Where the home at `path` is, without links.
+    pub(super) fn find(path: &Path) -> Result<PathBuf, HomeError> {
         match path.join(CONFIG).try_exists() {
             Ok(true) => {}
             // The home of somebody else cannot be read: what follows reports its owner.
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
             Ok(false) | Err(_) => return Err(HomeError::Missing(path.to_owned())),
         }
-        let path = &fs::canonicalize(path).map_err(FileError::io(path))?;
-        private::check(path)?;
+        let path = fs::canonicalize(path).map_err(FileError::io(path))?;
+        private::check(&path)?;
+        Ok(path)
+    }
+
+    /// Reads the home that was found at `path`.
+    pub(super) fn read(path: &Path) -> Result<Self, HomeError> {
         let config = path.join(CONFIG);
         let text = InputFile::open(&config)?.read_whole(LARGEST_CERTIFICATE)?;
         let config = Config::parse(&config, &String::from_utf8_lossy(&text))?;
@@ -103,13 +106,6 @@ impl Home {
         &self.path
     }
 
-    /// Locks the home for changes, and removes the temporary files of runs that were killed.
-    pub fn lock(&self) -> Result<HomeLock, HomeError> {
-        let lock = lock(&self.path)?;
-        sweep_files(&self.path)?;
-        Ok(lock)
-    }
-
     /// Its ledger.
     pub fn ledger(&self) -> Result<Ledger, HomeError> {
         Ok(Ledger::open(&self.path.join(LEDGER))?)
@@ -120,24 +116,14 @@ impl Home {
         Ok(Ledger::open_to_read(&self.path.join(LEDGER))?)
     }
 
+    /// Keeps room for a revocation, unless it is kept.
+    pub fn keep_ballast(&self) {
+        ballast::keep(&self.path);
+    }
+
     /// Gives the room free that is kept for a revocation. Whether there was any.
     pub fn give_ballast(&self) -> bool {
         ballast::give(&self.path)
-    }
-
-    /// Replaces the release certificate by another one of the same key.
-    pub fn replace_certificate(
-        &mut self,
-        _lock: &HomeLock,
-        certificate: Certificate,
-    ) -> Result<(), HomeError> {
-        replace(
-            &self.path.join(CERTIFICATE),
-            certificate.armored().as_bytes(),
-            0o600,
-        )?;
-        self.certificate = certificate;
-        Ok(())
     }
 
     /// A folder of the home, which is made if there is none.
@@ -146,16 +132,6 @@ impl Home {
         make_private(&path)?;
         Ok(path)
     }
-}
-
-/// Locks the home at `home`, and keeps room for a revocation in it.
-pub(super) fn lock(home: &Path) -> Result<HomeLock, HomeError> {
-    let lock = hold(&home.join(LOCK)).map_err(|error| match error.fault {
-        FileFault::Busy => HomeError::Busy(home.to_owned()),
-        _ => error.into(),
-    })?;
-    ballast::keep(home);
-    Ok(HomeLock(lock))
 }
 
 /// What a file has; `None` if there is no such file.

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::HomeError;
-use super::folder::{CERTIFICATE, Home, HomeLock, LEDGER, lock};
+use super::folder::{CERTIFICATE, Home, LEDGER};
 use super::grants::GRANTS;
+use super::locks::HomeLock;
 use super::private;
 use crate::config::CONFIG;
-use crate::files::{FileError, make_private, replace, write_new};
+use crate::files::{FileError, Sharing, Wait, make_private, replace, write_new};
 use crate::ledger::Ledger;
 use crate::openpgp::Certificate;
 
@@ -23,13 +24,13 @@ pub struct NewHome {
 impl NewHome {
     /// Makes the folder with an empty ledger, or continues an attempt that was interrupted; refuses
     /// a finished home.
-    pub fn begin(path: &Path) -> Result<(Self, HomeLock, Ledger), HomeError> {
+    pub fn begin(path: &Path, wait: Wait) -> Result<(Self, HomeLock, Ledger), HomeError> {
         for folder in [path, &path.join(GRANTS)] {
             make_private(folder)?;
         }
         let path = &fs::canonicalize(path).map_err(FileError::io(path))?;
         private::check(path)?;
-        let lock = lock(path)?;
+        let lock = HomeLock::take(path, Sharing::Alone, wait)?;
         // Another process may have finished meanwhile.
         if path.join(CONFIG).exists() {
             return Err(HomeError::Exists(path.to_owned()));

@@ -1,12 +1,15 @@
 //! The nonces of open grants, which a home keeps to check MACs.
 
+use std::path::Path;
+
 use super::error::HomeError;
-use super::folder::{Home, HomeLock, read_if_there};
+use super::folder::{Home, read_if_there};
+use super::locks::Alone;
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::name::BuilderName;
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, FileFault, Folder, wipe, write_new};
+use crate::files::{FileError, FileFault, Folder, sweep_files, wipe, write_new};
 use crate::ledger::{Ledger, LedgerError};
 use crate::mac::MacKey;
 
@@ -46,31 +49,46 @@ impl Home {
     pub fn forget_nonces(&self, grant: GrantId) -> Result<(), HomeError> {
         for name in self.nonce_names()? {
             if name.starts_with(&grant.hex()) {
-                wipe(&self.path.join(NONCES).join(name))?;
+                wipe_if_there(&self.path.join(NONCES).join(name))?;
             }
         }
         Ok(())
     }
 
-    /// Wipes the nonces that are no longer needed: of grants that expired, and of grants that a
-    /// process closed, or did not issue, before it was killed.
-    pub fn forget_unneeded_nonces(
-        &self,
-        _lock: &HomeLock,
-        now: Timestamp,
-    ) -> Result<(), HomeError> {
+    /// Wipes the nonces of grants that expired or were closed, by other processes too.
+    pub fn forget_unneeded_nonces(&self, ledger: &Ledger, now: Timestamp) -> Result<(), HomeError> {
+        self.wipe_nonces(self.nonce_names()?, |grant| {
+            grant.map_or(Ok(false), |grant| {
+                Ok(ledger.issued(grant)? && !is_open(grant, ledger, now)?)
+            })
+        })
+    }
+
+    /// Removes what killed processes left: temporary files, locks, and nonces of grants that they
+    /// did not issue.
+    pub(super) fn sweep(&self, alone: &Alone<'_>) -> Result<(), HomeError> {
+        sweep_files(&self.path)?;
+        self.sweep_locks(alone)?;
+        let names = self.nonce_names()?;
+        if names.is_empty() {
+            return Ok(());
+        }
         let ledger = self.ledger()?;
-        for name in self.nonce_names()? {
-            let grant = name
-                .split('.')
-                .next()
-                .and_then(|hex| format!("sha256:{hex}").parse().ok());
-            let needed = match grant {
-                Some(grant) => is_open(grant, &ledger, now)?,
-                None => false,
-            };
-            if !needed {
-                wipe(&self.path.join(NONCES).join(&name))?;
+        self.wipe_nonces(names, |grant| {
+            grant.map_or(Ok(true), |grant| Ok(!ledger.issued(grant)?))
+        })
+    }
+
+    fn wipe_nonces(
+        &self,
+        names: Vec<String>,
+        unneeded: impl Fn(Option<GrantId>) -> Result<bool, LedgerError>,
+    ) -> Result<(), HomeError> {
+        for name in names {
+            let hex = name.split('.').next();
+            let grant = hex.and_then(|hex| format!("sha256:{hex}").parse().ok());
+            if unneeded(grant)? {
+                wipe_if_there(&self.path.join(NONCES).join(name))?;
             }
         }
         Ok(())
@@ -90,6 +108,17 @@ impl Home {
             }) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Another process may have done it.
+fn wipe_if_there(path: &Path) -> Result<(), FileError> {
+    match wipe(path) {
+        Err(FileError {
+            fault: FileFault::Missing,
+            ..
+        }) => Ok(()),
+        done => done,
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, params};
 
 use super::entries::known;
+use super::error::LedgerError;
 use super::store::{Ledger, Result};
 use super::{about, tree};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event, Intent};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Clock, Timestamp};
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tile::LARGEST_ENTRY;
 
@@ -21,7 +22,7 @@ const LONGEST_REASON: usize = 8 << 10;
 
 impl Ledger {
     /// Begins the log under `key`, unless that was done.
-    pub fn begin(&mut self, at: Timestamp, key: &VerifierKey) -> Result<()> {
+    pub fn begin(&mut self, clock: impl Into<Clock>, key: &VerifierKey) -> Result<()> {
         if self.size()? > 0 {
             return Ok(());
         }
@@ -29,11 +30,11 @@ impl Ledger {
             origin: key.name().to_owned(),
             key: key.to_string(),
         };
-        self.append(at, event).map(|_| ())
+        self.append(clock, event).map(|_| ())
     }
 
-    /// Appends an event; returns its index. Durable when it returns: only then may the token be
-    /// used for what an intent says.
+    /// Appends an event with the time at which it is appended; returns its index. Durable when it
+    /// returns: only then may the token be used for what an intent says.
     ///
     /// With a release that is withdrawn, every grant of its name is revoked.
     ///
@@ -42,41 +43,60 @@ impl Ledger {
     ///
     /// A refusal that repeats the last entry about its grant is that entry: a loop that tries a
     /// build every minute must not fill the log.
-    pub fn append(&mut self, at: Timestamp, event: Event) -> Result<u64> {
-        let mut event = fitting(event);
-        self.transact(|transaction| {
-            if let Some(index) = repeated(transaction, &event)? {
-                return Ok(index);
-            }
-            if let Event::Intent(intent) = &mut event {
-                set_apart(transaction, at, intent)?;
-            }
-            let of = match &event {
-                Event::Withdrawn { intent, .. } => Some(*intent),
-                _ => None,
-            };
-            let index = append(transaction, at, event)?;
-            for grant in about::to_revoke(transaction, of)? {
-                let reason = Some("the release is withdrawn".to_owned());
-                append(transaction, at, Event::GrantRevoked { grant, reason })?;
-            }
-            Ok(index)
+    pub fn append(&mut self, clock: impl Into<Clock>, event: Event) -> Result<u64> {
+        self.append_if(clock, event, |_, _| Ok(()))
+    }
+
+    /// As [`Ledger::append`], if `check` passes at that time. No other process appends between the
+    /// two.
+    pub fn append_if<E: From<LedgerError>>(
+        &mut self,
+        clock: impl Into<Clock>,
+        event: Event,
+        check: impl FnOnce(&Self, Timestamp) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let clock = clock.into();
+        self.transact(|ledger| {
+            let at = clock.now();
+            check(ledger, at)?;
+            Ok(append_all(&ledger.database, at, event)?)
         })
     }
 }
 
-pub(super) fn append(transaction: &Transaction<'_>, at: Timestamp, event: Event) -> Result<u64> {
-    let index = tree::size(transaction)?;
+/// Appends an event with what belongs to it: the artifacts of a large intent before it, the
+/// revocations of a withdrawal after it.
+fn append_all(database: &Connection, at: Timestamp, event: Event) -> Result<u64> {
+    let mut event = fitting(event);
+    if let Some(index) = repeated(database, &event)? {
+        return Ok(index);
+    }
+    if let Event::Intent(intent) = &mut event {
+        set_apart(database, at, intent)?;
+    }
+    let of = match &event {
+        Event::Withdrawn { intent, .. } => Some(*intent),
+        _ => None,
+    };
+    let index = append(database, at, event)?;
+    for grant in about::to_revoke(database, of)? {
+        let reason = Some("the release is withdrawn".to_owned());
+        append(database, at, Event::GrantRevoked { grant, reason })?;
+    }
+    Ok(index)
+}
+
+pub(super) fn append(database: &Connection, at: Timestamp, event: Event) -> Result<u64> {
+    let index = tree::size(database)?;
     let entry = Entry { index, at, event };
     let text = entry.to_text();
-    let mut insert =
-        transaction.prepare_cached("INSERT INTO entries (idx, entry) VALUES (?1, ?2)")?;
+    let mut insert = database.prepare_cached("INSERT INTO entries (idx, entry) VALUES (?1, ?2)")?;
     insert.execute(params![index, text])?;
-    tree::append(transaction, index, text.as_bytes())?;
+    tree::append(database, index, text.as_bytes())?;
     for digest in digests_of(&entry.event) {
-        find_by(transaction, digest, index)?;
+        find_by(database, digest, index)?;
     }
-    about::append(transaction, &entry)?;
+    about::append(database, &entry)?;
     Ok(index)
 }
 
@@ -111,9 +131,9 @@ pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
 }
 
 /// Two artifacts with the same bytes have one digest.
-pub(super) fn find_by(transaction: &Transaction<'_>, digest: Sha256, index: u64) -> Result<()> {
-    let mut insert = transaction
-        .prepare_cached("INSERT OR IGNORE INTO digests (digest, idx) VALUES (?1, ?2)")?;
+pub(super) fn find_by(database: &Connection, digest: Sha256, index: u64) -> Result<()> {
+    let mut insert =
+        database.prepare_cached("INSERT OR IGNORE INTO digests (digest, idx) VALUES (?1, ?2)")?;
     insert.execute(params![digest.to_string(), index])?;
     Ok(())
 }
@@ -152,19 +172,19 @@ fn fitting(event: Event) -> Event {
 }
 
 /// The last entry about the grant of a refusal, if it is the same.
-fn repeated(transaction: &Transaction<'_>, event: &Event) -> Result<Option<u64>> {
+fn repeated(database: &Connection, event: &Event) -> Result<Option<u64>> {
     let Event::EvidenceRefused { grant, .. } = event else {
         return Ok(None);
     };
-    let Some(last) = about::last(transaction, *grant)? else {
+    let Some(last) = about::last(database, *grant)? else {
         return Ok(None);
     };
-    let is_same = known(transaction, last)?.event == *event;
+    let is_same = known(database, last)?.event == *event;
     Ok(is_same.then_some(last))
 }
 
 /// Gives the artifacts of an intent entries of their own, if they do not fit its own.
-fn set_apart(transaction: &Transaction<'_>, at: Timestamp, intent: &mut Intent) -> Result<()> {
+fn set_apart(database: &Connection, at: Timestamp, intent: &mut Intent) -> Result<()> {
     if json_size(&intent.artifacts) <= MOST_OF_AN_ENTRY {
         return Ok(());
     }
@@ -183,7 +203,7 @@ fn set_apart(transaction: &Transaction<'_>, at: Timestamp, intent: &mut Intent) 
     parts.push(part);
     let whole = intent.clone();
     for artifacts in parts {
-        let index = append(transaction, at, Event::Artifacts(whole.part(artifacts)))?;
+        let index = append(database, at, Event::Artifacts(whole.part(artifacts)))?;
         intent.artifacts_from.get_or_insert(index);
     }
     Ok(())
@@ -201,7 +221,6 @@ mod tests {
     use crate::domain::digest::GrantId;
     use crate::domain::event::RunResult;
     use crate::domain::name::BuilderName;
-    use crate::ledger::LedgerError;
     use crate::tlog::note::SignerKey;
 
     fn time() -> Timestamp {

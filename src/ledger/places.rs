@@ -11,15 +11,21 @@ use super::append::append;
 use super::error::LedgerError;
 use super::store::{Ledger, Result};
 use crate::domain::event::Event;
-use crate::domain::time::Timestamp;
+use crate::domain::time::Clock;
 
 impl Ledger {
     /// As [`Ledger::append`], for a release that is in `folder` now.
-    pub fn append_in(&mut self, at: Timestamp, event: Event, folder: &Path) -> Result<u64> {
-        self.transact(|transaction| {
-            let index = append(transaction, at, event)?;
+    pub fn append_in(
+        &mut self,
+        clock: impl Into<Clock>,
+        event: Event,
+        folder: &Path,
+    ) -> Result<u64> {
+        let clock = clock.into();
+        self.transact(|Self { database, .. }| {
+            let index = append(database, clock.now(), event)?;
             let mut insert =
-                transaction.prepare_cached("INSERT INTO places (idx, folder) VALUES (?1, ?2)")?;
+                database.prepare_cached("INSERT INTO places (idx, folder) VALUES (?1, ?2)")?;
             insert.execute(params![index, folder.as_os_str().as_bytes()])?;
             Ok(index)
         })

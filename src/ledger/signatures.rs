@@ -36,12 +36,12 @@ impl Ledger {
     pub fn keep_signature(&mut self, intent: u64, file: &str, signature: &str) -> Result<()> {
         let reserve = self.reserve_path();
         let mut keep = || {
-            self.transact(|transaction| {
-                let mut insert = transaction.prepare_cached(
+            self.transact(|Self { database, .. }| {
+                let mut insert = database.prepare_cached(
                     "INSERT INTO signatures (intent, file, signature) VALUES (?1, ?2, ?3)",
                 )?;
                 insert.execute(params![intent, file, signature])?;
-                find_by(transaction, Sha256::of(signature.as_bytes()), intent)
+                find_by(database, Sha256::of(signature.as_bytes()), intent)
             })
         };
         keep().or_else(|error| {

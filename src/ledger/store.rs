@@ -100,24 +100,28 @@ impl Ledger {
         &self,
         read: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let _state = self
-            .database
-            .unchecked_transaction()
-            .map_err(LedgerError::from)?;
+        let _state = match self.database.is_autocommit() {
+            true => Some(self.database.unchecked_transaction()),
+            // It is read in a transaction already.
+            false => None,
+        }
+        .transpose()
+        .map_err(LedgerError::from)?;
         read()
     }
 
-    /// Runs `work` in one transaction, durable when this returns.
-    pub(super) fn transact<T>(
+    /// Runs `work` in one transaction, durable when this returns. No other process appends
+    /// meanwhile.
+    pub(super) fn transact<T, E: From<LedgerError>>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
-    ) -> Result<T> {
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.flush_names()?;
-        let transaction = self
-            .database
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = work(&transaction)?;
-        transaction.commit()?;
+        let immediate = TransactionBehavior::Immediate;
+        let transaction = Transaction::new_unchecked(&self.database, immediate);
+        let transaction = transaction.map_err(LedgerError::from)?;
+        let value = work(self)?;
+        transaction.commit().map_err(LedgerError::from)?;
         Ok(value)
     }
 

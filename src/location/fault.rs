@@ -58,7 +58,7 @@ impl From<FileError> for Fault {
             FileFault::TooLarge { .. } | FileFault::TooMany { .. } => Self::TooLarge(text),
             FileFault::Kind { .. } => Self::Strange(text),
             FileFault::Denied(_) => Self::Refused(text),
-            FileFault::Busy | FileFault::Full(_) | FileFault::Io(_) => Self::Unreachable(text),
+            FileFault::Busy(_) | FileFault::Full(_) | FileFault::Io(_) => Self::Unreachable(text),
         }
     }
 }

@@ -697,9 +697,7 @@ fn two_runs_at_once_never_sign_twice() {
             match output.status.code() {
                 Some(0) if said.contains("signed already") => "found it signed".to_owned(),
                 Some(0) => "signed".to_owned(),
-                Some(3) if messages.contains("another countersign process works in the home") => {
-                    "refused".to_owned()
-                }
+                Some(3) if messages.contains("is in use by process") => "refused".to_owned(),
                 code => format!("ended with {code:?}: {messages}"),
             }
         });

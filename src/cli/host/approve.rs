@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::grants::show_terms;
 use super::open::{is_grant_id, read_grant};
+use super::options::WaitOption;
 use crate::cli::args::read_grant_file;
 use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
@@ -44,6 +45,8 @@ pub(in crate::cli) struct Approve {
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 impl Approve {
@@ -56,7 +59,7 @@ impl Approve {
     }
 
     fn record(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        let mut host = global.host()?;
+        let mut host = global.host(self.wait)?;
         let grant = read_grant(&self.grant, &host.home)?;
         let mut values = Vec::new();
         for path in &self.signature {

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use super::grants::builder_keys;
+use super::options::WaitOption;
 use crate::cli::args::scheme;
 use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
@@ -80,13 +81,16 @@ pub(in crate::cli) struct Grant {
     /// Folder for grant and keys
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 impl Grant {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         global.outside_home(&self.output)?;
+        let wait = self.wait;
         let request = self.request()?;
-        let mut host = global.host()?;
+        let mut host = global.host(wait)?;
         let issued = host.grant(request)?;
         let approvals = host.home.config.approvals;
         warn(&issued, output);

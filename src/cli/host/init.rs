@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::options::WaitOption;
 use super::options::kinds;
-use super::prompt::Terminal;
 use super::token_words::warn_of_file_token;
 use crate::cli::args::read_certificate;
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::render::Output;
 use crate::domain::key::KeyKind;
-use crate::domain::time::{Period, Timestamp};
+use crate::domain::time::{Clock, Period, Timestamp};
 use crate::files::FileError;
 use crate::steps::host::release_key::{self, Identity, Origin, Ready, Setup};
 use crate::token::TokenUri;
@@ -65,9 +65,8 @@ pub(in crate::cli) struct Init {
     /// Domain of signature notations [default: the user ID's email domain]
     #[arg(long, value_name = "DOMAIN")]
     notation_domain: Option<String>,
-    /// Wait while another program uses the token
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 /// How long a certificate is valid; `None` for ever.
@@ -111,8 +110,8 @@ impl Init {
             origin,
             notation_domain: self.notation_domain,
         };
-        let mut terminal = Terminal::new(self.wait);
-        let ready = release_key::init(&home, setup, &mut terminal, Timestamp::now())?;
+        let (mut terminal, wait) = (self.wait.terminal(), self.wait.for_commands());
+        let ready = release_key::init(&home, setup, &mut terminal, Clock::System, wait)?;
         show(&ready, output);
         Ok(())
     }

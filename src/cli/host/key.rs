@@ -2,11 +2,13 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::init::{Validity, expiry, validity};
+use super::options::WaitOption;
 use super::prompt::Terminal;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::cli::error::{CliError, CommandError};
@@ -44,18 +46,16 @@ Example:
         /// Also sign a test text, with the PIN; logged
         #[arg(long)]
         sign: bool,
-        /// Wait while another program uses the token
-        #[arg(long)]
-        wait: bool,
+        #[command(flatten)]
+        wait: WaitOption,
     },
     /// Change the expiry of the release certificate, with the PIN
     Extend {
         /// New validity: 2y, 18mo, never
         #[arg(long, value_name = "TIME", default_value = "2y", value_parser = validity)]
         expires: Validity,
-        /// Wait while another program uses the token
-        #[arg(long)]
-        wait: bool,
+        #[command(flatten)]
+        wait: WaitOption,
     },
     /// Write the release certificate
     #[command(after_help = "Example:\n  countersign key export --binary -o release.pgp")]
@@ -75,7 +75,7 @@ impl Key {
             KeyCommand::List { token } => list(token, &global.home_path()?, output),
             KeyCommand::Check { sign, wait } => check(sign, wait, global, output),
             KeyCommand::Extend { expires, wait } => {
-                extend(expires, wait, &mut global.host()?, output)
+                extend(expires, wait, &mut global.host(wait)?, output)
             }
             KeyCommand::Export {
                 binary,
@@ -99,7 +99,7 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
             .ok()
     });
     let found = match uri {
-        Some(uri) => token::list_keys(&uri, &mut Terminal::new(false))?,
+        Some(uri) => token::list_keys(&uri, &mut Terminal::new(Duration::ZERO))?,
         None => in_reach(home.as_ref().map(|home| &home.config.token), output)?,
     };
     let mut values = Vec::new();
@@ -160,10 +160,10 @@ fn list(token: Option<String>, home: &Path, output: &mut Output) -> Result<(), C
 fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundKey>, CliError> {
     let other = configured.filter(|uri| !uri.is_card());
     let mut found = match other {
-        Some(uri) => token::list_keys(&uri.all_tokens(), &mut Terminal::new(false))?,
+        Some(uri) => token::list_keys(&uri.all_tokens(), &mut Terminal::new(Duration::ZERO))?,
         None => Vec::new(),
     };
-    match token::list_cards(&mut Terminal::new(false)) {
+    match token::list_cards(&mut Terminal::new(Duration::ZERO)) {
         Ok((cards, troubles)) => {
             found.extend(cards);
             troubles
@@ -177,10 +177,15 @@ fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundK
     Ok(found)
 }
 
-fn check(sign: bool, wait: bool, global: &Global, output: &mut Output) -> Result<(), CliError> {
-    let mut terminal = Terminal::new(wait);
+fn check(
+    sign: bool,
+    wait: WaitOption,
+    global: &Global,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let mut terminal = wait.terminal();
     if sign {
-        let mut host = global.host()?;
+        let mut host = global.host(wait)?;
         warn_of_file_token(&host.home.config.token, output);
         let checked = host.try_key(&mut terminal)?;
         let what = "the token signed a test text, and the signature is valid";
@@ -235,12 +240,12 @@ fn show(checked: &Checked, signed: bool, what: &str, home: &Home, output: &mut O
 
 fn extend(
     expires: Validity,
-    wait: bool,
+    wait: WaitOption,
     host: &mut Host,
     output: &mut Output,
 ) -> Result<(), CliError> {
     warn_of_file_token(&host.home.config.token, output);
-    let key = host.extend(expires.0, &mut Terminal::new(wait))?;
+    let key = host.extend(expires.0, &mut wait.terminal())?;
     output.line(format!("release key {}", key.fingerprint()));
     output.line(format!("  expires     {}", expiry(key.expires())));
     output.line("next: publish the certificate again");

@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
+use crate::cli::host::options::WaitOption;
 use crate::cli::render::Output;
 use crate::domain::digest::Sha256;
 use crate::domain::event::Event;
@@ -55,6 +56,8 @@ enum LogCommand {
         /// Folder to write
         #[arg(value_name = "DIR")]
         folder: PathBuf,
+        #[command(flatten)]
+        wait: WaitOption,
     },
     /// Write a proof that the log announced a file's signature (C2SP tlog-proof)
     #[command(after_help = "Example:\n  countersign log prove foo-1.2.3/foo.tar.xz")]
@@ -78,7 +81,7 @@ impl Log {
             LogCommand::Show { index, from } => show(&from.source(global)?, index, output),
             LogCommand::Verify(verify) => verify.run(global, output),
             LogCommand::Checkpoint => checkpoint(&global.home()?, output),
-            LogCommand::Export { folder } => export(&global.home()?, folder, output),
+            LogCommand::Export { folder, wait } => export(&global.home()?, folder, wait, output),
             LogCommand::Prove {
                 file,
                 entry,
@@ -119,12 +122,17 @@ fn checkpoint(home: &Home, output: &mut Output) -> Result<(), CliError> {
     Ok(())
 }
 
-fn export(home: &Home, folder: PathBuf, output: &mut Output) -> Result<(), CliError> {
-    let done =
-        export::export(&folder, home, &home.ledger_to_read()?).map_err(|error| match error {
-            NotExported::Home(error) => CliError::from(error),
-            NotExported::Folder(error) | NotExported::Export(error) => error.into(),
-        })?;
+fn export(
+    home: &Home,
+    folder: PathBuf,
+    wait: WaitOption,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let done = export::export(&folder, home, &home.ledger_to_read()?, wait.for_commands());
+    let done = done.map_err(|error| match error {
+        NotExported::Home(error) => CliError::from(error),
+        NotExported::Folder(error) | NotExported::Export(error) => error.into(),
+    })?;
     output.line(format!("{} entries in {}", done.size, folder.display()));
     match done.before {
         Some(before) => output.line(format!(

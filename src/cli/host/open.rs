@@ -6,10 +6,12 @@ use crate::cli::args::read_grant_file;
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
+use crate::cli::host::options::WaitOption;
 use crate::domain::grant::Grant;
+use crate::domain::time::Clock;
 use crate::files::{Folder, nearest};
 use crate::home::{Home, HomeError};
-use crate::steps::host::{Clock, Host};
+use crate::steps::host::Host;
 
 impl Global {
     /// Where the home is, or is to be.
@@ -56,9 +58,10 @@ impl Global {
         Ok(Home::open(&self.home_path()?)?)
     }
 
-    /// Opens the signing host, whose home no other command changes meanwhile.
-    pub(super) fn host(&self) -> Result<Host, CliError> {
-        Ok(Host::open(&self.home_path()?, Clock::System)?)
+    /// Opens the signing host.
+    pub(super) fn host(&self, wait: WaitOption) -> Result<Host, CliError> {
+        let wait = wait.for_commands();
+        Ok(Host::open(&self.home_path()?, Clock::System, wait)?)
     }
 }
 

@@ -1,21 +1,28 @@
 //! Options of commands that also run without the signing host: its home, and a builder's token.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::list::note;
 use super::prompt::Terminal;
 use crate::cli::error::{CliError, CommandError, Within};
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::Grant;
 use crate::domain::key::KeyKind;
-use crate::domain::time::Timestamp;
+use crate::domain::text::clean;
+use crate::domain::time::{Period, Timestamp};
+use crate::files::Wait;
 use crate::steps::builder::attest::Attestation;
 use crate::steps::builder::build_key::BuildKey;
 use crate::steps::evidence::builders::BuilderKey;
 use crate::steps::host::token_build_key::{generate_on, on_token};
 use crate::token::{self, TokenUri};
+
+/// How long a command waits for another one without `--wait`.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct HomeOption {
@@ -23,6 +30,35 @@ pub(in crate::cli) struct HomeOption {
     // Not repeated in the help of each command: the end of the program's help has it.
     #[arg(long, global = true, value_name = "DIR", hide = true)]
     pub(super) home: Option<PathBuf>,
+}
+
+/// How long a command waits for what other processes use.
+#[derive(Debug, Clone, Copy, Args)]
+pub(in crate::cli) struct WaitOption {
+    /// Wait for other commands and programs that use the home or the token [default: 10s]
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "100y"
+    )]
+    wait: Option<Period>,
+}
+
+impl WaitOption {
+    /// For the locks of this program's commands.
+    pub(super) fn for_commands(self) -> Wait {
+        Wait {
+            limit: Some(self.wait.map_or(PATIENCE, Period::length)),
+            show: |holder| note(&format!("waiting for {}", clean(&holder.to_string()))),
+        }
+    }
+
+    /// Asks the user, and waits for other programs that use the token.
+    pub(super) fn terminal(self) -> Terminal {
+        Terminal::new(self.wait.map_or(Duration::ZERO, Period::length))
+    }
 }
 
 /// Where the build key is.
@@ -47,7 +83,7 @@ impl KeyOption {
     ) -> Option<Result<Attestation, CliError>> {
         let uri = self.token.as_ref()?;
         let grant = grant.expect("the command line requires it with a token");
-        let mut terminal = Terminal::new(false);
+        let mut terminal = Terminal::new(Duration::ZERO);
         let mut attested = || {
             let token = token::find(uri, &mut terminal)?.unlock(&mut terminal)?;
             let key = on_token(grant, token, &mut terminal, now);
@@ -109,7 +145,7 @@ impl NewKeyOption {
             let text = "a key on a token signs under scheme openpgp";
             return Err(CommandError::Usage(text.to_owned()).into());
         }
-        let mut terminal = Terminal::new(false);
+        let mut terminal = Terminal::new(Duration::ZERO);
         let (uri, key) = generate_on(uri, self.kind, user_id, now, expires, &mut terminal)?;
         Ok(Some((uri.to_string(), key)))
     }

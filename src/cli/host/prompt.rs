@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::time::{Duration, Instant};
 
 use pinentry::{ConfirmationDialog, PassphraseInput};
 use rustix::termios::{QueueSelector, tcflush};
@@ -15,10 +16,10 @@ use crate::token::{Batch, Interaction, PinRequest, PinState, TokenError, TouchPo
 
 /// Asks the user at the terminal, if there is one.
 pub(in crate::cli) struct Terminal {
-    /// Whether to wait for a token that another program uses.
-    wait: bool,
-    /// That it waits was announced.
-    announced: bool,
+    /// How long to wait for a token that another program uses.
+    wait: Duration,
+    /// Since when it waits.
+    waiting: Option<Instant>,
     /// The number of announced signatures.
     signatures: usize,
     /// The number of touches asked for.
@@ -26,10 +27,10 @@ pub(in crate::cli) struct Terminal {
 }
 
 impl Terminal {
-    pub(in crate::cli) fn new(wait: bool) -> Self {
+    pub(in crate::cli) fn new(wait: Duration) -> Self {
         Self {
             wait,
-            announced: false,
+            waiting: None,
             signatures: 0,
             touches: 0,
         }
@@ -145,11 +146,13 @@ impl Interaction for Terminal {
     }
 
     fn held(&mut self, error: &TokenError) -> bool {
-        if self.wait && !self.announced {
+        let is_first = self.waiting.is_none();
+        let since = self.waiting.get_or_insert_with(Instant::now);
+        let waits = since.elapsed() < self.wait;
+        if waits && is_first {
             note(&format!("waiting: {}", clean(&error.to_string())));
-            self.announced = true;
         }
-        self.wait
+        waits
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::error::{CliError, Within};
 use crate::cli::global::Global;
+use crate::cli::host::options::WaitOption;
 use crate::cli::progress::Bar;
 use crate::cli::render::Output;
 use crate::domain::event::Verdict;
@@ -23,6 +24,8 @@ pub(in crate::cli) struct Push {
     /// Release to push, even if moved or pushed before [default: all unpushed]
     #[arg(value_name = "RELEASE")]
     releases: Vec<PathBuf>,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 /// What a run did.
@@ -37,7 +40,7 @@ struct Run {
 
 impl Push {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        let mut host = global.host()?;
+        let mut host = global.host(self.wait)?;
         let has_inbox = host.home.inbox().is_some();
         if !has_inbox && (host.home.log_folder().is_none() || !self.releases.is_empty()) {
             return Err(PushError::unnamed().into());
@@ -286,7 +289,7 @@ fn value(subject: &Subject, report: &Report) -> Value {
 
 /// Exports the log where the configuration says.
 fn export(host: &Host, output: &mut Output, title: &str) -> Result<Value, CliError> {
-    let done = export_as_configured(&host.home, &host.lock, &host.ledger);
+    let done = export_as_configured(&host.home, &host.ledger, host.wait);
     Ok(show_exported(done.map_err(not_exported)?, output, title))
 }
 

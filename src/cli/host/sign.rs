@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::grants::show_differences;
 use super::open::read_grant;
-use super::prompt::Terminal;
+use super::options::WaitOption;
 use super::push::{not_pushed, show_handed_over};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::cli::error::CliError;
@@ -44,14 +44,13 @@ pub(in crate::cli) struct Sign {
     /// Verify and show what would be signed, without the token
     #[arg(long)]
     dry_run: bool,
-    /// Wait while another program uses the token
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 impl Sign {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        let mut host = global.host()?;
+        let mut host = global.host(self.wait)?;
         let grant = read_grant(&self.grant, &host.home)?;
         let terms = grant.terms();
         let release = self
@@ -71,7 +70,7 @@ impl Sign {
             warn_of_file_token(&uri, output);
             token::find(&uri, interaction)
         };
-        let people = &mut Terminal::new(self.wait);
+        let people = &mut self.wait.terminal();
         let bar = &mut Bar::new();
         let refused = |error: SignError, output: &mut Output| {
             if let Some(differences) = error.differences() {

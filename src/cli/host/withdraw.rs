@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::prompt::Terminal;
+use super::options::WaitOption;
 use super::push::{show_handed_over, withdrawal_not_pushed};
 use super::reason::reason;
 use super::token_words::warn_of_file_token;
@@ -34,20 +34,19 @@ pub(in crate::cli) struct Withdraw {
     /// New folder for the statement [default: ./PROJECT-VERSION.withdrawal]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Wait while another program uses the token
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 impl Withdraw {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        let mut host = global.host()?;
+        let mut host = global.host(self.wait)?;
         let (project, version) = (&self.project, &self.version);
         let default = || PathBuf::from(format!("{}{WITHDRAWN}", folder_name(project, version)));
         let folder = self.output.unwrap_or_else(default);
         global.outside_home(parent(&folder))?;
         warn_of_file_token(&host.home.config.token, output);
-        let people = &mut Terminal::new(self.wait);
+        let people = &mut self.wait.terminal();
         let Done {
             statement,
             new,

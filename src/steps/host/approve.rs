@@ -9,7 +9,9 @@ use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::Event;
 use crate::domain::grant::Grant;
 use crate::domain::release::{LARGEST_SIGNATURE, approval_name};
+use crate::domain::time::Timestamp;
 use crate::files::InputFile;
+use crate::ledger::Ledger;
 use crate::steps::evidence::approval::{Approved, BadApproval, check};
 
 /// Why an approval was not recorded.
@@ -52,23 +54,10 @@ impl Host {
     /// Checks the signature in the file `path` as an approval of the grant, and records it.
     pub fn approve(&mut self, grant: &Grant, path: &Path) -> Result<Recorded, ApproveError> {
         let now = self.clock.now();
-        self.home.forget_unneeded_nonces(&self.lock, now)?;
+        self.home.forget_unneeded_nonces(&self.ledger, now)?;
         let id = grant.id();
-        let no_effect = |reason: String| ApproveError::NoEffect { grant: id, reason };
-        let record = self.ledger.grant(id)?;
-        let record = record.ok_or(PolicyError::NotIssued(id))?;
-        if record.revoked.is_some() {
-            return Err(no_effect("it was revoked".to_owned()));
-        }
-        if record.accepted.is_some() {
-            return Err(no_effect("it was closed by a build".to_owned()));
-        }
-        if now >= grant.terms().expires {
-            return Err(no_effect(format!(
-                "it expired at {}",
-                grant.terms().expires
-            )));
-        }
+        let _held = self.home.hold_grant(id, self.wait)?;
+        check_open(grant, &self.ledger, now)?;
         // What is kept of it becomes a file of the release, where no more than this is read.
         let signature = InputFile::open_named(path)?.read_whole(LARGEST_SIGNATURE)?;
         let checked = check(grant, &signature, self.home.approvers(), now);
@@ -80,7 +69,7 @@ impl Host {
         let approvals = policy::approvals(grant, &self.home, &self.ledger, now)?;
         if policy::in_favour(&approvals).contains_key(&approved.approver) {
             let reason = format!("{} has approved it already", approved.approver);
-            return Err(no_effect(reason));
+            return Err(ApproveError::NoEffect { grant: id, reason });
         }
         let name = approval_name(&approved.approver, approved.form);
         self.home.keep_approval(id, &name, &approved.kept)?;
@@ -91,7 +80,26 @@ impl Host {
             file: name,
             signature: Sha256::of(&approved.kept),
         };
-        let entry = self.ledger.append(now, event)?;
+        let entry = self.ledger.append_if(self.clock, event, |ledger, at| {
+            check_open(grant, ledger, at)
+        })?;
         Ok(Recorded { approved, entry })
     }
+}
+
+/// Refuses an approval that nothing would depend on.
+fn check_open(grant: &Grant, ledger: &Ledger, at: Timestamp) -> Result<(), ApproveError> {
+    let id = grant.id();
+    let record = ledger.grant(id)?.ok_or(PolicyError::NotIssued(id))?;
+    let expires = grant.terms().expires;
+    let reason = if record.revoked.is_some() {
+        "it was revoked".to_owned()
+    } else if record.accepted.is_some() {
+        "it was closed by a build".to_owned()
+    } else if at >= expires {
+        format!("it expired at {expires}")
+    } else {
+        return Ok(());
+    };
+    Err(ApproveError::NoEffect { grant: id, reason })
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::files::{FileError, Folder, make_public, nearest};
-use crate::home::{Home, HomeError, HomeLock};
+use crate::files::{FileError, Folder, Wait, make_public, nearest};
+use crate::home::{Home, HomeError};
 use crate::ledger::{ExportError, Exported, Ledger};
 use crate::tlog::checkpoint::Checkpoint;
 
@@ -49,28 +49,39 @@ pub fn signed_head(home: &Home, ledger: &Ledger) -> Result<(Checkpoint, String),
 }
 
 /// Exports the log to a folder, which is made if there is none.
-pub fn export(folder: &Path, home: &Home, ledger: &Ledger) -> Result<Exported, NotExported> {
+pub fn export(
+    folder: &Path,
+    home: &Home,
+    ledger: &Ledger,
+    wait: Wait,
+) -> Result<Exported, NotExported> {
     home.refuse_within(&nearest(folder)?)?;
-    write(&make_public(folder)?, home, ledger)
+    write(&make_public(folder)?, home, ledger, wait)
 }
 
 /// Exports the log to the folder in the configuration; returns `None` if there is none. The folder
 /// must exist: its mount may be away.
 pub fn export_as_configured(
     home: &Home,
-    lock: &HomeLock,
     ledger: &Ledger,
+    wait: Wait,
 ) -> Result<Option<(PathBuf, Exported)>, NotExported> {
-    let _held: &HomeLock = lock;
     let Some(path) = home.log_folder() else {
         return Ok(None);
     };
     let folder = Folder::open(&path)?;
     home.refuse_within(&folder)?;
-    Ok(Some((path, write(&folder, home, ledger)?)))
+    Ok(Some((path, write(&folder, home, ledger, wait)?)))
 }
 
-fn write(folder: &Folder, home: &Home, ledger: &Ledger) -> Result<Exported, NotExported> {
+fn write(
+    folder: &Folder,
+    home: &Home,
+    ledger: &Ledger,
+    wait: Wait,
+) -> Result<Exported, NotExported> {
+    // Of two checkpoints, the newer one is written last.
+    let _held = home.hold_log(wait)?;
     let (head, note) = signed_head(home, ledger)?;
     Ok(ledger.export(folder, &home.config.log_key, &head, &note)?)
 }

@@ -78,7 +78,7 @@ impl Host {
     /// moment the ledger has it. A failure before leaves none of its files.
     pub fn grant(&mut self, request: GrantRequest) -> Result<Issued, GrantError> {
         let now = self.clock.now();
-        self.home.forget_unneeded_nonces(&self.lock, now)?;
+        self.home.forget_unneeded_nonces(&self.ledger, now)?;
         let config = &self.home.config;
         let certificate = &self.home.certificate;
         let release_key = certificate
@@ -100,10 +100,16 @@ impl Host {
             );
             return Err(GrantError::Terms(Malformed::new(reason)));
         }
-        let granted = granted(&self.ledger, &request.project)?;
-        if !request.allow_older {
-            check_newer(&request, &granted)?;
-        }
+        let (project, version) = (request.project.clone(), request.version.clone());
+        let check_newer = |ledger: &Ledger| -> Result<Vec<u64>, GrantError> {
+            let granted = granted(ledger, &project)?;
+            if !request.allow_older {
+                check_newer(&project, &version, &granted)?;
+            }
+            let same = granted.iter().filter(|(it, _)| version.order(it).is_eq());
+            Ok(same.map(|(_, entry)| *entry).collect())
+        };
+        check_newer(&self.ledger)?;
 
         let build = format!("{} {}", request.project, request.version);
         let keys = keys::collect(&request.builders, request.scheme, &build, now, expires)?;
@@ -154,13 +160,13 @@ impl Host {
                 .collect(),
             allow_older: request.allow_older,
         };
-        let entry = self.ledger.append(now, event)?;
+        let mut earlier = Vec::new();
+        let entry = self.ledger.append_if(self.clock, event, |ledger, _| {
+            earlier = check_newer(ledger)?;
+            Ok::<_, GrantError>(())
+        })?;
         written.keep();
 
-        let same = granted
-            .iter()
-            .filter(|(other, _)| terms.version.order(other).is_eq());
-        let earlier = same.map(|(_, entry)| *entry).collect();
         let early = keys.iter().filter(|(_, key)| key.expires_before(expires));
         let outlives_builders = early.map(|(builder, _)| builder.clone()).collect();
         Ok(Issued {
@@ -190,12 +196,15 @@ fn granted(ledger: &Ledger, project: &ProjectName) -> Result<Vec<(Version, u64)>
 }
 
 /// Refuses a version that is older than one that was granted.
-fn check_newer(request: &GrantRequest, granted: &[(Version, u64)]) -> Result<(), GrantError> {
-    let version = &request.version;
+fn check_newer(
+    project: &ProjectName,
+    version: &Version,
+    granted: &[(Version, u64)],
+) -> Result<(), GrantError> {
     let newer = |other: &Version| version.order(other).is_lt();
     match granted.iter().find(|(other, _)| newer(other)) {
         Some((newer, entry)) => Err(GrantError::Older {
-            project: request.project.clone(),
+            project: project.clone(),
             version: version.clone(),
             newer: newer.clone(),
             entry: *entry,

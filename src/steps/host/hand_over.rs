@@ -53,7 +53,7 @@ impl Host {
         };
         Ok(HandedOver {
             pushed,
-            exported: export_as_configured(&self.home, &self.lock, &self.ledger),
+            exported: export_as_configured(&self.home, &self.ledger, self.wait),
         })
     }
 
@@ -70,11 +70,11 @@ impl Host {
             });
         }
         let location = self.location()?;
-        let pushed = self.push(release, &*location, progress)?;
+        let pushed = self.push_held(release, &*location, progress)?;
         Ok(Arrived {
             folder: pushed.folder,
             before: None,
-            reports: self.record_reports(&release.into(), &*location),
+            reports: self.record_reports_held(&release.into(), &*location),
         })
     }
 }

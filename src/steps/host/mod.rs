@@ -29,12 +29,13 @@ pub mod withdraw;
 use std::path::Path;
 
 use crate::domain::event::CardUse;
-use crate::domain::time::Timestamp;
+use crate::domain::time::Clock;
+use crate::files::Wait;
 use crate::home::{Home, HomeError, HomeLock};
 use crate::ledger::Ledger;
 use crate::token::CardCounter;
 
-/// The signing host as one value: its home, which no other process changes while this exists, and
+/// The signing host as one value: its home, which several processes can use at the same time, and
 /// its ledger. What H does is a method of it, in the file that is named after it.
 #[derive(Debug)]
 pub struct Host {
@@ -46,39 +47,22 @@ pub struct Host {
     pub ledger: Ledger,
     /// What time it is.
     pub clock: Clock,
+    /// How long it waits for what other processes have locked.
+    pub wait: Wait,
 }
 
 impl Host {
-    /// Opens and locks the home at `path`.
-    pub fn open(path: &Path, clock: Clock) -> Result<Self, HomeError> {
-        let home = Home::open(path)?;
-        let lock = home.lock()?;
+    /// Opens the home at `path`, for this process among others.
+    pub fn open(path: &Path, clock: Clock, wait: Wait) -> Result<Self, HomeError> {
+        let (home, lock) = Home::open_to_change(path, wait)?;
         let ledger = home.ledger()?;
         Ok(Self {
             home,
             lock,
             ledger,
             clock,
+            wait,
         })
-    }
-}
-
-/// What H takes the time from.
-#[derive(Debug, Clone, Copy)]
-pub enum Clock {
-    /// The operating system.
-    System,
-    /// A time that does not pass.
-    Stopped(Timestamp),
-}
-
-impl Clock {
-    /// The time now.
-    pub fn now(self) -> Timestamp {
-        match self {
-            Self::System => Timestamp::now(),
-            Self::Stopped(at) => at,
-        }
     }
 }
 

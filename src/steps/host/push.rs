@@ -233,6 +233,16 @@ impl Host {
         to: &dyn Publish,
         progress: &mut dyn Progress,
     ) -> Result<Pushed, PushError> {
+        let _held = self.home.hold_grant(release.grant, self.wait)?;
+        self.push_held(release, to, progress)
+    }
+
+    pub(super) fn push_held(
+        &mut self,
+        release: &Release,
+        to: &dyn Publish,
+        progress: &mut dyn Progress,
+    ) -> Result<Pushed, PushError> {
         self.check_not_revoked(release)?;
         let folder = to.place(&release.name())?;
         let new = self.copy(release, to, progress)?;
@@ -241,7 +251,7 @@ impl Host {
         if record.is_some_and(|record| record.pushed.is_none()) {
             let intent = release.intent;
             let event = Event::Pushed { intent };
-            self.ledger.append_in(self.clock.now(), event, &folder)?;
+            self.ledger.append_in(self.clock, event, &folder)?;
         }
         Ok(Pushed { folder, new })
     }
@@ -284,6 +294,15 @@ impl Host {
         subject: &Subject,
         at: &dyn Publish,
     ) -> Result<Vec<Report>, PushError> {
+        let _held = self.home.hold_grant(subject.grant, self.wait)?;
+        self.record_reports_held(subject, at)
+    }
+
+    pub(super) fn record_reports_held(
+        &mut self,
+        subject: &Subject,
+        at: &dyn Publish,
+    ) -> Result<Vec<Report>, PushError> {
         let mut known = verdicts(subject.grant, &self.ledger)?;
         let state = at.state(&subject.name, subject.digest)?;
         let mut reports = Vec::new();
@@ -316,7 +335,7 @@ impl Host {
                         intent: subject.intent,
                         result: verdict.clone(),
                     };
-                    let index = self.ledger.append(self.clock.now(), event)?;
+                    let index = self.ledger.append(self.clock, event)?;
                     recorded.push(Report::Logged(index, verdict));
                 }
                 Err(fault) => recorded.push(Report::Dubious { file, fault }),

@@ -62,7 +62,8 @@ impl Host {
         people: &mut dyn Interaction,
     ) -> Result<Reconciled, ReconcileError> {
         let uri = card.unwrap_or(&self.home.config.token);
-        // The home is locked: nothing is signed between reading the card and reading the log.
+        // Nothing is signed between reading the card and reading the log.
+        let _queue = self.home.hold_token(self.wait)?;
         let card = look(Some(&self.home.certificate), uri, people)?;
         let mut report = self.replayed(&card)?;
         let is_other_key = |finding: &Finding| matches!(finding, Finding::OtherKey { .. });
@@ -78,7 +79,7 @@ impl Host {
             findings: findings.cloned().collect(),
             acknowledged: acknowledge.clone(),
         };
-        let entry = self.ledger.append(self.clock.now(), event)?;
+        let entry = self.ledger.append(self.clock, event)?;
         if let Some(reason) = acknowledge {
             report.findings = other_key;
             let known = acknowledgeable.into_iter().map(|finding| Known {

@@ -129,7 +129,7 @@ impl From<FileError> for BuildError {
                 Self::Unfit(error)
             }
             FileFault::Exists
-            | FileFault::Busy
+            | FileFault::Busy(_)
             | FileFault::Full(_)
             | FileFault::Denied(_)
             | FileFault::Io(_) => Self::Trouble(error.into()),

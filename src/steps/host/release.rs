@@ -1,15 +1,17 @@
 //! H's order, with the numbers of docs/explanation/design.md: from a build that was fetched to the
 //! exported log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Host;
 use super::build::{SignRequest, Summary, VerifiedBuild};
 use super::hand_over::HandedOver;
+use super::policy;
+use super::refusal::BuildError;
 use super::run::{AllSigned, Begun, FindToken, SignError, check_token};
+use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::text::within;
-use crate::domain::time::Timestamp;
 use crate::files::{FileError, FileFault, real_path};
 use crate::formats::{self, Content};
 use crate::steps::Progress;
@@ -58,21 +60,27 @@ impl Host {
         people: &mut dyn Interaction,
         progress: &mut dyn Progress,
     ) -> Result<Signed, SignError> {
-        let now = self.clock.now();
-        self.home.forget_unneeded_nonces(&self.lock, now)?;
+        self.home
+            .forget_unneeded_nonces(&self.ledger, self.clock.now())?;
+        let _held = self.home.hold_grant(request.grant.id(), self.wait)?;
         // 1 to 7: the build is what its grant allows and its builders attested.
-        let build = self.verified(request, now, progress)?;
+        let allow_older = request.allow_older;
+        let grant = request.grant.id();
+        let from = request.from.to_owned();
+        let build = self.verify_build(request, self.clock.now(), progress);
+        let build = build.map_err(|error| self.refused(grant, &from, error))?;
         // 8: it closes its grant.
-        self.accept(&build, now)?;
+        self.accept(&build, allow_older)
+            .map_err(|error| self.refused(grant, &from, error))?;
         // 9 to 11: each statement of its release has a signature that was checked and kept.
         let signed = match Begun::read(&build, &self.ledger)? {
-            Begun::Nothing => self.sign_first(&build, find, people, now)?,
-            Begun::Part(journal) => self.sign_rest(&build, journal, find, people, now)?,
-            Begun::All(journal) => self.check_kept(&build, journal, now)?,
+            Begun::Nothing => self.sign_first(&build, find, people)?,
+            Begun::Part(journal) => self.sign_rest(&build, journal, find, people)?,
+            Begun::All(journal) => self.check_kept(&build, journal)?,
         };
         // 12: the release appears, complete.
         let summary = build.summary();
-        let (folder, new) = self.publish(build, &signed, now)?;
+        let (folder, new) = self.publish(build, &signed)?;
         // 13 to 15: the location gets it, and the log.
         let handed_over = self.hand_over(summary.grant.id(), &folder, progress)?;
         let plan = signed.intent.plan();
@@ -96,12 +104,14 @@ impl Host {
         progress: &mut dyn Progress,
     ) -> Result<DryRun, SignError> {
         let now = self.clock.now();
-        self.home.forget_unneeded_nonces(&self.lock, now)?;
+        self.home.forget_unneeded_nonces(&self.ledger, now)?;
+        let _held = self.home.hold_grant(request.grant.id(), self.wait)?;
         let build = self.verify_build(request, now, progress)?;
         let (token_signatures, kept) = match Begun::read(&build, &self.ledger)? {
             Begun::Nothing => (build.plan().files().len(), 0),
             Begun::Part(journal) | Begun::All(journal) => (journal.missing.len(), journal.kept()),
         };
+        let _queue = self.home.hold_token(self.wait)?;
         let token = find(people)?;
         check_token(&build, &*token)?;
         Ok(DryRun {
@@ -112,52 +122,47 @@ impl Host {
         })
     }
 
-    /// A verified build; a refusal is logged, unlike what is not here yet. For a grant that is not
-    /// ours nothing is kept: anybody could fill the log with those.
-    fn verified(
-        &mut self,
-        request: SignRequest<'_>,
-        now: Timestamp,
-        progress: &mut dyn Progress,
-    ) -> Result<VerifiedBuild, SignError> {
-        let grant = request.grant.id();
-        let from = request.from.display().to_string();
-        let refused = match self.verify_build(request, now, progress) {
-            Ok(build) => return Ok(build),
-            Err(error) if !error.is_refusal() => return Err(error.into()),
-            Err(refused) => refused,
-        };
+    /// Why nothing is signed; a refusal is logged, unlike what is not here yet. For a grant that is
+    /// not ours nothing is kept: anybody could fill the log with those.
+    fn refused(&mut self, grant: GrantId, from: &Path, error: BuildError) -> SignError {
+        if !error.is_refusal() {
+            return error.into();
+        }
         let logged = self.ledger.issued(grant).and_then(|ours| {
             let event = Event::EvidenceRefused {
                 grant,
                 // The log is public.
-                reason: within(&from, &refused.to_string()),
-                differences: refused.differences().cloned().unwrap_or_default(),
+                reason: within(&from.display().to_string(), &error.to_string()),
+                differences: error.differences().cloned().unwrap_or_default(),
             };
             if ours {
-                self.ledger.append(now, event)?;
+                self.ledger.append(self.clock, event)?;
             }
             Ok(())
         });
-        Err(SignError::Build {
-            refused,
+        SignError::Build {
+            refused: error,
             unlogged: logged.err().map(Box::new),
-        })
+        }
     }
 
-    /// Logs that the build was accepted, and wipes the nonces of its grant, which nothing needs
-    /// once the log has the digest of the evidence.
-    fn accept(&mut self, build: &VerifiedBuild, now: Timestamp) -> Result<(), SignError> {
+    /// Logs that the build was accepted, if it still may be at this very time, and wipes the nonces
+    /// of its grant, which nothing needs once the log has the digest of the evidence.
+    fn accept(&mut self, build: &VerifiedBuild, allow_older: bool) -> Result<(), BuildError> {
+        let grant = build.grant();
         if !build.accepted() {
             let accepted = Event::EvidenceAccepted {
-                grant: build.grant().id(),
-                scheme: build.grant().terms().scheme,
+                grant: grant.id(),
+                scheme: grant.terms().scheme,
                 builders: build.agreement().builders.clone(),
                 artifacts: build.artifacts().digest(),
             };
-            self.ledger.append(now, accepted)?;
+            let home = &self.home;
+            self.ledger.append_if(self.clock, accepted, |ledger, at| {
+                policy::check(grant, home, ledger, at, allow_older).map(drop)
+            })?;
         }
-        Ok(self.home.forget_nonces(build.grant().id())?)
+        Ok(self.home.forget_nonces(grant.id())?)
     }
 
     /// Completes the release in its folder and lets it appear. Returns where it is, and whether it
@@ -166,7 +171,6 @@ impl Host {
         &mut self,
         build: VerifiedBuild,
         signed: &AllSigned,
-        now: Timestamp,
     ) -> Result<(PathBuf, bool), SignError> {
         let AllSigned { index, intent, .. } = signed;
         for file in formats::files(build.contents(), build.sums()) {
@@ -195,7 +199,7 @@ impl Host {
                 sums: intent.sums,
                 to_push: self.home.inbox().is_some(),
             };
-            self.ledger.append_in(now, released, &folder)?;
+            self.ledger.append_in(self.clock, released, &folder)?;
         }
         Ok((folder, new))
     }

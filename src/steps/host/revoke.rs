@@ -4,6 +4,7 @@ use super::trouble::Trouble;
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
+use crate::files::Wait;
 use crate::home::{Home, HomeError};
 
 /// Why a grant was not revoked.
@@ -32,9 +33,8 @@ impl<E: Into<Trouble>> From<E> for RevokeError {
     }
 }
 
-/// Revokes the grant at once, and returns the entry in the ledger. This does not wait for the
-/// home's lock, which a run may have for as long as its token waits for a touch: the next process
-/// with the lock wipes the grant's nonces if this one cannot.
+/// Revokes the grant at once, and returns the entry in the ledger. This waits for no lock, which a
+/// run may have for as long as its token waits for a touch.
 pub fn revoke(
     grant: GrantId,
     reason: Option<String>,
@@ -47,10 +47,11 @@ pub fn revoke(
         Err(RevokeError::Trouble(_)) if home.give_ballast() => log(&event, grant, home, now)?,
         logged => logged?,
     };
-    // This keeps the room anew, or the next process with the lock does.
-    match home.lock() {
-        Ok(_lock) => home.forget_nonces(grant)?,
-        Err(HomeError::Busy(_)) => {}
+    home.keep_ballast();
+    match home.hold_grant(grant, Wait::NOT) {
+        Ok(_held) => home.forget_nonces(grant)?,
+        // A run reads them just now. The next command wipes them.
+        Err(HomeError::Busy { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     Ok(entry)

@@ -14,7 +14,7 @@ use crate::domain::event::{CardUse, Event, Intent, RunResult};
 use crate::domain::evidence::Differences;
 use crate::domain::key::{Fingerprint, PublicKey};
 use crate::domain::signing::{Message, SignedFile, Signing, Statement};
-use crate::domain::time::Timestamp;
+use crate::domain::time::Clock;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
 use crate::openpgp::{
@@ -155,16 +155,19 @@ impl Host {
         build: &VerifiedBuild,
         find: &mut FindToken<'_>,
         people: &mut dyn Interaction,
-        now: Timestamp,
     ) -> Result<AllSigned, SignError> {
+        let _queue = self.home.hold_token(self.wait)?;
         let token = ready_token(build, find, people)?;
         let card = token.description().counter().map(card_use);
-        let intent = build.intent(&self.home.config.notation_domain, card.clone(), now);
-        let index = self.ledger.append(now, Event::Intent(intent.clone()))?;
+        let domain = &self.home.config.notation_domain;
+        let intent = build.intent(domain, card.clone(), self.clock.now());
+        let index = self
+            .ledger
+            .append(self.clock, Event::Intent(intent.clone()))?;
         let missing = intent.plan().files().len();
         let mut run = Run::new(self, build, index, &intent, card)?;
         let signed = run.unlock_and_sign(token, missing, people);
-        let token_signatures = run.end(signed, now)?;
+        let token_signatures = run.end(signed)?;
         Ok(AllSigned {
             index,
             intent,
@@ -180,12 +183,14 @@ impl Host {
         journal: Journal,
         find: &mut FindToken<'_>,
         people: &mut dyn Interaction,
-        now: Timestamp,
     ) -> Result<AllSigned, SignError> {
         let missing = journal.missing.len();
-        let token = match missing {
-            0 => None,
-            _ => Some(ready_token(build, find, people)?),
+        let (_queue, token) = match missing {
+            0 => (None, None),
+            _ => {
+                let queue = self.home.hold_token(self.wait)?;
+                (Some(queue), Some(ready_token(build, find, people)?))
+            }
         };
         let counter = token
             .as_ref()
@@ -199,14 +204,14 @@ impl Host {
                 unsettled: journal.unsettled.clone(),
                 card: card.clone(),
             };
-            self.ledger.append(now, resumed)?;
+            self.ledger.append(self.clock, resumed)?;
         }
         let mut run = Run::new(self, build, journal.index, &journal.intent, card)?;
         let signed = match token {
             Some(token) => run.unlock_and_sign(token, missing, people),
             None => run.sign_all(None),
         };
-        let token_signatures = run.end(signed, now)?;
+        let token_signatures = run.end(signed)?;
         Ok(AllSigned {
             index: journal.index,
             intent: journal.intent,
@@ -220,11 +225,10 @@ impl Host {
         &mut self,
         build: &VerifiedBuild,
         journal: Journal,
-        now: Timestamp,
     ) -> Result<AllSigned, SignError> {
         let mut run = Run::new(self, build, journal.index, &journal.intent, None)?;
         if let Err(error) = run.sign_all(None) {
-            run.end(Err(error), now)?;
+            run.end(Err(error))?;
         }
         Ok(AllSigned {
             index: journal.index,
@@ -310,6 +314,7 @@ struct Run<'a> {
     build: &'a VerifiedBuild,
     home: &'a Home,
     ledger: &'a mut Ledger,
+    clock: Clock,
     index: u64,
     intent: &'a Intent,
     /// What all statements have in common.
@@ -334,6 +339,7 @@ impl<'a> Run<'a> {
             build,
             home: &host.home,
             ledger: &mut host.ledger,
+            clock: host.clock,
             index,
             intent,
             signing: intent.signing(log),
@@ -460,7 +466,7 @@ impl<'a> Run<'a> {
     }
 
     /// Logs how the run ended. Returns how many signatures the token made in it.
-    fn end(self, signed: Result<(), SignError>, now: Timestamp) -> Result<u64, SignError> {
+    fn end(self, signed: Result<(), SignError>) -> Result<u64, SignError> {
         let token_signatures = self.token_signatures;
         let result = match &signed {
             Ok(()) => RunResult::Signed { token_signatures },
@@ -475,7 +481,7 @@ impl<'a> Run<'a> {
             result,
             card: self.card,
         };
-        logged(signed, self.ledger.append(now, outcome))?;
+        logged(signed, self.ledger.append(self.clock, outcome))?;
         Ok(token_signatures)
     }
 }

@@ -10,14 +10,13 @@ use super::Host;
 use super::export::export_as_configured;
 use super::hand_over::{Arrived, HandedOver};
 use super::push::{PushError, Pushed, Release, Statement};
-use super::release_key::{KeyError, KeyLog, Use, find};
+use super::release_key::{Checked, KeyError, KeyLog, Use, find};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::Event;
 use crate::domain::malformed::Malformed;
 use crate::domain::name::{ProjectName, Version};
 use crate::domain::reserved::WITHDRAWAL;
 use crate::domain::signing::{Message, SignedFile, Signing};
-use crate::domain::time::Timestamp;
 use crate::domain::withdrawal::Withdrawal;
 use crate::files::{FileError, FileFault, StagedFolder};
 use crate::ledger::{GrantRecord, LedgerError};
@@ -90,29 +89,27 @@ impl Host {
     ) -> Result<Done, WithdrawError> {
         let now = self.clock.now();
         let record = self.released(project, version)?;
+        let _held = self.home.hold_grant(record.grant, self.wait)?;
+        // Another process may have pushed or withdrawn it since.
+        let record = self.released(project, version)?;
         let before = Statement::read(&record, &self.ledger)?;
         let new = before.is_none();
         let staged = StagedFolder::new(folder)?;
         if staged.occupied() && before.as_ref().is_none_or(|it| it.signature.is_none()) {
             return Err(FileError::new(folder, FileFault::Exists).into());
         }
-        let (key, token) = match &before {
-            Some(statement) if statement.signature.is_some() => (None, None),
-            _ => {
-                let (checked, token) = find(&self.home, people, now)?;
-                (Some(checked.key), Some(token))
+        let signed = before.as_ref().is_none_or(|it| it.signature.is_none());
+        if signed {
+            let _queue = self.home.hold_token(self.wait)?;
+            let (Checked { key, .. }, token) = find(&self.home, people, now)?;
+            if new {
+                self.log_withdrawal(&record, reason, &key)?;
             }
-        };
-        if let (None, Some(key)) = (before, &key) {
-            self.log_withdrawal(&record, reason, key, now)?;
+            let statement = self.withdrawal_of(record.grant)?;
+            self.sign_withdrawal(&statement, &key, token, people)?;
         }
         // Grants were revoked with it.
-        self.home.forget_unneeded_nonces(&self.lock, now)?;
-        let statement = self.withdrawal_of(record.grant)?;
-        let signed = token.is_some();
-        if let (Some(key), Some(token)) = (key, token) {
-            self.sign_withdrawal(&statement, &key, token, people, now)?;
-        }
+        self.home.forget_unneeded_nonces(&self.ledger, now)?;
         let statement = self.withdrawal_of(record.grant)?;
         let checked = self.signed_withdrawal(&statement)?;
         for (name, bytes) in checked.files() {
@@ -129,7 +126,7 @@ impl Host {
             signed,
             handed_over: HandedOver {
                 pushed,
-                exported: export_as_configured(&self.home, &self.lock, &self.ledger),
+                exported: export_as_configured(&self.home, &self.ledger, self.wait),
             },
         })
     }
@@ -167,7 +164,6 @@ impl Host {
         record: &GrantRecord,
         reason: String,
         key: &SigningKey,
-        now: Timestamp,
     ) -> Result<(), WithdrawError> {
         let release = Release::read(record, &self.ledger)?.expect("it is finished");
         let Release {
@@ -181,7 +177,7 @@ impl Host {
             statement: Sha256::of(withdrawal.to_text().as_bytes()),
             reason: withdrawal.reason().to_owned(),
         };
-        self.ledger.append(now, event)?;
+        self.ledger.append(self.clock, event)?;
         Ok(())
     }
 
@@ -192,17 +188,16 @@ impl Host {
         key: &SigningKey,
         locked: Box<dyn LockedToken>,
         people: &mut dyn Interaction,
-        now: Timestamp,
     ) -> Result<(), KeyError> {
         let uri = &self.home.config.token;
-        let mut log = KeyLog::new(&mut self.ledger, now);
+        let mut log = KeyLog::new(&mut self.ledger, self.clock);
         let (used, mut token) = log.unlock(Use::WITHDRAW, uri, locked, people)?;
         let made = self.make_signature(statement, key, &mut *token, people);
         let kept = made.and_then(|signature| {
             let ledger = &mut self.ledger;
             Ok(ledger.keep_signature(statement.entry, WITHDRAWAL, &signature)?)
         });
-        KeyLog::new(&mut self.ledger, now).end(used, kept, token.counter())
+        KeyLog::new(&mut self.ledger, self.clock).end(used, kept, token.counter())
     }
 
     fn make_signature(
@@ -255,6 +250,19 @@ impl Host {
         statement: &Statement,
         to: &dyn Publish,
     ) -> Result<Pushed, PushError> {
+        let _held = self.home.hold_grant(statement.grant, self.wait)?;
+        // Another process may have pushed it since.
+        let record = self.ledger.grant(statement.grant)?;
+        let read = record.map(|record| Statement::read(&record, &self.ledger));
+        let statement = read.transpose()?.flatten().expect("it is in the log");
+        self.push_withdrawal_held(&statement, to)
+    }
+
+    fn push_withdrawal_held(
+        &mut self,
+        statement: &Statement,
+        to: &dyn Publish,
+    ) -> Result<Pushed, PushError> {
         let checked = self.signed_withdrawal(statement);
         let checked = checked.map_err(|error| PushError::Changed(error.to_string()))?;
         let name = statement.name();
@@ -269,18 +277,18 @@ impl Host {
         if statement.pushed.is_none() {
             let intent = statement.intent;
             let event = Event::WithdrawalPushed { intent };
-            self.ledger.append_in(self.clock.now(), event, &folder)?;
+            self.ledger.append_in(self.clock, event, &folder)?;
         }
         Ok(Pushed { folder, new })
     }
 
     fn deliver_withdrawal(&mut self, statement: &Statement) -> Result<Arrived, PushError> {
         let location = self.location()?;
-        let pushed = self.push_withdrawal(statement, &*location)?;
+        let pushed = self.push_withdrawal_held(statement, &*location)?;
         Ok(Arrived {
             folder: pushed.folder,
             before: statement.pushed,
-            reports: self.record_reports(&statement.into(), &*location),
+            reports: self.record_reports_held(&statement.into(), &*location),
         })
     }
 }

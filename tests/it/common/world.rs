@@ -5,9 +5,10 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use countersign::home::Home;
+use countersign::files::Wait;
+use countersign::home::{Home, HomeLock};
 use countersign::ledger::{Ledger, LedgerError};
 use countersign::token::{Interaction, PinRequest};
 use rusqlite::{Connection, OpenFlags};
@@ -24,6 +25,13 @@ pub(crate) const PROJECT: &str = "foo";
 pub(crate) const VERSION: &str = "1.2.3";
 pub(crate) const BUILDER: &str = "m1";
 pub(crate) const USER_ID: &str = "Foo Releases <release@example.org>";
+
+/// A lock that this process has let go is held for a moment by each child that another test was
+/// just starting.
+pub(crate) const PATIENT: Wait = Wait {
+    limit: Some(Duration::from_secs(10)),
+    show: |_| {},
+};
 
 /// A signing host with its token, a builder, and a location.
 pub(crate) struct World {
@@ -197,15 +205,9 @@ impl World {
         self.at("home")
     }
 
-    /// Waits until nothing has the lock of the home. What this process has let go, a child that
-    /// another test was starting has until it is another program.
-    pub(crate) fn wait_until_free(&self) {
-        let home = Home::open(&self.home()).expect("a home");
-        let begun = Instant::now();
-        while let Err(error) = home.lock() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{error}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// The home with its lock, together with other processes.
+    pub(crate) fn opened(&self) -> (Home, HomeLock) {
+        Home::open_to_change(&self.home(), PATIENT).expect("a home")
     }
 
     /// The published certificate, in binary form.

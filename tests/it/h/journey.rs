@@ -953,32 +953,6 @@ fn a_dry_run_changes_nothing() {
         .says("0 signatures by the token (3 kept from an earlier run)");
 }
 
-#[test]
-fn two_at_once_do_not_work_in_one_home() {
-    let world = World::ready();
-    let (granted, build) = world.attested();
-    let home = countersign::home::Home::open(&world.home()).expect("a home");
-    let lock = home.lock().expect("the lock");
-    let count = world.token_count();
-    world
-        .sign(&granted, &build)
-        .trouble("another countersign process works in the home");
-    world
-        .host(&[&"grant", &"foo", &"2", &"-o", &world.new_folder("grant")])
-        .trouble("another countersign process");
-    world
-        .host(&[&"key", &"check", &"--sign"])
-        .trouble("another countersign process");
-    assert_eq!(
-        (world.token_count(), listing(&world.inbox())),
-        (count, vec![])
-    );
-    world.host(&[&"log", &"list"]).ok();
-    drop(lock);
-    world.wait_until_free();
-    world.sign(&granted, &build).ok();
-}
-
 // ---- The home ----
 
 #[test]

@@ -7,4 +7,5 @@ mod grants;
 mod journey;
 mod no_room;
 mod reconcile;
+mod side_by_side;
 mod transparency;

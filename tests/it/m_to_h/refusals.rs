@@ -719,18 +719,18 @@ mod wrong_answers {
     use countersign::domain::grant::Grant;
     use countersign::domain::key::{HashAlgorithm, PublicKey, RawSignature};
     use countersign::domain::signing::Message;
-    use countersign::domain::time::Timestamp;
+    use countersign::domain::time::{Clock, Timestamp};
     use countersign::home::Home;
     use countersign::openpgp::{MakeError, NewCertificate, make_certificate};
     use countersign::steps::Unwatched;
+    use countersign::steps::host::Host;
     use countersign::steps::host::build::SignRequest;
     use countersign::steps::host::release::Signed;
     use countersign::steps::host::run::SignError;
-    use countersign::steps::host::{Clock, Host};
     use countersign::token::{self, Interaction, LockedToken, Token, TokenDescription, TokenError};
 
     use super::*;
-    use crate::common::world::Nobody;
+    use crate::common::world::{Nobody, PATIENT};
 
     /// What a lying token makes of the right answer.
     type Lie = fn(&mut dyn Token, RawSignature) -> RawSignature;
@@ -850,8 +850,7 @@ mod wrong_answers {
         build: &Build,
         disguised: &mut dyn FnMut(Box<dyn LockedToken>) -> Box<dyn LockedToken>,
     ) -> Result<Signed, SignError> {
-        world.wait_until_free();
-        let mut host = Host::open(&world.home(), Clock::System).expect("a home");
+        let mut host = Host::open(&world.home(), Clock::System, PATIENT).expect("a home");
         let grant = Grant::parse(&fs::read(&granted.grant).expect("the grant")).expect("a grant");
         let request = SignRequest {
             grant,

@@ -10,7 +10,7 @@ use crate::cli::args::read_certificate;
 use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
-use crate::cli::host::prompt::Terminal;
+use crate::cli::host::options::WaitOption;
 use crate::cli::host::reason::reason;
 use crate::cli::host::token_words::counted;
 use crate::cli::render::Output;
@@ -39,22 +39,24 @@ pub(super) struct Reconcile {
     /// Release certificate, to identify the key [default: the card's data]
     #[arg(long, value_name = "FILE", requires = "export")]
     cert: Option<PathBuf>,
-    /// Wait while another program uses the card
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 impl Reconcile {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         match self.from.open()? {
             Some(log) => self.with_export(&log, output),
-            None => self.with_ledger(&mut global.host()?, output),
+            None => {
+                let mut host = global.host(self.wait)?;
+                self.with_ledger(&mut host, output)
+            }
         }
     }
 
     fn with_ledger(self, host: &mut Host, output: &mut Output) -> Result<(), CliError> {
         let uri = self.token.map(|uri| uri.parse::<TokenUri>()).transpose()?;
-        let mut terminal = Terminal::new(self.wait);
+        let mut terminal = self.wait.terminal();
         let Reconciled {
             card,
             report,
@@ -88,7 +90,7 @@ impl Reconcile {
         };
         let uri = self.token.ok_or_else(unnamed)?.parse::<TokenUri>()?;
         let certificate = self.cert.as_deref().map(read_certificate).transpose()?;
-        let mut terminal = Terminal::new(self.wait);
+        let mut terminal = self.wait.terminal();
         let (card, report) = compare_exported(log, certificate.as_ref(), &uri, &mut terminal)?;
         let logged = Logged::Nothing { folder: log.path() };
         show(&card, &report, &logged, output);

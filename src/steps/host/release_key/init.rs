@@ -12,7 +12,8 @@ use crate::domain::event::Event;
 use crate::domain::key::{HashAlgorithm, KeyKind, PublicKey};
 use crate::domain::name::is_domain;
 use crate::domain::signing::Message;
-use crate::domain::time::{Period, Timestamp};
+use crate::domain::time::{Clock, Period, Timestamp};
+use crate::files::Wait;
 use crate::home::{Home, NewHome};
 use crate::openpgp::{
     Certificate, NewCertificate, SigningKey, fingerprint_of, mail_domain, make_certificate,
@@ -87,8 +88,10 @@ pub fn init(
     path: &Path,
     setup: Setup,
     people: &mut dyn Interaction,
-    now: Timestamp,
+    clock: Clock,
+    wait: Wait,
 ) -> Result<Ready, KeyError> {
+    let now = clock.now();
     let Setup {
         token,
         origin,
@@ -99,13 +102,13 @@ pub fn init(
         Origin::Certified(certificate) => certificate.signing_keys(now).map(|_| None)?,
     };
     let domain = domain(&origin, notation_domain)?;
-    let (new_home, lock, mut ledger) = NewHome::begin(path)?;
+    let (new_home, lock, mut ledger) = NewHome::begin(path, wait)?;
     let log_key = new_home
         .log_key(&format!("{domain}/countersign-log"))?
         .public();
-    ledger.begin(now, &log_key)?;
+    ledger.begin(clock, &log_key)?;
 
-    let mut log = KeyLog::new(&mut ledger, now);
+    let mut log = KeyLog::new(&mut ledger, clock);
     let (mut unlocked, certified) = match origin {
         Origin::Generate {
             kind,
@@ -153,7 +156,7 @@ pub fn init(
         key: key.fingerprint(),
         certificate: Sha256::of(&certificate.binary()),
     };
-    ledger.append(now, event)?;
+    ledger.append(clock, event)?;
     let config = Config::template(&uri, key.fingerprint(), &domain, &log_key);
     let home = new_home.finish(&config)?;
     drop(lock);

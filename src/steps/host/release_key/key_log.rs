@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use super::error::KeyError;
 use crate::domain::event::{CardUse, Event, KeyPurpose};
-use crate::domain::time::Timestamp;
+use crate::domain::time::Clock;
 use crate::ledger::{Ledger, LedgerError};
 use crate::steps::host::card_use;
 use crate::steps::host::trouble::{self, reason};
@@ -50,7 +50,7 @@ impl Use {
 /// The log of such uses.
 pub(in crate::steps::host) struct KeyLog<'a> {
     ledger: &'a mut Ledger,
-    now: Timestamp,
+    clock: Clock,
 }
 
 /// A use that is logged and has not ended.
@@ -67,8 +67,9 @@ impl Begun {
 }
 
 impl<'a> KeyLog<'a> {
-    pub(in crate::steps::host) fn new(ledger: &'a mut Ledger, now: Timestamp) -> Self {
-        Self { ledger, now }
+    pub(in crate::steps::host) fn new(ledger: &'a mut Ledger, clock: impl Into<Clock>) -> Self {
+        let clock = clock.into();
+        Self { ledger, clock }
     }
 
     /// Logs a use before it begins.
@@ -85,7 +86,7 @@ impl<'a> KeyLog<'a> {
             signatures: what.signatures as u64,
             card: card.clone(),
         };
-        let intent = self.ledger.append(self.now, event)?;
+        let intent = self.ledger.append(self.clock, event)?;
         Ok(Begun { intent, card })
     }
 
@@ -155,7 +156,7 @@ impl<'a> KeyLog<'a> {
             failed: failed.map(|error| reason(error)),
             card,
         };
-        self.ledger.append(self.now, event)
+        self.ledger.append(self.clock, event)
     }
 }
 
