@@ -174,10 +174,6 @@ impl Wait {
 }
 
 impl FileLock {
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Changes whether others may have it. For a moment it is free between the two; after an error
     /// it is not held.
     pub fn change(&mut self, sharing: Sharing, wait: Wait) -> Result<(), FileError> {

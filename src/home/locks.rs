@@ -26,7 +26,11 @@ const LOCK: &str = "lock";
 
 /// The right to change a home, together with other processes or alone.
 #[derive(Debug)]
-pub struct HomeLock(FileLock);
+pub struct HomeLock {
+    lock: FileLock,
+    /// What it locks, for people.
+    home: String,
+}
 
 /// A home that no other process changes meanwhile.
 #[derive(Debug)]
@@ -116,9 +120,10 @@ impl Home {
 impl HomeLock {
     /// Locks the home at `home`, and keeps room for a revocation in it.
     pub(super) fn take(home: &Path, sharing: Sharing, wait: Wait) -> Result<Self, HomeError> {
-        let lock = hold(&home.join(LOCK), sharing, wait).map_err(busy(&of_home(home)))?;
+        let shown = format!("the home at `{}`", home.display());
+        let lock = hold(&home.join(LOCK), sharing, wait).map_err(busy(&shown))?;
         ballast::keep(home);
-        Ok(Self(lock))
+        Ok(Self { lock, home: shown })
     }
 
     /// That it is held alone.
@@ -127,13 +132,8 @@ impl HomeLock {
     }
 
     fn change(&mut self, sharing: Sharing, wait: Wait) -> Result<(), HomeError> {
-        let home = self.0.path().parent().map(of_home).unwrap_or_default();
-        self.0.change(sharing, wait).map_err(busy(&home))
+        self.lock.change(sharing, wait).map_err(busy(&self.home))
     }
-}
-
-fn of_home(home: &Path) -> String {
-    format!("the home at `{}`", home.display())
 }
 
 fn busy(what: &str) -> impl FnOnce(FileError) -> HomeError + '_ {
