@@ -10,6 +10,7 @@
 //! | the log's folder | while the log is exported to it |
 
 use std::fs;
+use std::io;
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -95,9 +96,13 @@ impl Home {
         self.hold("token", "the token", wait)
     }
 
-    /// Locks the folder that the log is exported to.
-    pub fn hold_log(&self, wait: Wait) -> Result<Held, HomeError> {
-        self.hold("log", "the exported log", wait)
+    /// Locks the folder that the log is exported to. `None` where nothing can be written in the
+    /// home: the log does not grow there, and can be exported all the same.
+    pub fn hold_log(&self, wait: Wait) -> Result<Option<Held>, HomeError> {
+        match self.hold("log", "the exported log", wait) {
+            Err(HomeError::File(error)) if is_unwritable(&error.fault) => Ok(None),
+            held => held.map(Some),
+        }
     }
 
     fn hold(&self, name: &str, what: &str, wait: Wait) -> Result<Held, HomeError> {
@@ -133,6 +138,15 @@ impl HomeLock {
 
     fn change(&mut self, sharing: Sharing, wait: Wait) -> Result<(), HomeError> {
         self.lock.change(sharing, wait).map_err(busy(&self.home))
+    }
+}
+
+/// Whether the file system is read-only or full.
+fn is_unwritable(fault: &FileFault) -> bool {
+    match fault {
+        FileFault::Full(_) => true,
+        FileFault::Io(error) => error.kind() == io::ErrorKind::ReadOnlyFilesystem,
+        _ => false,
     }
 }
 
