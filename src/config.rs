@@ -41,6 +41,9 @@ pub struct Config {
     /// Minimum time between the approval of a grant and signing under it.
     #[serde(default)]
     pub embargo: Option<Period>,
+    /// The program that asks for PINs without a terminal.
+    #[serde(default)]
+    pub pinentry: Option<PathBuf>,
     /// L, as far as it can be reached from here.
     #[serde(default)]
     pub repository: Repository,
@@ -79,7 +82,7 @@ pub struct ApproverKeys {
 pub const CONFIG: &str = "config.toml";
 
 /// The keys of the top level.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "token",
     "signing_key",
     "notation_domain",
@@ -90,6 +93,7 @@ const KEYS: [&str; 12] = [
     "max_bytes",
     "approvals",
     "embargo",
+    "pinentry",
     "repository",
     "approver",
 ];
@@ -152,6 +156,13 @@ impl Config {
                 "`notation_domain` is not a domain name: `{}`",
                 config.notation_domain
             )));
+        }
+        if config
+            .pinentry
+            .as_ref()
+            .is_some_and(|path| path.is_relative())
+        {
+            return Err(Malformed::new("`pinentry` is not an absolute path"));
         }
         if usize::try_from(config.approvals).is_ok_and(|needed| needed > config.approver.len()) {
             return Err(Malformed::new(too_few(
@@ -323,6 +334,8 @@ mod tests {
                 config.max_bytes
             ),
         );
+        assert_eq!(config.pinentry, None);
+        assert_eq!(spelled_out.pinentry, Some("/usr/bin/pinentry".into()));
         for key in KEYS.into_iter().chain(REPOSITORY_KEYS) {
             let titles = [format!("[{key}]"), format!("[[{key}]]")];
             let named = |line: &str| {

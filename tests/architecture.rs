@@ -23,11 +23,11 @@ const ARROWS: &str = "
     tlog: domain
     openpgp: domain
     approver: domain openpgp ssh
-    token: domain
+    token: domain files
     location: domain files
     ledger: domain files tlog
     config: domain tlog token
-    home: approver config domain files ledger mac openpgp ssh tlog
+    home: approver config domain files ledger mac openpgp ssh tlog token
     steps:
     steps::evidence: approver domain dsse mac openpgp ssh
     steps::builder: steps steps::evidence domain files dsse mac openpgp
@@ -54,6 +54,7 @@ const LIBRARIES: &str = "
     openpgp_card: token::card
     pcsc: token::card::reader
     pinentry: cli::host::prompt
+    region: token::pin
     rpassword: cli
     rusqlite: ledger
     sequoia_openpgp: openpgp

@@ -5,8 +5,6 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{Resource, geteuid, getrlimit};
 use rustix::system::uname;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -16,6 +14,7 @@ use super::args::{read_grant_file, scheme};
 use super::error::{CliError, CommandError, Within};
 use super::global::Global;
 use super::host::options::KeyOption;
+use super::memory;
 use super::progress::Bar;
 use super::render::{Output, artifact_values};
 use crate::domain::evidence::Scheme;
@@ -72,7 +71,7 @@ impl Attest {
                 .iter()
                 .try_for_each(|path| global.outside_home(parent(path)))?,
         }
-        let locked = lock_memory();
+        let locked = memory::lock_all();
         let grant = self.grant.as_deref().map(read_grant_file).transpose()?;
         let predicate = match &self.predicate {
             Some(path) => Some(read_predicate(path, self.predicate_type.clone())?),
@@ -168,14 +167,6 @@ fn report(done: &Attestation, removed: Option<&PathBuf>, output: &mut Output) {
         "artifacts": artifact_values(&done.artifacts),
         "key_removed": removed.is_some(),
     }));
-}
-
-/// Keeps the memory of this process out of the swap space. Not where it may lock only so much: a
-/// process that reaches its limit later would fail in the middle.
-fn lock_memory() -> bool {
-    let may_lock_all = getrlimit(Resource::Memlock).current.is_none() || geteuid().is_root();
-    may_lock_all
-        && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).is_ok()
 }
 
 /// What this machine runs.

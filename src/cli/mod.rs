@@ -12,6 +12,7 @@ mod host;
 #[cfg(not(feature = "host"))]
 #[path = "no_host.rs"]
 mod host;
+mod memory;
 mod progress;
 mod render;
 mod streams;

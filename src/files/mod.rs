@@ -8,6 +8,7 @@ mod aside;
 mod folder;
 mod input;
 mod lock;
+mod owner;
 mod remove;
 mod staging;
 mod state;
@@ -22,6 +23,7 @@ pub use aside::AsideFile;
 pub use folder::{Folder, Kind};
 pub use input::{BUFFER, InputFile, read_secret};
 pub use lock::{FileLock, Holder, Sharing, Wait, hold, hold_folder, hold_in, hold_passing};
+pub use owner::changeable;
 pub use staging::{StagedFile, StagedFolder};
 pub use whole::{
     discard, is_there, make_private, make_public, nearest, parent, refuse_foreign, replace,

@@ -10,9 +10,11 @@ use crate::config::{CONFIG, Config};
 use crate::files::{FileError, FileFault, Folder, InputFile, make_private};
 use crate::ledger::Ledger;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
+use crate::token::RefusedPins;
 
 pub(super) const CERTIFICATE: &str = "release.asc";
 pub(super) const LEDGER: &str = "ledger.sqlite";
+pub(super) const REFUSED_PINS: &str = "refused-pins";
 
 /// The home of a signing host that is set up.
 #[derive(Debug)]
@@ -104,6 +106,11 @@ impl Home {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its record of the PINs that tokens refused.
+    pub fn refused_pins(&self) -> RefusedPins {
+        RefusedPins::at(self.path.join(REFUSED_PINS))
     }
 
     /// Its ledger.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::HomeError;
-use super::folder::{CERTIFICATE, Home, LEDGER};
+use super::folder::{CERTIFICATE, Home, LEDGER, REFUSED_PINS};
 use super::grants::GRANTS;
 use super::locks::HomeLock;
 use super::private;
@@ -12,6 +12,7 @@ use crate::config::CONFIG;
 use crate::files::{FileError, Sharing, Wait, make_private, replace, write_new};
 use crate::ledger::Ledger;
 use crate::openpgp::Certificate;
+use crate::token::RefusedPins;
 
 const REVOCATION: &str = "revocation.asc";
 
@@ -43,6 +44,11 @@ impl NewHome {
             lock,
             ledger,
         ))
+    }
+
+    /// Its record of the PINs that tokens refused.
+    pub fn refused_pins(&self) -> RefusedPins {
+        RefusedPins::at(self.path.join(REFUSED_PINS))
     }
 
     /// Writes the certificate and, if there is one, its revocation; returns the revocation's file.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::uri::TokenUri;
 use crate::domain::key::{Fingerprint, PublicKey};
@@ -74,7 +74,7 @@ pub enum TouchPolicy {
 }
 
 /// The state of a token's PIN, as far as the token reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PinState {
     /// No try was lost, or the token does not count.
@@ -143,7 +143,8 @@ pub struct PinRequest {
 }
 
 /// Which of a token's PINs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Pin {
     /// The one for signing (PKCS#11: the user's PIN; OpenPGP card: PW1).
     User,

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::description::{Pin, PinState};
 use super::uri::TokenUri;
+use crate::domain::time::Timestamp;
 
 /// Where systemd puts the credentials of a service (systemd.exec(5)).
 pub(super) const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -90,21 +91,56 @@ pub enum TokenError {
         help("use a kind of key that this token supports")
     )]
     MechanismUnsupported { token: String, mechanism: String },
-    /// `state` is that of the PIN after the try.
+    /// `state` is that of the PIN after the try, `odd` what is odd about the PIN's source.
     #[error("wrong {pin} for token `{token}`")]
-    #[diagnostic(code(trouble::wrong_pin), help("{}", after_wrong_pin(*pin, *state)))]
+    #[diagnostic(
+        code(trouble::wrong_pin),
+        help("{}", after_wrong_pin(*pin, *state, odd.as_deref()))
+    )]
     PinWrong {
         token: String,
         pin: Pin,
         state: PinState,
+        odd: Option<String>,
     },
+    /// `renewal` is what allows another try.
+    #[error(
+        "token `{token}` did not accept the {pin} from `{source_of_pin}` at {at}, and is not given \
+         it again"
+    )]
+    #[diagnostic(
+        code(trouble::pin_refused_before),
+        help(
+            "{renewal}use the token once at a prompt: on the signing host \
+             `countersign key check --sign --prompt`"
+        )
+    )]
+    PinRefusedBefore {
+        token: String,
+        pin: Pin,
+        source_of_pin: String,
+        at: Timestamp,
+        renewal: &'static str,
+    },
+    #[error("the record of refused PINs cannot be used: `{path}` {reason}")]
+    #[diagnostic(
+        code(trouble::refused_pins),
+        help(
+            "no PIN was tried; make the file usable, or remove it if the PIN of each source is \
+             right by now"
+        )
+    )]
+    RefusedPins { path: String, reason: String },
     #[error("the {pin} of token `{token}` is locked")]
     #[diagnostic(code(trouble::pin_locked), help("{}", unlock(*pin)))]
     PinLocked { token: String, pin: Pin },
     #[error("token `{token}` has one try left for the {pin}; not trying unattended")]
     #[diagnostic(
         code(trouble::final_pin_try),
-        help("use the PIN once at a terminal, with the token's own tools or at the prompt here")
+        help(
+            "use the PIN once at a terminal, with the token's own tools or with \
+             `countersign key check --sign --prompt`"
+        )
     )]
     FinalTry { token: String, pin: Pin },
     #[error("the {pin} of token `{token}` was asked for, and not given")]
@@ -239,6 +275,14 @@ impl PinError {
         )
     }
 
+    /// Others can change the file, as `reason` says.
+    pub(super) fn changeable(path: &str, reason: &str) -> Self {
+        Self::new(
+            format!("PIN file `{path}` is not used: {reason}"),
+            "let only root or the user who runs this own and write it",
+        )
+    }
+
     /// Others than the owner can read or write the file.
     pub(super) fn too_open(path: &str, mode: u32) -> Self {
         Self::new(
@@ -299,8 +343,9 @@ fn release_card(holders: &[String]) -> &'static str {
     "end that program and run the same command again, or wait for it with `--wait`"
 }
 
-fn after_wrong_pin(pin: Pin, state: PinState) -> String {
-    match state {
+fn after_wrong_pin(pin: Pin, state: PinState, odd: Option<&str>) -> String {
+    let odd = odd.map(|odd| format!("{odd}; ")).unwrap_or_default();
+    let next = match state {
         PinState::Locked => format!("that was the last try: {}", unlock(pin)),
         PinState::FinalTry => {
             "one try is left, and it is not used unattended: make sure of the PIN first".to_owned()
@@ -313,7 +358,8 @@ fn after_wrong_pin(pin: Pin, state: PinState) -> String {
             "it was tried once and is not tried again; run the command again with the right PIN"
                 .to_owned()
         }
-    }
+    };
+    odd + &next
 }
 
 fn unlock(pin: Pin) -> &'static str {

@@ -14,6 +14,7 @@ mod pin;
 mod pin_source;
 mod pkcs11;
 mod raw;
+mod refused;
 mod uri;
 
 pub use contract::{Batch, Interaction, LockedToken, NewKey, Token, sign};
@@ -23,16 +24,18 @@ pub use description::{
 };
 pub use error::{PinError, TokenError};
 pub use pin_source::PinSource;
+pub use refused::RefusedPins;
 pub use uri::{CardUri, Pkcs11Uri, TokenUri, UriError};
 
-/// Finds the one token and key that `uri` names, without a PIN.
+/// Finds the one token and key that `uri` names, without a PIN. Unlocking it consults `pins`.
 pub fn find(
     uri: &TokenUri,
+    pins: &RefusedPins,
     interaction: &mut dyn Interaction,
 ) -> Result<Box<dyn LockedToken>, TokenError> {
     match uri {
-        TokenUri::Card(uri) => card::find(uri, interaction),
-        TokenUri::Pkcs11(uri) => pkcs11::find(uri),
+        TokenUri::Card(uri) => card::find(uri, pins, interaction),
+        TokenUri::Pkcs11(uri) => pkcs11::find(uri, pins),
         TokenUri::File(path) => file::find(path),
     }
 }
@@ -65,15 +68,16 @@ pub fn list_cards(
 pub fn generate(
     uri: &TokenUri,
     new: &NewKey<'_>,
+    pins: &RefusedPins,
     interaction: &mut dyn Interaction,
 ) -> Result<(TokenUri, Box<dyn Token>), TokenError> {
     match uri {
         TokenUri::Card(uri) => {
-            let (uri, token) = card::generate(uri, new, interaction)?;
+            let (uri, token) = card::generate(uri, new, pins, interaction)?;
             Ok((TokenUri::Card(uri), token))
         }
         TokenUri::Pkcs11(uri) => {
-            let (uri, token) = pkcs11::generate(uri, new.kind, interaction)?;
+            let (uri, token) = pkcs11::generate(uri, new.kind, pins, interaction)?;
             Ok((TokenUri::Pkcs11(uri), token))
         }
         TokenUri::File(path) => Ok((

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::grants::show_terms;
 use super::open::{is_grant_id, read_grant};
 use super::options::WaitOption;
+use super::programs;
 use crate::cli::args::read_grant_file;
 use crate::cli::error::{CliError, CommandError};
 use crate::cli::global::Global;
@@ -115,7 +116,7 @@ impl Approve {
             show_terms(&grant, &mut shown);
             consent(&grant, &shown)?;
         }
-        let mut command = self.signer();
+        let mut command = self.signer()?;
         let signature = signed_by(&mut command, grant.bytes())?;
         crate::files::write_new(&path, &signature, 0o644)?;
         output.line(format!(
@@ -136,20 +137,27 @@ impl Approve {
     }
 
     /// The program that signs what it reads.
-    fn signer(&self) -> Command {
+    fn signer(&self) -> Result<Command, HostError> {
         if let Some(key) = &self.ssh_key {
-            let mut command = Command::new("ssh-keygen");
+            let mut command = Command::new(program("ssh-keygen")?);
             command.args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"]);
             command.arg(key);
-            return command;
+            return Ok(command);
         }
-        let mut command = Command::new("gpg");
+        let mut command = Command::new(program("gpg")?);
         command.args(["--quiet", "--detach-sign", "--output", "-"]);
         if let Some(key) = &self.gpg_key {
             command.args(["--local-user", key]);
         }
-        command
+        Ok(command)
     }
+}
+
+fn program(name: &str) -> Result<PathBuf, HostError> {
+    programs::of_system(name).ok_or_else(|| HostError::Signer {
+        program: name.to_owned(),
+        reason: "it is in none of the system's folders".to_owned(),
+    })
 }
 
 /// Lets a program sign the grant's bytes. It gets them through a pipe, so that what was shown is

@@ -20,7 +20,7 @@ use crate::home::{Home, HomeError};
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE, SigningKey};
 use crate::steps::host::Host;
 use crate::steps::host::release_key::{self, Checked};
-use crate::token::{self, FoundKey, TokenError, TokenUri};
+use crate::token::{self, FoundKey, Pin, PinState, TokenError, TokenUri};
 
 /// Inspect, extend and export the release key
 #[derive(Debug, Args)]
@@ -46,6 +46,9 @@ Example:
         /// Also sign a test text, with the PIN; logged
         #[arg(long)]
         sign: bool,
+        /// Ask for the PIN, whatever source the configuration names
+        #[arg(long, requires = "sign")]
+        prompt: bool,
         #[command(flatten)]
         wait: WaitOption,
     },
@@ -73,7 +76,7 @@ impl Key {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
         match self.command {
             KeyCommand::List { token } => list(token, &global.home_path()?, output),
-            KeyCommand::Check { sign, wait } => check(sign, wait, global, output),
+            KeyCommand::Check { sign, prompt, wait } => check(sign, prompt, wait, global, output),
             KeyCommand::Extend { expires, wait } => {
                 extend(expires, wait, &mut global.host(wait)?, output)
             }
@@ -179,32 +182,42 @@ fn in_reach(configured: Option<&TokenUri>, output: &Output) -> Result<Vec<FoundK
 
 fn check(
     sign: bool,
+    prompt: bool,
     wait: WaitOption,
     global: &Global,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let mut terminal = wait.terminal();
     if sign {
         let mut host = global.host(wait)?;
+        if prompt {
+            host.home.config.token = host.home.config.token.prompting();
+        }
+        let mut terminal = wait.terminal_of(&host.home);
         warn_of_file_token(&host.home.config.token, output);
         let checked = host.try_key(&mut terminal)?;
         let what = "the token signed a test text, and the signature is valid";
-        show(&checked, true, what, &host.home, output);
+        show(&checked, true, what, &host.home, output)
     } else {
         let home = global.home()?;
         warn_of_file_token(&home.config.token, output);
-        let checked = release_key::check(&home, &mut terminal, Timestamp::now())?;
+        let checked = release_key::check(&home, &mut wait.terminal(), Timestamp::now())?;
         let what = if checked.seen {
             "the token shows the public half of this key; `key check --sign` tests the private half"
         } else {
             "the token shows its key only after the PIN: `key check --sign` asks for it"
         };
-        show(&checked, false, what, &home, output);
+        show(&checked, false, what, &home, output)
     }
-    Ok(())
 }
 
-fn show(checked: &Checked, signed: bool, what: &str, home: &Home, output: &mut Output) {
+/// Shows what was found; refuses a PIN with which nobody can sign unattended.
+fn show(
+    checked: &Checked,
+    signed: bool,
+    what: &str,
+    home: &Home,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let Checked { key, token, seen } = checked;
     let certificate = &home.certificate;
     output.line(format!("release key {}", key.fingerprint()));
@@ -236,6 +249,15 @@ fn show(checked: &Checked, signed: bool, what: &str, home: &Home, output: &mut O
         "on_token": *seen || signed,
         "signed": signed,
     }));
+    let pin = Pin::User;
+    let token = checked.token.label.clone();
+    match checked.token.pin {
+        PinState::FinalTry => Err(TokenError::FinalTry { token, pin }.into()),
+        PinState::Locked => Err(TokenError::PinLocked { token, pin }.into()),
+        PinState::Untouched | PinState::CountLow | PinState::Left(_) | PinState::NotNeeded => {
+            Ok(())
+        }
+    }
 }
 
 fn extend(
@@ -245,7 +267,8 @@ fn extend(
     output: &mut Output,
 ) -> Result<(), CliError> {
     warn_of_file_token(&host.home.config.token, output);
-    let key = host.extend(expires.0, &mut wait.terminal())?;
+    let mut terminal = wait.terminal_of(&host.home);
+    let key = host.extend(expires.0, &mut terminal)?;
     output.line(format!("release key {}", key.fingerprint()));
     output.line(format!("  expires     {}", expiry(key.expires())));
     output.line("next: publish the certificate again");

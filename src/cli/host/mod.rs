@@ -10,6 +10,7 @@ mod list;
 mod log;
 mod open;
 pub(super) mod options;
+mod programs;
 pub(super) mod prompt;
 mod push;
 mod reason;

@@ -14,12 +14,13 @@ use crate::domain::grant::Grant;
 use crate::domain::key::KeyKind;
 use crate::domain::text::clean;
 use crate::domain::time::{Period, Timestamp};
-use crate::files::Wait;
+use crate::files::{Wait, make_private};
+use crate::home::Home;
 use crate::steps::builder::attest::Attestation;
 use crate::steps::builder::build_key::BuildKey;
 use crate::steps::evidence::builders::BuilderKey;
 use crate::steps::host::token_build_key::{generate_on, on_token};
-use crate::token::{self, TokenUri};
+use crate::token::{self, RefusedPins, TokenUri};
 
 /// How long a command waits for another one without `--wait`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,6 +60,11 @@ impl WaitOption {
     pub(super) fn terminal(self) -> Terminal {
         Terminal::new(self.wait.map_or(Duration::ZERO, Period::length))
     }
+
+    /// As [`WaitOption::terminal`], with the pinentry of the configuration.
+    pub(super) fn terminal_of(self, home: &Home) -> Terminal {
+        self.terminal().with_pinentry(home.config.pinentry.clone())
+    }
 }
 
 /// Where the build key is.
@@ -85,7 +91,8 @@ impl KeyOption {
         let grant = grant.expect("the command line requires it with a token");
         let mut terminal = Terminal::new(Duration::ZERO);
         let mut attested = || {
-            let token = token::find(uri, &mut terminal)?.unlock(&mut terminal)?;
+            let token = token::find(uri, &refused_pins()?, &mut terminal)?;
+            let token = token.unlock(&mut terminal)?;
             let key = on_token(grant, token, &mut terminal, now);
             attest(key.map_err(|fault| Within {
                 what: format!("build key `{uri}`"),
@@ -100,6 +107,22 @@ impl KeyOption {
         let key = self.key.as_deref();
         key.expect("the command line requires one of the two")
     }
+}
+
+/// The record of refused PINs of a user without a signing host's home.
+fn refused_pins() -> Result<RefusedPins, CliError> {
+    let set = |variable: &str| {
+        let path = std::env::var_os(variable).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
+    let folder = state.ok_or_else(|| {
+        let text = "neither $HOME nor $XDG_STATE_HOME shows where a refused PIN can be recorded";
+        CommandError::Usage(text.to_owned())
+    })?;
+    let folder = folder.join("countersign");
+    make_private(&folder)?;
+    Ok(RefusedPins::at(folder.join("refused-pins")))
 }
 
 /// The kinds of keys that a token can make.
@@ -146,7 +169,8 @@ impl NewKeyOption {
             return Err(CommandError::Usage(text.to_owned()).into());
         }
         let mut terminal = Terminal::new(Duration::ZERO);
-        let (uri, key) = generate_on(uri, self.kind, user_id, now, expires, &mut terminal)?;
+        let pins = refused_pins()?;
+        let (uri, key) = generate_on(uri, self.kind, user_id, now, expires, &pins, &mut terminal)?;
         Ok(Some((uri.to_string(), key)))
     }
 }

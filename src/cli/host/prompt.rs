@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pinentry::{ConfirmationDialog, PassphraseInput};
@@ -10,6 +11,7 @@ use rustix::termios::{QueueSelector, tcflush};
 use secrecy::SecretString;
 
 use super::list::note;
+use super::programs;
 use super::token_words::counted;
 use crate::domain::text::clean;
 use crate::token::{Batch, Interaction, PinRequest, PinState, TokenError, TouchPolicy};
@@ -24,6 +26,8 @@ pub(in crate::cli) struct Terminal {
     signatures: usize,
     /// The number of touches asked for.
     touches: usize,
+    /// The program that the configuration names for questions without a terminal.
+    pinentry: Option<PathBuf>,
 }
 
 impl Terminal {
@@ -33,6 +37,29 @@ impl Terminal {
             waiting: None,
             signatures: 0,
             touches: 0,
+            pinentry: None,
+        }
+    }
+
+    /// Asks with the pinentry of the configuration where there is no terminal.
+    pub(super) fn with_pinentry(self, pinentry: Option<PathBuf>) -> Self {
+        Self { pinentry, ..self }
+    }
+
+    /// The pinentry to ask with, if there is one.
+    fn pinentry(&self) -> Option<PathBuf> {
+        let Some(path) = &self.pinentry else {
+            return programs::of_system("pinentry");
+        };
+        match programs::check(path) {
+            Ok(()) => Some(path.clone()),
+            Err(reason) => {
+                note(&format!(
+                    "pinentry `{}` is not used: {reason}",
+                    path.display()
+                ));
+                None
+            }
         }
     }
 }
@@ -60,7 +87,7 @@ impl Interaction for Terminal {
                     .into(),
             );
         }
-        let mut input = PassphraseInput::with_default_binary()?;
+        let mut input = PassphraseInput::with_binary(self.pinentry()?)?;
         match input
             .with_description(&prompt)
             .with_prompt("PIN:")
@@ -85,11 +112,11 @@ impl Interaction for Terminal {
             BufReader::new(terminal).read_line(&mut answer)?;
             Ok(answer.trim() == "yes")
         };
-        match (terminal(), ConfirmationDialog::with_default_binary()) {
-            (Some(terminal), _) => Some(ask(terminal).unwrap_or(false)),
-            (None, Some(mut dialog)) => dialog.with_ok("Try").confirm(&question).ok(),
-            (None, None) => None,
+        if let Some(terminal) = terminal() {
+            return Some(ask(terminal).unwrap_or(false));
         }
+        let mut dialog = ConfirmationDialog::with_binary(self.pinentry()?)?;
+        dialog.with_ok("Try").confirm(&question).ok()
     }
 
     fn at_keypad(&mut self, request: &PinRequest) {

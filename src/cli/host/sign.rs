@@ -12,6 +12,7 @@ use super::push::{not_pushed, show_handed_over};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
+use crate::cli::memory;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Output, artifact_values};
 use crate::domain::grant::Builder;
@@ -50,6 +51,8 @@ pub(in crate::cli) struct Sign {
 
 impl Sign {
     pub(super) fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        // Where this fails, the pages with the PIN are locked alone.
+        let _whole = memory::lock_all();
         let mut host = global.host(self.wait)?;
         let grant = read_grant(&self.grant, &host.home)?;
         let terms = grant.terms();
@@ -65,12 +68,13 @@ impl Sign {
             allow_older: self.allow_older,
         };
         let uri = host.home.config.token.clone();
+        let pins = host.home.refused_pins();
         // A build that is refused does not come this far.
         let mut find = |interaction: &mut dyn Interaction| {
             warn_of_file_token(&uri, output);
-            token::find(&uri, interaction)
+            token::find(&uri, &pins, interaction)
         };
-        let people = &mut self.wait.terminal();
+        let people = &mut self.wait.terminal_of(&host.home);
         let bar = &mut Bar::new();
         let refused = |error: SignError, output: &mut Output| {
             if let Some(differences) = error.differences() {

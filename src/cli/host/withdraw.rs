@@ -46,7 +46,7 @@ impl Withdraw {
         let folder = self.output.unwrap_or_else(default);
         global.outside_home(parent(&folder))?;
         warn_of_file_token(&host.home.config.token, output);
-        let people = &mut self.wait.terminal();
+        let people = &mut self.wait.terminal_of(&host.home);
         let Done {
             statement,
             new,

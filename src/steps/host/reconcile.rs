@@ -9,7 +9,7 @@ use crate::domain::event::{Event, Finding};
 use crate::domain::key::{Fingerprint, PublicKey};
 use crate::ledger::{ExportError, ExportedLog, LedgerError};
 use crate::openpgp::{Certificate, fingerprint_of};
-use crate::token::{self, Interaction, TokenDescription, TokenError, TokenUri};
+use crate::token::{self, Interaction, RefusedPins, TokenDescription, TokenError, TokenUri};
 
 /// Why a card was not compared with the log.
 #[expect(missing_docs, reason = "each message says what it means")]
@@ -136,7 +136,7 @@ fn look(
     uri: &TokenUri,
     people: &mut dyn Interaction,
 ) -> Result<CardNow, ReconcileError> {
-    let (description, public) = match token::find(uri, people) {
+    let (description, public) = match token::find(uri, &RefusedPins::none(), people) {
         Ok(found) => (found.description().clone(), found.public().cloned()),
         // A card without its key has a counter all the same.
         Err(error @ (TokenError::SlotEmpty { .. } | TokenError::KeyUnsuitable { .. })) => {

@@ -48,7 +48,7 @@ pub(super) fn find(
     people: &mut dyn Interaction,
     now: Timestamp,
 ) -> Result<(Checked, Box<dyn LockedToken>), KeyError> {
-    let token = token::find(&home.config.token, people)?;
+    let token = token::find(&home.config.token, &home.refused_pins(), people)?;
     let key = home.certificate.signing_key(home.config.signing_key, now)?;
     let public = token.public();
     if public.is_some_and(|public| public != key.public()) {
@@ -81,7 +81,8 @@ impl Host {
         log.end(used, tested, unlocked.counter())?;
         drop(unlocked);
         // The right PIN and a signature change the state of the token.
-        let token = token::find(uri, people)?.description().clone();
+        let token = token::find(uri, &self.home.refused_pins(), people)?;
+        let token = token.description().clone();
         Ok(Checked { token, ..checked })
     }
 
@@ -95,7 +96,7 @@ impl Host {
         let alone = self.home.alone(&mut self.lock, self.wait)?;
         let home = &mut self.home;
         let uri = &home.config.token;
-        let locked = token::find(uri, people)?;
+        let locked = token::find(uri, &home.refused_pins(), people)?;
         let certificate = &home.certificate;
         let ours = home.config.signing_key;
         if certificate.fingerprint() != ours {

@@ -10,7 +10,7 @@ use crate::openpgp::{
 };
 use crate::steps::builder::build_key::{BuildKey, BuildKeyError, EvidenceSigner, not_in};
 use crate::steps::evidence::builders::{BuilderKey, Builders};
-use crate::token::{self, Interaction, Token, TokenError, TokenUri};
+use crate::token::{self, Interaction, RefusedPins, Token, TokenError, TokenUri};
 
 /// The builder's key on `token`, whose public half is among those of `grant`.
 pub fn on_token<'a>(
@@ -44,6 +44,7 @@ pub fn generate_on(
     user_id: &str,
     now: Timestamp,
     expires: Timestamp,
+    pins: &RefusedPins,
     interaction: &mut dyn Interaction,
 ) -> Result<(TokenUri, BuilderKey), MakeError<TokenError>> {
     let fingerprint = |public: &_| openpgp::fingerprint_of(public, now);
@@ -53,7 +54,8 @@ pub fn generate_on(
         fingerprint: &fingerprint,
         replace: false,
     };
-    let (uri, mut token) = token::generate(uri, &new, interaction).map_err(MakeError::Token)?;
+    let (uri, mut token) =
+        token::generate(uri, &new, pins, interaction).map_err(MakeError::Token)?;
     let public = token.public().clone();
     let new = NewCertificate {
         user_id: user_id.to_owned(),

@@ -23,11 +23,11 @@ use secrecy::ExposeSecret as _;
 use self::facts::Facts;
 use self::session::{SIGN, Session};
 use self::survey::{Survey, the_card};
-use super::pin::{Given, obtain};
+use super::pin::{Given, OnePin, obtain};
 use super::uri::CardUri;
 use super::{
-    CardCounter, FoundKey, Interaction, LockedToken, NewKey, NoSuchKey, Pin, PinError, Token,
-    TokenDescription, TokenError, TouchPolicy, raw,
+    CardCounter, FoundKey, Interaction, LockedToken, NewKey, NoSuchKey, Pin, PinError, RefusedPins,
+    Token, TokenDescription, TokenError, TouchPolicy, raw,
 };
 use crate::domain::key::{PublicKey, RawSignature};
 use crate::domain::signing::Message;
@@ -45,6 +45,7 @@ struct Locked {
     facts: Facts,
     public: PublicKey,
     description: TokenDescription,
+    pins: RefusedPins,
 }
 
 /// A card that was unlocked.
@@ -52,7 +53,7 @@ struct Unlocked {
     session: Session,
     public: PublicKey,
     /// For a card that requires the PIN before each signature.
-    each_signature: Option<Given>,
+    each_signature: Option<OnePin>,
     /// The PIN was given, and no signature made since.
     fresh: bool,
 }
@@ -60,6 +61,7 @@ struct Unlocked {
 /// The one card that `uri` names.
 pub(super) fn find(
     uri: &CardUri,
+    pins: &RefusedPins,
     interaction: &mut dyn Interaction,
 ) -> Result<Box<dyn LockedToken>, TokenError> {
     let (reader, facts) = the_card(uri, interaction)?;
@@ -82,6 +84,7 @@ pub(super) fn find(
         facts,
         public,
         description,
+        pins: pins.clone(),
     }))
 }
 
@@ -121,6 +124,7 @@ fn found(uri: &CardUri, facts: &Facts) -> FoundKey {
 pub(super) fn generate(
     uri: &CardUri,
     new: &NewKey<'_>,
+    pins: &RefusedPins,
     interaction: &mut dyn Interaction,
 ) -> Result<(CardUri, Box<dyn Token>), TokenError> {
     let (reader, facts) = the_card(uri, interaction)?;
@@ -135,14 +139,14 @@ pub(super) fn generate(
         }
         interaction.replaces(&facts.name(), &facts.key_name());
     }
-    let admin = ask(&facts, Pin::Admin, uri, interaction)?;
-    let user = ask(&facts, Pin::User, uri, interaction)?;
+    let admin = ask(&facts, Pin::Admin, uri, pins, interaction)?;
+    let user = ask(&facts, Pin::User, uri, pins, interaction)?;
 
     let mut session = Session::again(&reader, &facts, interaction)?;
     session.demand(new.kind)?;
     // The PIN that will sign comes first: a wrong one must be found before a key is replaced.
-    session.verify(Pin::User, &user)?;
-    session.verify(Pin::Admin, &admin)?;
+    user.try_once(|given| session.verify(Pin::User, given))?;
+    admin.try_once(|given| session.verify(Pin::Admin, given))?;
     let public = session.generate(new)?;
     let exact = uri.exactly(facts.ident);
     Ok((exact, Box::new(Unlocked::new(session, public, user))))
@@ -153,20 +157,22 @@ fn ask(
     facts: &Facts,
     pin: Pin,
     uri: &CardUri,
+    pins: &RefusedPins,
     interaction: &mut dyn Interaction,
-) -> Result<Given, TokenError> {
+) -> Result<OnePin, TokenError> {
     let (source, shortest) = match pin {
         Pin::User => (uri.pin_source(), SHORTEST_PIN),
         Pin::Admin => (uri.admin_pin_source(), SHORTEST_ADMIN_PIN),
     };
-    let given = obtain(
-        &facts.request(pin),
+    let one = obtain(
+        facts.request(pin),
         &facts.name(),
         facts.keypad,
         &source,
+        pins,
         interaction,
     )?;
-    match &given {
+    match one.given() {
         Given::Pin(text) if text.expose_secret().len() < shortest => Err(TokenError::Pin {
             token: facts.name(),
             pin,
@@ -175,7 +181,7 @@ fn ask(
                 "it is shorter than any PIN of an OpenPGP card, and was not tried",
             ),
         }),
-        _ => Ok(given),
+        _ => Ok(one),
     }
 }
 
@@ -192,19 +198,19 @@ impl LockedToken for Locked {
         self: Box<Self>,
         interaction: &mut dyn Interaction,
     ) -> Result<Box<dyn Token>, TokenError> {
-        let given = ask(&self.facts, Pin::User, &self.uri, interaction)?;
+        let pin = ask(&self.facts, Pin::User, &self.uri, &self.pins, interaction)?;
         let session = Session::again(&self.reader, &self.facts, interaction)?;
         if session.facts.key != Some(Ok(self.public.clone())) {
             return Err(session.lost("its key was replaced"));
         }
-        session.verify(Pin::User, &given)?;
-        Ok(Box::new(Unlocked::new(session, self.public, given)))
+        pin.try_once(|given| session.verify(Pin::User, given))?;
+        Ok(Box::new(Unlocked::new(session, self.public, pin)))
     }
 }
 
 impl Unlocked {
-    fn new(session: Session, public: PublicKey, given: Given) -> Self {
-        let each_signature = session.facts.state.pin_per_signature.then_some(given);
+    fn new(session: Session, public: PublicKey, pin: OnePin) -> Self {
+        let each_signature = session.facts.state.pin_per_signature.then_some(pin);
         Self {
             session,
             public,
@@ -220,10 +226,10 @@ impl Token for Unlocked {
     }
 
     fn sign(&mut self, message: &Message<'_>) -> Result<RawSignature, TokenError> {
-        if let Some(given) = &self.each_signature
+        if let Some(pin) = &self.each_signature
             && !self.fresh
         {
-            self.session.verify(Pin::User, given)?;
+            pin.repeated(self.session.verify(Pin::User, pin.given()))?;
         }
         self.fresh = false;
         let input = raw::to_be_signed(&self.public, message.digest());

@@ -9,13 +9,13 @@ use openpgp_card::ocard::data::{Fingerprint as CardFingerprint, KeyGenerationTim
 use openpgp_card::ocard::{KeyType, StatusBytes};
 use openpgp_card::state::Open;
 use openpgp_card::{Card, Error};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::facts::{self, Facts};
 use super::reader::{self, NoCard};
 use super::worker::{self, Desk, OpenCard, Started, Starting, Worker};
 use crate::domain::key::{KeyKind, PublicKey};
-use crate::token::pin::Given;
+use crate::token::pin::{Given, secret};
 use crate::token::{Interaction, NewKey, Pin, PinState, TokenError, TouchPolicy};
 
 /// How long a card may take to answer before another program is assumed to use it.
@@ -107,7 +107,7 @@ impl Session {
     /// Gives the card one PIN, once.
     pub(super) fn verify(&self, pin: Pin, given: &Given) -> Result<(), TokenError> {
         let given = match given {
-            Given::Pin(text) => Some(text.clone()),
+            Given::Pin(text) => Some(secret(text.expose_secret())),
             Given::AtKeypad => None,
             Given::Nothing => return Ok(()),
         };
@@ -123,7 +123,12 @@ impl Session {
         };
         let token = self.facts.name();
         let before = self.facts.request(pin).state;
-        let wrong = |token, state| TokenError::PinWrong { token, pin, state };
+        let wrong = |token, state| TokenError::PinWrong {
+            token,
+            pin,
+            state,
+            odd: None,
+        };
         match error {
             Error::CardStatus(StatusBytes::AuthenticationMethodBlocked) if now != Some(before) => {
                 Err(wrong(token, PinState::Locked))

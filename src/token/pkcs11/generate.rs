@@ -10,12 +10,13 @@ use super::object::Object;
 use super::opened::Opened;
 use super::unlocked::Unlocked;
 use crate::domain::key::KeyKind;
-use crate::token::{Interaction, Pkcs11Uri, Token, TokenError};
+use crate::token::{Interaction, Pkcs11Uri, RefusedPins, Token, TokenError};
 
 /// Generates a key pair. The private half is sensitive, not extractable, and only signs.
 pub(in crate::token) fn generate(
     uri: &Pkcs11Uri,
     kind: KeyKind,
+    pins: &RefusedPins,
     interaction: &mut dyn Interaction,
 ) -> Result<(Pkcs11Uri, Box<dyn Token>), TokenError> {
     let module = Module::of(uri)?;
@@ -37,7 +38,7 @@ pub(in crate::token) fn generate(
     })?;
     // Once without a PIN, and again when private objects are visible too.
     refuse_if_taken(&opened, label)?;
-    let (mut opened, given) = login(opened, interaction)?;
+    let (mut opened, pin) = login(opened, pins, interaction)?;
     refuse_if_taken(&opened, label)?;
 
     let id = match uri.id() {
@@ -50,7 +51,7 @@ pub(in crate::token) fn generate(
     match made {
         Ok(key) => Ok((
             opened.uri.clone(),
-            Box::new(Unlocked::new(opened, key, given)),
+            Box::new(Unlocked::new(opened, key, pin, pins.clone())),
         )),
         Err(error) => {
             // Including what a module that failed half-way left behind.

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use super::answer::{Failure, described, is_busy};
 use super::opened::Opened;
 use super::token_info::TokenInfo;
-use crate::token::pin::{Given, obtain};
-use crate::token::{Interaction, Pin, PinRequest, PinSource, PinState, TokenError};
+use crate::token::pin::{Given, OnePin, obtain};
+use crate::token::{Interaction, Pin, PinRequest, PinSource, PinState, RefusedPins, TokenError};
 
 impl Given {
     /// The PIN as C_Login takes it.
@@ -26,8 +26,9 @@ impl Given {
 /// and none if by the token's flags it would be in vain or could be the last.
 pub(super) fn login(
     opened: Opened,
+    pins: &RefusedPins,
     interaction: &mut dyn Interaction,
-) -> Result<(Opened, Given), TokenError> {
+) -> Result<(Opened, OnePin), TokenError> {
     let module = Arc::clone(&opened.module);
     let uri = opened.uri.clone();
     let read_write = opened.read_write;
@@ -51,12 +52,12 @@ pub(super) fn login(
         })?,
     };
     let source = uri.pin_source();
-    let given = match ask(&opened.info, &source, interaction)? {
-        Given::Nothing => return Ok((opened, Given::Nothing)),
-        given => given,
-    };
+    let pin = ask(&opened.info, &source, pins, interaction)?;
+    if matches!(pin.given(), Given::Nothing) {
+        return Ok((opened, pin));
+    }
     let mut opened = Some(opened);
-    let opened = module.patiently(|| {
+    let mut attempt = |given: &Given| {
         let opened = match opened.take() {
             Some(opened) => opened,
             None => Opened::new(&module, &uri, read_write)?,
@@ -79,8 +80,9 @@ pub(super) fn login(
             }),
             Err(error) => Err(refused(&opened, &error).into()),
         }
-    })?;
-    Ok((opened, given))
+    };
+    let opened = pin.try_once(|given| module.patiently(|| attempt(given)))?;
+    Ok((opened, pin))
 }
 
 /// Whether SoftHSM2 may have read the token's file while another process wrote it, and so missed
@@ -93,8 +95,9 @@ fn is_half_read(token: &TokenInfo) -> bool {
 fn ask(
     token: &TokenInfo,
     source: &PinSource,
+    pins: &RefusedPins,
     interaction: &mut dyn Interaction,
-) -> Result<Given, TokenError> {
+) -> Result<OnePin, TokenError> {
     if !token.pin_is_set && !matches!(token.pin, PinState::NotNeeded | PinState::Locked) {
         return Err(TokenError::PinNotSet {
             token: token.name().to_owned(),
@@ -106,10 +109,11 @@ fn ask(
         state: token.pin,
     };
     obtain(
-        &request,
+        request,
         token.name(),
         token.has_pinpad,
         source,
+        pins,
         interaction,
     )
 }
@@ -127,6 +131,7 @@ pub(super) fn refused(opened: &Opened, error: &Error) -> TokenError {
                 token,
                 pin: Pin::User,
                 state,
+                odd: None,
             }
         }
         RvError::PinLocked => TokenError::PinLocked {

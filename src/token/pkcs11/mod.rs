@@ -35,7 +35,8 @@ use self::opened::Opened;
 use self::survey::Survey;
 use self::unlocked::{ANOTHER_KEY, Unlocked};
 use super::{
-    FoundKey, Interaction, LockedToken, NoSuchKey, Pkcs11Uri, Token, TokenDescription, TokenError,
+    FoundKey, Interaction, LockedToken, NoSuchKey, Pkcs11Uri, RefusedPins, Token, TokenDescription,
+    TokenError,
 };
 use crate::domain::key::PublicKey;
 
@@ -44,10 +45,14 @@ struct Locked {
     opened: Opened,
     public: Option<PublicKey>,
     description: TokenDescription,
+    pins: RefusedPins,
 }
 
 /// The one token and key that `uri` names.
-pub(super) fn find(uri: &Pkcs11Uri) -> Result<Box<dyn LockedToken>, TokenError> {
+pub(super) fn find(
+    uri: &Pkcs11Uri,
+    pins: &RefusedPins,
+) -> Result<Box<dyn LockedToken>, TokenError> {
     let module = Module::of(uri)?;
     let locked = module.patiently(|| {
         let mut opened = Opened::new(&module, uri, false)?;
@@ -77,6 +82,7 @@ pub(super) fn find(uri: &Pkcs11Uri) -> Result<Box<dyn LockedToken>, TokenError> 
             opened,
             public,
             description,
+            pins: pins.clone(),
         })
     })?;
     Ok(Box::new(locked))
@@ -131,7 +137,7 @@ impl LockedToken for Locked {
         self: Box<Self>,
         interaction: &mut dyn Interaction,
     ) -> Result<Box<dyn Token>, TokenError> {
-        let (opened, given) = login(self.opened, interaction)?;
+        let (opened, pin) = login(self.opened, &self.pins, interaction)?;
         let key = opened.signing_key()?;
         if self.public.is_some_and(|public| public != key.public) {
             return Err(TokenError::SessionLost {
@@ -139,6 +145,6 @@ impl LockedToken for Locked {
                 reason: ANOTHER_KEY.to_owned(),
             });
         }
-        Ok(Box::new(Unlocked::new(opened, key, given)))
+        Ok(Box::new(Unlocked::new(opened, key, pin, self.pins)))
     }
 }

@@ -22,6 +22,7 @@ use cryptoki::slot::Slot;
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_SESSION_HANDLE, CK_ULONG};
 
 use super::answer::{Failure, described};
+use crate::files::changeable;
 use crate::token::{Pkcs11Uri, TokenError};
 
 /// The number of tries on SoftHSM2 (see [`Module::patiently`]).
@@ -88,6 +89,10 @@ impl Module {
         let file = path
             .canonicalize()
             .map_err(|error| refuse(error.to_string()))?;
+        let status = file.metadata();
+        if let Some(reason) = changeable(&status.map_err(|error| refuse(error.to_string()))?) {
+            return Err(refuse(reason));
+        }
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = loaded.get(&file) {
             return Ok(Arc::clone(module));
@@ -321,6 +326,22 @@ fn c_sign(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_module_that_others_can_write_is_not_loaded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("module.so");
+        std::fs::write(&path, b"no module").expect("written");
+        for (mode, writable) in [(0o666, true), (0o664, true), (0o755, false)] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&path, mode).expect("its mode");
+            let Err(TokenError::Module { reason, .. }) = Module::load(&path) else {
+                panic!("it was loaded")
+            };
+            let said = reason.contains("others than its owner can write it");
+            assert_eq!(said, writable, "{reason}");
+        }
+    }
 
     #[test]
     fn a_file_that_is_not_a_module_is_refused() {

@@ -15,8 +15,8 @@ use super::module::Module;
 use super::opened::Opened;
 use crate::domain::key::{PublicKey, RawSignature};
 use crate::domain::signing::Message;
-use crate::token::pin::Given;
-use crate::token::{Interaction, PinRequest, Pkcs11Uri, Token, TokenError, raw};
+use crate::token::pin::OnePin;
+use crate::token::{Interaction, PinRequest, Pkcs11Uri, RefusedPins, Token, TokenError, raw};
 
 pub(super) const ANOTHER_KEY: &str = "another key has its name now";
 
@@ -32,7 +32,8 @@ pub(super) struct Unlocked {
     /// Of the module, when the session was opened.
     generation: u64,
     /// For a key that requires the PIN before each signature.
-    each_signature: Option<Given>,
+    each_signature: Option<OnePin>,
+    pins: RefusedPins,
     /// A lost session is reopened only once.
     reopened: bool,
 }
@@ -46,7 +47,7 @@ enum NotSigned {
 }
 
 impl Unlocked {
-    pub(super) fn new(opened: Opened, key: SigningKey, given: Given) -> Self {
+    pub(super) fn new(opened: Opened, key: SigningKey, pin: OnePin, pins: RefusedPins) -> Self {
         Self {
             public: key.public,
             uri: opened.uri.clone(),
@@ -54,7 +55,8 @@ impl Unlocked {
             module: Arc::clone(&opened.module),
             generation: opened.session.generation(),
             live: Some((opened, key.handle)),
-            each_signature: key.always_authenticate.then_some(given),
+            each_signature: key.always_authenticate.then_some(pin),
+            pins,
             reopened: false,
         }
     }
@@ -70,8 +72,8 @@ impl Unlocked {
         let (mechanism, _) = attributes::signing_mechanism(&self.public);
         let answer = opened.session.sign(&mechanism, key, input, |session| {
             match &self.each_signature {
-                Some(given) => session
-                    .login(UserType::ContextSpecific, given.pin())
+                Some(pin) => session
+                    .login(UserType::ContextSpecific, pin.given().pin())
                     .map_err(SignError::Login),
                 None => Ok(()),
             }
@@ -84,7 +86,12 @@ impl Unlocked {
             Err(SignError::Login(error)) => {
                 // Never given again: the token would count each try.
                 self.reopened = true;
-                Err(NotSigned::Refused(login::refused(&opened, &error)))
+                let refused = Err(login::refused(&opened, &error));
+                let refused = match &self.each_signature {
+                    Some(pin) => pin.repeated(refused),
+                    None => refused,
+                };
+                refused.map_err(NotSigned::Refused)
             }
             Err(SignError::Sign(error)) => Err(match &error {
                 Error::Pkcs11(answer, _) if is_lost(answer) => NotSigned::Lost(described(&error)),
@@ -122,10 +129,11 @@ impl Unlocked {
         if needs_pin && (opened.info.has_pinpad || !source.is_repeatable()) {
             return Err(lost("its PIN would have to be given again"));
         }
-        let (opened, given) = if needs_pin {
-            login(opened, &mut Nobody)?
+        let (opened, pin) = if needs_pin {
+            let (opened, pin) = login(opened, &self.pins, &mut Nobody)?;
+            (opened, Some(pin))
         } else {
-            (opened, Given::Nothing)
+            (opened, None)
         };
 
         let key = opened
@@ -134,8 +142,8 @@ impl Unlocked {
         if key.public != self.public {
             return Err(lost(ANOTHER_KEY));
         }
-        if needs_pin && key.always_authenticate {
-            self.each_signature = Some(given);
+        if key.always_authenticate && pin.is_some() {
+            self.each_signature = pin;
         }
         self.generation = opened.session.generation();
         self.live = Some((opened, key.handle));

@@ -98,6 +98,16 @@ impl TokenUri {
         }
     }
 
+    /// The same token and key, with the PIN from a prompt.
+    #[must_use]
+    pub fn prompting(&self) -> Self {
+        match self {
+            Self::Card(uri) => Self::Card(uri.without_pins()),
+            Self::Pkcs11(uri) => Self::Pkcs11(uri.without_pin()),
+            Self::File(path) => Self::File(path.clone()),
+        }
+    }
+
     /// The URI of every token that the module of this one has.
     #[must_use]
     pub fn all_tokens(&self) -> Self {

@@ -150,6 +150,15 @@ impl Pkcs11Uri {
         }
     }
 
+    /// This URI without a PIN source.
+    #[must_use]
+    pub(in crate::token) fn without_pin(&self) -> Self {
+        Self {
+            pin_source: None,
+            ..self.clone()
+        }
+    }
+
     /// This URI without what only this host needs: module and PIN source.
     #[must_use]
     pub(in crate::token) fn without_query(&self) -> Self {

@@ -434,9 +434,12 @@ fn an_error_is_all_that_programs_get() {
         "{warned}"
     );
     let run = world.host(sign).with(&[&"--json"]).env("PATH", &bin);
-    let said = run.trouble("gpg: no secret key");
-    let printed = serde_json::json!(["gpg: no secret key"]);
-    assert_eq!(error(&said)["warnings"], printed);
+    // Not by the first gpg in PATH; the system's, if there is one, has no key for this user.
+    let said = run.trouble("gpg made no signature: ");
+    assert!(!said.stderr.contains("gpg: no secret key"), "{said:?}");
+    let printed = error(&said)["warnings"].to_string();
+    let has_gpg = std::path::Path::new("/usr/bin/gpg").exists();
+    assert_eq!(printed.contains("gpg: "), has_gpg, "{printed}");
     fs::write(world.home().join("ledger.sqlite"), b"garbage").expect("written");
     let show = world.host(&[&"grants", &"show", &granted.grant, &"--json"]);
     assert_eq!(error(&show.trouble("the ledger cannot be used"))["code"], 3);

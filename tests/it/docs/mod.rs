@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::commands;
+use crate::common::Arguments;
 use crate::common::cards::{Reader, Slot};
 use crate::common::tokens::missing;
 use crate::common::{Run, have, listing, tool};
@@ -243,8 +244,8 @@ macro_rules! pages_run_with_a_card {
 }
 
 pages_run_with_a_card! {
-    a_yubikey_signs_as_told: "docs/how-to/yubikey.md", ["gpgv", "sqv", "setsid"];
-    a_nitrokey_signs_as_told: "docs/how-to/nitrokey.md", ["gpgv", "sqv", "setsid"];
+    a_yubikey_signs_as_told: "docs/how-to/yubikey.md", ["gpgv", "sqv", "setsid", "pinentry"];
+    a_nitrokey_signs_as_told: "docs/how-to/nitrokey.md", ["gpgv", "sqv", "setsid", "pinentry"];
     a_card_is_reconciled_as_told: "docs/how-to/reconcile.md", ["gpg", "setsid"];
 }
 
@@ -322,12 +323,13 @@ fn runs_as_shown_with_a_card(path: &str) {
     fs::write(&pinentry, PINENTRY).expect("pinentry");
     fs::set_permissions(&pinentry, fs::Permissions::from_mode(0o755)).expect("its mode");
     let (variable, socket) = reader.env();
-    let path_of_pinentry = folder.path().display();
+    // In place of the system's pinentry, for these commands alone.
     runs_after(
         path,
         &format!(
-            "export {variable}={} PATH={path_of_pinentry}:$PATH\n",
-            socket.display()
+            "export {variable}={}\nmount --bind {} \"$(readlink -f /usr/bin/pinentry)\"\n",
+            socket.display(),
+            pinentry.display()
         ),
     );
     assert!(card.signatures() > 0, "{path} uses no card");
@@ -347,12 +349,20 @@ fn runs_after(path: &str, before: &str) {
         // The mark must not change `$?`.
         script += &format!("said=$?; printf '{MARK}'; (exit $said)\n{command}\n");
     }
-    let said = tool(
-        "setsid",
-        &[&"--wait", &"bash", &"-c", &(script + "exit 0\n")],
-        home.path(),
-    )
-    .stdout;
+    let script = script + "exit 0\n";
+    let own_mounts = if rustix::process::geteuid().is_root() {
+        "--mount"
+    } else {
+        "-rm"
+    };
+    let shell: Arguments<'_> = &[&"--wait", &"bash", &"-c", &script];
+    let said = if before.contains("mount ") {
+        let unshare: Arguments<'_> = &[&own_mounts, &"setsid"];
+        tool("unshare", &[unshare, shell].concat(), home.path())
+    } else {
+        tool("setsid", shell, home.path())
+    };
+    let said = said.stdout;
     let said = said.replace(&home.path().display().to_string(), HOME);
     let mut outputs = said.split(MARK).skip(1);
     for Shown { command, output } in &shown {

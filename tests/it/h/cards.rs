@@ -202,6 +202,11 @@ fn wrong_pins(world: &World, card: &VirtualCard) {
     assert_eq!(card.tries(), (2, 3));
     world
         .sign(&granted, &build)
+        .trouble("did not accept the PIN");
+    assert_eq!(card.tries(), (2, 3), "the same PIN was tried again");
+    write_secret(&pin, "765432");
+    world
+        .sign(&granted, &build)
         .trouble("wrong PIN")
         .says("one try is left");
     assert_eq!(card.tries(), (1, 3));

@@ -23,8 +23,8 @@ use countersign::domain::signing::Message;
 use countersign::domain::time::Timestamp;
 use countersign::openpgp::{MakeError, NewCertificate, fingerprint_of, make_certificate};
 use countersign::token::{
-    self, FoundKey, Interaction, LockedToken, NewKey, PinRequest, PinState, Token, TokenError,
-    TokenUri,
+    self, FoundKey, Interaction, LockedToken, NewKey, PinRequest, PinState, RefusedPins, Token,
+    TokenError, TokenUri,
 };
 use secrecy::SecretString;
 use sequoia_openpgp::crypto::mpi;
@@ -190,6 +190,7 @@ fn generate_on_card(
             fingerprint: &fingerprint,
             replace,
         },
+        &RefusedPins::none(),
         &mut Nobody,
     )
 }
@@ -893,7 +894,7 @@ fn make(token: &SoftwareToken, label: &str, kind: KeyKind) {
 }
 
 fn find(uri: &TokenUri) -> Result<Box<dyn LockedToken>, TokenError> {
-    token::find(uri, &mut Nobody)
+    token::find(uri, &RefusedPins::none(), &mut Nobody)
 }
 
 fn list_keys(uri: &TokenUri) -> Result<Vec<FoundKey>, TokenError> {
@@ -913,7 +914,7 @@ fn generate(
         fingerprint: &fingerprint,
         replace: false,
     };
-    token::generate(uri, &new, interaction)
+    token::generate(uri, &new, &RefusedPins::none(), interaction)
 }
 
 fn said<T>(answer: Result<T, TokenError>) -> T {

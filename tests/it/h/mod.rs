@@ -6,6 +6,7 @@ mod contract;
 mod grants;
 mod journey;
 mod no_room;
+mod pins;
 mod reconcile;
 mod side_by_side;
 mod transparency;

@@ -1264,7 +1264,8 @@ impl World {
             &fs::read(release.join("SHA256SUMS")).expect("the list"),
             what.hash(),
         );
-        let token = token::find(&home.config.token, &mut Nobody).expect("the token");
+        let pins = home.refused_pins();
+        let token = token::find(&home.config.token, &pins, &mut Nobody).expect("the token");
         let mut token = token.unlock(&mut Nobody).expect("no PIN");
         let made = make_release_signature(&key, &list, &what, &mut |message| token.sign(message));
         fs::write(release.join("SHA256SUMS.asc"), made.expect("a signature")).expect("its file");

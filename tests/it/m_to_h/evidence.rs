@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::schemes::statement_refused;
 use crate::common::keyring::Keyring;
-use crate::common::tokens::{Kryoptic, SoftHsm, SoftwareToken, missing};
+use crate::common::tokens::{Kryoptic, PIN, SoftHsm, SoftwareToken, missing, write_secret};
 use crate::common::world::{Build, Granted, World};
 use crate::common::{
     Said, clean_environment, copy, copy_tree, have, listing, openpgp, tool, tool_refuses, tree,
@@ -1066,9 +1066,15 @@ fn build_key_on_a_token(create: fn(&Path) -> Option<SoftwareToken>, kinds: &[&st
         // A grant for another key is not one for this key.
         let other = world.grant_of(&version, &[]);
         attest(&other.grant, &[&one]).usage("the key is not in grant");
+
+        // A stale PIN costs one try here too.
+        write_secret(token.pin_file(), "Falsch-0815");
+        attest(&other.grant, &[&one]).trouble("wrong PIN");
+        attest(&other.grant, &[&one]).trouble("did not accept the PIN from");
+        write_secret(token.pin_file(), PIN);
     }
     // Each secret half was made there, and the token gives none away.
-    let pin = crate::common::tokens::PIN;
+    let pin = PIN;
     let objects = token.pkcs11_tool([
         "--login",
         "--pin",
@@ -1179,7 +1185,7 @@ fn memory_is_locked_before_the_secret_is_read() {
     use rustix::process::{Resource, geteuid, getrlimit};
     let capabilities = status(std::process::id(), "CapEff").expect("capabilities");
     let may_lock = u64::from_str_radix(&capabilities, 16).expect("hexadecimal") & (1 << 14) != 0;
-    let may = getrlimit(Resource::Memlock).current.is_none() || geteuid().is_root() && may_lock;
+    let may = getrlimit(Resource::Memlock).maximum.is_none() || geteuid().is_root() && may_lock;
 
     let world = World::ready();
     let (granted, build) = (grant(&world, "hmac", "manifest"), world.build(&ARTIFACTS));

@@ -727,7 +727,9 @@ mod wrong_answers {
     use countersign::steps::host::build::SignRequest;
     use countersign::steps::host::release::Signed;
     use countersign::steps::host::run::SignError;
-    use countersign::token::{self, Interaction, LockedToken, Token, TokenDescription, TokenError};
+    use countersign::token::{
+        self, Interaction, LockedToken, RefusedPins, Token, TokenDescription, TokenError,
+    };
 
     use super::*;
     use crate::common::world::{Nobody, PATIENT};
@@ -859,8 +861,9 @@ mod wrong_answers {
             allow_older: false,
         };
         let uri = host.home.config.token.clone();
-        let mut find =
-            |_: &mut dyn Interaction| token::find(&uri, &mut Nobody).map(&mut *disguised);
+        let mut find = |_: &mut dyn Interaction| {
+            token::find(&uri, &RefusedPins::none(), &mut Nobody).map(&mut *disguised)
+        };
         host.sign(request, &mut find, &mut Nobody, &mut Unwatched)
     }
 

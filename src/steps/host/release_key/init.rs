@@ -18,7 +18,9 @@ use crate::home::{Home, NewHome};
 use crate::openpgp::{
     Certificate, NewCertificate, SigningKey, fingerprint_of, mail_domain, make_certificate,
 };
-use crate::token::{self, Interaction, LockedToken, NewKey, Token, TokenDescription, TokenUri};
+use crate::token::{
+    self, Interaction, LockedToken, NewKey, RefusedPins, Token, TokenDescription, TokenUri,
+};
 
 /// The signatures of a new certificate, and a self-test.
 const NEW_CERTIFICATE: Use = Use::certify(3 + 1);
@@ -108,6 +110,7 @@ pub fn init(
         .public();
     ledger.begin(clock, &log_key)?;
 
+    let pins = &new_home.refused_pins();
     let mut log = KeyLog::new(&mut ledger, clock);
     let (mut unlocked, certified) = match origin {
         Origin::Generate {
@@ -121,12 +124,12 @@ pub fn init(
                 fingerprint: &|public| fingerprint_of(public, now),
                 replace,
             };
-            let mut unlocked = generate(&token, &new, &mut log, people)?;
+            let mut unlocked = generate(&token, &new, pins, &mut log, people)?;
             let certified = unlocked.certify(identity, &domain, now, expires, people, now);
             (unlocked, certified)
         }
         Origin::Existing(identity) => {
-            let locked = token::find(&token, people)?;
+            let locked = token::find(&token, pins, people)?;
             let uri = locked.description().uri.clone();
             let created = created(locked.description(), locked.public());
             let created = created.filter(|created| *created <= now).unwrap_or(now);
@@ -136,7 +139,7 @@ pub fn init(
         }
         Origin::Certified(certificate) => {
             let uri = find_certified(&token, &certificate, people, now)?;
-            let locked = token::find(&uri, people)?;
+            let locked = token::find(&uri, pins, people)?;
             let unlocked = unlock(Use::SELF_TEST, uri, locked, &mut log, people)?;
             (unlocked, Ok((*certificate, None)))
         }
@@ -203,11 +206,12 @@ fn domain(origin: &Origin, given: Option<String>) -> Result<String, KeyError> {
 fn generate(
     token: &TokenUri,
     new: &NewKey<'_>,
+    pins: &RefusedPins,
     log: &mut KeyLog<'_>,
     people: &mut dyn Interaction,
 ) -> Result<Unlocked, KeyError> {
     let begun = log.begin(Use::GENERATE, token, counter_of(token, people))?;
-    let made = token::generate(token, new, people).map_err(KeyError::from);
+    let made = token::generate(token, new, pins, people).map_err(KeyError::from);
     let counter = match &made {
         Ok((_, token)) => token.counter(),
         // The counter shows whether the old key is still there.
