@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::args::{bad_policy, read_certificate, read_policy};
+use super::args::{Sweep, bad_policy, read_certificate, read_policy, shown_swept};
 use super::error::{CliError, CommandError};
 use super::global::Global;
 use super::progress::Bar;
@@ -34,6 +34,8 @@ pub(super) struct Admit {
     inbox: PathBuf,
     /// Folder for published releases
     releases: PathBuf,
+    #[command(flatten)]
+    sweep: Sweep,
 }
 
 impl Admit {
@@ -45,6 +47,12 @@ impl Admit {
         let policy = self.policy()?;
         let (inbox, releases) =
             inbox_and_releases(&self.inbox, &self.releases).map_err(AdmitError::from)?;
+        let mut swept = Vec::new();
+        if let Some(before) = self.sweep.before(Timestamp::now()) {
+            for names in [inbox.sweep_older(before), releases.sweep_older(before)] {
+                swept.extend(shown_swept(names.map_err(AdmitError::from)?, output));
+            }
+        }
         let mut told = Told::default();
         let result = admit(
             &*inbox,
@@ -64,7 +72,9 @@ impl Admit {
         if unlisted > 0 {
             output.line(format!("{unlisted} more submissions: refused"));
         }
-        output.value(json!({ "submissions": told.values, "unlisted": unlisted }));
+        output.value(json!({
+            "submissions": told.values, "unlisted": unlisted, "swept": swept,
+        }));
         result?;
         match (told.trouble, told.refused) {
             (Some(trouble), _) => Err(trouble.into()),

@@ -1,17 +1,55 @@
 //! Arguments that several commands take, read in one way.
 
+use std::fmt;
 use std::path::Path;
 
+use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::error::{CliError, CommandError};
+use super::render::Output;
 use crate::domain::evidence::Scheme;
 use crate::domain::grant::{Grant, LARGEST_GRANT};
 use crate::domain::malformed::Malformed;
 use crate::domain::policy::LARGEST_POLICY;
+use crate::domain::time::{Period, Timestamp};
 use crate::files::InputFile;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 use crate::steps::release::policy::VerifierPolicy;
+
+/// What to remove of others'.
+#[derive(Debug, Args)]
+pub(super) struct Sweep {
+    /// Remove incomplete copies of anyone that are older than this: 30d
+    #[arg(long = "sweep-older", value_name = "TIME")]
+    older: Option<Period>,
+}
+
+impl Sweep {
+    /// What did not change since then is to be removed.
+    pub(super) fn before(&self, now: Timestamp) -> Option<Timestamp> {
+        self.older.map(|older| now.back(older))
+    }
+}
+
+/// A line for each copy that was removed, and their names. One that cannot be keeps nothing else
+/// waiting.
+pub(super) fn shown_swept<E: fmt::Display>(
+    swept: Vec<Result<String, E>>,
+    output: &mut Output,
+) -> Vec<String> {
+    let mut names = Vec::new();
+    for removed in swept {
+        match removed {
+            Ok(name) => {
+                output.line(format!("{name}: removed, an incomplete copy that was left"));
+                names.push(name);
+            }
+            Err(error) => output.warn(&format!("an incomplete copy was not removed: {error}")),
+        }
+    }
+    names
+}
 
 /// A certificate, in a file.
 pub(super) fn read_certificate(path: &Path) -> Result<Certificate, CliError> {

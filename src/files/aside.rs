@@ -3,12 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Mode, mkdirat, renameat, unlinkat};
 
-use super::{ASIDE, FileError, Folder};
+use super::leftovers::{LENGTH, Run, is_aside, random_id};
+use super::{ASIDE, FileError, Folder, Owner};
 
 /// A file that is complete and durable, and has no name of its own yet. Dropped before that, it is
 /// removed.
@@ -75,16 +75,38 @@ impl Folder {
         self.sync()
     }
 
-    /// The same, where it does not matter that a power cut can lose it: waiting for the disk ten
-    /// thousand times is what takes the time.
-    pub fn replace_soon(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-        self.write_aside(name, bytes, mode)?.0.replace()
+    /// The same in a folder that others write to, where it does not matter that a power cut can
+    /// lose it: waiting for the disk ten thousand times is what takes the time.
+    pub fn replace_soon(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+        owner: &Owner,
+    ) -> Result<(), FileError> {
+        let (aside, _) = self.write_as(owner.name(), name, bytes, mode)?;
+        aside.replace()
+    }
+
+    /// As [`Folder::replace`], in a folder that others write to.
+    pub fn replace_among(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+        owner: &Owner,
+    ) -> Result<(), FileError> {
+        let (aside, file) = self.write_as(owner.name(), name, bytes, mode)?;
+        file.sync_all().map_err(FileError::io(&aside.path))?;
+        aside.replace()?;
+        self.sync()
     }
 
     /// Writes the file `name`, with these permission bits, except that it does not have its name
     /// yet.
     pub fn prepare(&self, name: &str, bytes: &[u8], mode: u32) -> Result<AsideFile<'_>, FileError> {
-        let (aside, file) = self.write_aside(name, bytes, mode)?;
+        let aside = format!("{ASIDE}{}", random_id());
+        let (aside, file) = self.write_as(aside, name, bytes, mode)?;
         file.sync_all().map_err(FileError::io(&aside.path))?;
         Ok(aside)
     }
@@ -131,15 +153,6 @@ impl Folder {
         Ok(())
     }
 
-    fn write_aside(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        mode: u32,
-    ) -> Result<(AsideFile<'_>, File), FileError> {
-        self.write_as(random_name(ASIDE), name, bytes, mode)
-    }
-
     fn write_as(
         &self,
         aside: String,
@@ -164,7 +177,7 @@ impl Folder {
     /// like it.
     pub fn move_into(&self, name: &str, other: &Self) -> Result<(), FileError> {
         let to = if other.has(name) {
-            random_name(&format!("{name}."))
+            format!("{name}.{}", random_id())
         } else {
             name.to_owned()
         };
@@ -174,9 +187,9 @@ impl Folder {
         self.sync()
     }
 
-    /// Makes a folder that its owner alone can open; returns its name too.
-    pub(super) fn aside(&self) -> Result<(OsString, Self), FileError> {
-        let name = OsString::from(random_name(ASIDE));
+    /// Makes the folder of a run, which its owner alone can open; returns its name too.
+    pub(super) fn aside(&self, run: &Run) -> Result<(OsString, Self), FileError> {
+        let name = run.name();
         mkdirat(&self.handle, &name, Mode::RWXU)
             .map_err(|error| FileError::io(self.path())(error.into()))?;
         let folder = self.subfolder(&name).inspect_err(|_| {
@@ -201,24 +214,9 @@ impl Folder {
 
 /// The names of a folder and of a file behind it, from that of the file while it is written.
 fn of_both(aside: &str) -> Option<(&str, &str)> {
-    let (before, name) = aside.split_at_checked(ASIDE.len() + RANDOM)?;
+    let (before, name) = aside.split_at_checked(LENGTH)?;
     let name = name.strip_prefix('-')?;
     before.starts_with(ASIDE).then_some((before, name))
-}
-
-/// Whether something of this name is, or was, on its way to appear.
-pub(super) fn is_aside(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(ASIDE.as_bytes())
-}
-
-/// How many digits of a name are random.
-const RANDOM: usize = 16;
-
-/// A name that nobody could look for.
-pub(super) fn random_name(prefix: &str) -> String {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).expect("the operating system has random bytes");
-    format!("{prefix}{:016x}", u64::from_ne_bytes(random))
 }
 
 #[cfg(test)]

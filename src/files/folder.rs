@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, fsync, linkat, mkdirat,
-    openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, linkat,
+    mkdirat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -93,19 +93,43 @@ impl Folder {
 
     /// Whether this and `other` are the same folder, by whatever path.
     pub fn is_same_as(&self, other: &Self) -> Result<bool, FileError> {
-        let place = |folder: &Self| {
-            let status =
-                fstat(&folder.handle).map_err(|error| FileError::io(&folder.path)(error.into()))?;
-            Ok::<_, FileError>((status.st_dev, status.st_ino))
-        };
-        Ok(place(self)? == place(other)?)
+        Ok(self.place()? == other.place()?)
+    }
+
+    /// Its device, and its number there.
+    pub(super) fn place(&self) -> Result<(u64, u64), FileError> {
+        let status = self.status()?;
+        Ok((status.st_dev, status.st_ino))
     }
 
     /// Whether this user made it.
     pub fn is_ours(&self) -> Result<bool, FileError> {
-        let status =
-            fstat(&self.handle).map_err(|error| FileError::io(&self.path)(error.into()))?;
-        Ok(status.st_uid == geteuid().as_raw())
+        Ok(self.status()?.st_uid == geteuid().as_raw())
+    }
+
+    /// Whether this user made `name` in it.
+    pub(super) fn made_by_us(&self, name: &OsStr) -> bool {
+        self.status_of(name)
+            .is_ok_and(|it| it.st_uid == geteuid().as_raw())
+    }
+
+    /// When it was changed, in seconds since 1970 by the clock of its file system.
+    pub(super) fn changed(&self) -> Result<i64, FileError> {
+        Ok(self.status()?.st_ctime)
+    }
+
+    /// When `name` in it was changed; nobody can set that back.
+    pub(super) fn changed_at(&self, name: &OsStr) -> Result<i64, FileError> {
+        Ok(self.status_of(name)?.st_ctime)
+    }
+
+    fn status(&self) -> Result<Stat, FileError> {
+        fstat(&self.handle).map_err(|error| FileError::io(&self.path)(error.into()))
+    }
+
+    fn status_of(&self, name: &OsStr) -> Result<Stat, FileError> {
+        statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| FileError::io(&self.path.join(name))(error.into()))
     }
 
     /// The names of everything in it, sorted; refuses a folder with more than `limit` entries.

@@ -130,8 +130,17 @@ pub fn hold_passing(path: &Path, wait: Wait) -> Result<FileLock, FileError> {
 
 /// Takes the lock in a folder that is open; a link is not followed.
 pub fn hold_in(folder: &Folder, name: &str) -> Result<FileLock, FileError> {
+    open_and_take(folder, name, OFlags::CREATE)
+}
+
+/// The same in a file that must be there.
+pub(super) fn hold_there(folder: &Folder, name: &str) -> Result<FileLock, FileError> {
+    open_and_take(folder, name, OFlags::empty())
+}
+
+fn open_and_take(folder: &Folder, name: &str, more: OFlags) -> Result<FileLock, FileError> {
     let path = folder.path().join(name);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | more;
     let file = openat(&folder.handle, name, flags, Mode::RUSR | Mode::WUSR);
     take(
         file.map_err(|error| FileError::io(&path)(error.into()))?
@@ -218,7 +227,7 @@ fn open(path: &Path) -> Result<File, FileError> {
     file.map_err(FileError::io(path))
 }
 
-fn take(open: File, path: &Path, sharing: Sharing) -> Result<FileLock, FileError> {
+pub(super) fn take(open: File, path: &Path, sharing: Sharing) -> Result<FileLock, FileError> {
     lock(&open, path, sharing)?;
     Ok(FileLock {
         open,

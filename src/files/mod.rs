@@ -7,6 +7,7 @@
 mod aside;
 mod folder;
 mod input;
+mod leftovers;
 mod lock;
 mod owner;
 mod remove;
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 pub use aside::AsideFile;
 pub use folder::{Folder, Kind};
 pub use input::{BUFFER, InputFile, read_secret};
+pub use leftovers::Owner;
 pub use lock::{FileLock, Holder, Sharing, Wait, hold, hold_folder, hold_in, hold_passing};
 pub use owner::changeable;
 pub use staging::{StagedFile, StagedFolder};
@@ -32,6 +34,8 @@ pub use whole::{
 
 /// Prefix of the names of folders and files that are still being written.
 const ASIDE: &str = ".countersign-";
+/// Prefix of the names of folders that are being removed.
+const GONE: &str = ".countersign.gone-";
 
 /// The path of something that exists, from the root on, without links.
 pub fn real_path(path: &Path) -> Result<PathBuf, FileError> {

@@ -1,19 +1,14 @@
 //! Removing by handle: what is put in the place of a folder since it was opened is not touched.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsStr;
 
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
-use super::aside::{is_aside, random_name};
-use super::{FileError, FileFault, Folder, Kind};
+use super::{FileError, FileFault, Folder, Kind, Owner};
 
 /// How many folders deep is removed. Deeper ones were not made by us, and each costs a handle.
 const DEEPEST: usize = 8;
-
-/// Prefix of the names of folders that are being removed.
-const GONE: &str = ".countersign.gone-";
 
 impl Folder {
     /// Removes the file or link `name`, if there is one.
@@ -23,10 +18,15 @@ impl Folder {
 
     /// Removes the folder `name`, with everything in it, if that is still `opened`. It is moved
     /// aside first, where anyone who looks for its name finds nothing; another one that was put in
-    /// its place gets its name back.
-    pub fn remove_opened(&self, name: &OsStr, opened: &Self) -> Result<(), FileError> {
+    /// its place gets its name back. If this is killed, `owner` removes the rest.
+    pub fn remove_opened(
+        &self,
+        name: &OsStr,
+        opened: &Self,
+        owner: &Owner,
+    ) -> Result<(), FileError> {
         let fail = |error: Errno| FileError::io(opened.path())(error.into());
-        let aside = OsString::from(random_name(GONE));
+        let aside = owner.gone();
         self.rename_new(name, &aside).map_err(fail)?;
         let same = self.subfolder(&aside).and_then(|it| it.is_same_as(opened));
         if !same.as_ref().is_ok_and(|same| *same) {
@@ -46,20 +46,7 @@ impl Folder {
         self.sync()
     }
 
-    /// Removes `name`, if a killed [`Folder::remove_opened`] left it, or it is a file that never
-    /// appeared. Somebody else's stays, whatever it is called.
-    pub fn remove_rest(&self, name: &OsStr) {
-        if name.as_bytes().starts_with(GONE.as_bytes()) {
-            let _ = self.subfolder(name).and_then(|rest| match rest.is_ours() {
-                Ok(true) => self.remove_own(name, &rest),
-                other => other.map(drop),
-            });
-        } else if is_aside(name) && self.file(name).and_then(|it| it.is_ours()).unwrap_or(false) {
-            let _ = self.unlink(name, AtFlags::empty());
-        }
-    }
-
-    /// Removes the folder `name`, which this process made and has open, with everything in it.
+    /// Removes the folder `name`, which is `opened` and gets no other name, with everything in it.
     pub(super) fn remove_own(&self, name: &OsStr, opened: &Self) -> Result<(), FileError> {
         opened.clear(DEEPEST)?;
         self.unlink(name, AtFlags::REMOVEDIR)
@@ -90,6 +77,12 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    fn remove_one(above: &Folder, one: &Folder) -> Result<(), FileError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let owner = Owner::open(Folder::open(folder.path())?)?;
+        above.remove_opened("one".as_ref(), one, &owner)
+    }
+
     #[test]
     fn the_folder_that_was_opened_is_removed_and_nothing_outside_of_it() {
         let temp = tempfile::tempdir().expect("a folder");
@@ -102,7 +95,7 @@ mod tests {
         symlink(at("public"), at("inbox/one/link")).expect("linked");
         let inbox = Folder::open(&at("inbox")).expect("opened");
         let one = inbox.subfolder("one").expect("opened");
-        inbox.remove_opened("one".as_ref(), &one).expect("removed");
+        remove_one(&inbox, &one).expect("removed");
         assert_eq!(inbox.names(9).expect("listed"), [""; 0]);
         assert!(at("public/file").exists());
     }
@@ -126,9 +119,7 @@ mod tests {
             fs::rename(at("inbox/one"), at("away")).expect("moved");
             put();
             let before = fs::symlink_metadata(at("inbox/one")).ok();
-            inbox
-                .remove_opened("one".as_ref(), &one)
-                .expect_err("other");
+            remove_one(&inbox, &one).expect_err("other");
             let kind = |it: fs::Metadata| (it.file_type(), it.len());
             let after = fs::symlink_metadata(at("inbox/one")).ok();
             assert_eq!(after.map(kind), before.map(kind));
@@ -147,8 +138,6 @@ mod tests {
         fs::create_dir_all(temp.path().join(&deep)).expect("made");
         let folder = Folder::open(temp.path()).expect("opened");
         let one = folder.subfolder("one").expect("opened");
-        folder
-            .remove_opened("one".as_ref(), &one)
-            .expect_err("too deep");
+        remove_one(&folder, &one).expect_err("too deep");
     }
 }

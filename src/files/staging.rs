@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::aside::is_aside;
-use super::{FileError, FileFault, FileLock, Folder, Kind, hold_folder, parent};
+use super::leftovers::Run;
+use super::{FileError, FileFault, Folder, Owner, parent};
 
 /// A folder that is filled aside and then appears under its name in one step. Dropped before that,
 /// it leaves nothing.
@@ -21,8 +21,8 @@ pub struct StagedFolder {
     aside: Option<OsString>,
     above: Folder,
     folder: Folder,
-    /// While the folder is in use; one that is not locked was left behind.
-    _held: FileLock,
+    /// Ends when the folder has its name or is gone.
+    _run: Run,
     name: OsString,
     target: PathBuf,
 }
@@ -36,34 +36,42 @@ pub struct StagedFile {
 
 impl StagedFolder {
     /// Begins a folder that will be called `target`; the folder above it must exist. Until it
-    /// appears, nobody else sees into it. What runs that were killed left there is removed.
-    pub fn new(target: &Path) -> Result<Self, FileError> {
+    /// appears, nobody else sees into it. What runs of its owner that were killed left there is
+    /// removed.
+    pub fn new(target: &Path, owner: &Owner) -> Result<Self, FileError> {
         let name = target
             .file_name()
             .ok_or_else(|| FileError::new(target, FileFault::Exists))?;
         let above = Folder::open(parent(target))?;
-        Self::begin(&above, target.to_owned(), name)
+        Self::begin(&above, target.to_owned(), name, owner)
     }
 
     /// The same in a folder that is open.
-    pub fn new_in(above: &Folder, name: impl AsRef<OsStr>) -> Result<Self, FileError> {
+    pub fn new_in(
+        above: &Folder,
+        name: impl AsRef<OsStr>,
+        owner: &Owner,
+    ) -> Result<Self, FileError> {
         let name = name.as_ref();
-        Self::begin(above, above.path().join(name), name)
+        Self::begin(above, above.path().join(name), name, owner)
     }
 
-    fn begin(above: &Folder, target: PathBuf, name: &OsStr) -> Result<Self, FileError> {
-        sweep(above)?;
+    fn begin(
+        above: &Folder,
+        target: PathBuf,
+        name: &OsStr,
+        owner: &Owner,
+    ) -> Result<Self, FileError> {
+        owner.sweep(above)?;
         let above = above.again()?;
-        let (aside, folder) = above.aside().map_err(FileError::of_ours)?;
-        let held = hold_folder(&folder).inspect_err(|_| {
-            // What went wrong first matters more.
-            let _ = above.remove_own(&aside, &folder);
-        })?;
+        // Its lock is there before the folder is.
+        let run = owner.begin()?;
+        let (aside, folder) = above.aside(&run).map_err(FileError::of_ours)?;
         Ok(Self {
             aside: Some(aside),
             above,
             folder,
-            _held: held,
+            _run: run,
             name: name.to_owned(),
             target,
         })
@@ -231,22 +239,6 @@ impl StagedFile {
     }
 }
 
-/// Removes the folders aside that no process has locked.
-fn sweep(above: &Folder) -> Result<(), FileError> {
-    above.each(|name, kind| {
-        if is_aside(name) && kind == Kind::Folder {
-            let left_behind = above
-                .subfolder(name)
-                .and_then(|folder| hold_folder(&folder).map(|held| (folder, held)));
-            if let Ok((folder, _held)) = left_behind {
-                // Somebody else's, if it stays.
-                let _ = above.remove_own(name, &folder);
-            }
-        }
-        Ok(())
-    })
-}
-
 fn sync_folders(folder: &Folder) -> Result<(), FileError> {
     for name in folder.names(usize::MAX)? {
         if let Some(below) = folder.below(&name)? {
@@ -301,13 +293,26 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    /// Of this test, however often it is asked for.
+    fn owner() -> Owner {
+        thread_local! {
+            static OWNER: (tempfile::TempDir, Owner) = {
+                let temp = tempfile::tempdir().expect("a folder");
+                let folder = Folder::open(temp.path()).expect("opened");
+                let owner = Owner::open(folder).expect("an owner");
+                (temp, owner)
+            };
+        }
+        OWNER.with(|(_, owner)| owner.clone())
+    }
+
     fn aside(temp: &tempfile::TempDir, folder: &StagedFolder) -> PathBuf {
         temp.path()
             .join(folder.aside.as_ref().expect("not there yet"))
     }
 
     fn staged(target: &Path, content: &[u8]) -> StagedFolder {
-        let staged = StagedFolder::new(target).expect("begun");
+        let staged = StagedFolder::new(target, &owner()).expect("begun");
         staged.write("file", content).expect("written");
         staged.write("deep/er/file", b"x").expect("written");
         staged
@@ -334,13 +339,16 @@ mod tests {
     fn what_a_killed_run_left_is_removed_and_what_another_uses_is_not() {
         let temp = tempfile::tempdir().expect("a folder");
         let held = staged(&temp.path().join("one"), b"1");
-        fs::create_dir(temp.path().join(".countersign-left")).expect("made");
+        let above = Folder::open(temp.path()).expect("opened");
+        let run = owner().begin().expect("begun");
+        let (left, _) = above.aside(&run).expect("made");
+        drop(run);
         assert!(
             staged(&temp.path().join("two"), b"2")
                 .publish()
                 .expect("new")
         );
-        assert!(!temp.path().join(".countersign-left").exists());
+        assert!(!above.has(left));
         assert!(held.publish().expect("new"));
         let modes = ["one", "one/file", "one/deep", "one/deep/er"].map(|path| {
             fs::metadata(temp.path().join(path))

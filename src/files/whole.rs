@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::aside::is_aside;
+use super::leftovers::is_aside;
 use super::{ASIDE, FileError, FileFault, Folder, InputFile};
 
 /// Writes a file that must not be there yet, with these permission bits; complete or not at all.

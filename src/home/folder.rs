@@ -7,7 +7,7 @@ use super::error::HomeError;
 use super::{approvers, ballast, places, private};
 use crate::approver::Approver;
 use crate::config::{CONFIG, Config};
-use crate::files::{FileError, FileFault, Folder, InputFile, make_private};
+use crate::files::{FileError, FileFault, Folder, InputFile, Owner, make_private};
 use crate::ledger::Ledger;
 use crate::openpgp::{Certificate, LARGEST_CERTIFICATE};
 use crate::token::RefusedPins;
@@ -15,6 +15,7 @@ use crate::token::RefusedPins;
 pub(super) const CERTIFICATE: &str = "release.asc";
 pub(super) const LEDGER: &str = "ledger.sqlite";
 pub(super) const REFUSED_PINS: &str = "refused-pins";
+const RUNS: &str = "runs";
 
 /// The home of a signing host that is set up.
 #[derive(Debug)]
@@ -111,6 +112,13 @@ impl Home {
     /// Its record of the PINs that tokens refused.
     pub fn refused_pins(&self) -> RefusedPins {
         RefusedPins::at(self.path.join(REFUSED_PINS))
+    }
+
+    /// Whose everything is that this home makes in folders of others.
+    pub fn owner(&self) -> Result<Owner, FileError> {
+        let path = self.path.join(RUNS);
+        make_private(&path)?;
+        Owner::open(Folder::open(&path)?)
     }
 
     /// Its ledger.

@@ -14,6 +14,7 @@ pub use fault::Fault;
 pub use open::{inbox_and_releases, publish_to, source};
 
 use crate::domain::digest::Sha256;
+use crate::domain::time::Timestamp;
 
 /// A release to be read, whose files have names such as `evidence/grant.json`.
 pub trait Source {
@@ -58,6 +59,9 @@ pub enum Published {
     Same,
 }
 
+/// The name of each thing that was removed, or why it cannot be.
+pub type Swept = Vec<Result<String, Fault>>;
+
 /// A location as H sees it: a place for releases, and reports on them. Anyone with access can have
 /// written those.
 pub trait Publish {
@@ -67,6 +71,12 @@ pub trait Publish {
     /// Begins to publish a release with this list. `None` if it is there already, durably;
     /// [`Fault::Occupied`] if something else is.
     fn stage(&self, name: &str, list: Sha256) -> Result<Option<Box<dyn Stage + '_>>, Fault>;
+
+    /// What is there under the name of a release.
+    fn published(&self, name: &str) -> Result<Option<Box<dyn Source>>, Fault>;
+
+    /// Removes what anyone left on its way to it, and did not change since.
+    fn sweep_older(&self, before: Timestamp) -> Result<Swept, Fault>;
 
     /// What the location reports of a release with this list.
     fn state(&self, name: &str, list: Sha256) -> Result<State, Fault>;
@@ -89,6 +99,9 @@ pub trait Inbox {
     /// Hands over each submission, in no order, one after the other: none of it is kept in memory.
     /// What cannot be a submission is passed over.
     fn each(&self, take: &mut dyn FnMut(&dyn Submission)) -> Result<(), Fault>;
+
+    /// Removes what anyone left on its way to it, and did not change since.
+    fn sweep_older(&self, before: Timestamp) -> Result<Swept, Fault>;
 }
 
 /// A submission in an inbox, held open: what is put in its place later is left alone.
@@ -148,6 +161,9 @@ pub trait Releases {
 
     /// Records a release that is there.
     fn keep_record(&self, name: &str, record: &str) -> Result<(), Fault>;
+
+    /// Removes what anyone left on its way to them, and did not change since.
+    fn sweep_older(&self, before: Timestamp) -> Result<Swept, Fault>;
 }
 
 /// What an earlier run, or a person, left to do among the releases.

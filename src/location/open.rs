@@ -4,21 +4,22 @@ use std::path::Path;
 
 use super::folder::{self, Submissions};
 use super::{Fault, Inbox, Publish, Releases, Source};
-use crate::files::{FileError, Folder};
+use crate::files::{FileError, Folder, Owner};
 
 /// The release that a person named.
 pub fn source(place: &Path) -> Result<Box<dyn Source>, FileError> {
     Ok(Box::new(Folder::open(place)?))
 }
 
-/// The location that releases are pushed to. If it is a folder, `check` sees it first.
+/// The location that releases are pushed to by `owner`. If it is a folder, `check` sees it first.
 pub fn publish_to<E: From<Fault>>(
     place: &Path,
+    owner: Owner,
     check: impl FnOnce(&Folder) -> Result<(), E>,
 ) -> Result<Box<dyn Publish>, E> {
     let folder = Folder::open(place).map_err(Fault::from)?;
     check(&folder)?;
-    Ok(Box::new(Submissions::new(folder)?))
+    Ok(Box::new(Submissions::new(folder, owner)?))
 }
 
 /// Where releases come in, and where they are served from.

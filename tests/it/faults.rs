@@ -5,6 +5,8 @@
 //! was; otherwise a selection is tried, always the same one. What must be true is in
 //! `tests/it/common/faults.rs`.
 
+mod homes;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs;
@@ -339,7 +341,12 @@ fn an_admission_survives_every_system_call_that_fails_or_kills_it() {
                 wrong.push(format!("it came back: {again:?}"));
             }
         }
-        let records = [".countersign.admitted", ".countersign.lock", "foo-1.2.3"];
+        let records = [
+            ".countersign.admitted",
+            ".countersign.lock",
+            ".countersign.owner",
+            "foo-1.2.3",
+        ];
         // A report may be missing: it is hearsay for the signing host, and not worth a second try.
         let left = names("inbox");
         if done
@@ -860,7 +867,8 @@ fn each_step_is_on_the_disk_before_the_next_relies_on_it() {
 
     // And one that is in the location's inbox already.
     let trial = location.trial();
-    assert!(trial.disturbed(&Fault::kill("renameat2", 2)).hit);
+    // After the id of the home, and the release.
+    assert!(trial.disturbed(&Fault::kill("renameat2", 3)).hit);
     let (release, place) = (
         trial.folder().join("inbox/foo-1.2.3"),
         trial.folder().join("location"),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::cli::args::{Sweep, shown_swept};
 use crate::cli::error::{CliError, Within};
 use crate::cli::global::Global;
 use crate::cli::host::options::WaitOption;
@@ -24,6 +25,8 @@ pub(in crate::cli) struct Push {
     /// Release to push, even if moved or pushed before [default: all unpushed]
     #[arg(value_name = "RELEASE")]
     releases: Vec<PathBuf>,
+    #[command(flatten)]
+    sweep: Sweep,
     #[command(flatten)]
     wait: WaitOption,
 }
@@ -46,7 +49,15 @@ impl Push {
             return Err(PushError::unnamed().into());
         }
         let mut run = Run::default();
+        let mut swept = Vec::new();
         if has_inbox {
+            if let Some(before) = self.sweep.before(host.clock.now()) {
+                let inbox = host.location().and_then(|it| Ok(it.sweep_older(before)?));
+                match inbox {
+                    Ok(inbox) => swept = shown_swept(inbox, output),
+                    Err(error) => run.failed = Some(error.into()),
+                }
+            }
             let (releases, withdrawals) = self.waiting(&host.ledger)?;
             for release in &releases {
                 run.push(release, &mut host, output);
@@ -68,9 +79,10 @@ impl Push {
             reports,
             failed,
         } = run;
-        output.value(
-            json!({ "pushed": pushed, "not_pushed": not_pushed, "reports": reports, "log": log }),
-        );
+        output.value(json!({
+            "pushed": pushed, "not_pushed": not_pushed, "reports": reports, "log": log,
+            "swept": swept,
+        }));
         failed.map_or(Ok(()), Err)
     }
 

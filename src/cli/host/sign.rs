@@ -10,6 +10,7 @@ use super::open::read_grant;
 use super::options::WaitOption;
 use super::push::{not_pushed, show_handed_over};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
+use crate::cli::args::{Sweep, shown_swept};
 use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::memory;
@@ -18,7 +19,7 @@ use crate::cli::render::{Output, artifact_values};
 use crate::domain::grant::Builder;
 use crate::domain::release::folder_name;
 use crate::domain::signing::ReleaseForm;
-use crate::files::parent;
+use crate::files::{Folder, parent};
 use crate::steps::host::build::{SignRequest, Summary};
 use crate::steps::host::release::{DryRun, Signed};
 use crate::steps::host::run::SignError;
@@ -43,8 +44,10 @@ pub(in crate::cli) struct Sign {
     #[arg(long)]
     allow_older: bool,
     /// Verify and show what would be signed, without the token
-    #[arg(long)]
+    #[arg(long, conflicts_with = "older")]
     dry_run: bool,
+    #[command(flatten)]
+    sweep: Sweep,
     #[command(flatten)]
     wait: WaitOption,
 }
@@ -67,6 +70,15 @@ impl Sign {
             release: &release,
             allow_older: self.allow_older,
         };
+        let mut swept = Vec::new();
+        if let Some(before) = self.sweep.before(host.clock.now()) {
+            let beside = Folder::open(parent(&release))?;
+            let names = host
+                .home
+                .owner()?
+                .sweep_older(&beside, before.unix().into());
+            swept = shown_swept(names?, output);
+        }
         let uri = host.home.config.token.clone();
         let pins = host.home.refused_pins();
         // A build that is refused does not come this far.
@@ -93,15 +105,17 @@ impl Sign {
             return Ok(());
         }
         let signed = host.sign(request, &mut find, people, bar);
-        show_signed(
-            signed.map_err(|error| refused(error, output))?,
-            &release,
-            output,
-        )
+        let signed = signed.map_err(|error| refused(error, output))?;
+        show_signed(signed, &release, swept, output)
     }
 }
 
-fn show_signed(signed: Signed, release: &Path, output: &mut Output) -> Result<(), CliError> {
+fn show_signed(
+    signed: Signed,
+    release: &Path,
+    swept: Vec<String>,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let build = &signed.build;
     let word = if signed.new {
         "signed"
@@ -131,6 +145,7 @@ fn show_signed(signed: Signed, release: &Path, output: &mut Output) -> Result<()
         "convinces_host_alone": terms.scheme.convinces_host_alone(),
         "attested_by": build.agreement.artifacts,
         "artifacts": artifact_values(&build.artifacts),
+        "swept": swept,
     });
     let failed = |fault| not_pushed(&signed.folder, fault);
     let result = show_handed_over(signed.handed_over, failed, &mut value, output);

@@ -4,12 +4,13 @@ use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 
 use super::source::DEEPEST;
-use super::{LARGEST_NOTE, has};
+use super::{LARGEST_NOTE, has, sweep_older};
 use crate::domain::artifact::MOST_ARTIFACTS;
 use crate::domain::release::is_folder_name;
 use crate::domain::reserved::{ADMITTED, REFUSED, SUMS, WITHDRAWN};
-use crate::files::{Folder, Kind};
-use crate::location::{Fault, Inbox, Source, Submission};
+use crate::domain::time::Timestamp;
+use crate::files::{Folder, Kind, Owner};
+use crate::location::{Fault, Inbox, Source, Submission, Swept};
 
 /// Maximum number of entries of a submission that are looked at to see whether it changed.
 const MOST_ENTRIES: usize = 4 * MOST_ARTIFACTS;
@@ -17,11 +18,13 @@ const MOST_ENTRIES: usize = 4 * MOST_ARTIFACTS;
 /// A folder of submissions: one folder each.
 pub(in crate::location) struct InboxFolder {
     folder: Folder,
+    /// Of what is aside in it, what is ours.
+    owner: Owner,
 }
 
 impl InboxFolder {
-    pub(super) fn new(folder: Folder) -> Self {
-        Self { folder }
+    pub(super) fn new(folder: Folder, owner: Owner) -> Self {
+        Self { folder, owner }
     }
 
     /// Hidden entries are still being written; files and folders without a list are not ours,
@@ -61,13 +64,14 @@ impl InboxFolder {
 impl Inbox for InboxFolder {
     fn each(&self, take: &mut dyn FnMut(&dyn Submission)) -> Result<(), Fault> {
         self.folder.each::<Fault>(|name, kind| {
-            self.folder.remove_rest(name);
+            self.owner.remove_left(&self.folder, name, kind);
             if !self.is_submission(name, kind) {
                 self.remove_if_obsolete(name, kind);
                 return Ok(());
             }
             let submission = Submitted {
                 inbox: &self.folder,
+                owner: &self.owner,
                 name: name.to_owned(),
                 shown: name.to_string_lossy().into_owned(),
                 opened: OnceCell::new(),
@@ -79,11 +83,16 @@ impl Inbox for InboxFolder {
             Ok(())
         })
     }
+
+    fn sweep_older(&self, before: Timestamp) -> Result<Swept, Fault> {
+        sweep_older(&self.owner, &self.folder, before)
+    }
 }
 
 /// A submission, which is held open if it can be opened.
 struct Submitted<'a> {
     inbox: &'a Folder,
+    owner: &'a Owner,
     name: OsString,
     shown: String,
     opened: OnceCell<Folder>,
@@ -131,20 +140,25 @@ impl Submission for Submitted<'_> {
 
     /// In `NAME.refused`.
     fn refuse(&self, reason: &str) -> Result<(), Fault> {
-        Ok(self
+        let (note, owner) = (self.note(REFUSED), self.owner);
+        let done = self
             .inbox
-            .replace_soon(&self.note(REFUSED), reason.as_bytes(), 0o644)?)
+            .replace_soon(&note, reason.as_bytes(), 0o644, owner);
+        Ok(done?)
     }
 
     /// In `NAME.admitted`.
     fn report(&self, report: &str) -> Result<(), Fault> {
-        Ok(self
+        let (note, owner) = (self.note(ADMITTED), self.owner);
+        let done = self
             .inbox
-            .replace(&self.note(ADMITTED), report.as_bytes(), 0o644)?)
+            .replace_among(&note, report.as_bytes(), 0o644, owner);
+        Ok(done?)
     }
 
     fn remove(&self) -> Result<(), Fault> {
-        self.inbox.remove_opened(&self.name, self.opened()?)?;
+        self.inbox
+            .remove_opened(&self.name, self.opened()?, self.owner)?;
         Ok(self.inbox.remove_file(self.note(REFUSED))?)
     }
 }
@@ -156,8 +170,16 @@ mod tests {
     use std::os::unix::fs::{chown, symlink};
     use std::path::Path;
 
+    /// The inbox at a path, of releases that are in no test.
+    fn inbox_at(path: &Path) -> InboxFolder {
+        thread_local!(static OF: tempfile::TempDir = tempfile::tempdir().expect("a folder"));
+        let open = |path: &Path| Folder::open(path).expect("opened");
+        let owner = OF.with(|of| Owner::open(open(of.path())));
+        InboxFolder::new(open(path), owner.expect("an owner"))
+    }
+
     fn submissions(path: &Path) -> Vec<String> {
-        let inbox = InboxFolder::new(Folder::open(path).expect("opened"));
+        let inbox = inbox_at(path);
         let mut names = Vec::new();
         inbox
             .each(&mut |submission| names.push(submission.name().to_owned()))
@@ -225,7 +247,7 @@ mod tests {
         let at = |name: &str| temp.path().join(name);
         fs::create_dir(at("foo-1")).expect("made");
         let refusal = || {
-            let inbox = InboxFolder::new(Folder::open(temp.path()).expect("opened"));
+            let inbox = inbox_at(temp.path());
             let mut refusal = None;
             inbox
                 .each(&mut |submission| refusal = submission.refusal())
@@ -245,21 +267,27 @@ mod tests {
     #[test]
     fn the_rest_of_an_interrupted_removal_is_removed() {
         let temp = tempfile::tempdir().expect("a folder");
-        for name in [".countersign.gone-1/deep", ".countersign-1", ".hidden"] {
-            fs::create_dir_all(temp.path().join(name)).expect("made");
+        let ours = inbox_at(temp.path()).owner;
+        let left = |name: &OsStr| {
+            let path = temp.path().join(name);
+            fs::create_dir_all(path.join("deep")).expect("made");
+            path
+        };
+        left(&ours.gone());
+        for others in [".countersign.gone-1", ".countersign-1", ".hidden"] {
+            left(others.as_ref());
         }
         let names = || {
             assert_eq!(submissions(temp.path()), [""; 0]);
             let folder = Folder::open(temp.path()).expect("opened");
             folder.names(9).expect("listed")
         };
-        assert_eq!(names(), [".countersign-1", ".hidden"]);
+        let others = [".countersign-1", ".countersign.gone-1", ".hidden"];
+        assert_eq!(names(), others);
 
         // Only root can give a folder away.
-        let other = temp.path().join(".countersign.gone-2");
-        fs::create_dir(&other).expect("made");
-        if chown(&other, Some(12_345), None).is_ok() {
-            assert_eq!(names().len(), 3, "it is somebody else's");
+        if chown(left(&ours.gone()), Some(12_345), None).is_ok() {
+            assert_eq!(names().len(), 4, "it is somebody else's, whatever its name");
         }
     }
 
@@ -273,7 +301,7 @@ mod tests {
             fs::create_dir_all(at(folder)).expect("made");
             fs::write(at(folder).join("file"), folder).expect("written");
         }
-        let inbox = InboxFolder::new(Folder::open(&at("above/inbox")).expect("opened"));
+        let inbox = inbox_at(&at("above/inbox"));
         fs::rename(at("above"), at("away")).expect("moved");
         symlink("public", at("above")).expect("linked");
         let mut seen = 0;
@@ -304,7 +332,7 @@ mod tests {
         let at = |name: &str| temp.path().join(name);
         fs::create_dir_all(at("inbox/foo-1")).expect("made");
         fs::create_dir_all(at("other/foo-1")).expect("made");
-        let inbox = InboxFolder::new(Folder::open(&at("inbox")).expect("opened"));
+        let inbox = inbox_at(&at("inbox"));
         inbox
             .each(&mut |submission| {
                 submission.source().expect("opened");

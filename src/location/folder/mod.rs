@@ -10,9 +10,10 @@ mod submissions;
 pub(super) use places::inbox_and_releases;
 pub(super) use submissions::Submissions;
 
-use super::Fault;
+use super::{Fault, Swept};
 use crate::domain::reserved::SUMS;
-use crate::files::Folder;
+use crate::domain::time::Timestamp;
+use crate::files::{Folder, Owner};
 
 /// The folder of the records in the releases: a file for each release that was ever admitted,
 /// called as that was.
@@ -45,6 +46,12 @@ fn check_inbox(folder: &Folder) -> Result<(), Fault> {
         )));
     }
     Ok(())
+}
+
+fn sweep_older(owner: &Owner, folder: &Folder, before: Timestamp) -> Result<Swept, Fault> {
+    let swept = owner.sweep_older(folder, before.unix().into())?;
+    let swept = swept.into_iter().map(|it| it.map_err(Fault::from));
+    Ok(swept.collect())
 }
 
 fn is_release(folder: &Folder) -> bool {

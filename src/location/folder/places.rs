@@ -28,5 +28,6 @@ pub(in crate::location) fn inbox_and_releases(
             inbox.display()
         )));
     }
-    Ok((InboxFolder::new(from), ReleasesFolder::lock(to)?))
+    let releases = ReleasesFolder::lock(to)?;
+    Ok((InboxFolder::new(from, releases.owner().clone()), releases))
 }

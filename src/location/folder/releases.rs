@@ -3,19 +3,23 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use super::{RECORDS, SET_ASIDE, if_there};
+use super::{RECORDS, SET_ASIDE, if_there, sweep_older};
 use crate::domain::admission::LARGEST_REPORT;
 use crate::domain::release::is_folder_name;
 use crate::domain::reserved::WITHDRAWN;
-use crate::files::{FileLock, Folder, Kind, StagedFolder, hold_in};
-use crate::location::{Fault, Published, Releases, Source, Stage, Unsettled};
+use crate::domain::time::Timestamp;
+use crate::files::{FileLock, Folder, Kind, Owner, StagedFolder, hold_in};
+use crate::location::{Fault, Published, Releases, Source, Stage, Swept, Unsettled};
 
 /// In the releases and not in the inbox: anyone who may push could keep it locked there.
 const LOCK: &str = ".countersign.lock";
+/// The folder with the id of these releases, by which one sees what is theirs in an inbox.
+const OWNER: &str = ".countersign.owner";
 
 /// A folder of verified releases, one folder each, that no other process has open.
 pub(in crate::location) struct ReleasesFolder {
     folder: Folder,
+    owner: Owner,
     _lock: FileLock,
 }
 
@@ -24,6 +28,7 @@ impl ReleasesFolder {
     pub(super) fn lock(folder: Folder) -> Result<Self, Fault> {
         let lock = hold_in(&folder, LOCK).map_err(Fault::of_named)?;
         let releases = Self {
+            owner: Owner::open(folder.private_subfolder(OWNER)?)?,
             folder,
             _lock: lock,
         };
@@ -32,6 +37,11 @@ impl ReleasesFolder {
             records.sweep()?;
         }
         Ok(releases)
+    }
+
+    /// Whose everything is that `admit` makes.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     fn records(&self) -> Result<Option<Folder>, Fault> {
@@ -47,7 +57,7 @@ impl Releases for ReleasesFolder {
         succeeds: bool,
     ) -> Result<Box<dyn Stage + '_>, Fault> {
         Ok(Box::new(NewRelease {
-            staged: StagedFolder::new_in(&self.folder, name)?,
+            staged: StagedFolder::new_in(&self.folder, name, &self.owner)?,
             records: self.folder.public_subfolder(RECORDS)?,
             name: name.to_owned(),
             record: record.to_owned(),
@@ -93,7 +103,8 @@ impl Releases for ReleasesFolder {
 
     fn stage_withdrawal(&self, name: &str) -> Result<Box<dyn Stage + '_>, Fault> {
         let name = format!("{name}{WITHDRAWN}");
-        Ok(Box::new(StagedFolder::new_in(&self.folder, name)?))
+        let staged = StagedFolder::new_in(&self.folder, name, &self.owner)?;
+        Ok(Box::new(staged))
     }
 
     fn withdrawal(&self, name: &str) -> Result<Option<Box<dyn Source>>, Fault> {
@@ -112,6 +123,10 @@ impl Releases for ReleasesFolder {
     fn keep_record(&self, name: &str, record: &str) -> Result<(), Fault> {
         let records = self.folder.public_subfolder(RECORDS)?;
         Ok(records.prepare(name, record.as_bytes(), 0o644)?.appear()?)
+    }
+
+    fn sweep_older(&self, before: Timestamp) -> Result<Swept, Fault> {
+        sweep_older(&self.owner, &self.folder, before)
     }
 }
 
@@ -222,11 +237,11 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let at = |name: &str| temp.path().join(name);
         fs::create_dir(at(RECORDS)).expect("made");
-        let [before, after] = [
-            ".countersign-00000000000000aa",
-            ".countersign-00000000000000ab",
-        ];
-        fs::create_dir(at(before)).expect("made");
+        let [before, after] = ["a", "b"].map(|digit| {
+            let id = digit.repeat(16);
+            format!(".countersign-{id}-{id}-{id}")
+        });
+        fs::create_dir(at(&before)).expect("made");
         for (aside, name) in [(before, "foo-1"), (after, "foo-2")] {
             let pending = format!("{RECORDS}/{aside}-{name}");
             fs::write(at(&pending), name).expect("written");

@@ -2,23 +2,25 @@
 
 use std::path::PathBuf;
 
-use super::{LARGEST_NOTE, check_inbox, if_there};
+use super::{LARGEST_NOTE, check_inbox, if_there, sweep_older};
 use crate::domain::admission::LARGEST_REPORT;
 use crate::domain::digest::Sha256;
 use crate::domain::release::LARGEST_SUMS;
 use crate::domain::reserved::{ADMITTED, REFUSED, SUMS, WITHDRAWAL, WITHDRAWN};
-use crate::files::{Folder, StagedFolder, real_path};
-use crate::location::{Fault, Publish, Published, Stage, State};
+use crate::domain::time::Timestamp;
+use crate::files::{Folder, Owner, StagedFolder, real_path};
+use crate::location::{Fault, Publish, Published, Source, Stage, State, Swept};
 
 /// The folder that releases are pushed to.
 pub(in crate::location) struct Submissions {
     folder: Folder,
+    owner: Owner,
 }
 
 impl Submissions {
-    pub(in crate::location) fn new(folder: Folder) -> Result<Self, Fault> {
+    pub(in crate::location) fn new(folder: Folder, owner: Owner) -> Result<Self, Fault> {
         check_inbox(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder, owner })
     }
 
     /// SHA-256 of the list of the submission `name`, or of the statement that it is; `None` if
@@ -55,19 +57,27 @@ impl Publish for Submissions {
             let path = self.folder.path().join(name);
             Fault::Occupied(format!("`{}` exists already", path.display()))
         };
-        match self.list(name) {
+        let is_there = || match self.list(name) {
             Ok(Some(there)) if there == list => {
                 // The run that pushed it may have been interrupted just before this.
                 self.folder.sync()?;
-                return Ok(None);
+                Ok(true)
             }
-            Ok(Some(_)) | Err(Fault::Strange(_) | Fault::TooLarge(_)) => return Err(occupied()),
-            Ok(None) => {}
-            Err(fault) => return Err(fault),
+            Ok(Some(_)) | Err(Fault::Strange(_) | Fault::TooLarge(_)) => Err(occupied()),
+            Ok(None) => Ok(false),
+            Err(fault) => Err(fault),
+        };
+        if is_there()? {
+            return Ok(None);
         }
-        let staged = StagedFolder::new_in(&self.folder, name)?;
+        let staged = StagedFolder::new_in(&self.folder, name, &self.owner)?;
         if staged.occupied() {
-            return Err(occupied());
+            // A copy of this home may have pushed it since.
+            return if is_there()? {
+                Ok(None)
+            } else {
+                Err(occupied())
+            };
         }
         let note = format!("{name}{REFUSED}");
         let inbox = &self.folder;
@@ -76,6 +86,15 @@ impl Publish for Submissions {
             inbox,
             note,
         })))
+    }
+
+    fn published(&self, name: &str) -> Result<Option<Box<dyn Source>>, Fault> {
+        let there = if_there(self.folder.subfolder(name).map_err(Fault::from))?;
+        Ok(there.map(|there| Box::new(there) as Box<dyn Source>))
+    }
+
+    fn sweep_older(&self, before: Timestamp) -> Result<Swept, Fault> {
+        sweep_older(&self.owner, &self.folder, before)
     }
 
     fn state(&self, name: &str, list: Sha256) -> Result<State, Fault> {

@@ -166,7 +166,8 @@ impl Host {
             build.read_artifacts(&agreed, hash, None, progress)?;
         }
         awaited.end()?;
-        let staged = StagedFolder::new(request.release).map_err(BuildError::output)?;
+        let owner = self.home.owner().map_err(BuildError::output)?;
+        let staged = StagedFolder::new(request.release, &owner).map_err(BuildError::output)?;
         let states = build.read_artifacts(&agreed, hash, Some(&staged), progress)?;
         let approvals = approvals.expect("nothing is awaited");
         let artifacts = artifacts(&states)?;

@@ -222,7 +222,10 @@ impl Host {
     /// The location that the configuration names.
     pub fn location(&self) -> Result<Box<dyn Publish>, PushError> {
         let inbox = self.home.inbox().ok_or_else(PushError::unnamed)?;
-        location::publish_to(&inbox, |folder| Ok(self.home.refuse_within(folder)?))
+        let owner = self.home.owner().map_err(HomeError::from)?;
+        location::publish_to(&inbox, owner, |folder| {
+            Ok(self.home.refuse_within(folder)?)
+        })
     }
 
     /// Pushes a release to the location, where it appears complete or not at all. That it did is
@@ -246,6 +249,10 @@ impl Host {
         self.check_not_revoked(release)?;
         let folder = to.place(&release.name())?;
         let new = self.copy(release, to, progress)?;
+        self.check_arrived(&release.into(), to, |there| {
+            let certificate = &self.home.certificate;
+            verify_release(there, certificate, None, self.clock.now(), progress).map(|it| it.sums)
+        })?;
         // It may have been named twice, and pushed since it was read.
         let record = self.ledger.grant(release.grant)?;
         if record.is_some_and(|record| record.pushed.is_none()) {
@@ -286,6 +293,45 @@ impl Host {
         // The copy takes its time.
         self.check_not_revoked(release)?;
         Ok(stage.publish()? == Published::New)
+    }
+
+    /// Reads back what was pushed: others write to an inbox too. What the location has taken out
+    /// of it since, and reported, was there. `read` returns the digest of what it verified.
+    pub(super) fn check_arrived(
+        &self,
+        subject: &Subject,
+        to: &dyn Publish,
+        read: impl FnOnce(&dyn Source) -> Result<Sha256, ReleaseError>,
+    ) -> Result<(), PushError> {
+        let Subject { name, digest, .. } = subject;
+        let differs = |what: &str| PushError::Occupied(format!("`{name}` was read back: {what}"));
+        let missing = || {
+            let text = format!("`{name}` was pushed and is not in the inbox any more");
+            PushError::Location(Fault::Missing(text))
+        };
+        let there = to.published(name)?;
+        let read = there.as_deref().map(read);
+        let fault = match read.transpose().map_err(PushError::from) {
+            Ok(Some(found)) if found == *digest => return Ok(()),
+            Ok(Some(_)) => differs("it has another list"),
+            Ok(None) => missing(),
+            Err(
+                PushError::Changed(text)
+                | PushError::Location(
+                    Fault::Missing(text) | Fault::Strange(text) | Fault::TooLarge(text),
+                ),
+            ) => differs(&text),
+            Err(other) => other,
+        };
+        let is_taken = || {
+            let (file, report) = to.state(name, *digest).ok()?.admitted?;
+            admission(subject, &file, &report.ok()?).ok()
+        };
+        match to.published(name)? {
+            None if is_taken().is_some() => Ok(()),
+            None => Err(missing()),
+            Some(_) => Err(fault),
+        }
     }
 
     /// Logs what the location reports, unless that was logged before.

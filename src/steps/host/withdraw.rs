@@ -94,7 +94,7 @@ impl Host {
         let record = self.released(project, version)?;
         let before = Statement::read(&record, &self.ledger)?;
         let new = before.is_none();
-        let staged = StagedFolder::new(folder)?;
+        let staged = StagedFolder::new(folder, &self.home.owner()?)?;
         if staged.occupied() && before.as_ref().is_none_or(|it| it.signature.is_none()) {
             return Err(FileError::new(folder, FileFault::Exists).into());
         }
@@ -274,6 +274,10 @@ impl Host {
                 stage.publish()? == Published::New
             }
         };
+        self.check_arrived(&statement.into(), to, |there| {
+            let now = self.clock.now().max(statement.at);
+            Ok(Withdrawn::read(there, &self.home.certificate, now)?.digest)
+        })?;
         if statement.pushed.is_none() {
             let intent = statement.intent;
             let event = Event::WithdrawalPushed { intent };

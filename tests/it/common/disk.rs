@@ -34,6 +34,9 @@ const AHEAD: &str = "home/ledger.sqlite-wal";
 const RESERVE: &str = "home/ledger.reserve";
 /// The same, made anew by each run.
 const BALLAST: &str = "home/ballast";
+/// Each file there but the id is locked by a run, and has nothing in it: after a power cut nobody
+/// asks for it.
+const OWNERS: [&str; 2] = ["home/runs", "releases/.countersign.owner"];
 /// What SQLite makes anew after a crash.
 const INDEX: &str = "home/ledger.sqlite-shm";
 
@@ -350,6 +353,9 @@ impl Disk {
             ![INDEX, AHEAD, RESERVE, BALLAST]
                 .iter()
                 .any(|name| self.is(path, name))
+                && !OWNERS
+                    .iter()
+                    .any(|it| path.starts_with(self.folder.join(it)))
         });
         let open = files
             .chain(gone)

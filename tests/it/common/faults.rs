@@ -199,6 +199,10 @@ impl Prepared {
                 fs::remove_dir_all(at.join(name)).or_else(|_| fs::remove_file(at.join(name)));
             copy_whole(&trial.folder().join(name), &at.join(name));
         }
+        // It is that of a copy of this home, where it stays.
+        for left in listing(&at.join("inbox")) {
+            fs::remove_dir_all(at.join("inbox").join(left)).expect("removed");
+        }
         set_token(&at);
         drop(trial);
         Self {

@@ -138,7 +138,12 @@ fn a_good_release_is_reached_behind_anything() {
     }
     assert_eq!(
         listing(&world.releases()),
-        [".countersign.admitted", ".countersign.lock", NAME]
+        [
+            ".countersign.admitted",
+            ".countersign.lock",
+            ".countersign.owner",
+            NAME
+        ]
     );
 
     // The next run writes nothing: none of them changed.

@@ -2,12 +2,13 @@
 //! there too.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::common::world::{Build, Granted, World, write_private};
-use crate::common::{Run, copy_tree, have, listing, tool, tree};
-use serde_json::Value;
+use crate::common::{Arguments, Run, can_travel, copy_tree, have, listing, tool, tree};
+use serde_json::{Value, json};
 
 const NAME: &str = "foo-1.2.3";
 
@@ -62,7 +63,7 @@ fn signed_while_the_inbox_was_away(world: &World) -> (Granted, Build) {
 /// A report that somebody else than the location left, of the release that was signed.
 fn forge_report(world: &World) {
     let intent = world.logged("intent").remove(0);
-    let report = serde_json::json!({
+    let report = json!({
         "format": "countersign-admission/1",
         "release": NAME,
         "sums": intent["sums"],
@@ -374,14 +375,98 @@ fn a_release_that_is_there_is_not_copied_again() {
     let world = with_a_location();
     signed_while_the_inbox_was_away(&world);
     copy_tree(&signed(&world), &submission(&world));
-    // What is missing here stays missing: the location judges what it has.
-    fs::remove_file(submission(&world).join("foo.txt.asc")).expect("removed");
-    let before = tree(&submission(&world));
+    let there = || {
+        let list = submission(&world).join("SHA256SUMS");
+        fs::metadata(list).expect("a list").ino()
+    };
+    let before = there();
     push(&world).ok().says("was there already");
+    assert_eq!((there(), world.logged("pushed").len()), (before, 1));
+}
+
+/// Others write to an inbox, and it may be on a mount that loses what was written.
+#[test]
+fn what_is_in_the_inbox_is_read_back_before_it_is_called_pushed() {
+    let world = with_a_location();
+    signed_while_the_inbox_was_away(&world);
+    let at = |name: &str| submission(&world).join(name);
+    let changes: [(&str, &dyn Fn()); 4] = [
+        ("`foo.tar", &|| {
+            fs::remove_file(at("foo.tar")).expect("removed")
+        }),
+        ("`foo.txt", &|| {
+            fs::write(at("foo.txt"), b"other\n").expect("changed");
+        }),
+        ("foo.txt.asc", &|| {
+            fs::remove_file(at("foo.txt.asc")).expect("removed");
+        }),
+        ("`more`", &|| {
+            fs::write(at("more"), b"").expect("written");
+        }),
+    ];
+    for (file, change) in changes {
+        copy_tree(&signed(&world), &submission(&world));
+        change();
+        let said = push(&world).usage("`foo-1.2.3` was read back: ");
+        said.says(file).says("and is not this release");
+        assert_eq!(world.logged("pushed").len(), 0, "{file}");
+        fs::remove_dir_all(submission(&world)).expect("removed");
+    }
+    push(&world).ok();
+
+    let statement = world.at("signed/foo-1.2.3.withdrawal");
+    world.without(&world.inbox(), || {
+        let withdraw: Arguments<'_> = &[&"withdraw", &"foo", &"1.2.3", &"--reason", &"why"];
+        let run = world.host(withdraw).with(&[&"-o", &statement]);
+        run.trouble("was not pushed")
+    });
+    let there = world.inbox().join("foo-1.2.3.withdrawal");
+    copy_tree(&statement, &there);
+    fs::write(there.join("more"), b"").expect("written");
+    push(&world).usage("`foo-1.2.3.withdrawal` was read back: ");
+    assert_eq!(world.logged("withdrawal-pushed").len(), 0);
+    fs::remove_dir_all(&there).expect("removed");
+    push(&world).ok();
+}
+
+/// What the location takes out of its inbox at once was there.
+#[test]
+fn a_release_that_is_admitted_while_it_is_read_back_is_pushed() {
+    let world = with_a_location();
+    signed_while_the_inbox_was_away(&world);
+    forge_report(&world);
+    let taken = || {
+        (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            fs::rename(submission(&world), world.at("taken")).is_ok()
+        })
+    };
+    std::thread::scope(|scope| {
+        let taken = scope.spawn(taken);
+        push(&world).ok().says("admitted at");
+        assert!(taken.join().expect("no panic"));
+    });
+    assert_eq!(world.logged("pushed").len(), 1);
+}
+
+#[test]
+fn what_others_left_in_an_inbox_goes_by_request_alone() {
+    if !can_travel() {
+        return;
+    }
+    let world = with_a_location();
+    let left = world.inbox().join(".countersign-left");
+    fs::create_dir(&left).expect("made");
+    fs::write(left.join("half"), b"half").expect("written");
+    let attested = world.attested();
+    sign(&world, &attested).ok();
+    let sweep = || push(&world).with(&[&"--sweep-older", &"30d", &"--json"]);
+    assert_eq!(sweep().ok().json()["swept"], json!([]));
     assert_eq!(
-        (tree(&submission(&world)), world.logged("pushed").len()),
-        (before, 1)
+        sweep().at("+31d").ok().json()["swept"],
+        json!([".countersign-left"])
     );
+    assert_eq!(listing(&world.inbox()), [NAME]);
 }
 
 /// The release is signed into the inbox itself, as one without a configuration does.

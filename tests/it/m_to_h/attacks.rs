@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::world::{World, entry};
-use crate::common::{clean_environment, copy, copy_tree, have, listing, openpgp, tool};
+use crate::common::{can_travel, clean_environment, copy, copy_tree, have, listing, openpgp, tool};
 use sequoia_openpgp::packet::signature::SignatureBuilder;
 use sequoia_openpgp::packet::signature::subpacket::{Subpacket, SubpacketValue};
 use sequoia_openpgp::serialize::SerializeInto;
@@ -277,15 +277,27 @@ fn locked(path: &Path) -> fs::File {
     file
 }
 
-/// What a killed run copied is public to nobody, and the next run removes it.
+/// What a killed run copied is public to nobody. The next run of its owner removes it; of another
+/// owner it goes by request alone.
 #[test]
 fn leftovers_of_a_killed_run() {
     let world = World::ready();
     world.signed();
-    fs::create_dir(world.releases().join(".countersign-killed")).expect("made");
-    fs::write(world.releases().join(".countersign-killed/half"), b"half").expect("written");
+    let left = [world.inbox(), world.releases()].map(|it| it.join(".countersign-killed"));
+    for left in &left {
+        fs::create_dir(left).expect("made");
+        fs::write(left.join("half"), b"half").expect("written");
+    }
+    let all = |there: bool| left.iter().all(|it| it.exists() == there);
     world.admit().ok();
-    assert!(!world.releases().join(".countersign-killed").exists());
+    assert!(all(true));
+    if can_travel() {
+        let sweep = || world.admit().with(&[&"--sweep-older", &"30d"]);
+        sweep().ok();
+        assert!(all(true));
+        sweep().at("+31d").ok().says(".countersign-killed: removed");
+        assert!(all(false));
+    }
 }
 
 // ---- At the signing host ----

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::*;
 use crate::files::Folder;
-use crate::location::{Published, Stage, Unsettled};
+use crate::location::{Published, Stage, Swept, Unsettled};
 use crate::openpgp::Certificate;
 use crate::steps::Unwatched;
 use crate::steps::release::policy::VerifierPolicy;
@@ -169,6 +169,10 @@ impl Inbox for Vec<Submitted> {
             .for_each(|submission| take(submission));
         Ok(())
     }
+
+    fn sweep_older(&self, _: Timestamp) -> Result<Swept, Fault> {
+        Ok(Vec::new())
+    }
 }
 
 /// Releases, and how much was written on the way to them.
@@ -248,6 +252,10 @@ impl Releases for Shelf {
 
     fn record(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {
         Ok(self.records.borrow().get(name).cloned())
+    }
+
+    fn sweep_older(&self, _: Timestamp) -> Result<Swept, Fault> {
+        Ok(Vec::new())
     }
 
     fn unsettled(&self) -> Result<Unsettled, Fault> {
