@@ -75,6 +75,7 @@ impl<'a> Releases<'a> {
             scheme: Scheme::OpenPgp,
             builders: [(builder, Sha256::of(b"evidence"))].into(),
             artifacts: Sha256::of(&n.to_be_bytes()),
+            replaces: None,
         };
         self.ledger.append(now, accepted)?;
         let intent = Intent {
@@ -90,8 +91,10 @@ impl<'a> Releases<'a> {
             sums: digest("sums", n),
             form: ReleaseForm::Each,
             card: None,
+            replaces: None,
         };
         let index = self.ledger.append(now, Event::Intent(intent.clone()))?;
+        self.ledger.mark_asked(index)?;
         for file in intent.plan().names() {
             self.ledger
                 .keep_signature(index, file, &format!("{file} {n:0>SIGNATURE$}"))?;

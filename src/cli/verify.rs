@@ -395,7 +395,7 @@ impl<'a> Tally<'a> {
 }
 
 fn details(report: &ReleaseReport) -> Vec<String> {
-    let builders: Vec<_> = report.builders.iter().map(|it| it.as_str()).collect();
+    let builders: Vec<_> = report.evidence.keys().map(|it| it.as_str()).collect();
     let list = &report.list;
     let mut details = vec![
         format!("signed     by {} at {}", list.key, list.created),
@@ -446,7 +446,7 @@ fn release_value(
         "form": report.contents.form,
         "grant": report.grant.id(),
         "sums": report.sums,
-        "builders": report.builders,
+        "builders": report.evidence.keys().collect::<Vec<_>>(),
         "scheme": terms.scheme,
         "convinces_host_alone": terms.scheme.convinces_host_alone(),
         "approvals": report.approvals,

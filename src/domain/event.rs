@@ -22,8 +22,8 @@ pub use super::intent::Intent;
 pub struct Entry {
     /// Its place, counted from 0 without gaps.
     pub index: u64,
-    /// When the command that wrote it began, by H's clock: this may go back from one entry to the
-    /// next.
+    /// When it was written, by H's clock: this goes back from one entry to the next only if the
+    /// clock did.
     pub at: Timestamp,
     /// What happened.
     #[serde(flatten)]
@@ -138,7 +138,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// A build was verified, and closes its grant for every other.
+    /// A build was verified, and closes its grant for every other. Until the token is asked for a
+    /// signature, other evidence of the same build can take its place.
     EvidenceAccepted {
         /// The grant.
         grant: GrantId,
@@ -150,6 +151,9 @@ pub enum Event {
         builders: BTreeMap<BuilderName, Sha256>,
         /// SHA-256 of the lines that `sha256sum` writes of the artifacts: which build it is.
         artifacts: Sha256,
+        /// The entry of the evidence that this replaces.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<u64>,
     },
     /// A build was refused; the token was not used.
     EvidenceRefused {
@@ -430,6 +434,7 @@ impl Event {
             scheme: Scheme::OpenPgp,
             builders: [].into(),
             artifacts,
+            replaces: None,
         }
     }
 }

@@ -41,6 +41,9 @@ pub struct Intent {
     /// The card that is about to sign, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardUse>,
+    /// The entry of the intent that this replaces, for which the token was never asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<u64>,
 }
 
 impl Intent {
@@ -63,6 +66,7 @@ impl Intent {
             artifacts,
             artifacts_from: None,
             card: None,
+            replaces: None,
             ..self.clone()
         }
     }
@@ -92,6 +96,7 @@ impl Intent {
             sums: Sha256::of(b"s"),
             form: ReleaseForm::Each,
             card: None,
+            replaces: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use super::artifact::{Artifact, ArtifactList, parse_sum_line, strict_lines, sum_line};
 use super::contents::Contents;
 use super::digest::Sha256;
-use super::evidence::is_evidence_file;
+use super::evidence::{digest_of_all, is_evidence_file};
 use super::malformed::Malformed;
 use super::name::{ApproverName, BuilderName, ProjectName, Version};
 use super::reserved::{APPROVALS, EVIDENCE, GRANT, RELEASE, SIGNATURE, SSH_SIGNATURE};
@@ -134,6 +134,17 @@ impl Sums {
     /// The builders whose evidence is listed, each with its files.
     pub fn builders(&self) -> &BTreeMap<BuilderName, FileDigests> {
         &self.builders
+    }
+
+    /// The digest of each builder's evidence, as the log has it.
+    pub fn evidence(&self) -> BTreeMap<BuilderName, Sha256> {
+        let digest = |files: &FileDigests| {
+            digest_of_all(files.iter().map(|(name, digest)| (name.as_str(), *digest)))
+        };
+        let builders = self.builders.iter();
+        builders
+            .map(|(name, files)| (name.clone(), digest(files)))
+            .collect()
     }
 
     /// The approvals that are listed.

@@ -25,9 +25,9 @@ pub struct GrantRecord {
     pub grant: GrantId,
     /// It was issued.
     pub issued: u64,
-    /// A build was accepted, which closed it.
+    /// A build was accepted, which closed it; the last one, if its evidence was replaced.
     pub accepted: Option<u64>,
-    /// Its release was about to be signed.
+    /// Its release was about to be signed; the last time that was announced anew.
     pub intent: Option<u64>,
     /// Its release was signed, every file.
     pub signed: Option<u64>,
@@ -46,8 +46,9 @@ pub struct GrantRecord {
 impl GrantRecord {
     /// What the entries about the grant say; `None` if none says that it was issued.
     fn of(grant: GrantId, history: &[Entry]) -> Option<Self> {
+        // What can be replaced is what was recorded last.
         let index = |milestone| {
-            let mut entries = history.iter();
+            let mut entries = history.iter().rev();
             let entry = entries.find(|entry| Milestone::of(&entry.event) == Some(milestone));
             entry.map(|entry| entry.index)
         };
@@ -69,6 +70,8 @@ impl GrantRecord {
 /// The build that closed a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
+    /// Its entry.
+    pub index: u64,
     /// When it was accepted.
     pub at: Timestamp,
     /// Which build it is: the digest of its list of artifacts.
@@ -136,7 +139,7 @@ pub(super) fn append(database: &Connection, entry: &Entry) -> Result<()> {
         return Ok(());
     };
     if let Some(milestone) = Milestone::of(&entry.event) {
-        admit(database, grant, milestone, entry.event.kind())?;
+        admit(database, grant, milestone, &entry.event)?;
     }
     if let Event::GrantIssued {
         project, version, ..
@@ -190,8 +193,11 @@ fn grant_of(database: &Connection, event: &Event) -> Result<Option<GrantId>> {
     let Some(intent) = event.follows() else {
         return Ok(event.grant());
     };
-    let mut query = database
-        .prepare_cached("SELECT grant_id FROM about WHERE idx = ?1 AND milestone = 'intended'")?;
+    let mut query = database.prepare_cached(
+        "SELECT grant_id FROM about AS it WHERE idx = ?1 AND milestone = 'intended'
+            AND NOT EXISTS (SELECT 1 FROM about WHERE milestone = 'intended'
+                AND grant_id = it.grant_id AND idx > it.idx)",
+    )?;
     let hex: Option<String> = query.query_row([intent], |row| row.get(0)).optional()?;
     let hex = hex.ok_or_else(|| {
         LedgerError::Changed(format!(
@@ -202,21 +208,20 @@ fn grant_of(database: &Connection, event: &Event) -> Result<Option<GrantId>> {
     grant_id(&hex).map(Some)
 }
 
-fn admit(database: &Connection, grant: GrantId, milestone: Milestone, kind: &str) -> Result<()> {
-    let mut query = database.prepare_cached("SELECT milestone FROM about WHERE grant_id = ?1")?;
-    let recorded = query.query_map([grant.hex()], |row| row.get::<_, Option<String>>(0))?;
-    let recorded = recorded.collect::<rusqlite::Result<Vec<_>>>()?;
-    let has = |milestone: Milestone| {
-        recorded
-            .iter()
-            .any(|it| it.as_deref() == Some(milestone.name()))
-    };
-    if milestone != Milestone::Issued && !has(Milestone::Issued) {
+fn admit(database: &Connection, grant: GrantId, milestone: Milestone, event: &Event) -> Result<()> {
+    let kind = event.kind();
+    let query = "SELECT milestone, idx FROM about WHERE grant_id = ?1 AND milestone IS NOT NULL
+        ORDER BY idx";
+    let mut query = database.prepare_cached(query)?;
+    let recorded = query.query_map([grant.hex()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let recorded: BTreeMap<String, u64> = recorded.collect::<rusqlite::Result<_>>()?;
+    let last = |milestone: Milestone| recorded.get(milestone.name()).copied();
+    if milestone != Milestone::Issued && last(Milestone::Issued).is_none() {
         return Err(LedgerError::Changed(format!(
             "the ledger has no grant {grant}"
         )));
     }
-    if let Some(before) = milestone.needs().filter(|before| !has(*before)) {
+    if let Some(before) = milestone.needs().filter(|before| last(*before).is_none()) {
         return Err(LedgerError::Changed(format!(
             "the ledger has no entry `{}` about grant {}, which an entry `{kind}` follows",
             before.name(),
@@ -224,16 +229,36 @@ fn admit(database: &Connection, grant: GrantId, milestone: Milestone, kind: &str
         )));
     }
     // A revocation takes effect even for a process that looked before it.
-    if milestone.needs_valid_grant() && has(Milestone::Revoked) {
+    if milestone.needs_valid_grant() && last(Milestone::Revoked).is_some() {
         return Err(LedgerError::Revoked(grant));
     }
-    if has(milestone) {
+    let replaces = match event {
+        Event::EvidenceAccepted { replaces, .. } | Event::Intent(Intent { replaces, .. }) => {
+            *replaces
+        }
+        _ => None,
+    };
+    if last(milestone) != replaces {
         return Err(LedgerError::Changed(format!(
             "the ledger has an entry `{kind}` about grant {} already, which is recorded once",
             grant.short()
         )));
     }
+    let asked = last(Milestone::Intended).map(|intent| is_asked(database, intent));
+    if replaces.is_some() && asked.transpose()? == Some(true) {
+        return Err(LedgerError::Changed(format!(
+            "the token was asked for signatures under grant {}, and an entry `{kind}` would \
+             replace what they were announced with",
+            grant.short()
+        )));
+    }
     Ok(())
+}
+
+/// Whether the token was asked for a signature of this intent, or is about to be.
+pub(super) fn is_asked(database: &Connection, intent: u64) -> Result<bool> {
+    let mut query = database.prepare_cached("SELECT 1 FROM asked WHERE intent = ?1")?;
+    Ok(query.exists([intent])?)
 }
 
 fn grant_id(hex: &str) -> Result<GrantId> {
@@ -267,7 +292,26 @@ impl Ledger {
         self.in_one_state(|| self.read_history(grant))
     }
 
-    /// The build that closed the grant, if one did.
+    /// Marks that the token is about to be asked for the signatures of an intent: from now on it
+    /// is not replaced. Durable when it returns.
+    pub fn mark_asked(&mut self, intent: u64) -> Result<()> {
+        if self.is_asked(intent)? {
+            return Ok(());
+        }
+        self.transact(|Self { database, .. }| {
+            database
+                .prepare_cached("INSERT INTO asked (intent) VALUES (?1)")?
+                .execute([intent])?;
+            Ok(())
+        })
+    }
+
+    /// Whether [`Ledger::mark_asked`] was called for an intent.
+    pub fn is_asked(&self, intent: u64) -> Result<bool> {
+        is_asked(&self.database, intent)
+    }
+
+    /// The build that closed the grant, if one did, with the evidence of it that is valid.
     pub fn accepted(&self, grant: GrantId) -> Result<Option<Accepted>> {
         let Some(index) = self.grant(grant)?.and_then(|record| record.accepted) else {
             return Ok(None);
@@ -275,14 +319,15 @@ impl Ledger {
         match self.known(index)? {
             Entry {
                 at,
+                index,
                 event:
                     Event::EvidenceAccepted {
                         builders,
                         artifacts,
                         ..
                     },
-                ..
             } => Ok(Some(Accepted {
+                index,
                 at,
                 artifacts,
                 builders,
@@ -342,7 +387,7 @@ impl Ledger {
     /// that was not revoked.
     pub fn unfinished(&self) -> Result<Vec<GrantRecord>> {
         self.records(
-            "SELECT grant_id FROM about AS it WHERE milestone = 'accepted' AND ?1 = ''
+            "SELECT DISTINCT grant_id FROM about AS it WHERE milestone = 'accepted' AND ?1 = ''
                 AND NOT EXISTS (SELECT 1 FROM about
                     WHERE milestone = 'released' AND grant_id = it.grant_id)
                 AND NOT EXISTS (SELECT 1 FROM about

@@ -376,6 +376,80 @@ mod tests {
         }
     }
 
+    /// Until the token is asked, evidence and intent are replaced by name; then they stay.
+    #[test]
+    fn what_the_token_was_not_asked_for_can_be_replaced() {
+        let (_folder, mut ledger) = Ledger::example();
+        let grant = GrantId::of(b"g");
+        let accepted = |replaces| match Event::example_acceptance(grant) {
+            Event::EvidenceAccepted {
+                scheme,
+                builders,
+                artifacts,
+                ..
+            } => Event::EvidenceAccepted {
+                grant,
+                scheme,
+                builders,
+                artifacts,
+                replaces,
+            },
+            other => panic!("{other:?}"),
+        };
+        let intent = |replaces| {
+            Event::Intent(Intent {
+                replaces,
+                ..Intent::example()
+            })
+        };
+        let stopped = |intent| Event::Outcome {
+            intent,
+            result: RunResult::Stopped {
+                token_signatures: 0,
+                unsettled: None,
+                reason: "no PIN".to_owned(),
+            },
+            card: None,
+        };
+        for (event, index) in [
+            (Event::example_grant(grant), Some(0)),
+            (accepted(Some(0)), None),
+            (accepted(None), Some(1)),
+            (accepted(None), None),
+            (intent(Some(1)), None),
+            (intent(None), Some(2)),
+            (stopped(2), Some(3)),
+            (accepted(Some(1)), Some(4)),
+            (accepted(Some(1)), None),
+            (intent(None), None),
+            (intent(Some(2)), Some(5)),
+            (intent(Some(2)), None),
+            (stopped(2), None),
+            (stopped(5), Some(6)),
+        ] {
+            let appended = ledger.append(time(), event.clone());
+            assert_eq!(
+                appended.as_ref().ok().copied(),
+                index,
+                "{event:?}: {appended:?}"
+            );
+        }
+        let record = ledger.grant(grant).expect("asked").expect("there");
+        assert_eq!((record.accepted, record.intent), (Some(4), Some(5)));
+        assert_eq!(ledger.unfinished().expect("asked"), [record]);
+        assert!(!ledger.is_asked(5).expect("asked"));
+        ledger.mark_asked(5).expect("marked");
+        ledger.mark_asked(5).expect("marked already");
+        assert!(ledger.is_asked(5).expect("asked"));
+        for event in [accepted(Some(4)), intent(Some(5))] {
+            let fault = ledger
+                .append(time(), event)
+                .expect_err("refused")
+                .to_string();
+            assert!(fault.starts_with("the token was asked"), "{fault}");
+        }
+    }
+
     #[test]
     fn an_intent_of_more_than_an_entry_holds_is_found_whole() {
         let (_folder, mut ledger) = Ledger::example();

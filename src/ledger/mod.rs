@@ -84,6 +84,7 @@ mod tests {
         let mut ledger = Ledger::open(&path).expect("opened");
         assert!(ledger.issued(grant).expect("asked"));
         let accepted = Accepted {
+            index: 1,
             at: time(),
             artifacts: Sha256::of(b"m"),
             builders: [].into(),

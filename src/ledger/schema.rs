@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 /// Number of the schema that follows; each change increments it.
-pub(super) const SCHEMA: u32 = 9;
+pub(super) const SCHEMA: u32 = 10;
 
 const TABLES: &str = "
     CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
@@ -27,7 +27,10 @@ const TABLES: &str = "
         BEGIN SELECT raise(ABORT, 'hashes are never replaced'); END;
     CREATE TABLE about (idx INTEGER PRIMARY KEY, grant_id TEXT NOT NULL, milestone TEXT,
         project TEXT, folder TEXT, next INTEGER);
-    CREATE UNIQUE INDEX about_milestone ON about (milestone, grant_id) WHERE milestone IS NOT NULL;
+    CREATE UNIQUE INDEX about_milestone ON about (milestone, grant_id)
+        WHERE milestone IS NOT NULL AND milestone NOT IN ('accepted', 'intended');
+    CREATE INDEX about_repeated ON about (milestone, grant_id)
+        WHERE milestone IN ('accepted', 'intended');
     CREATE INDEX about_grant ON about (grant_id);
     CREATE INDEX about_project ON about (project COLLATE NOCASE, project)
         WHERE project IS NOT NULL;
@@ -56,6 +59,14 @@ const TABLES: &str = "
     CREATE TRIGGER signatures_once BEFORE INSERT ON signatures
         WHEN EXISTS (SELECT 1 FROM signatures WHERE intent = NEW.intent AND file = NEW.file)
         BEGIN SELECT raise(ABORT, 'signatures are never replaced'); END;
+    CREATE TABLE asked (intent INTEGER PRIMARY KEY);
+    CREATE TRIGGER asked_stay BEFORE UPDATE ON asked
+        BEGIN SELECT raise(ABORT, 'marks are never changed'); END;
+    CREATE TRIGGER asked_last BEFORE DELETE ON asked
+        BEGIN SELECT raise(ABORT, 'marks are never removed'); END;
+    CREATE TRIGGER asked_once BEFORE INSERT ON asked
+        WHEN EXISTS (SELECT 1 FROM asked WHERE intent = NEW.intent)
+        BEGIN SELECT raise(ABORT, 'marks are never replaced'); END;
     CREATE TABLE places (idx INTEGER PRIMARY KEY, folder BLOB NOT NULL);
     CREATE TRIGGER places_stay BEFORE UPDATE ON places
         BEGIN SELECT raise(ABORT, 'places are never changed'); END;

@@ -121,6 +121,7 @@ impl Check<'_> {
         }
         let head = pass.end()?;
         self.chains()?;
+        self.asked()?;
         self.signatures()?;
         self.digests()?;
         Ok(head)
@@ -186,6 +187,21 @@ impl Check<'_> {
     fn withdraws(&self, index: u64) -> Result<bool, BadLog> {
         let entry = self.ledger.entry(index)?;
         Ok(entry.is_some_and(|entry| matches!(entry.event, Event::Withdrawn { .. })))
+    }
+
+    /// The token was asked for intents alone, and for none that was replaced; and it was asked
+    /// whenever it signed.
+    fn asked(&self) -> Result<(), BadLog> {
+        let query = "SELECT intent FROM asked AS it WHERE NOT EXISTS
+                (SELECT 1 FROM about WHERE idx = it.intent AND milestone = 'intended'
+                    AND NOT EXISTS (SELECT 1 FROM about AS later WHERE later.idx > it.intent
+                        AND later.milestone = 'intended' AND later.grant_id = about.grant_id))
+            UNION SELECT intent FROM signatures JOIN about ON idx = intent
+                WHERE milestone = 'intended' AND intent NOT IN (SELECT intent FROM asked)
+            LIMIT 1";
+        let database = &self.ledger.database;
+        let wrong = database.query_row(query, [], |row| row.get(0)).optional()?;
+        wrong.map_or(Ok(()), |index| Err(BadLog::table(index, "asked")))
     }
 
     /// Each signature is of an intent or a withdrawal that requested it.
@@ -353,6 +369,7 @@ mod tests {
             }
             .expect("appended");
         }
+        ledger.mark_asked(intent).expect("marked");
         for file in Intent::example().plan().names() {
             ledger
                 .keep_signature(intent, file, &format!("that of {file}"))

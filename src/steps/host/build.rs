@@ -24,6 +24,7 @@ use super::Host;
 use super::deliveries::{Delivery, deliveries};
 use super::evidence_files::keep_evidence;
 use super::inspection::Inspection;
+use super::journal::Journal;
 use super::policy::{self, PolicyError};
 use super::refusal::{Awaited, BuildError};
 use crate::domain::artifact::{Artifact, ArtifactList};
@@ -49,7 +50,7 @@ use crate::steps::evidence::quorum;
 pub struct VerifiedBuild {
     grant: Grant,
     agreement: Agreement,
-    accepted: bool,
+    accepted: Option<Accepted>,
     signing_key: SigningKey,
     hash: HashAlgorithm,
     states: BTreeMap<ArtifactName, HashState>,
@@ -146,8 +147,10 @@ impl Host {
         awaited.unless_refused(late.end())?;
         // 2
         let signing_key = self.key_of(grant, now)?;
-        let hash = match self.ledger.intent(grant.id())? {
-            Some((_, intent)) => intent.hash,
+        // Once the token was asked, everything stays as it was announced.
+        let journal = Journal::read(grant.id(), &self.ledger)?.filter(|journal| journal.asked);
+        let hash = match journal {
+            Some(journal) => journal.intent.hash,
             None => signing_key
                 .public()
                 .least_hash()
@@ -185,7 +188,7 @@ impl Host {
                     .collect(),
                 artifacts: agreed,
             },
-            accepted: accepted.is_some(),
+            accepted,
             signing_key,
             hash,
             states,
@@ -308,9 +311,9 @@ impl VerifiedBuild {
         &self.agreement
     }
 
-    /// Whether the log has its acceptance already.
-    pub(super) fn accepted(&self) -> bool {
-        self.accepted
+    /// Its acceptance, if the log has one: perhaps with other evidence.
+    pub(super) fn accepted(&self) -> Option<&Accepted> {
+        self.accepted.as_ref()
     }
 
     /// What was built.
@@ -363,6 +366,7 @@ impl VerifiedBuild {
             notation_domain: domain.to_owned(),
             artifacts: artifacts.map(|it| (it.name.clone(), it.digest)).collect(),
             artifacts_from: None,
+            replaces: None,
             sums: Sha256::of(self.list.as_bytes()),
             form: self.contents.form,
             card,

@@ -11,6 +11,9 @@ pub struct Journal {
     pub index: u64,
     /// The intent.
     pub intent: Intent,
+    /// Whether the token was asked for a signature, or was about to be: until then, another intent
+    /// can replace this one.
+    pub asked: bool,
     /// The files that have no kept signature yet, in the order in which the token is asked.
     pub missing: Vec<String>,
     /// The file for which the token may have been asked, and may have made a signature that is not
@@ -56,12 +59,14 @@ impl Journal {
                 _ => {}
             }
         }
+        let asked = ledger.is_asked(index)?;
         if !ended {
-            unsettled = missing.first().cloned();
+            unsettled = missing.first().filter(|_| asked).cloned();
         }
         Ok(Some(Self {
             index,
             intent,
+            asked,
             missing,
             unsettled,
             ended,
@@ -134,6 +139,13 @@ mod tests {
             let index = ledger
                 .append(time(), Event::Intent(intent))
                 .expect("intended");
+            let before = Journal::read(grant, ledger).expect("read");
+            assert_eq!(
+                before.map(|journal| (journal.asked, journal.unsettled)),
+                Some((false, None)),
+                "nothing is lost that was not asked for"
+            );
+            ledger.mark_asked(index).expect("marked");
             Self {
                 ledger,
                 grant,

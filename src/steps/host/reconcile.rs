@@ -104,7 +104,10 @@ impl Host {
         })?;
         let mut kept = BTreeMap::new();
         for intent in replay.open_runs() {
-            kept.insert(intent, self.ledger.signatures(intent)?);
+            match self.ledger.is_asked(intent)? {
+                true => drop(kept.insert(intent, self.ledger.signatures(intent)?)),
+                false => replay.never_asked(intent),
+            }
         }
         Ok(replay.compare(card, &kept)?)
     }

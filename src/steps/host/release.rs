@@ -69,12 +69,13 @@ impl Host {
         let from = request.from.to_owned();
         let build = self.verify_build(request, self.clock.now(), progress);
         let build = build.map_err(|error| self.refused(grant, &from, error))?;
+        let begun = Begun::read(&build, &self.ledger)?;
         // 8: it closes its grant.
         self.accept(&build, allow_older)
             .map_err(|error| self.refused(grant, &from, error))?;
         // 9 to 11: each statement of its release has a signature that was checked and kept.
-        let signed = match Begun::read(&build, &self.ledger)? {
-            Begun::Nothing => self.sign_first(&build, find, people)?,
+        let signed = match begun {
+            Begun::Nothing(replaces) => self.sign_first(&build, replaces, find, people)?,
             Begun::Part(journal) => self.sign_rest(&build, journal, find, people)?,
             Begun::All(journal) => self.check_kept(&build, journal)?,
         };
@@ -108,7 +109,7 @@ impl Host {
         let _held = self.home.hold_grant(request.grant.id(), self.wait)?;
         let build = self.verify_build(request, now, progress)?;
         let (token_signatures, kept) = match Begun::read(&build, &self.ledger)? {
-            Begun::Nothing => (build.plan().files().len(), 0),
+            Begun::Nothing(_) => (build.plan().files().len(), 0),
             Begun::Part(journal) | Begun::All(journal) => (journal.missing.len(), journal.kept()),
         };
         let _queue = self.home.hold_token(self.wait)?;
@@ -150,12 +151,14 @@ impl Host {
     /// of its grant, which nothing needs once the log has the digest of the evidence.
     fn accept(&mut self, build: &VerifiedBuild, allow_older: bool) -> Result<(), BuildError> {
         let grant = build.grant();
-        if !build.accepted() {
+        let before = build.accepted();
+        if before.is_none_or(|before| before.builders != build.agreement().builders) {
             let accepted = Event::EvidenceAccepted {
                 grant: grant.id(),
                 scheme: grant.terms().scheme,
                 builders: build.agreement().builders.clone(),
                 artifacts: build.artifacts().digest(),
+                replaces: before.map(|before| before.index),
             };
             let home = &self.home;
             self.ledger.append_if(self.clock, accepted, |ledger, at| {

@@ -1,8 +1,11 @@
 //! A release as a checkpoint of the log: the token signed in it the state of the log when the
 //! release was announced.
 
-use crate::domain::digest::Sha256;
-use crate::domain::event::Entry;
+use std::collections::BTreeMap;
+
+use crate::domain::digest::{GrantId, Sha256};
+use crate::domain::event::{Entry, Event};
+use crate::domain::name::BuilderName;
 use crate::domain::time::Timestamp;
 use crate::files::Folder;
 use crate::openpgp::{Certificate, Signed};
@@ -19,6 +22,12 @@ pub struct ReleaseCheckpoint {
     pub checkpoint: Checkpoint,
     list: Signed,
     sums: Sha256,
+    grant: GrantId,
+    /// What it has of each builder.
+    evidence: BTreeMap<BuilderName, Sha256>,
+    /// What the log has accepted of each builder, as far as it was read.
+    accepted: BTreeMap<BuilderName, Sha256>,
+    announced: bool,
 }
 
 /// Why a release is not a checkpoint of the log.
@@ -55,6 +64,15 @@ pub enum NoCheckpoint {
         )
     )]
     NotAnnounced { index: u64 },
+    #[error(
+        "the evidence in the release is not what the log has as accepted before entry {index}, \
+         which announces it"
+    )]
+    #[diagnostic(
+        code(refused::release_has_other_evidence),
+        help("`countersign log list` shows what was accepted; find out who changed the release")
+    )]
+    OtherEvidence { index: u64 },
 }
 
 impl From<ReleaseError> for NoCheckpoint {
@@ -81,6 +99,10 @@ impl ReleaseCheckpoint {
             checkpoint,
             list: report.list,
             sums: report.sums,
+            grant: report.grant.id(),
+            evidence: report.evidence,
+            accepted: BTreeMap::new(),
+            announced: false,
         })
     }
 
@@ -89,11 +111,42 @@ impl ReleaseCheckpoint {
         self.checkpoint.size - 1
     }
 
-    /// Checks that the entry at its index announces it: a matching root hash shows which log the
-    /// token signed, not that this release is in it.
-    pub fn announced_by(&self, entry: &Entry) -> Result<(), NoCheckpoint> {
-        check_announced(entry, self.sums, &self.list, &self.checkpoint)
-            .map_err(|_| NoCheckpoint::NotAnnounced { index: entry.index })
+    /// The grant of the release.
+    pub fn grant(&self) -> GrantId {
+        self.grant
+    }
+
+    /// Takes the next entry of the log, or the next about its grant. The one at its index must
+    /// announce the release: a matching root hash shows which log the token signed, not that this
+    /// release is in it. And what it has as evidence must be what was accepted last before that.
+    pub fn see(&mut self, entry: &Entry) -> Result<(), NoCheckpoint> {
+        let index = self.index();
+        match &entry.event {
+            Event::EvidenceAccepted {
+                grant, builders, ..
+            } if *grant == self.grant && entry.index < index => {
+                self.accepted.clone_from(builders);
+            }
+            _ if entry.index == index => {
+                check_announced(entry, self.sums, &self.list, &self.checkpoint)
+                    .map_err(|_| NoCheckpoint::NotAnnounced { index })?;
+                if self.accepted != self.evidence {
+                    return Err(NoCheckpoint::OtherEvidence { index });
+                }
+                self.announced = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// That the entries have announced it.
+    pub fn is_announced(&self) -> Result<(), NoCheckpoint> {
+        let index = self.index();
+        match self.announced {
+            true => Ok(()),
+            false => Err(NoCheckpoint::NotAnnounced { index }),
+        }
     }
 }
 
@@ -121,6 +174,10 @@ mod tests {
                 notations: intent.signing(log).claims(&list).notations(),
             },
             sums: intent.sums,
+            grant: intent.grant,
+            evidence: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            announced: false,
         }
     }
 
@@ -129,7 +186,7 @@ mod tests {
     fn the_intent_to_sign_its_list_alone_announces_a_release() {
         let announces = |event| {
             release()
-                .announced_by(&Entry {
+                .see(&Entry {
                     index: 7,
                     at: Intent::example().created,
                     event,
@@ -182,5 +239,53 @@ mod tests {
             sums: Intent::example().sums,
             to_push: false
         }));
+    }
+
+    /// It is what was accepted last before the release was announced.
+    #[test]
+    fn a_release_has_the_evidence_that_was_accepted() {
+        let [m1, m2] = ["m1", "m2"].map(|name| (name.parse().expect("a name"), Sha256::of(b"e")));
+        let both: BTreeMap<BuilderName, _> = [m1.clone(), m2].into();
+        let one: BTreeMap<_, _> = [m1].into();
+        let seen = |accepted: &[(u64, &BTreeMap<_, _>)], released: &BTreeMap<_, _>| {
+            let mut release = ReleaseCheckpoint {
+                evidence: released.clone(),
+                ..release()
+            };
+            let entry = |index, event| Entry {
+                index,
+                at: Intent::example().created,
+                event,
+            };
+            let acceptances = accepted.iter().map(|(index, builders)| {
+                let mut event = Event::example_acceptance(GrantId::of(b"g"));
+                if let Event::EvidenceAccepted { builders: of, .. } = &mut event {
+                    *of = (*builders).clone();
+                }
+                entry(*index, event)
+            });
+            let announced = entry(7, Event::Intent(Intent::example()));
+            let mut entries: Vec<_> = acceptances.chain([announced]).collect();
+            entries.sort_by_key(|entry| entry.index);
+            let mut entries = entries.iter();
+            entries.try_for_each(|entry| release.see(entry))?;
+            release.is_announced()
+        };
+        assert!(seen(&[(3, &both)], &both).is_ok());
+        assert!(seen(&[(3, &both), (5, &one)], &one).is_ok());
+        for (accepted, released) in [
+            (&[(3, &both)][..], &one),
+            (&[(3, &one)], &both),
+            (&[(3, &both), (5, &one)], &both),
+            (&[(8, &both)], &both),
+            (&[], &both),
+        ] {
+            let fault = seen(accepted, released);
+            assert!(
+                matches!(fault, Err(NoCheckpoint::OtherEvidence { index: 7 })),
+                "{fault:?}"
+            );
+        }
+        assert!(release().is_announced().is_err());
     }
 }

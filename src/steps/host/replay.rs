@@ -13,6 +13,7 @@
 //!   entry of the same intent (`resumed` or `outcome`), or in the journal; the card may have made
 //!   one more. An exported log has no journal: there, an unfinished run explains one signature, and
 //!   others are an alarm until the run is finished and the log exported again.
+//! - An intent that a later one replaces explains none: the token was not asked for it.
 //! - The signatures of a certificate and of a self-test are not kept. If cut off, they explain at
 //!   most the number that was announced.
 //! - Only a new key that the log announced on that card explains a lower counter.
@@ -201,9 +202,20 @@ impl Replay {
             missing: files,
         };
         self.runs.insert(index, run);
+        if let Some(replaced) = intent.replaces {
+            self.never_asked(replaced);
+        }
         let Some(card) = &intent.card else { return };
         self.begin(Some(card), index, asked);
         self.card(&card.card).key = Some(intent.key);
+    }
+
+    /// The token was not asked for an intent, which another one replaced or may replace.
+    pub fn never_asked(&mut self, intent: u64) {
+        self.runs.remove(&intent);
+        for card in self.cards.values_mut() {
+            card.forget(|asked| matches!(asked, Asked::CutOff { intent: of, .. } if *of == intent));
+        }
     }
 
     fn resume(&mut self, intent: u64, kept: u64, card: Option<&CardUse>, index: u64) {
@@ -335,8 +347,8 @@ impl Replay {
     }
 
     /// The intents of runs whose number of kept signatures is not in the log yet.
-    pub fn open_runs(&self) -> impl Iterator<Item = u64> {
-        self.runs.keys().copied()
+    pub fn open_runs(&self) -> Vec<u64> {
+        self.runs.keys().copied().collect()
     }
 
     /// Compares the card as it is now, given how many signatures are kept of

@@ -149,10 +149,12 @@ fn check_key(build: &VerifiedBuild, public: &PublicKey) -> Result<(), SignError>
 }
 
 impl Host {
-    /// The first run: what it will ask of the token is in the log before it asks.
+    /// The first run that asks the token: what it will ask for is in the log before it asks. That
+    /// replaces what an earlier run announced and did not ask for.
     pub(super) fn sign_first(
         &mut self,
         build: &VerifiedBuild,
+        replaces: Option<u64>,
         find: &mut FindToken<'_>,
         people: &mut dyn Interaction,
     ) -> Result<AllSigned, SignError> {
@@ -160,7 +162,10 @@ impl Host {
         let token = ready_token(build, find, people)?;
         let card = token.description().counter().map(card_use);
         let domain = &self.home.config.notation_domain;
-        let intent = build.intent(domain, card.clone(), self.clock.now());
+        let intent = Intent {
+            replaces,
+            ..build.intent(domain, card.clone(), self.clock.now())
+        };
         let index = self
             .ledger
             .append(self.clock, Event::Intent(intent.clone()))?;
@@ -241,8 +246,8 @@ impl Host {
 
 /// How far earlier runs came with a build.
 pub(super) enum Begun {
-    /// The token was not to be used yet.
-    Nothing,
+    /// The token was not asked for anything, whatever this intent announced.
+    Nothing(Option<u64>),
     /// The log does not say that every file is signed.
     Part(Journal),
     /// It does.
@@ -253,8 +258,11 @@ impl Begun {
     /// Refuses to go on with a release whose list has changed, or whose kept signatures are gone.
     pub(super) fn read(build: &VerifiedBuild, ledger: &Ledger) -> Result<Self, SignError> {
         let Some(journal) = Journal::read(build.grant().id(), ledger)? else {
-            return Ok(Self::Nothing);
+            return Ok(Self::Nothing(None));
         };
+        if !journal.asked {
+            return Ok(Self::Nothing(Some(journal.index)));
+        }
         check_intent(build, &journal.intent)?;
         if !journal.signed {
             return Ok(Self::Part(journal));
@@ -277,6 +285,7 @@ fn check_intent(build: &VerifiedBuild, intent: &Intent) -> Result<(), SignError>
     }
     let ours = Intent {
         artifacts_from: intent.artifacts_from,
+        replaces: intent.replaces,
         ..build.intent(&intent.notation_domain, intent.card.clone(), intent.created)
     };
     if *intent != ours {
@@ -440,6 +449,7 @@ impl<'a> Run<'a> {
             });
         }
         self.ledger.reserve()?;
+        self.ledger.mark_asked(self.index)?;
         let mut ask = |message: &Message<'_>| {
             self.unsettled = Some(file.to_owned());
             let answer = token::sign(signer.token, message, signer.people);

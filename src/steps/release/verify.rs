@@ -1,7 +1,7 @@
 //! The check of a release, with the release certificate alone: L makes it before it publishes,
 //! anybody may after.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::ReleaseError;
 use super::evidence::Evidence;
@@ -29,8 +29,8 @@ use crate::steps::Progress;
 pub struct ReleaseReport {
     /// The grant it was made under.
     pub grant: Grant,
-    /// The builders whose evidence it contains.
-    pub builders: Vec<BuilderName>,
+    /// The builders whose evidence it contains, each with the digest of that.
+    pub evidence: BTreeMap<BuilderName, Sha256>,
     /// How many approvals it contains. Whose they are, a policy judges.
     pub approvals: usize,
     /// Who signed the list, and when.
@@ -245,7 +245,7 @@ impl<'a> Checked<'a> {
 
     fn report(self, files: Vec<FileReport>) -> ReleaseReport {
         ReleaseReport {
-            builders: self.sums.builders().keys().cloned().collect(),
+            evidence: self.sums.evidence(),
             approvals: self.sums.approvals().len(),
             contents: self.contents,
             sums: self.digest,

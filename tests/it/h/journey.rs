@@ -765,6 +765,48 @@ fn a_run_does_not_go_on_with_other_evidence() {
     refused();
 }
 
+/// A run that ended at its PIN fixes nothing but the grant.
+#[test]
+fn until_the_token_is_asked_a_run_begins_anew() {
+    let Some(world) = World::on_softhsm() else {
+        return;
+    };
+    world.set_up();
+    let (granted, build) = (world.grant(), world.build(&[("foo.txt", b"text\n")]));
+    world.attest(&granted, &build).with(&[&"--keep-key"]).ok();
+    let pin_file = world.software_token().pin_file();
+    let pin = fs::read(pin_file).expect("the PIN");
+    fs::write(pin_file, b"not the PIN").expect("written");
+    world.sign(&granted, &build).trouble("wrong PIN");
+
+    fs::write(pin_file, pin).expect("written");
+    build.attest_by_hand(&granted, build.manifest());
+    let config = world.home().join("config.toml");
+    let text = fs::read_to_string(&config).expect("the configuration");
+    let changed = text.replace("#digest = \"sha256\"", "digest = \"sha512\"");
+    write_private(&config, changed.as_bytes());
+    world.sign(&granted, &build).ok();
+    for kind in ["evidence-accepted", "intent"] {
+        let entries = world.logged(kind);
+        assert_eq!(entries.len(), 2, "{kind}");
+        assert_eq!(entries[1]["replaces"], entries[0]["index"], "{kind}");
+    }
+    assert_eq!(world.logged("intent")[1]["hash"], "sha512");
+    assert_eq!(world.logged("resumed"), [""; 0]);
+    world
+        .host(&[&"log", &"list"])
+        .ok()
+        .says(", in place of entry ");
+    world
+        .host(&[&"log", &"verify", &"--release", &world.release(&granted)])
+        .ok();
+
+    build.attest_by_hand(&granted, build.manifest());
+    world
+        .sign(&granted, &build)
+        .refused("was signed before with other evidence");
+}
+
 #[test]
 fn a_run_goes_on_after_the_grant_expired() {
     if !can_travel() {

@@ -9,7 +9,6 @@ use super::source::{open_exported, read_kept};
 use crate::cli::args::read_certificate;
 use crate::cli::error::{CliError, CommandError, Within};
 use crate::cli::global::Global;
-use crate::cli::host::error::HostError;
 use crate::cli::progress::Bar;
 use crate::cli::render::Output;
 use crate::domain::event::Entry;
@@ -68,11 +67,14 @@ impl Verify {
     ) -> Result<(), CliError> {
         let ledger = home.ledger_to_read()?;
         let key = &home.config.log_key;
-        let kept = self.kept(key, Some(certificate.as_ref().unwrap_or(&home.certificate)))?;
+        let certificate = certificate.as_ref().unwrap_or(&home.certificate);
+        let mut kept = self.kept(key, Some(certificate))?;
         let head = ledger.verify(key, &kept.checkpoints())?;
-        for release in &kept.releases {
-            let index = release.checkpoint.index();
-            release.announced_by(&ledger.entry(index)?.ok_or(HostError::NoEntry(index))?)?;
+        for release in &mut kept.releases {
+            for entry in ledger.history(release.checkpoint.grant())? {
+                release.see(&entry)?;
+            }
+            release.is_announced()?;
         }
         let exported = self
             .export
@@ -104,8 +106,14 @@ impl Verify {
         certificate: Option<Certificate>,
         output: &mut Output,
     ) -> Result<(), CliError> {
-        let kept = self.kept(log.key(), certificate.as_ref())?;
-        log.each_going_on_from(&kept.checkpoints(), |entry| kept.announced_by(&entry))?;
+        let mut kept = self.kept(log.key(), certificate.as_ref())?;
+        let checkpoints = kept.checkpoints();
+        log.each_going_on_from(&checkpoints, |entry| {
+            let mut releases = kept.releases.iter_mut();
+            releases.try_for_each(|release| release.see(&entry))
+        })?;
+        let mut releases = kept.releases.iter();
+        releases.try_for_each(Release::is_announced)?;
         let head = log.head();
         show(head, log.key(), &kept, output);
         output.line(format!("  read from {}", log.path().display()));
@@ -154,15 +162,6 @@ impl Kept {
         });
         self.notes.iter().cloned().chain(of_releases).collect()
     }
-
-    /// Whether the entry announces the releases that name it.
-    fn announced_by(&self, entry: &Entry) -> Result<(), CliError> {
-        let mut named = self
-            .releases
-            .iter()
-            .filter(|release| release.checkpoint.index() == entry.index);
-        named.try_for_each(|release| release.announced_by(entry))
-    }
 }
 
 /// A release that was kept, as a checkpoint of the log.
@@ -181,10 +180,14 @@ impl Release {
         })
     }
 
-    fn announced_by(&self, entry: &Entry) -> Result<(), CliError> {
-        self.checkpoint
-            .announced_by(entry)
-            .map_err(|fault| refused(&self.path, fault))
+    fn see(&mut self, entry: &Entry) -> Result<(), CliError> {
+        let seen = self.checkpoint.see(entry);
+        seen.map_err(|fault| refused(&self.path, fault))
+    }
+
+    fn is_announced(&self) -> Result<(), CliError> {
+        let announced = self.checkpoint.is_announced();
+        announced.map_err(|fault| refused(&self.path, fault))
     }
 }
 

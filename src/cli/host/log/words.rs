@@ -60,6 +60,7 @@ pub(super) fn summary(event: &Event) -> String {
             grant,
             builders,
             scheme,
+            replaces,
             ..
         } => {
             let names = builders
@@ -77,7 +78,11 @@ pub(super) fn summary(event: &Event) -> String {
             } else {
                 ""
             };
-            format!("grant {} closed by {who} {names}{alone}", grant.short())
+            let before = in_place_of(*replaces);
+            format!(
+                "grant {} closed by {who} {names}{alone}{before}",
+                grant.short()
+            )
         }
         Event::EvidenceRefused { grant, reason, .. } => {
             format!("grant {}: {reason}", grant.short())
@@ -93,6 +98,7 @@ pub(super) fn summary(event: &Event) -> String {
             grant,
             form,
             artifacts_from: Some(first),
+            replaces,
             ..
         }) => {
             let what = match form {
@@ -100,21 +106,24 @@ pub(super) fn summary(event: &Event) -> String {
                 ReleaseForm::ListOnly => "1 signature, of the list of the",
             };
             format!(
-                "grant {}: {what} artifacts in the entries from {first} on",
-                grant.short()
+                "grant {}: {what} artifacts in the entries from {first} on{}",
+                grant.short(),
+                in_place_of(*replaces)
             )
         }
         Event::Intent(intent) if intent.form == ReleaseForm::ListOnly => {
             format!(
-                "grant {}: 1 signature, of the list of {} artifacts",
+                "grant {}: 1 signature, of the list of {} artifacts{}",
                 intent.grant.short(),
-                intent.artifacts.len()
+                intent.artifacts.len(),
+                in_place_of(intent.replaces)
             )
         }
         Event::Intent(intent) => format!(
-            "grant {}: {} signatures",
+            "grant {}: {} signatures{}",
             intent.grant.short(),
-            intent.plan().files().len()
+            intent.plan().files().len(),
+            in_place_of(intent.replaces)
         ),
         Event::Resumed {
             intent,
@@ -210,6 +219,10 @@ fn found(findings: &[Finding]) -> String {
             .collect::<Vec<_>>()
             .join("; "),
     }
+}
+
+fn in_place_of(replaced: Option<u64>) -> String {
+    replaced.map_or_else(String::new, |entry| format!(", in place of entry {entry}"))
 }
 
 /// The card and its counter, as far as they are known.

@@ -34,9 +34,10 @@ impl Card {
         }
     }
 
-    /// Forgets a request: how it ended is recorded instead.
+    /// Forgets a request: how it ended is recorded instead, or that it was never made.
     pub(super) fn forget(&mut self, begun: impl Fn(&Asked) -> bool) {
-        if let Some(last) = &mut self.last {
+        let spans = self.spans.iter_mut().map(|span| &mut span.last);
+        for last in spans.chain(&mut self.last) {
             last.asked.retain(|asked| !begun(asked));
         }
     }

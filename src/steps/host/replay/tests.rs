@@ -129,6 +129,28 @@ fn a_run_that_was_cut_off_explains_one_lost_answer() {
     }
 }
 
+/// Where the token was asked, one more than was kept may have been made.
+#[test]
+fn an_intent_for_which_the_token_was_not_asked_explains_nothing() {
+    for between in [false, true] {
+        let mut host = Host::new();
+        let intent = host.release(2, End::CutOff(0, false));
+        host.signs(1);
+        let used = between.then(|| {
+            host.key_use(KeyPurpose::SelfTest, 1, End::Done);
+            host.last() - 1
+        });
+        assert_eq!(host.findings(), []);
+        let again = host.release(2, End::Done);
+        let Event::Intent(Intent { replaces, .. }) = &mut host.entries[again as usize].event else {
+            panic!("an intent")
+        };
+        *replaces = Some(intent);
+        let seen = used.unwrap_or(again);
+        assert_eq!(host.findings(), [unlogged(intent, seen, 1)], "{between}");
+    }
+}
+
 #[test]
 fn each_run_that_was_cut_off_has_its_own_number_of_kept_signatures() {
     let mut host = Host::new();
