@@ -251,6 +251,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         acknowledged: Option<String>,
     },
+    /// The clock had run ahead when earlier entries were written, and is right now.
+    ClockAcknowledged {
+        /// The newest time of those entries.
+        newest: Timestamp,
+        /// Why, in the operator's words.
+        reason: String,
+    },
 }
 
 /// What the token is asked for beside the signatures of a release.
@@ -311,7 +318,7 @@ pub enum Verdict {
 
 impl Event {
     /// Every kind there is.
-    pub const KINDS: [&'static str; 19] = [
+    pub const KINDS: [&'static str; 20] = [
         "log-created",
         "key-intended",
         "key-outcome",
@@ -331,6 +338,7 @@ impl Event {
         "withdrawn",
         "withdrawal-pushed",
         "reconciled",
+        "clock-acknowledged",
     ];
 
     /// Its kind, as the log writes it.
@@ -355,7 +363,21 @@ impl Event {
             Self::Withdrawn { .. } => "withdrawn",
             Self::WithdrawalPushed { .. } => "withdrawal-pushed",
             Self::Reconciled { .. } => "reconciled",
+            Self::ClockAcknowledged { .. } => "clock-acknowledged",
         }
+    }
+
+    /// Whether it leads to a signature or rests on the time, so that the clock must not be behind
+    /// the log.
+    pub fn needs_clock(&self) -> bool {
+        matches!(
+            self,
+            Self::EvidenceAccepted { .. }
+                | Self::Intent(_)
+                | Self::Resumed { .. }
+                | Self::KeyIntended { .. }
+                | Self::Withdrawn { .. }
+        )
     }
 
     /// The grant that it is about, if it names one. What follows an intent names only the intent.
@@ -379,7 +401,8 @@ impl Event {
             | Self::Admission { .. }
             | Self::Withdrawn { .. }
             | Self::WithdrawalPushed { .. }
-            | Self::Reconciled { .. } => None,
+            | Self::Reconciled { .. }
+            | Self::ClockAcknowledged { .. } => None,
         }
     }
 
@@ -404,7 +427,8 @@ impl Event {
             | Self::EvidenceRefused { .. }
             | Self::Artifacts(_)
             | Self::Intent(_)
-            | Self::Reconciled { .. } => None,
+            | Self::Reconciled { .. }
+            | Self::ClockAcknowledged { .. } => None,
         }
     }
 }

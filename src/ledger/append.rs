@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::entries::known;
 use super::error::LedgerError;
 use super::store::{Ledger, Result};
-use super::{about, tree};
+use super::{about, newest, tree};
 use crate::domain::digest::Sha256;
 use crate::domain::event::{Entry, Event, Intent};
 use crate::domain::time::{Clock, Timestamp};
@@ -71,6 +71,9 @@ fn append_all(database: &Connection, at: Timestamp, event: Event) -> Result<u64>
     if let Some(index) = repeated(database, &event)? {
         return Ok(index);
     }
+    if event.needs_clock() {
+        newest::check(database, at)?;
+    }
     if let Event::Intent(intent) = &mut event {
         set_apart(database, at, intent)?;
     }
@@ -96,6 +99,7 @@ pub(super) fn append(database: &Connection, at: Timestamp, event: Event) -> Resu
     for digest in digests_of(&entry.event) {
         find_by(database, digest, index)?;
     }
+    newest::append(database, &entry)?;
     about::append(database, &entry)?;
     Ok(index)
 }
@@ -126,7 +130,8 @@ pub(super) fn digests_of(event: &Event) -> BTreeSet<Sha256> {
         | Event::Pushed { .. }
         | Event::Admission { .. }
         | Event::WithdrawalPushed { .. }
-        | Event::Reconciled { .. } => BTreeSet::new(),
+        | Event::Reconciled { .. }
+        | Event::ClockAcknowledged { .. } => BTreeSet::new(),
     }
 }
 

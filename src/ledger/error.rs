@@ -4,6 +4,7 @@ use rusqlite::ffi::SQLITE_ERROR;
 
 use super::schema::SCHEMA;
 use crate::domain::digest::GrantId;
+use crate::domain::time::Timestamp;
 use crate::files::FileError;
 
 /// Why a ledger cannot be read or appended to.
@@ -31,6 +32,15 @@ pub enum LedgerError {
         )
     )]
     Taken(String),
+    #[error("the clock of this host shows {now}, and the newest entry of the log has {newest}")]
+    #[diagnostic(
+        code(trouble::clock_behind_log),
+        help(
+            "set the clock; if it is right, and had run ahead before, say so: `countersign log \
+             clock --acknowledge REASON`"
+        )
+    )]
+    ClockBehind { now: Timestamp, newest: Timestamp },
     #[error("the ledger has schema {0}; this program knows schema {SCHEMA}")]
     #[diagnostic(
         code(usage::ledger_schema),

@@ -60,7 +60,8 @@ impl Milestone {
                 ..
             }
             | Event::Admission { .. }
-            | Event::Reconciled { .. } => None,
+            | Event::Reconciled { .. }
+            | Event::ClockAcknowledged { .. } => None,
         }
     }
 

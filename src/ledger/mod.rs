@@ -13,6 +13,7 @@
 //! | `append`, `tree`, `about` | what an event writes: its entry, the hashes of it, and rows |
 //! | `folders` | whether a release can have the folder that it would have |
 //! | `entries`, `about`, `signatures` | what is read: entries, grants, kept signatures |
+//! | `newest` | the newest time, for a clock that was set back |
 //! | `places` | where releases are, which is not public |
 //! | `verify`, `pass` | the check of the whole |
 //! | `export`, `exported` | the log as files, and the log from files |
@@ -25,6 +26,7 @@ mod export;
 mod exported;
 mod folders;
 mod milestone;
+mod newest;
 mod pass;
 mod places;
 mod read_only;

@@ -9,12 +9,14 @@ use rusqlite::{OptionalExtension, ToSql};
 use super::about;
 use super::append::digests_of;
 use super::error::BadLog;
+use super::newest;
 use super::pass::Pass;
 use super::schema;
 use super::store::{Ledger, Result};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{Entry, Event, RunResult};
 use crate::domain::reserved::WITHDRAWAL;
+use crate::domain::time::Timestamp;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::VerifierKey;
 use crate::tlog::tree::{Hash, first_hash};
@@ -32,6 +34,8 @@ impl Ledger {
             let check = Check {
                 ledger: self,
                 digests: 0,
+                newest: None,
+                backwards: 0,
                 intent: None,
             };
             match check.run(key, kept) {
@@ -58,6 +62,10 @@ struct Check<'a> {
     ledger: &'a Ledger,
     /// How many rows of the table `digests` the entries account for.
     digests: i64,
+    /// The newest time so far.
+    newest: Option<Timestamp>,
+    /// How many rows of the table `backwards` the entries account for.
+    backwards: i64,
     /// The intent that was looked up last.
     intent: Option<Announced>,
 }
@@ -121,6 +129,11 @@ impl Check<'_> {
         }
         let head = pass.end()?;
         self.chains()?;
+        if self.count("SELECT count(*) FROM backwards", &[])? != self.backwards {
+            return Err(BadLog::Changed(
+                "the table `backwards` has a row that no entry accounts for".to_owned(),
+            ));
+        }
         self.asked()?;
         self.signatures()?;
         self.digests()?;
@@ -165,6 +178,14 @@ impl Check<'_> {
         {
             self.all_signed(index, intent)?;
         }
+        if let Some(at) = newest::row_of(entry, self.newest) {
+            let query = "SELECT count(*) FROM backwards WHERE idx = ?1 AND newest = ?2";
+            if self.count(query, &[&index, &at.unix()])? != 1 {
+                return Err(BadLog::table(index, "backwards"));
+            }
+            self.backwards += 1;
+        }
+        self.newest = newest::after(entry, self.newest).into();
         for digest in digests_of(&entry.event) {
             self.has_digest(digest, index)?;
             self.digests += 1;
@@ -321,7 +342,6 @@ fn hash_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<(u64, Option<Hash>)> {
 mod tests {
     use super::*;
     use crate::domain::event::Intent;
-    use crate::domain::time::Timestamp;
     use crate::ledger::tree;
     use crate::tlog::note::SignerKey;
     use rusqlite::Connection;

@@ -1,5 +1,6 @@
 //! `countersign log`
 
+mod clock;
 mod list;
 mod reconcile;
 mod source;
@@ -72,6 +73,7 @@ enum LogCommand {
         output: Option<PathBuf>,
     },
     Reconcile(reconcile::Reconcile),
+    Clock(clock::Clock),
 }
 
 impl Log {
@@ -88,6 +90,7 @@ impl Log {
                 output: proof,
             } => prove(global, &file, entry, proof, output),
             LogCommand::Reconcile(reconcile) => reconcile.run(global, output),
+            LogCommand::Clock(clock) => clock.run(global, output),
         }
     }
 }

@@ -201,7 +201,7 @@ impl Host {
     }
 
     /// The release key, if it may sign now and is the one that the grant names.
-    fn key_of(&self, grant: &Grant, now: Timestamp) -> Result<SigningKey, BuildError> {
+    pub(super) fn key_of(&self, grant: &Grant, now: Timestamp) -> Result<SigningKey, BuildError> {
         let key = self
             .home
             .certificate

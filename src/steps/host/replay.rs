@@ -172,7 +172,8 @@ impl Replay {
             | Event::GrantApproved { .. }
             | Event::GrantRevoked { .. }
             | Event::EvidenceAccepted { .. }
-            | Event::EvidenceRefused { .. } => {}
+            | Event::EvidenceRefused { .. }
+            | Event::ClockAcknowledged { .. } => {}
         }
     }
 

@@ -159,7 +159,7 @@ impl Host {
         people: &mut dyn Interaction,
     ) -> Result<AllSigned, SignError> {
         let _queue = self.home.hold_token(self.wait)?;
-        let token = ready_token(build, find, people)?;
+        let token = self.ready_token(build, find, people)?;
         let card = token.description().counter().map(card_use);
         let domain = &self.home.config.notation_domain;
         let intent = Intent {
@@ -194,7 +194,7 @@ impl Host {
             0 => (None, None),
             _ => {
                 let queue = self.home.hold_token(self.wait)?;
-                (Some(queue), Some(ready_token(build, find, people)?))
+                (Some(queue), Some(self.ready_token(build, find, people)?))
             }
         };
         let counter = token
@@ -223,6 +223,24 @@ impl Host {
             token_signatures,
             released: journal.released,
         })
+    }
+
+    /// Finds the token, and refuses it before its PIN is asked for if the run could not end well.
+    fn ready_token(
+        &self,
+        build: &VerifiedBuild,
+        find: &mut FindToken<'_>,
+        people: &mut dyn Interaction,
+    ) -> Result<Box<dyn LockedToken>, SignError> {
+        // While signatures are missing, whatever has the release's name cannot be this release.
+        if build.staged().occupied() {
+            return Err(SignError::Occupied(build.staged().target().to_owned()));
+        }
+        // The artifacts took their time, and so did the commands before this one.
+        self.key_of(build.grant(), self.clock.now())?;
+        let token = find(people)?;
+        check_token(build, &*token)?;
+        Ok(token)
     }
 
     /// A finished run: what is kept is checked again. Nothing is logged unless it has changed.
@@ -295,21 +313,6 @@ fn check_intent(build: &VerifiedBuild, intent: &Intent) -> Result<(), SignError>
         )));
     }
     Ok(())
-}
-
-/// Finds the token, and refuses it before its PIN is asked for if the run could not end well.
-fn ready_token(
-    build: &VerifiedBuild,
-    find: &mut FindToken<'_>,
-    people: &mut dyn Interaction,
-) -> Result<Box<dyn LockedToken>, SignError> {
-    // While signatures are missing, whatever has the release's name cannot be this release.
-    if build.staged().occupied() {
-        return Err(SignError::Occupied(build.staged().target().to_owned()));
-    }
-    let token = find(people)?;
-    check_token(build, &*token)?;
-    Ok(token)
 }
 
 /// The unlocked token, and the person in front of it.

@@ -206,6 +206,9 @@ pub(super) fn summary(event: &Event) -> String {
                 acknowledged.unwrap_or_default()
             )
         }
+        Event::ClockAcknowledged { newest, reason } => {
+            format!("the clock had run ahead, to {newest}: {reason}")
+        }
     }
 }
 
