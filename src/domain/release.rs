@@ -18,7 +18,7 @@ use super::digest::Sha256;
 use super::evidence::{digest_of_all, is_evidence_file};
 use super::malformed::Malformed;
 use super::name::{ApproverName, BuilderName, ProjectName, Version};
-use super::reserved::{APPROVALS, EVIDENCE, GRANT, RELEASE, SIGNATURE, SSH_SIGNATURE};
+use super::reserved::{APPROVALS, BUILD_KEY, BUILD_KEY_PEM, EVIDENCE, GRANT, RELEASE, SIGNATURE, SSH_SIGNATURE};
 use super::text::cut;
 
 /// Maximum number of approvals in a release.
@@ -136,10 +136,11 @@ impl Sums {
         &self.builders
     }
 
-    /// The digest of each builder's evidence, as the log has it.
+    /// The digest of each builder's evidence, as the log has it: without the key, which the grant has.
     pub fn evidence(&self) -> BTreeMap<BuilderName, Sha256> {
         let digest = |files: &FileDigests| {
-            digest_of_all(files.iter().map(|(name, digest)| (name.as_str(), *digest)))
+            let files = files.iter().map(|(name, digest)| (name.as_str(), *digest));
+            digest_of_all(files.filter(|(name, _)| ![BUILD_KEY, BUILD_KEY_PEM].contains(name)))
         };
         let builders = self.builders.iter();
         builders

@@ -151,9 +151,10 @@ fn open_and_take(folder: &Folder, name: &str, more: OFlags) -> Result<FileLock, 
 }
 
 /// Takes the lock of a folder, which lasts until the folder is closed too. [`FileFault::Busy`] when
-/// another process has it.
-pub fn hold_folder(folder: &Folder) -> Result<FileLock, FileError> {
-    take(folder.lockable()?, folder.path(), Sharing::Alone)
+/// another process still has it after the wait.
+pub fn hold_folder(folder: &Folder, wait: Wait) -> Result<FileLock, FileError> {
+    let path = folder.path();
+    wait.until(path, || take(folder.lockable()?, path, Sharing::Alone))
 }
 
 impl Wait {

@@ -1,5 +1,6 @@
-//! What several processes that work in one home lock, in this order: the home, a grant, the token,
-//! the log's folder. A transaction of the ledger is the last of all, and waits for none of them.
+//! What several processes that work in one home lock, in this order: the home, a grant, the token. The
+//! folder of an exported log has a lock of its own. A transaction of the ledger is the last of all,
+//! and waits for none of them.
 //!
 //! | lock | held |
 //! |---|---|
@@ -7,10 +8,8 @@
 //! | the home, alone | while the release certificate is made or changed |
 //! | a grant | while its build is signed, or its release pushed or withdrawn |
 //! | the token | from before its count is read until the log has what it signed |
-//! | the log's folder | while the log is exported to it |
 
 use std::fs;
-use std::io;
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -96,15 +95,6 @@ impl Home {
         self.hold("token", "the token", wait)
     }
 
-    /// Locks the folder that the log is exported to. `None` where nothing can be written in the
-    /// home: the log does not grow there, and can be exported all the same.
-    pub fn hold_log(&self, wait: Wait) -> Result<Option<Held>, HomeError> {
-        match self.hold("log", "the exported log", wait) {
-            Err(HomeError::File(error)) if is_unwritable(&error.fault) => Ok(None),
-            held => held.map(Some),
-        }
-    }
-
     fn hold(&self, name: &str, what: &str, wait: Wait) -> Result<Held, HomeError> {
         let lock = hold_passing(&self.path.join(format!("{LOCK}.{name}")), wait);
         lock.map(Held).map_err(busy(what))
@@ -138,15 +128,6 @@ impl HomeLock {
 
     fn change(&mut self, sharing: Sharing, wait: Wait) -> Result<(), HomeError> {
         self.lock.change(sharing, wait).map_err(busy(&self.home))
-    }
-}
-
-/// Whether the file system is read-only or full.
-fn is_unwritable(fault: &FileFault) -> bool {
-    match fault {
-        FileFault::Full(_) => true,
-        FileFault::Io(error) => error.kind() == io::ErrorKind::ReadOnlyFilesystem,
-        _ => false,
     }
 }
 

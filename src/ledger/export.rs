@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{BadLog, LedgerError};
 use super::store::{Ledger, Result};
-use crate::files::{FileError, FileFault, Folder, InputFile, hold_folder};
+use crate::files::{FileError, FileFault, Folder, InputFile, Wait, hold_folder};
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::{LARGEST_NOTE, VerifierKey};
 use crate::tlog::tile::{CHECKPOINT, Tile, bundle, first_entry};
@@ -100,8 +100,9 @@ impl Ledger {
         key: &VerifierKey,
         head: &Checkpoint,
         note: &str,
+        wait: Wait,
     ) -> Result<Exported, ExportError> {
-        let _held = hold_folder(folder)?;
+        let _held = hold_folder(folder, wait)?;
         let before = match folder.file(CHECKPOINT) {
             Ok(file) => Some(self.own_checkpoint(file, key, self.size()?)?.size),
             Err(FileError {

@@ -61,20 +61,20 @@ const TABLES: &str = "
         BEGIN SELECT raise(ABORT, 'signatures are never replaced'); END;
     CREATE TABLE asked (intent INTEGER PRIMARY KEY);
     CREATE TRIGGER asked_stay BEFORE UPDATE ON asked
-        BEGIN SELECT raise(ABORT, 'marks are never changed'); END;
+        BEGIN SELECT raise(ABORT, 'asked are never changed'); END;
     CREATE TRIGGER asked_last BEFORE DELETE ON asked
-        BEGIN SELECT raise(ABORT, 'marks are never removed'); END;
+        BEGIN SELECT raise(ABORT, 'asked are never removed'); END;
     CREATE TRIGGER asked_once BEFORE INSERT ON asked
         WHEN EXISTS (SELECT 1 FROM asked WHERE intent = NEW.intent)
-        BEGIN SELECT raise(ABORT, 'marks are never replaced'); END;
+        BEGIN SELECT raise(ABORT, 'asked are never replaced'); END;
     CREATE TABLE backwards (idx INTEGER PRIMARY KEY, newest INTEGER NOT NULL);
     CREATE TRIGGER backwards_stay BEFORE UPDATE ON backwards
-        BEGIN SELECT raise(ABORT, 'times are never changed'); END;
+        BEGIN SELECT raise(ABORT, 'backwards are never changed'); END;
     CREATE TRIGGER backwards_last BEFORE DELETE ON backwards
-        BEGIN SELECT raise(ABORT, 'times are never removed'); END;
+        BEGIN SELECT raise(ABORT, 'backwards are never removed'); END;
     CREATE TRIGGER backwards_once BEFORE INSERT ON backwards
         WHEN EXISTS (SELECT 1 FROM backwards WHERE idx = NEW.idx)
-        BEGIN SELECT raise(ABORT, 'times are never replaced'); END;
+        BEGIN SELECT raise(ABORT, 'backwards are never replaced'); END;
     CREATE TABLE places (idx INTEGER PRIMARY KEY, folder BLOB NOT NULL);
     CREATE TRIGGER places_stay BEFORE UPDATE ON places
         BEGIN SELECT raise(ABORT, 'places are never changed'); END;

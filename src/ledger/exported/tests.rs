@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::digest::GrantId;
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
-use crate::files::make_public;
+use crate::files::{Wait, make_public};
 use crate::ledger::Ledger;
 use crate::tlog::note::SignerKey;
 use crate::tlog::tile::bundle;
@@ -216,7 +216,7 @@ fn what_the_ledger_exports_is_read() {
         }
         let head = ledger.head().expect("its head");
         ledger
-            .export(&open, &key.public(), &head, &head.sign(&key))
+            .export(&open, &key.public(), &head, &head.sign(&key), Wait::NOT)
             .expect("exported");
         assert_eq!(
             ExportedLog::open(&folder, key.public())

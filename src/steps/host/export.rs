@@ -80,8 +80,6 @@ fn write(
     ledger: &Ledger,
     wait: Wait,
 ) -> Result<Exported, NotExported> {
-    // Of two checkpoints, the newer one is written last.
-    let _held = home.hold_log(wait)?;
     let (head, note) = signed_head(home, ledger)?;
-    Ok(ledger.export(folder, &home.config.log_key, &head, &note)?)
+    Ok(ledger.export(folder, &home.config.log_key, &head, &note, wait)?)
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::common::world::{Build, Granted, Nobody, World, write_private};
+use crate::common::world::{Build, Granted, Nobody, PATIENT, World, write_private};
 use crate::common::{Arguments, copy, copy_tree, listing, tool, tool_refuses, tree};
 use countersign::domain::key::HashAlgorithm;
 use countersign::domain::signing::Statement;
@@ -52,7 +52,7 @@ impl World {
             .expect("triggers");
         let triggers: Vec<(String, String)> =
             triggers.collect::<Result<_, _>>().expect("names and texts");
-        assert_eq!(triggers.len(), 17);
+        assert_eq!(triggers.len(), 23);
         for (name, _) in &triggers {
             database
                 .execute_batch(&format!("DROP TRIGGER {name}"))
@@ -1359,10 +1359,10 @@ fn an_export_grows_and_what_is_changed_in_a_copy_is_named() {
         .says("0 files written");
     // One at a time: of two, the older checkpoint could come last.
     let held = countersign::files::Folder::open(&folder)
-        .and_then(|folder| countersign::files::hold_folder(&folder));
+        .and_then(|folder| countersign::files::hold_folder(&folder, PATIENT));
     let held = held.expect("nobody has it");
     world
-        .host(&[&"log", &"export", &folder])
+        .host(&[&"log", &"export", &folder, &"--wait=1s"])
         .trouble("is in use by another countersign process");
     drop(held);
     // What an export that was killed was writing is not left to the public.

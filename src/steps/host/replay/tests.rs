@@ -140,7 +140,8 @@ fn an_intent_for_which_the_token_was_not_asked_explains_nothing() {
             host.key_use(KeyPurpose::SelfTest, 1, End::Done);
             host.last() - 1
         });
-        assert_eq!(host.findings(), []);
+        assert_eq!(host.report().findings, []);
+        assert_eq!(host.report().lost.len(), 1);
         let again = host.release(2, End::Done);
         let Event::Intent(Intent { replaces, .. }) = &mut host.entries[again as usize].event else {
             panic!("an intent")
