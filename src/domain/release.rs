@@ -18,7 +18,9 @@ use super::digest::Sha256;
 use super::evidence::{digest_of_all, is_evidence_file};
 use super::malformed::Malformed;
 use super::name::{ApproverName, BuilderName, ProjectName, Version};
-use super::reserved::{APPROVALS, BUILD_KEY, BUILD_KEY_PEM, EVIDENCE, GRANT, RELEASE, SIGNATURE, SSH_SIGNATURE};
+use super::reserved::{
+    APPROVALS, BUILD_KEY, BUILD_KEY_PEM, EVIDENCE, GRANT, RELEASE, SIGNATURE, SSH_SIGNATURE,
+};
 use super::text::cut;
 
 /// Maximum number of approvals in a release.

@@ -342,6 +342,7 @@ fn hash_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<(u64, Option<Hash>)> {
 mod tests {
     use super::*;
     use crate::domain::event::Intent;
+    use crate::domain::time::Period;
     use crate::ledger::tree;
     use crate::tlog::note::SignerKey;
     use rusqlite::Connection;
@@ -355,7 +356,9 @@ mod tests {
     /// A ledger with a release under a grant that was revoked afterwards: entries 1 to 7.
     fn released(at: Timestamp, key: &VerifierKey) -> (tempfile::TempDir, Ledger) {
         let (folder, mut ledger) = Ledger::example();
-        ledger.begin(at, key).expect("begun");
+        // The clock goes back once.
+        let later = at.after(Period::seconds(1)).expect("a time");
+        ledger.begin(later, key).expect("begun");
         let grant = GrantId::of(b"g");
         let intent = 3;
         let sums = Sha256::of(b"s");

@@ -247,6 +247,7 @@ fn logged(world: &World, release: &Path, printed: &mut BTreeMap<&'static str, Ve
     let kept = world.at("kept");
     fs::write(&kept, checkpoint["note"].as_str().expect("a note")).expect("written");
     printed.insert("log checkpoint", vec![checkpoint]);
+    printed.insert("log clock", vec![run(&[&"log", &"clock"])]);
     let verify = run(&[
         &"log",
         &"verify",

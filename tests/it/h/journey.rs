@@ -807,6 +807,41 @@ fn until_the_token_is_asked_a_run_begins_anew() {
         .refused("was signed before with other evidence");
 }
 
+/// By ten minutes it may be behind: clocks differ. A revocation is possible at any time.
+#[test]
+fn a_clock_behind_the_log_signs_nothing() {
+    if !can_travel() {
+        return;
+    }
+    let world = World::ready();
+    let (granted, build) = world.attested_with(&[&"--valid-for", &"90d"]);
+    let ahead = world.host(&[&"grant", &"bar", &"1", &"-o", &world.new_folder("grant")]);
+    ahead.at("+30d").ok();
+    let uses = world.token_count();
+    world
+        .sign(&granted, &build)
+        .trouble("and the newest entry of the log has 20");
+    world
+        .host(&[&"key", &"check", &"--sign"])
+        .trouble("newest entry");
+    let clock = || world.host(&[&"log", &"clock"]);
+    clock().trouble("newest entry");
+    assert_eq!(world.token_count(), uses);
+    assert_eq!(world.logged("evidence-accepted"), [""; 0]);
+    world
+        .host(&[&"grants", &"revoke", &world.grant_of("2", &[]).grant])
+        .ok();
+    world.sign(&granted, &build).trouble("newest entry");
+
+    clock().with(&[&"--acknowledge", &"a month ahead"]).ok();
+    assert_eq!(world.logged("clock-acknowledged").len(), 1);
+    world.sign(&granted, &build).ok();
+    clock()
+        .with(&[&"--acknowledge", &"again"])
+        .usage("there is nothing to acknowledge");
+    world.host(&[&"log", &"verify"]).ok();
+}
+
 #[test]
 fn a_run_goes_on_after_the_grant_expired() {
     if !can_travel() {
