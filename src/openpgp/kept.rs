@@ -5,14 +5,15 @@ use std::io::{Read as _, Write as _};
 
 use sequoia_openpgp as openpgp;
 
-use openpgp::packet::Signature;
 use openpgp::parse::Parse as _;
 use openpgp::{Packet, PacketPile, armor};
 
 use super::certificate::Certificate;
 use super::packet::is_packet;
-use super::subpackets;
+use super::parts::{check_parts, not_own};
+use super::signature::CLOCK_TOLERANCE;
 use crate::domain::malformed::Malformed;
+use crate::domain::time::Timestamp;
 
 impl Certificate {
     /// Reads one certificate, armoured or binary, of which nothing but its framing is lost where it
@@ -25,13 +26,33 @@ impl Certificate {
             dearmoured(bytes)?
         };
         let count = check_packets(&packets)?;
-        check_signers(&certificate)?;
-        if certificate.cert().clone().into_packets().count() != count {
+        let own = check_parts(certificate.cert())?;
+        let all = certificate.cert().clone().into_packets().count();
+        if own != all {
+            return Err(not_own());
+        }
+        if all != count {
             return Err(Malformed::new(
                 "the certificate has a packet twice, or one that does not belong to it",
             ));
         }
         Ok(certificate)
+    }
+
+    /// Refuses one with a signature that is dated in the future: what it says then is not known now.
+    pub fn check_times(&self, now: Timestamp) -> Result<(), Malformed> {
+        let packets = self.cert().clone().into_packets();
+        let times = packets.filter_map(|packet| match packet {
+            Packet::Signature(signature) => signature.signature_creation_time(),
+            _ => None,
+        });
+        let mut times = times.map(Timestamp::from);
+        match times.find(|at| at.since(now) > CLOCK_TOLERANCE) {
+            Some(at) => Err(Malformed::new(format!(
+                "the certificate has a signature that is dated in the future ({at})"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Whether a text is its armour as [`Certificate::armored`] writes it at some time. Which user
@@ -83,8 +104,10 @@ fn check_packets(bytes: &[u8]) -> Result<usize, Malformed> {
     let mut count = 0;
     for packet in packets.into_children() {
         match &packet {
-            Packet::PublicKey(_) | Packet::PublicSubkey(_) | Packet::UserID(_) => {}
-            Packet::Signature(signature) => check_signature(signature)?,
+            Packet::PublicKey(_)
+            | Packet::PublicSubkey(_)
+            | Packet::UserID(_)
+            | Packet::Signature(_) => {}
             other => {
                 let tag = other.tag();
                 let text = format!("the certificate has a `{tag}`, which is not kept");
@@ -94,36 +117,6 @@ fn check_packets(bytes: &[u8]) -> Result<usize, Malformed> {
         count += 1;
     }
     Ok(count)
-}
-
-fn check_signature(signature: &Signature) -> Result<(), Malformed> {
-    subpackets::check_unhashed_of_key(signature)?;
-    signature
-        .embedded_signatures()
-        .try_for_each(check_signature)
-}
-
-/// Refuses what other keys signed, and what nobody did.
-fn check_signers(certificate: &Certificate) -> Result<(), Malformed> {
-    let cert = certificate.cert();
-    let mut own = cert.bad_signatures().next().is_none();
-    for key in cert.keys() {
-        own &= key.certifications().next().is_none() && key.other_revocations().next().is_none();
-    }
-    for key in cert.keys().subkeys() {
-        own &= key.self_signatures().next().is_some() || key.self_revocations().next().is_some();
-    }
-    for id in cert.userids() {
-        own &= id.certifications().next().is_none() && id.other_revocations().next().is_none();
-        own &= id.self_signatures().next().is_some() || id.self_revocations().next().is_some();
-    }
-    if own {
-        return Ok(());
-    }
-    Err(Malformed::new(
-        "the certificate has more than its own key signed; \
-         `gpg --export-options export-minimal` leaves that out",
-    ))
 }
 
 #[cfg(test)]

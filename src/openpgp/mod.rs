@@ -11,6 +11,7 @@ mod kept;
 mod key;
 mod make;
 mod packet;
+mod parts;
 mod reason;
 mod signature;
 mod signing_key;

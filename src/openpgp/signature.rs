@@ -16,10 +16,11 @@ use openpgp::{Packet, armor};
 
 use super::certificate::Certificate;
 use super::hash::{self, HashState};
+use super::key::PublicHalf;
 use super::packet::{is_packet, not_a_signature, signature_body};
 use super::reason::first_line;
 use super::signing_key::KeyTrouble;
-use super::subpackets::{self, Maker};
+use super::subpackets::{self, Maker, Over};
 use crate::domain::key::{Fingerprint, HashAlgorithm};
 use crate::domain::malformed::Malformed;
 use crate::domain::signing;
@@ -27,7 +28,7 @@ use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
 
 /// How far the signer's clock may be ahead of ours.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(30 * 60);
+pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(30 * 60);
 
 const BEGIN: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 const END: &[u8] = b"-----END PGP SIGNATURE-----";
@@ -197,7 +198,7 @@ impl DetachedSignature {
                  expected SHA-256, SHA-384 or SHA-512"
             ))
         })?;
-        let maker = subpackets::maker(&signature)?;
+        let maker = subpackets::maker(&signature, Over::File)?;
         let again = signature.to_vec().expect("memory can be written");
         if again != body {
             return Err(malformed(if body.starts_with(&again) {
@@ -268,11 +269,7 @@ impl DetachedSignature {
             .hash(&mut context)
             .and_then(|()| context.into_digest());
         let digest = digest.expect("a v4 signature can be hashed");
-        // gpgv refuses where the first bytes of the digest or the algorithm of the key differ.
-        let fits = digest.starts_with(signature.digest_prefix())
-            && signature.pk_algo() == key.key.pk_algo()
-            && signature.verify_digest(&key.key, &digest).is_ok();
-        if !fits {
+        if !is_by(signature, &key.key, &digest) {
             return Err(malformed(format!("the signature does not match `{name}`")));
         }
 
@@ -291,6 +288,14 @@ impl DetachedSignature {
             notations: notations.collect(),
         })
     }
+}
+
+/// Whether `key` made a signature over this digest. gpgv refuses one in which the first bytes of the
+/// digest or the algorithm of the key differ.
+pub(super) fn is_by(signature: &Signature, key: &PublicHalf, digest: &[u8]) -> bool {
+    digest.starts_with(signature.digest_prefix())
+        && signature.pk_algo() == key.pk_algo()
+        && signature.verify_digest(key, digest).is_ok()
 }
 
 pub(super) fn armored(kind: armor::Kind, signature: Signature) -> String {

@@ -22,6 +22,7 @@ use crate::domain::time::Timestamp;
 const LARGEST_HASHED: usize = 4 << 10;
 /// Maximum number of notations.
 const MOST_NOTATIONS: usize = 32;
+const PREFERRED_AEAD: u8 = 34;
 
 /// Who made a signature, and when, as it says itself.
 #[derive(Debug, Clone)]
@@ -31,25 +32,27 @@ pub(super) struct Maker {
     pub(super) created: Timestamp,
 }
 
+/// What a signature is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Area {
-    Hashed,
-    Unhashed,
-    /// Of a signature in a certificate: gpg has there what a subkey signed.
-    UnhashedOfKey,
+pub(super) enum Over {
+    File,
+    /// A part of a certificate.
+    Key,
+    /// A subkey, which signs in turn that it belongs to the primary key.
+    Subkey,
 }
 
 /// Reads who made a v4 signature and when, if each subpacket is one that every verifier takes in
 /// the same way.
-pub(super) fn maker(signature: &Signature) -> Result<Maker, Malformed> {
+pub(super) fn maker(signature: &Signature, over: Over) -> Result<Maker, Malformed> {
     let hashed = signature.hashed_area();
     if hashed.serialized_len() > LARGEST_HASHED {
         return Err(Malformed::new(format!(
             "the signature has more than {LARGEST_HASHED} bytes in its hashed area"
         )));
     }
-    check_area(hashed, Area::Hashed)?;
-    check_area(signature.unhashed_area(), Area::Unhashed)?;
+    check_area(hashed, true, over)?;
+    check_area(signature.unhashed_area(), false, over)?;
     check_notations(signature.notation_data())?;
 
     let created = signature.signature_creation_time().map(Timestamp::from);
@@ -67,20 +70,12 @@ pub(super) fn maker(signature: &Signature) -> Result<Maker, Malformed> {
     })
 }
 
-/// Checks what nobody signed of a signature in a certificate.
-pub(super) fn check_unhashed_of_key(signature: &Signature) -> Result<(), Malformed> {
-    check_area(signature.unhashed_area(), Area::UnhashedOfKey)
-}
-
-fn check_area(area: &SubpacketArea, which: Area) -> Result<(), Malformed> {
-    let name = match which {
-        Area::Hashed => "hashed",
-        Area::Unhashed | Area::UnhashedOfKey => "unhashed",
-    };
+fn check_area(area: &SubpacketArea, is_hashed: bool, over: Over) -> Result<(), Malformed> {
+    let name = if is_hashed { "hashed" } else { "unhashed" };
     let mut seen = BTreeSet::new();
     for subpacket in area.iter() {
         let tag = subpacket.tag();
-        if !is_allowed(subpacket, which) {
+        if !is_allowed(subpacket, is_hashed, over) {
             let critical = if subpacket.critical() {
                 "critical "
             } else {
@@ -108,19 +103,35 @@ fn check_area(area: &SubpacketArea, which: Area) -> Result<(), Malformed> {
 }
 
 /// Whether gpg, sq or this program write it there. Nothing critical is, that gpgv may not know.
-fn is_allowed(subpacket: &Subpacket, area: Area) -> bool {
-    let is_hashed = area == Area::Hashed;
+fn is_allowed(subpacket: &Subpacket, is_hashed: bool, over: Over) -> bool {
     let is_critical = subpacket.critical();
+    let is_of_key = is_hashed && over != Over::File;
     match subpacket.value() {
         SubpacketValue::SignatureCreationTime(_) => is_hashed,
         SubpacketValue::Issuer(_) => !is_critical,
         SubpacketValue::IssuerFingerprint(key) => {
             !is_critical && matches!(key, openpgp::Fingerprint::V4(_))
         }
-        SubpacketValue::NotationData(_) | SubpacketValue::SignersUserID(_) => {
-            is_hashed && !is_critical
+        SubpacketValue::NotationData(_) => is_hashed && !is_critical,
+        SubpacketValue::SignersUserID(_) => is_hashed && over == Over::File && !is_critical,
+        // sq marks it as critical where it is hashed.
+        SubpacketValue::EmbeddedSignature(_) => over == Over::Subkey && (is_hashed || !is_critical),
+        SubpacketValue::KeyExpirationTime(_)
+        | SubpacketValue::PrimaryUserID(_)
+        | SubpacketValue::KeyFlags(_) => is_of_key,
+        SubpacketValue::PreferredSymmetricAlgorithms(_)
+        | SubpacketValue::PreferredHashAlgorithms(_)
+        | SubpacketValue::PreferredCompressionAlgorithms(_)
+        | SubpacketValue::PreferredAEADCiphersuites(_)
+        | SubpacketValue::KeyServerPreferences(_)
+        | SubpacketValue::PreferredKeyServer(_)
+        | SubpacketValue::PolicyURI(_)
+        | SubpacketValue::ReasonForRevocation { .. }
+        | SubpacketValue::Features(_) => is_of_key && !is_critical,
+        // As gpg 2.4 writes it.
+        SubpacketValue::Unknown { tag, .. } => {
+            is_of_key && !is_critical && u8::from(*tag) == PREFERRED_AEAD
         }
-        SubpacketValue::EmbeddedSignature(_) => area == Area::UnhashedOfKey && !is_critical,
         _ => false,
     }
 }

@@ -49,34 +49,34 @@ struct Bench {
 }
 
 /// A key that signs whatever it is given.
-struct Maker {
+pub(super) struct Maker {
     pair: KeyPair,
-    fingerprint: [u8; 20],
-    born: u32,
-    message: Vec<u8>,
+    pub(super) fingerprint: [u8; 20],
+    pub(super) born: u32,
+    pub(super) message: Vec<u8>,
 }
 
 /// The parts of a v4 signature, each of them as somebody may want it.
 #[derive(Clone)]
-struct Parts {
-    kind: u8,
-    key_algorithm: u8,
-    hash: u8,
-    hashed: Vec<u8>,
-    unhashed: Vec<u8>,
+pub(super) struct Parts {
+    pub(super) kind: u8,
+    pub(super) key_algorithm: u8,
+    pub(super) hash: u8,
+    pub(super) hashed: Vec<u8>,
+    pub(super) unhashed: Vec<u8>,
 }
 
 const SHA256: u8 = 8;
 const EDDSA: u8 = 22;
 
-fn now() -> u32 {
+pub(super) fn now() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     u32::try_from(now.expect("after 1970").as_secs()).expect("before 2106")
 }
 
 // ---- Bytes ----
 
-fn packet(body: &[u8]) -> Vec<u8> {
+pub(super) fn packet(body: &[u8]) -> Vec<u8> {
     [&[0xc2][..], &new_length(body.len()), body].concat()
 }
 
@@ -96,32 +96,32 @@ fn byte(number: usize) -> u8 {
     u8::try_from(number).expect("one byte")
 }
 
-fn two(number: usize) -> [u8; 2] {
+pub(super) fn two(number: usize) -> [u8; 2] {
     u16::try_from(number).expect("two bytes").to_be_bytes()
 }
 
-fn four(number: usize) -> [u8; 4] {
+pub(super) fn four(number: usize) -> [u8; 4] {
     u32::try_from(number).expect("four bytes").to_be_bytes()
 }
 
-fn subpacket(tag: u8, value: &[u8]) -> Vec<u8> {
+pub(super) fn subpacket(tag: u8, value: &[u8]) -> Vec<u8> {
     [&new_length(value.len() + 1)[..], &[tag], value].concat()
 }
 
-fn critical(tag: u8, value: &[u8]) -> Vec<u8> {
+pub(super) fn critical(tag: u8, value: &[u8]) -> Vec<u8> {
     subpacket(tag | 0x80, value)
 }
 
-fn time(at: u32) -> Vec<u8> {
+pub(super) fn time(at: u32) -> Vec<u8> {
     subpacket(2, &at.to_be_bytes())
 }
 
-fn notation_as(flags: [u8; 4], name: &[u8], value: &[u8]) -> Vec<u8> {
+pub(super) fn notation_as(flags: [u8; 4], name: &[u8], value: &[u8]) -> Vec<u8> {
     let lengths = [two(name.len()), two(value.len())].concat();
     [&flags, &lengths[..], name, value].concat()
 }
 
-fn notation(name: &str, value: &str) -> Vec<u8> {
+pub(super) fn notation(name: &str, value: &str) -> Vec<u8> {
     subpacket(
         20,
         &notation_as([0x80, 0, 0, 0], name.as_bytes(), value.as_bytes()),
@@ -145,7 +145,10 @@ impl Maker {
         Self::with(signing_key(cert), message)
     }
 
-    fn with(key: openpgp::packet::Key<SecretParts, UnspecifiedRole>, message: &[u8]) -> Self {
+    pub(super) fn with(
+        key: openpgp::packet::Key<SecretParts, UnspecifiedRole>,
+        message: &[u8],
+    ) -> Self {
         let born = key.creation_time().duration_since(UNIX_EPOCH);
         Self {
             fingerprint: key.fingerprint().as_bytes().try_into().expect("a v4 key"),
@@ -155,7 +158,7 @@ impl Maker {
         }
     }
 
-    fn fingerprint_subpacket(&self) -> Vec<u8> {
+    pub(super) fn fingerprint_subpacket(&self) -> Vec<u8> {
         subpacket(33, &[&[4][..], &self.fingerprint].concat())
     }
 
@@ -163,12 +166,12 @@ impl Maker {
         self.fingerprint[12..].try_into().expect("8 bytes")
     }
 
-    fn key_id_subpacket(&self) -> Vec<u8> {
+    pub(super) fn key_id_subpacket(&self) -> Vec<u8> {
         subpacket(16, &self.key_id())
     }
 
     /// As gpg makes it.
-    fn parts(&self) -> Parts {
+    pub(super) fn parts(&self) -> Parts {
         Parts {
             kind: 0,
             key_algorithm: self.pair.public().pk_algo().into(),
@@ -196,7 +199,7 @@ impl Maker {
     }
 
     /// The body of a signature up to its numbers, and those.
-    fn halves(&mut self, parts: &Parts) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn halves(&mut self, parts: &Parts) -> (Vec<u8>, Vec<u8>) {
         let mut head = vec![4, parts.kind, parts.key_algorithm, parts.hash];
         head.extend(two(parts.hashed.len()));
         head.extend(&parts.hashed);
@@ -215,16 +218,16 @@ impl Maker {
         (head, self.numbers(&digest))
     }
 
-    fn body(&mut self, parts: &Parts) -> Vec<u8> {
+    pub(super) fn body(&mut self, parts: &Parts) -> Vec<u8> {
         let (head, numbers) = self.halves(parts);
         [head, numbers].concat()
     }
 
-    fn signature(&mut self, parts: &Parts) -> Vec<u8> {
+    pub(super) fn signature(&mut self, parts: &Parts) -> Vec<u8> {
         packet(&self.body(parts))
     }
 
-    fn good(&mut self) -> Vec<u8> {
+    pub(super) fn good(&mut self) -> Vec<u8> {
         let parts = self.parts();
         self.signature(&parts)
     }
@@ -1014,7 +1017,7 @@ impl Bench {
     }
 }
 
-fn equipped() -> bool {
+pub(super) fn equipped() -> bool {
     can_travel() && have(&["gpgv", "sqv"])
 }
 
@@ -1025,7 +1028,7 @@ fn enrolled(world: &World, cert: &Cert, name: &str) -> Bench {
     Bench::new(world, &world.grant_enrolled(&public, &[]), cert)
 }
 
-fn key_of(suite: CipherSuite, age: u64) -> CertBuilder<'static> {
+pub(super) fn key_of(suite: CipherSuite, age: u64) -> CertBuilder<'static> {
     CertBuilder::new()
         .set_profile(Profile::RFC4880)
         .expect("OpenPGP v4 is known")

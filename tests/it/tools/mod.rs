@@ -1,4 +1,5 @@
 //! Other people's tools as judges.
 
+mod certificates;
 mod differential;
 mod interop;

@@ -80,9 +80,16 @@ fn enrol(
         return Err(unusable(Malformed::new("scheme hmac has no public keys")));
     }
     let bytes = InputFile::open_named(path)?.read_whole(LARGEST_CERTIFICATE)?;
-    let key = BuilderKey::read(scheme, &String::from_utf8_lossy(&bytes)).map_err(unusable)?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        unusable(Malformed::new(
+            "it is not text: an OpenPGP certificate must be armoured, as `gpg --armor --export` \
+             writes it",
+        ))
+    })?;
+    let key = BuilderKey::read(scheme, &text).map_err(unusable)?;
     let expires = match &key {
         BuilderKey::OpenPgp(certificate) => {
+            certificate.check_times(now).map_err(unusable)?;
             let keys = certificate.signing_keys(now);
             let keys = keys.map_err(|fault| GrantError::BuilderKeyUnusable {
                 builder: builder.clone(),
