@@ -13,6 +13,7 @@ mod host;
 #[path = "no_host.rs"]
 mod host;
 mod memory;
+mod places;
 mod progress;
 mod render;
 mod streams;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::{read_certificate, read_policy};
 use super::error::{CliError, CommandError};
+use super::places::{folders, own_name};
 use super::progress::Bar;
 use super::render::Output;
 use crate::domain::digest::GrantId;
@@ -15,7 +16,7 @@ use crate::domain::release::folder_name;
 use crate::domain::reserved::{SUMS, WITHDRAWN};
 use crate::domain::signing::{Claims, ReleaseForm, SignedFile};
 use crate::domain::time::Timestamp;
-use crate::files::{FileError, InputFile, is_there, parent, real_path};
+use crate::files::{FileError, InputFile, is_there};
 use crate::location::source;
 use crate::openpgp::{Certificate, Signed};
 use crate::steps::release::error::ReleaseError;
@@ -91,11 +92,15 @@ impl Verify {
             .map(|project| Wanted::Asked { project, version });
         for path in &paths {
             if path.is_dir() {
-                let wanted = asked.clone().map_or_else(|| own_name(path), Ok)?;
+                let wanted = match &asked {
+                    Some(asked) => asked.clone(),
+                    None => Wanted::Named(own_name(path)?),
+                };
                 let source = source(path)?;
                 let result = examine_release(&*source, &verifier, &wanted, &mut Bar::new());
                 let result = result.and_then(|report| {
-                    check_not_withdrawn(&report.claims, path, given, &verifier).map(|()| report)
+                    check_not_withdrawn(&report.claims, path, given, &verifier, output)?;
+                    Ok(report)
                 });
                 tally.release(path, result);
                 continue;
@@ -103,8 +108,8 @@ impl Verify {
             let wanted = asked.as_ref().unwrap_or(&Wanted::Any);
             let result = verify_file(path, &verifier, wanted, proof.is_some(), &mut Bar::new());
             let result = result.and_then(|file| {
-                let folder = parent(path);
-                check_not_withdrawn(&file.claims, folder, given, &verifier).map(|()| file)
+                check_not_withdrawn(&file.claims, path, given, &verifier, output)?;
+                Ok(file)
             });
             let logged = match (&result, &proof) {
                 (Ok(file), Some((proof, key))) => {
@@ -119,12 +124,13 @@ impl Verify {
 }
 
 /// Refuses a release, or a file of it, if the statement that it is withdrawn is at hand: the one
-/// that was given, and the one that is beside its folder.
+/// that was given, and those beside its folder, with links in its path and without.
 fn check_not_withdrawn(
     claims: &Claims,
-    folder: &Path,
+    path: &Path,
     given: Option<&Path>,
     verifier: &Verifier<'_>,
+    output: &Output,
 ) -> Result<(), ReleaseError> {
     if claims.file == SignedFile::Withdrawal {
         return Ok(());
@@ -133,9 +139,13 @@ fn check_not_withdrawn(
         "{}{WITHDRAWN}",
         folder_name(&claims.project, &claims.version)
     );
-    let beside = real_path(folder).map_err(|error| ReleaseError::Source(error.into()))?;
-    let beside = Some(beside.with_file_name(name)).filter(|beside| is_there(beside));
-    for place in given.into_iter().chain(beside.as_deref()) {
+    let folders = folders(path).map_err(|error| ReleaseError::Source(error.into()))?;
+    let beside: Vec<_> = folders
+        .iter()
+        .map(|folder| folder.with_file_name(&name))
+        .filter(|beside| is_there(beside))
+        .collect();
+    for place in given.into_iter().chain(beside.iter().map(PathBuf::as_path)) {
         let source = source(place).map_err(|error| ReleaseError::Source(error.into()))?;
         let withdrawn = Withdrawn::read(&*source, verifier.certificate, verifier.now);
         let withdrawn = withdrawn.map_err(|error| match error {
@@ -150,22 +160,16 @@ fn check_not_withdrawn(
         if (&it.project, &it.version) == (&claims.project, &claims.version) {
             return Err(withdrawn.refusal());
         }
+        output.warn(&format!(
+            "the withdrawal in `{}` is of {} {}, not of {} {}",
+            place.display(),
+            it.project,
+            it.version,
+            claims.project,
+            claims.version
+        ));
     }
     Ok(())
-}
-
-/// The release that a folder is named after: by the name that was given, where that may be a link,
-/// or by its real one in place of `.` and `..`.
-fn own_name(folder: &Path) -> Result<Wanted, FileError> {
-    let real;
-    let name = match folder.file_name() {
-        Some(name) => name,
-        None => {
-            real = real_path(folder)?;
-            real.file_name().unwrap_or_default()
-        }
-    };
-    Ok(Wanted::Named(name.to_string_lossy().into_owned()))
 }
 
 /// The log's public key: the text itself, or the content of the file of that name.

@@ -9,8 +9,8 @@ use super::malformed::Malformed;
 use super::name::ArtifactName;
 use super::reserved::{EVIDENCE, RELEASE};
 
-/// The folder and the file of the path that is looked for.
-const TARGET: [&str; 2] = [EVIDENCE, RELEASE];
+/// How many parts of one path are remembered. No tool opens a path in which more are like these.
+const MOST_MARKS: usize = 1000;
 /// One byte more than the longest part of it, so that a longer one is never equal.
 const LONGEST_PART: usize = RELEASE.len() + 1;
 /// The shortest digest that a tool writes, in hexadecimal digits: that of MD5.
@@ -52,12 +52,13 @@ struct Word {
     other: bool,
 }
 
-/// A path, and how much of it is the one that is looked for.
+/// A path, and whether its end is the one that is looked for: what is in front of that may lead back
+/// to the release.
 #[derive(Debug, Clone, Default)]
 struct Path {
     depth: u64,
-    /// How many of its first parts are those of the target.
-    same: u64,
+    /// Which of its parts are those of the target: the depth of each, and whether it is the file.
+    marks: Vec<(u64, bool)>,
     /// The beginning of its last part, in lower case.
     part: Vec<u8>,
     /// The blanks behind that, which belong to it only if more follows.
@@ -180,7 +181,8 @@ impl Word {
                 self.digits = self.digits.saturating_add(1);
                 State::Word(self)
             }
-            _ if byte.is_ascii_alphanumeric() || b"-_/".contains(&byte) => {
+            // `cksum` takes a colon behind the function's name.
+            _ if byte.is_ascii_alphanumeric() || b"-_/:".contains(&byte) => {
                 self.other = true;
                 State::Word(self)
             }
@@ -215,14 +217,14 @@ impl Path {
             b"" | b"." => {}
             b".." => {
                 self.depth = self.depth.saturating_sub(1);
-                self.same = self.same.min(self.depth);
+                let above = self.marks.partition_point(|(at, _)| *at < self.depth);
+                self.marks.truncate(above);
             }
             _ => {
-                let next = usize::try_from(self.depth).ok();
-                let wanted = next.and_then(|next| TARGET.get(next));
-                let is_wanted = wanted.is_some_and(|wanted| wanted.as_bytes() == part);
-                if self.same == self.depth && is_wanted {
-                    self.same += 1;
+                let is_file = part == RELEASE.as_bytes();
+                let is_like_it = is_file || part == EVIDENCE.as_bytes();
+                if is_like_it && self.marks.len() < MOST_MARKS {
+                    self.marks.push((self.depth, is_file));
                 }
                 self.depth = self.depth.saturating_add(1);
             }
@@ -232,8 +234,12 @@ impl Path {
     fn is_target(&self) -> bool {
         let mut whole = self.clone();
         whole.enter();
-        let all = TARGET.len() as u64;
-        whole.depth == all && whole.same == all
+        let Some(folder) = whole.depth.checked_sub(2) else {
+            return false;
+        };
+        whole
+            .marks
+            .ends_with(&[(folder, false), (folder + 1, true)])
     }
 }
 
@@ -289,6 +295,14 @@ mod tests {
             format!("{hex}  {}{path}\n", "./".repeat(100_000)),
             format!("{hex}  x/../evidence/../evidence/release.json\n"),
             format!("{hex}  /{path}\n"),
+            format!("{hex}  ../foo-1.0/{path}\n"),
+            format!("{hex}  ../../../{path}\n"),
+            format!("{hex}  /proc/self/cwd/{path}\n"),
+            format!("{hex}  evidence/evidence/x/y/../../release.json\n"),
+            format!("{hex}  {path}/x/..\n"),
+            format!("{hex}  C:\\foo-1.0\\evidence\\release.json\n"),
+            format!("SHA256: ({path}) = {hex}\n"),
+            format!("SHA256:(../foo-1.0/{path})={hex}\n"),
             format!("SHA256 ({path}) = {hex}\n"),
             format!("SHA256({path})= {hex}\n"),
             format!("SHA2-256 (./{path})  =  {hex}\n"),
@@ -324,8 +338,11 @@ mod tests {
             format!("{hex}  {path}.sig\n"),
             format!("{hex}  {path} 2\n"),
             format!("{hex}  {path}/more\n"),
-            format!("{hex}  other/{path}\n"),
             format!("{hex}  release.json\n"),
+            format!("{hex}  evidence/../release.json\n"),
+            format!("{hex}  evidence/x/y/../release.json\n"),
+            format!("{hex}  otherevidence/release.json\n"),
+            format!("{hex}  {path}/..\n"),
             format!("{hex}  evidence/m1/release.json\n"),
             format!("{hex}  \n{path}\n"),
             format!("# {hex}  {path}\n"),

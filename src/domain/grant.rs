@@ -15,6 +15,7 @@ use super::malformed::Malformed;
 pub use bounds::{Bounds, Limits, SLOW_CLOCK, judge_time, listed};
 pub use nonce::Nonce;
 pub use pattern::NamePattern;
+pub(super) use terms::MOST_BUILDERS;
 pub use terms::{Builder, NewGrant, Source, Terms};
 
 /// The largest grant that is read, in bytes.

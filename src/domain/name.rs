@@ -11,7 +11,7 @@ use super::digest::as_text;
 use super::malformed::Malformed;
 use super::reserved::{
     ADMITTED, APPROVALS, ENVELOPE, EVIDENCE, GRANT, MANIFEST, MANIFEST_MAC, MANIFEST_SIGNATURE,
-    REFUSED, RELEASE, SUMS, WITHDRAWN, signed_by,
+    REFUSED, RELEASE, SUMS, WITHDRAWAL, WITHDRAWN, signed_by,
 };
 use super::text::cut;
 
@@ -76,7 +76,7 @@ fn restricted(name: &str) -> Result<(), Refused> {
         // In the inbox what has such a name is a note or a withdrawal, not a release.
         _ if [REFUSED, ADMITTED, WITHDRAWN]
             .iter()
-            .any(|it| name.ends_with(it)) =>
+            .any(|it| name.to_ascii_lowercase().ends_with(it)) =>
         {
             Err(RESERVED)
         }
@@ -121,6 +121,7 @@ fn artifact(name: &str) -> Result<(), Refused> {
         MANIFEST_SIGNATURE,
         MANIFEST_MAC,
         ENVELOPE,
+        WITHDRAWAL,
     ];
     let is_ours = |name: &str| ours.iter().any(|ours| name.eq_ignore_ascii_case(ours));
     let signs_list = |name: &str| name.eq_ignore_ascii_case(SUMS);
@@ -282,6 +283,7 @@ mod tests {
             ("build.manifest.mac", RESERVED),
             ("Build.dsse.json", RESERVED),
             ("Evidence", RESERVED),
+            ("Withdrawal.json", RESERVED),
         ] {
             assert_eq!(artifact(name), Err(why), "{name:?}");
             let refused = name.parse::<ArtifactName>().expect_err(why).to_string();
@@ -316,8 +318,12 @@ mod tests {
                 format!("version `1.refused` {RESERVED}"),
             ),
             (
-                "1.admitted".parse::<Version>().map(|_| ()),
-                format!("version `1.admitted` {RESERVED}"),
+                "1.Admitted".parse::<Version>().map(|_| ()),
+                format!("version `1.Admitted` {RESERVED}"),
+            ),
+            (
+                "1.WITHDRAWAL".parse::<Version>().map(|_| ()),
+                format!("version `1.WITHDRAWAL` {RESERVED}"),
             ),
             (
                 "grant.json".parse::<BuilderName>().map(|_| ()),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Deserializer};
 
 use super::evidence::Scheme;
+use super::grant::MOST_BUILDERS;
 use super::json::{self, Object};
 use super::key::pairs;
 use super::malformed::Malformed;
@@ -131,6 +132,15 @@ impl Policy {
                  whole releases: nothing can satisfy both, so use two policies",
             ));
         }
+        let disjoint = |own: &&Rules| match (&self.all.schemes, &own.schemes) {
+            (Some(all), Some(own)) => !own.iter().any(|scheme| all.contains(scheme)),
+            _ => false,
+        };
+        if own.iter().copied().any(|own| disjoint(&own)) {
+            return Err(Malformed::new(
+                "the `schemes` of a project have none of those in `all`: nothing is accepted",
+            ));
+        }
         if !self.approvers.is_empty() && every.all(|rules| rules.approvals == 0) {
             return Err(Malformed::new(
                 "it lists approvers, but no `approvals` requires any of them",
@@ -225,6 +235,12 @@ impl Rules {
         }
         if self.schemes.as_ref().is_some_and(Vec::is_empty) {
             return Err(Malformed::new("`schemes` is empty: nothing is accepted"));
+        }
+        if self.quorum as usize > MOST_BUILDERS {
+            return Err(Malformed::new(format!(
+                "`quorum` is {}, but a grant has at most {MOST_BUILDERS} builders",
+                self.quorum
+            )));
         }
         if usize::try_from(self.approvals).is_ok_and(|needed| needed > approvers) {
             return Err(Malformed::new(format!(

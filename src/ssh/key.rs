@@ -36,12 +36,15 @@ pub enum BadSshSignature {
 impl PublicKey {
     /// Reads one line of `id_ed25519.pub`, and drops its comment.
     pub fn parse(line: &str) -> Result<Self, Malformed> {
-        let mut key: ssh_key::PublicKey =
-            line.trim().parse().map_err(|error: ssh_key::Error| {
-                Malformed::new(format!(
-                    "the key is not an SSH public key, as ssh-keygen writes it: {error}"
-                ))
-            })?;
+        let line = line.trim();
+        if line.contains(char::is_control) {
+            return Err(Malformed::new("an SSH public key is one line"));
+        }
+        let mut key: ssh_key::PublicKey = line.parse().map_err(|error: ssh_key::Error| {
+            Malformed::new(format!(
+                "the key is not an SSH public key, as ssh-keygen writes it: {error}"
+            ))
+        })?;
         key.set_comment("");
         if numbers(&key).is_some_and(|numbers| numbers.is_of_small_order()) {
             return Err(Malformed::new(
@@ -218,6 +221,21 @@ mod tests {
 
     fn signed_by(key: &impl ssh_key::SigningKey, message: &[u8]) -> ssh_key::Signature {
         key.try_sign(message).expect("a signature")
+    }
+
+    #[test]
+    fn a_key_is_one_line() {
+        let line = |seed| {
+            let pair = Ed25519Keypair::from_seed(&[seed; 32]);
+            let key = ssh_key::PublicKey::new(KeyData::Ed25519(pair.public), "bob");
+            key.to_openssh().expect("a line")
+        };
+        let (one, other) = (line(1), line(2));
+        assert!(PublicKey::parse(&format!("{one}\n")).is_ok());
+        for two in [format!("{one}\n{other}"), format!("{one}\r{other}")] {
+            let refused = PublicKey::parse(&two).expect_err("two").to_string();
+            assert_eq!(refused, "an SSH public key is one line");
+        }
     }
 
     #[test]

@@ -32,8 +32,9 @@ impl Blob {
         let text: String = String::from_utf8_lossy(bytes).split('\n').collect();
         let base64 = text
             .strip_prefix(BEGIN)
-            .and_then(|rest| rest.strip_suffix(END));
-        let blob = base64.and_then(|base64| STANDARD.decode(base64).ok());
+            .and_then(|rest| rest.strip_suffix(END))
+            .ok_or_else(|| malformed("there is text around it, or no end"))?;
+        let blob = Some(base64).and_then(|base64| STANDARD.decode(base64).ok());
         let blob = blob.ok_or_else(|| malformed("its lines or its base64 differ"))?;
         check_fields(&blob).map_err(malformed)?;
         Ok(Self(blob))
@@ -137,13 +138,16 @@ mod tests {
             assert!(refused.contains(reason), "{refused}");
         }
         let armour = Blob(blob(b"", b"")).to_armour();
-        for around in [
-            format!("text\n{armour}"),
-            format!("{armour}text\n"),
-            armour.replacen('\n', "\nComment: text\n", 1),
-            armour.replace('\n', "\r\n"),
+        for (around, reason) in [
+            (format!("text\n{armour}"), "text around it"),
+            (format!("{armour}text\n"), "text around it"),
+            (armour.replacen('\n', "\nComment: text\n", 1), "its base64"),
+            (armour.replace('\n', "\r\n"), "text around it"),
         ] {
-            assert!(Blob::parse(around.as_bytes()).is_err(), "{around}");
+            let refused = Blob::parse(around.as_bytes())
+                .expect_err(reason)
+                .to_string();
+            assert!(refused.contains(reason), "{refused}");
         }
     }
 }

@@ -143,7 +143,7 @@ impl FromStr for NamePattern {
         // It is shown between backticks, and must not seem to end early.
         if text.contains(['`']) || text.contains("  ") || text.trim() != text {
             return Err(bad(
-                "no name has a backtick, two spaces in a row or a space at an end",
+                "it must not have a backtick, two spaces in a row or a space at an end",
             ));
         }
         let parts = parts(&mut text.as_bytes(), 0).map_err(bad)?;

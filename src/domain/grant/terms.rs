@@ -17,7 +17,7 @@ use crate::domain::signing::ReleaseForm;
 use crate::domain::time::Timestamp;
 
 const FORMAT: &str = "countersign-grant/1";
-const MOST_BUILDERS: usize = 64;
+pub(in crate::domain) const MOST_BUILDERS: usize = 64;
 /// The longest `uri` or `digest` of a source, in bytes.
 const LONGEST_SOURCE: usize = 500;
 

@@ -247,6 +247,16 @@ fn a_policy_that_says_less_than_it_seems_to_is_refused() {
         (json!({ "all": { "schemes": [] } }), "`schemes` is empty"),
         (json!({ "all": { "schemes": ["x"] } }), "unknown variant"),
         (
+            json!({
+                "all": { "schemes": ["dsse"] }, "projects": { "foo": { "schemes": ["hmac"] } },
+            }),
+            "`schemes` of a project have none of those in `all`",
+        ),
+        (
+            json!({ "all": { "quorum": 65 } }),
+            "`quorum` is 65, but a grant has at most 64 builders",
+        ),
+        (
             json!({ "all": { "series": { "1.9": "1.9.4" } } }),
             "`series` needs a `least_version`",
         ),

@@ -8,7 +8,8 @@
 //! 4. It names this grant, and only what the grant allows; enough builders name every artifact,
 //!    and no two differ.
 //! 5. Each folder contains what its builder attested and nothing else, regular files all of them.
-//! 6. Each artifact, read once, is what every builder attested that names it.
+//! 6. Each artifact, read once from each folder that has it, is what every builder attested that
+//!    names it.
 //! 7. No other build closed the grant before.
 //!
 //! What is not here yet does not end this: only when all that is here was judged is it reported. So

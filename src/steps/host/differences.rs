@@ -10,6 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::files::Folder;
 use crate::home::Home;
 use crate::ledger::Ledger;
+use crate::steps::Unwatched;
 use crate::steps::evidence::builders::Builders;
 use crate::steps::evidence::quorum;
 
@@ -35,7 +36,7 @@ pub fn compare(
     for (delivery, attested) in build.deliveries.iter().zip(&build.attested) {
         for artifact in attested.names() {
             let mut state = build.state(artifact, HashAlgorithm::Sha256);
-            build.read_own(delivery, artifact, &mut state)?;
+            build.read_own(delivery, artifact, &mut state, &mut Unwatched)?;
             build
                 .confirm(attested, artifact, &state)
                 .map_err(|fault| BuildError::of_one(grant, &delivery.builder, fault))?;

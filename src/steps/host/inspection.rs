@@ -95,7 +95,8 @@ impl<'a> Inspection<'a> {
     }
 
     /// The one read of each artifact that is there: into the hash state, and into the release if
-    /// there is to be one.
+    /// there is to be one. Each further builder's copy of it, if it delivered one, is read too, and
+    /// compared.
     pub(super) fn read_artifacts(
         &self,
         agreed: &Agreed,
@@ -131,24 +132,28 @@ impl<'a> Inspection<'a> {
                     None => Ok(()),
                 }
             });
-            left -= read.map_err(|error| match error {
+            let fits = |error| match error {
                 BuildError::Unfit(FileError {
                     fault: FileFault::TooLarge { .. },
                     ..
                 }) => too_large(),
                 other => other,
-            })?;
+            };
+            left -= read.map_err(fits)?;
             if let Some(copy) = copy {
                 copy.finish().map_err(BuildError::output)?;
             }
             first_line.check(artifact).map_err(BuildError::LikeList)?;
-            for attested in self
-                .attested
-                .iter()
-                .filter(|attested| attested.covers(artifact))
-            {
+            let all = self.deliveries.iter().zip(&self.attested);
+            for (delivery, attested) in all.filter(|(_, it)| it.covers(artifact)) {
+                if delivery.builder != source.builder && delivery.has(artifact) {
+                    let mut own = self.state(artifact, HashAlgorithm::Sha256);
+                    let read = self.read_own(delivery, artifact, &mut own, progress);
+                    read.map_err(BuildError::from).map_err(fits)?;
+                    self.compare((source, &state), (delivery, &own), attested, artifact)?;
+                }
                 self.confirm(attested, artifact, &state)
-                    .map_err(|fault| self.explain(fault, source, attested, artifact, &state))?;
+                    .map_err(|fault| self.of_one(attested, fault))?;
             }
             states.insert(artifact.clone(), state);
         }
@@ -182,46 +187,38 @@ impl<'a> Inspection<'a> {
         delivery: &Delivery,
         artifact: &ArtifactName,
         state: &mut HashState,
+        progress: &mut dyn Progress,
     ) -> Result<(), FileError> {
         let limit = self.grant.terms().artifacts.max_bytes;
-        delivery
-            .folder
-            .file(artifact.as_str())?
-            .read_once::<FileError>(limit, |piece| {
-                state.update(piece);
-                Ok(())
-            })?;
+        let file = delivery.folder.file(artifact.as_str())?;
+        progress.file(artifact.as_str(), file.size());
+        file.read_once::<FileError>(limit, |piece| {
+            state.update(piece);
+            progress.read(piece.len() as u64);
+            Ok(())
+        })?;
         Ok(())
     }
 
-    /// Why one builder's evidence does not match an artifact that was read from another's folder:
-    /// perhaps it matches its own copy, and the two differ.
-    fn explain(
+    /// Checks that a builder's own copy of an artifact is what that builder attested, and the same
+    /// as the one that was read from another's folder.
+    fn compare(
         &self,
-        fault: EvidenceError,
-        source: &Delivery,
+        (source, state): (&Delivery, &HashState),
+        (own, its): (&Delivery, &HashState),
         attested: &Attested,
         artifact: &ArtifactName,
-        state: &HashState,
-    ) -> BuildError {
-        let builder = attested.builder();
-        let own = self
-            .deliveries
-            .iter()
-            .find(|delivery| delivery.builder == *builder && delivery.has(artifact));
-        let Some(own) = own.filter(|own| own.builder != source.builder) else {
-            return BuildError::of_one(self.grant, builder, fault);
-        };
-        let mut other = self.state(artifact, HashAlgorithm::Sha256);
-        let read = self.read_own(own, artifact, &mut other);
-        if read.is_err() || self.confirm(attested, artifact, &other).is_err() {
-            return BuildError::of_one(self.grant, builder, fault);
+    ) -> Result<(), BuildError> {
+        self.confirm(attested, artifact, its)
+            .map_err(|fault| self.of_one(attested, fault))?;
+        if its.sha256() == state.sha256() {
+            return Ok(());
         }
         let one = (source.builder.clone(), state.sha256());
-        let other = (builder.clone(), other.sha256());
+        let other = (own.builder.clone(), its.sha256());
         let both = [&one, &other].map(|(builder, digest)| (builder.clone(), Some(*digest)));
         let differences = Differences::from([(artifact.clone(), both.into())]);
-        BuildError::of_all(
+        Err(BuildError::of_all(
             Box::new(Dissent {
                 name: artifact.clone(),
                 one,
@@ -229,7 +226,11 @@ impl<'a> Inspection<'a> {
                 differences,
             })
             .into(),
-        )
+        ))
+    }
+
+    fn of_one(&self, attested: &Attested, fault: EvidenceError) -> BuildError {
+        BuildError::of_one(self.grant, attested.builder(), fault)
     }
 }
 

@@ -42,7 +42,10 @@ pub enum PolicyError {
     #[error("grant {} was revoked at {at}", grant.short())]
     #[diagnostic(
         code(refused::grant_revoked),
-        help("if the build is right after all, issue a new grant")
+        help(
+            "if the build is right after all, issue a new grant; a version that was withdrawn never \
+             gets one"
+        )
     )]
     Revoked { grant: GrantId, at: Timestamp },
 

@@ -442,6 +442,8 @@ fn an_artifact_that_begins_like_a_list_is_not_signed() {
         format!("# a comment\n\n{first}"),
         first.replace("  ", " *./"),
         format!("SHA256 (evidence/release.json) = {digest}\r\n"),
+        format!("SHA256: (evidence/release.json) = {digest}\n"),
+        first.replace("evidence/", "../foo-1.2.3/evidence/"),
     ] {
         let build = world.build(&[("foo.index", hidden.list(&first).as_bytes())]);
         let reason = "artifact `foo.index` begins like the list of a release";

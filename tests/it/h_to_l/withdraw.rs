@@ -1,6 +1,7 @@
 //! A release that is withdrawn: on the signing host, at the location, and for its users.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
@@ -306,22 +307,131 @@ fn an_artifact_is_no_withdrawal() {
     withdraw(&world).ok();
     let submitted = world.inbox().join(STATEMENT);
     let text = fs::read(submitted.join("withdrawal.json")).expect("a statement");
-    fs::remove_dir_all(&submitted).expect("removed");
+    let genuine = world.at("genuine");
+    fs::rename(&submitted, &genuine).expect("moved");
 
     let granted = world.grant_of("2", &[]);
     let build = world.new_build("two");
     fs::write(build.at("withdrawal.json"), &text).expect("written");
+    let reserved = "could pass for a file that countersign itself writes";
+    world.attest(&granted, &build).refused(reserved);
+    fs::rename(build.at("withdrawal.json"), build.at("foo.json")).expect("renamed");
     world.attest(&granted, &build).ok();
     let second = world.at("signed").join("foo-2");
     world.sign_into(&second, &granted, &build).ok();
     fs::create_dir(&submitted).expect("made");
-    for name in ["withdrawal.json", "withdrawal.json.asc"] {
-        fs::copy(second.join(name), submitted.join(name)).expect("copied");
+    for (from, to) in [
+        ("foo.json", "withdrawal.json"),
+        ("foo.json.asc", "withdrawal.json.asc"),
+    ] {
+        fs::copy(second.join(from), submitted.join(to)).expect("copied");
+    }
+    // For gpgv the signature is good; the page's check says what it is of.
+    if have(&["gpgv"]) {
+        fs::copy(world.certificate(), submitted.join("release.pgp")).expect("copied");
+        let plain: Arguments<'_> = &[
+            &"--keyring",
+            &"./release.pgp",
+            &"withdrawal.json.asc",
+            &"withdrawal.json",
+        ];
+        tool("gpgv", plain, &submitted);
+        assert_eq!(checked(&submitted), "");
+        fs::copy(world.certificate(), genuine.join("release.pgp")).expect("copied");
+        assert_eq!(checked(&genuine), "[GNUPG:] NOTATION_DATA withdrawal\n");
+        fs::write(genuine.join("withdrawal.json"), b"changed").expect("written");
+        assert_eq!(checked(&genuine), "");
+        fs::remove_file(submitted.join("release.pgp")).expect("removed");
     }
     world
         .admit()
         .refused("its notation `role@example.org` is `artifact`; expected `withdrawal`");
     assert_eq!(world.public(), [NAME, "foo-2"]);
+}
+
+/// What the check of docs/reference/repository.md prints in this folder.
+fn checked(folder: &Path) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/repository.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let (_, check) = page
+        .split_once("\n    gpgv --status-fd")
+        .expect("the check");
+    let (check, _) = check.split_once("\n\n").expect("its end");
+    let check = format!("{{ gpgv --status-fd{check}\n}} 2>/dev/null || true");
+    tool("sh", &[&"-c", &check], folder).stdout
+}
+
+/// The statement is found beside a link to the release as beside the release, and the release has
+/// the name by which it is asked for.
+#[test]
+fn a_withdrawal_is_found_behind_links_and_in_front_of_them() {
+    let (world, copy) = public();
+    withdraw(&world).ok();
+    let statement = world.at("signed").join(STATEMENT);
+    let said = "release foo 1.2.3 was withdrawn at ";
+    let served = world.new_folder("served");
+    let link = served.join(NAME);
+    symlink(&copy, &link).expect("linked");
+    let file = served.join("foo.txt");
+    for name in ["foo.txt", "foo.txt.asc"] {
+        symlink(copy.join(name), served.join(name)).expect("linked");
+    }
+    let below = link.join("foo.txt");
+    let here = |folder: &Path, what: &str| {
+        let run = world.verify(Path::new(what)).from(folder);
+        run.env("PWD", folder)
+    };
+    world.verify(&link).ok();
+    for (place, also_the_file) in [
+        (served.join(STATEMENT), false),
+        (world.at("kept").join(STATEMENT), true),
+    ] {
+        copy_tree(&statement, &place);
+        for what in [&link, &below] {
+            world.verify(what).refused(said);
+        }
+        for what in [".", "foo.txt", "./"] {
+            here(&link, what).refused(said);
+        }
+        if also_the_file {
+            world.verify(&file).refused(said);
+        }
+        fs::remove_dir_all(place).expect("removed");
+    }
+
+    let other = served.join("foo-2.0");
+    symlink(&copy, &other).expect("linked");
+    let unnamed = "`foo-2.0` contains release foo 1.2.3";
+    for program in programs() {
+        here(&other, ".").by(&program).refused(unnamed);
+        here(&served, "foo-2.0").by(&program).refused(unnamed);
+    }
+    // The shell may be wrong about where it is.
+    world
+        .verify(Path::new("."))
+        .from(&copy)
+        .env("PWD", &served)
+        .ok();
+}
+
+/// A statement that is given, and is of another release.
+#[test]
+fn a_withdrawal_of_another_release_is_reported() {
+    let (world, _) = public();
+    withdraw(&world).ok();
+    let statement = world.at("signed").join(STATEMENT);
+    let granted = world.grant_of("2", &[]);
+    let build = world.new_build("two");
+    fs::write(build.at("foo.txt"), "two").expect("written");
+    world.attest(&granted, &build).ok();
+    let second = world.at("signed").join("foo-2");
+    world.sign_into(&second, &granted, &build).ok();
+    let run = world.verify(&second).with(&[&"--withdrawal", &statement]);
+    let said = run.ok();
+    assert!(
+        said.stderr.contains("is of foo 1.2.3, not of foo 2"),
+        "{said:?}"
+    );
 }
 
 // ---- A release that is signed anew ----

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use countersign::domain::digest::Sha256;
@@ -16,7 +17,7 @@ use ed25519_dalek::Signer as _;
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 
 use crate::common::world::{Build, Granted, World};
-use crate::common::{Arguments, Said, copy_tree, listing, openpgp};
+use crate::common::{Arguments, Said, copy_tree, listing, openpgp, tool};
 
 const KINDS: [(&str, &str); 5] = [
     ("openpgp", "manifest"),
@@ -344,6 +345,51 @@ fn artifact_that_too_few_built() {
             "{scheme} {form}"
         );
         world.verify(&world.release(&granted)).ok();
+    }
+}
+
+/// What is in each builder's folder under the name of an artifact is that artifact, or nothing.
+#[test]
+fn a_builders_copy_that_is_not_what_it_attested() {
+    for (scheme, form) in [KINDS[0], KINDS[4]] {
+        let world = World::ready();
+        let granted = world.grant_with(&[
+            &"--builder",
+            &"m2",
+            &"--scheme",
+            &scheme,
+            &"--evidence",
+            &form,
+            &"--max-bytes",
+            &"1000000",
+        ]);
+        let inbox = world.new_build("inbox");
+        for builder in ["m1", "m2"] {
+            deliver(&world, &granted, &inbox, builder, &HONEST);
+        }
+        let sign = || world.sign(&granted, &inbox).with(&[&"--dry-run"]);
+        for builder in ["m1", "m2"] {
+            let copy = inbox.at(builder).join("foo.tar");
+            fs::write(&copy, [8; 100_000]).expect("written");
+            sign().refused("foo.tar");
+            let file = fs::File::create(&copy).expect("opened");
+            file.set_len(20 << 30).expect("sparse");
+            sign().refused("larger than the 1000000 bytes");
+            fs::remove_file(&copy).expect("removed");
+            symlink("/etc/passwd", &copy).expect("linked");
+            sign().refused("not a regular file");
+            fs::remove_file(&copy).expect("removed");
+            tool("mkfifo", &[&copy], &inbox.folder);
+            sign().refused("not a regular file");
+            fs::remove_file(&copy).expect("removed");
+            fs::create_dir(&copy).expect("made");
+            sign().refused("not a regular file");
+            fs::remove_dir(&copy).expect("removed");
+            // Another builder's is enough.
+            sign().ok();
+            fs::write(&copy, HONEST[1].1).expect("as it was");
+        }
+        sign().ok();
     }
 }
 
