@@ -215,6 +215,8 @@ struct Tally<'a> {
     verdicts: Vec<Verdict>,
     values: Vec<Value>,
     releases: Vec<Value>,
+    /// How many files there are, and how many are refused; a folder that cannot be judged is one.
+    all: usize,
     refused: usize,
     /// Something that may be good, but is not what was asked for.
     unwanted: Option<ReleaseError>,
@@ -237,6 +239,7 @@ impl<'a> Tally<'a> {
             verdicts: Vec::new(),
             values: Vec::new(),
             releases: Vec::new(),
+            all: 0,
             refused: 0,
             unwanted: None,
         }
@@ -252,6 +255,7 @@ impl<'a> Tally<'a> {
         let shown = path.to_string_lossy();
         match result {
             Ok(VerifiedFile { signed, claims, .. }) => {
+                self.all += 1;
                 let is = if claims.file == SignedFile::Withdrawal {
                     "withdraws"
                 } else {
@@ -318,6 +322,7 @@ impl<'a> Tally<'a> {
             faults.is_empty(),
         ));
         let files = report.contents.artifacts().len();
+        self.all += files;
         if faults.is_empty() {
             let macs = if report.grant.terms().scheme.convinces_host_alone() {
                 ", attested by MACs"
@@ -354,6 +359,7 @@ impl<'a> Tally<'a> {
     }
 
     fn bad(&mut self, path: &str, error: ReleaseError) {
+        self.all += 1;
         self.refused += 1;
         self.values.push(bad_value(path, &error));
         self.verdicts.push(Verdict {
@@ -372,7 +378,7 @@ impl<'a> Tally<'a> {
 
     /// The verdict comes first: on the one path, or on all of them.
     fn end(self, paths: usize, verbose: bool, output: &mut Output) -> Result<(), CliError> {
-        let all = self.values.len();
+        let all = self.all;
         if paths > 1 {
             match self.refused {
                 0 => output.line(format!("good  all {paths}")),

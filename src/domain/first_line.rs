@@ -52,8 +52,8 @@ struct Word {
     other: bool,
 }
 
-/// A path, and whether its end is the one that is looked for: what is in front of that may lead back
-/// to the release.
+/// A path, and whether its end is the one that is looked for: what is in front of that may lead
+/// back to the release.
 #[derive(Debug, Clone, Default)]
 struct Path {
     depth: u64,

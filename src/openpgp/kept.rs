@@ -39,7 +39,7 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// Refuses one with a signature that is dated in the future: what it says then is not known now.
+    /// Refuses one with a signature that is dated in the future: it may be another one then.
     pub fn check_times(&self, now: Timestamp) -> Result<(), Malformed> {
         let packets = self.cert().clone().into_packets();
         let times = packets.filter_map(|packet| match packet {

@@ -290,8 +290,8 @@ impl DetachedSignature {
     }
 }
 
-/// Whether `key` made a signature over this digest. gpgv refuses one in which the first bytes of the
-/// digest or the algorithm of the key differ.
+/// Whether `key` made a signature over this digest. gpgv refuses one in which the first bytes of
+/// the digest or the algorithm of the key differ.
 pub(super) fn is_by(signature: &Signature, key: &PublicHalf, digest: &[u8]) -> bool {
     digest.starts_with(signature.digest_prefix())
         && signature.pk_algo() == key.pk_algo()

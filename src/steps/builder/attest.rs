@@ -89,7 +89,7 @@ pub enum AttestError {
     )]
     Beside { folder: PathBuf, strays: String },
     #[error(
-        "`{}` has {names} already, not made with this key under this grant",
+        "`{}` has {names} already, not made with this key under this grant for these artifacts",
         folder.display()
     )]
     #[diagnostic(
@@ -385,8 +385,7 @@ fn read_one(
     let mut first = true;
     let mut first_line = FirstLine::default();
     *left -= file.read_once::<AttestError>(*left, |piece| {
-        let begins = |secret: &str| piece.trim_ascii_start().starts_with(secret.as_bytes());
-        if std::mem::take(&mut first) && SECRET_KEYS.into_iter().any(begins) {
+        if std::mem::take(&mut first) && is_secret_key(piece) {
             return Err(AttestError::SecretKey(path.to_owned()));
         }
         state.update(piece);
@@ -397,6 +396,15 @@ fn read_one(
     first_line.check(&name)?;
     let digest = state.sha256();
     Ok((Artifact { name, digest }, state))
+}
+
+/// Whether a file begins like a secret key, or is one that could be used here, with text around it.
+fn is_secret_key(begin: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(begin);
+    let start = text.trim_start_matches('\u{feff}').trim_start();
+    let mut secrets = SECRET_KEYS.into_iter();
+    secrets.clone().any(|secret| start.starts_with(secret))
+        || secrets.any(|secret| text.contains(secret)) && BuildKey::parse(begin).is_ok()
 }
 
 /// The folders of the artifacts, each once, by whatever paths.

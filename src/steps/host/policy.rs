@@ -43,8 +43,8 @@ pub enum PolicyError {
     #[diagnostic(
         code(refused::grant_revoked),
         help(
-            "if the build is right after all, issue a new grant; a version that was withdrawn never \
-             gets one"
+            "if the build is right after all, issue a new grant; a version that was withdrawn \
+             never gets one"
         )
     )]
     Revoked { grant: GrantId, at: Timestamp },

@@ -535,7 +535,8 @@ fn evidence_replaces_its_own_alone() {
         assert!(!evidence.is_empty(), "{scheme} {form}");
         let refused = |names: &[String]| {
             let before = tree(&build.folder);
-            let said = attest().usage("not made with this key under this grant");
+            let said =
+                attest().usage("not made with this key under this grant for these artifacts");
             let all = names
                 .iter()
                 .all(|name| said.stderr.contains(&format!("`{name}`")));

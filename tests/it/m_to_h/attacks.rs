@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::world::{World, entry};
-use crate::common::{can_travel, clean_environment, copy, copy_tree, have, listing, openpgp, tool};
+use crate::common::{can_travel, clean_environment, copy_tree, have, listing, openpgp, tool};
 use sequoia_openpgp::packet::signature::SignatureBuilder;
 use sequoia_openpgp::packet::signature::subpacket::{Subpacket, SubpacketValue};
 use sequoia_openpgp::serialize::SerializeInto;
@@ -379,10 +379,13 @@ fn build_key_among_the_artifacts() {
     let world = World::ready();
     let granted = world.grant();
     let build = world.build(&[("foo.txt", b"text\n")]);
-    copy(&granted.key, &build.at("foo.key"));
-    world
-        .attest(&granted, &build)
-        .usage("is a secret key, and would become public");
+    let key = fs::read(&granted.key).expect("the key");
+    for before in ["", "\n \n", "\u{feff}", "From: me\n\n"] {
+        fs::write(build.at("foo.key"), [before.as_bytes(), &key].concat()).expect("written");
+        world
+            .attest(&granted, &build)
+            .usage("is a secret key, and would become public");
+    }
     assert!(
         granted.key.exists(),
         "the key is still there for the next try"
