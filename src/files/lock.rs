@@ -140,7 +140,7 @@ pub(super) fn hold_there(folder: &Folder, name: &str) -> Result<FileLock, FileEr
 
 fn open_and_take(folder: &Folder, name: &str, more: OFlags) -> Result<FileLock, FileError> {
     let path = folder.path().join(name);
-    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | more;
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | more;
     let file = openat(&folder.handle, name, flags, Mode::RUSR | Mode::WUSR);
     take(
         file.map_err(|error| FileError::io(&path)(error.into()))?
@@ -258,6 +258,17 @@ mod tests {
         let error = lock.expect_err("another has it");
         assert!(matches!(error.fault, FileFault::Busy(_)), "{error}");
         error.to_string()
+    }
+
+    /// In a folder that others write into.
+    #[test]
+    fn a_fifo_in_place_of_a_lock_is_not_waited_for() {
+        use rustix::fs::{FileType, mknodat};
+        let temp = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(temp.path()).expect("there");
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(&folder.handle, "lock", FileType::Fifo, mode, 0).expect("made");
+        assert!(hold_in(&folder, "lock").is_err());
     }
 
     #[test]
