@@ -47,6 +47,9 @@ pub struct Config {
     /// L, as far as it can be reached from here.
     #[serde(default)]
     pub repository: Repository,
+    /// Where H's own checkpoints are kept.
+    #[serde(default)]
+    pub anchor: Anchor,
     /// Who may approve.
     #[serde(default)]
     pub approver: Vec<ApproverKeys>,
@@ -62,6 +65,32 @@ pub struct Repository {
     /// Where the log is exported to after each release.
     #[serde(default)]
     pub log: Option<PathBuf>,
+}
+
+/// Where checkpoints of H's own log are kept: a home that is older than one of them is not used.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    /// Folders, on a mount or a shared disk; without any, the folder of the exported log. Relative
+    /// paths start at the home.
+    #[serde(default)]
+    pub places: Vec<PathBuf>,
+    /// Whether nothing is signed that was not announced at each of them before.
+    #[serde(default)]
+    pub required: bool,
+    /// How long one may take to answer.
+    #[serde(default = "default_timeout")]
+    pub timeout: Period,
+}
+
+impl Default for Anchor {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            required: false,
+            timeout: default_timeout(),
+        }
+    }
 }
 
 /// An approver and their keys.
@@ -82,7 +111,7 @@ pub struct ApproverKeys {
 pub const CONFIG: &str = "config.toml";
 
 /// The keys of the top level.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "token",
     "signing_key",
     "notation_domain",
@@ -95,11 +124,18 @@ const KEYS: [&str; 13] = [
     "embargo",
     "pinentry",
     "repository",
+    "anchor",
     "approver",
 ];
 
 /// The keys below `repository`.
 const REPOSITORY_KEYS: [&str; 2] = ["inbox", "log"];
+
+/// The keys below `anchor`.
+const ANCHOR_KEYS: [&str; 3] = ["places", "required", "timeout"];
+
+/// The tables that are there once, with their keys.
+const TABLES: [(&str, &[&str]); 2] = [("repository", &REPOSITORY_KEYS), ("anchor", &ANCHOR_KEYS)];
 
 fn default_digest() -> HashAlgorithm {
     HashAlgorithm::Sha256
@@ -111,6 +147,10 @@ fn default_valid_for() -> Period {
 
 fn default_max_count() -> u32 {
     100
+}
+
+fn default_timeout() -> Period {
+    Period::seconds(10)
 }
 
 fn default_max_bytes() -> u64 {
@@ -147,8 +187,10 @@ impl Config {
         let table: toml::Table = text.parse().map_err(malformed)?;
         check_keys(&table, "", &KEYS)?;
         check_places(&table)?;
-        if let Some(repository) = table.get("repository").and_then(toml::Value::as_table) {
-            check_keys(repository, "repository.", &REPOSITORY_KEYS)?;
+        for (name, keys) in TABLES {
+            if let Some(inner) = table.get(name).and_then(toml::Value::as_table) {
+                check_keys(inner, &format!("{name}."), keys)?;
+            }
         }
         let config: Self = toml::from_str(text).map_err(malformed)?;
         if !is_domain(&config.notation_domain) {
@@ -236,7 +278,10 @@ fn check_keys(table: &toml::Table, above: &str, known: &[&str]) -> Result<(), Ma
 /// Refuses a key of the top level in one of the tables, which are at the end of the file: one that
 /// was appended.
 fn check_places(table: &toml::Table) -> Result<(), Malformed> {
-    let repository = table.get("repository").and_then(toml::Value::as_table);
+    let once = TABLES.into_iter().filter_map(|(name, _)| {
+        let inner = table.get(name)?.as_table()?;
+        Some((format!("[{name}]"), inner))
+    });
     let approvers = table
         .get("approver")
         .and_then(toml::Value::as_array)
@@ -244,12 +289,8 @@ fn check_places(table: &toml::Table) -> Result<(), Malformed> {
         .flatten();
     let approvers = approvers
         .filter_map(toml::Value::as_table)
-        .map(|table| ("[[approver]]", table));
-    for (title, table) in repository
-        .map(|table| ("[repository]", table))
-        .into_iter()
-        .chain(approvers)
-    {
+        .map(|table| ("[[approver]]".to_owned(), table));
+    for (title, table) in once.chain(approvers) {
         if let Some(key) = table.keys().find(|key| KEYS.contains(&key.as_str())) {
             return Err(Malformed::new(format!(
                 "`{key}` is below `{title}`, where it does not belong: move it up, before the \
@@ -336,7 +377,7 @@ mod tests {
         );
         assert_eq!(config.pinentry, None);
         assert_eq!(spelled_out.pinentry, Some("/usr/bin/pinentry".into()));
-        for key in KEYS.into_iter().chain(REPOSITORY_KEYS) {
+        for key in KEYS.into_iter().chain(REPOSITORY_KEYS).chain(ANCHOR_KEYS) {
             let titles = [format!("[{key}]"), format!("[[{key}]]")];
             let named = |line: &str| {
                 line.starts_with(&format!("{key} = ")) || titles.iter().any(|title| title == line)

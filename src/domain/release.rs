@@ -138,7 +138,8 @@ impl Sums {
         &self.builders
     }
 
-    /// The digest of each builder's evidence, as the log has it: without the key, which the grant has.
+    /// The digest of each builder's evidence, as the log has it: without the key, which the grant
+    /// has.
     pub fn evidence(&self) -> BTreeMap<BuilderName, Sha256> {
         let digest = |files: &FileDigests| {
             let files = files.iter().map(|(name, digest)| (name.as_str(), *digest));

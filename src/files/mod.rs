@@ -5,6 +5,7 @@
 //! [`write_new`] write what must appear complete or not at all. This module knows no formats.
 
 mod aside;
+mod deadline;
 mod folder;
 mod input;
 mod leftovers;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 pub use aside::AsideFile;
+pub use deadline::within;
 pub use folder::{Folder, Kind};
 pub use input::{BUFFER, InputFile, read_secret};
 pub use leftovers::Owner;

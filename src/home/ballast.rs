@@ -8,7 +8,7 @@ use std::path::Path;
 
 const BALLAST: &str = "ballast";
 
-/// Its size in bytes. What a revocation needs was measured in a ledger of 20,000 entries, with the
+/// Its size in bytes. What a revocation needs was measured in a ledger of 1,000 entries, with the
 /// longest reason: 32 KiB for the index of the write-ahead log and at most 90 KiB for the log
 /// itself; what of it does not fit into the database stays there.
 const SIZE: usize = 512 << 10;

@@ -94,6 +94,18 @@ impl Home {
             .map(|place| places::from_home(&self.path, place))
     }
 
+    /// The places for checkpoints of its log.
+    pub fn anchors(&self) -> Vec<PathBuf> {
+        let named = &self.config.anchor.places;
+        match named.is_empty() {
+            true => self.log_folder().into_iter().collect(),
+            false => named
+                .iter()
+                .map(|place| places::from_home(&self.path, place))
+                .collect(),
+        }
+    }
+
     /// Refuses a folder that is the home or is in it: files for others to read would make the home
     /// one that is refused, and anyone who may write at L can put a link to it there.
     pub fn refuse_within(&self, folder: &Folder) -> Result<(), HomeError> {

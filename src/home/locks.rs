@@ -1,6 +1,6 @@
-//! What several processes that work in one home lock, in this order: the home, a grant, the token. The
-//! folder of an exported log has a lock of its own. A transaction of the ledger is the last of all,
-//! and waits for none of them.
+//! What several processes that work in one home lock, in this order: the home, a grant, the token.
+//! The folder of an exported log has a lock of its own. A transaction of the ledger is the last of
+//! all, and waits for none of them.
 //!
 //! | lock | held |
 //! |---|---|

@@ -23,6 +23,15 @@ pub(super) fn check(home: &Path, config: &Config) -> Result<(), ConfigError> {
             )));
         }
     }
+    for place in &config.anchor.places {
+        let path = from_home(home, place);
+        if path.starts_with(home) {
+            return Err(fail(format!(
+                "an anchor is in the home itself: `{}`",
+                path.display()
+            )));
+        }
+    }
     match (inbox, log) {
         (Some(inbox), Some(log)) if inbox.starts_with(&log) || log.starts_with(&inbox) => {
             Err(fail(

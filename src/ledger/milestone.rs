@@ -1,5 +1,5 @@
-//! What is recorded of a grant at most once, and what has to be before. What the token was not asked
-//! for yet can be replaced: an acceptance, and an intent.
+//! What is recorded of a grant at most once, and what has to be before. What the token was not
+//! asked for yet can be replaced: an acceptance, and an intent.
 
 use crate::domain::event::{Event, RunResult};
 

@@ -1,9 +1,9 @@
-//! The newest time in the log. What is signed or accepted depends on the clock, and a clock that was
-//! set back is noticed by this.
+//! The newest time in the log. What is signed or accepted depends on the clock, and a clock that
+//! was set back is noticed by this.
 //!
-//! The time of the last entry is the newest, unless the clock went back: for an entry that is before
-//! an earlier one, the table `backwards` has the newest time up to it. Where it is acknowledged that
-//! the clock had run ahead, the newest time begins anew.
+//! The time of the last entry is the newest, unless the clock went back: for an entry that is
+//! before an earlier one, the table `backwards` has the newest time up to it. Where it is
+//! acknowledged that the clock had run ahead, the newest time begins anew.
 
 use rusqlite::{Connection, OptionalExtension, params};
 

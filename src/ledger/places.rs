@@ -31,6 +31,26 @@ impl Ledger {
         })
     }
 
+    /// Marks that a checkpoint was kept at an anchor.
+    pub fn mark_anchored(&mut self, place: &str) -> Result<()> {
+        if self.is_anchored(place)? {
+            return Ok(());
+        }
+        self.transact(|Self { database, .. }| {
+            let mut insert = database.prepare_cached("INSERT INTO anchored (place) VALUES (?1)")?;
+            insert.execute([place])?;
+            Ok(())
+        })
+    }
+
+    /// Whether [`Ledger::mark_anchored`] was called for an anchor.
+    pub fn is_anchored(&self, place: &str) -> Result<bool> {
+        let mut query = self
+            .database
+            .prepare_cached("SELECT 1 FROM anchored WHERE place = ?1")?;
+        Ok(query.exists([place])?)
+    }
+
     /// The folder that the release of entry `index` was in then.
     pub fn place(&self, index: u64) -> Result<PathBuf> {
         let mut query = self

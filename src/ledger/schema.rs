@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 /// Number of the schema that follows; each change increments it.
-pub(super) const SCHEMA: u32 = 10;
+pub(super) const SCHEMA: u32 = 11;
 
 const TABLES: &str = "
     CREATE TABLE entries (idx INTEGER PRIMARY KEY, entry TEXT NOT NULL);
@@ -75,6 +75,14 @@ const TABLES: &str = "
     CREATE TRIGGER backwards_once BEFORE INSERT ON backwards
         WHEN EXISTS (SELECT 1 FROM backwards WHERE idx = NEW.idx)
         BEGIN SELECT raise(ABORT, 'backwards are never replaced'); END;
+    CREATE TABLE anchored (place TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TRIGGER anchored_stay BEFORE UPDATE ON anchored
+        BEGIN SELECT raise(ABORT, 'anchored are never changed'); END;
+    CREATE TRIGGER anchored_last BEFORE DELETE ON anchored
+        BEGIN SELECT raise(ABORT, 'anchored are never removed'); END;
+    CREATE TRIGGER anchored_once BEFORE INSERT ON anchored
+        WHEN EXISTS (SELECT 1 FROM anchored WHERE place = NEW.place)
+        BEGIN SELECT raise(ABORT, 'anchored are never replaced'); END;
     CREATE TABLE places (idx INTEGER PRIMARY KEY, folder BLOB NOT NULL);
     CREATE TRIGGER places_stay BEFORE UPDATE ON places
         BEGIN SELECT raise(ABORT, 'places are never changed'); END;

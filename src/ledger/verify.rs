@@ -393,6 +393,7 @@ mod tests {
             .expect("appended");
         }
         ledger.mark_asked(intent).expect("marked");
+        ledger.mark_anchored("anchor").expect("marked");
         for file in Intent::example().plan().names() {
             ledger
                 .keep_signature(intent, file, &format!("that of {file}"))
@@ -463,8 +464,10 @@ mod tests {
         let structure = "the structure of the database is not as countersign made it: trigger";
         let said = ledger.verify(&key, &[]).expect_err("dropped").to_string();
         assert!(said.starts_with(structure), "{said}");
-        // Where a release is follows from nothing: what is read there is verified.
-        for (table, _, change) in changes.into_iter().filter(|(it, ..)| *it != "places") {
+        // Where a release is follows from nothing: what is read there is verified. And which
+        // anchors have a checkpoint, the log does not say.
+        let follows = |it: &str| !["places", "anchored"].contains(&it);
+        for (table, _, change) in changes.into_iter().filter(|(it, ..)| follows(it)) {
             let keep = format!("CREATE TEMP TABLE kept AS SELECT * FROM {table}");
             ledger.database.execute_batch(&keep).expect("kept");
             assert_ne!(ledger.database.execute(&change, []).expect(&change), 0);

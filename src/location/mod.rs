@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 pub use fault::Fault;
-pub use open::{inbox_and_releases, publish_to, source};
+pub use open::{anchor, inbox_and_releases, publish_to, source};
 
 use crate::domain::digest::Sha256;
 use crate::domain::time::Timestamp;
@@ -80,6 +80,22 @@ pub trait Publish {
 
     /// What the location reports of a release with this list.
     fn state(&self, name: &str, list: Sha256) -> Result<State, Fault>;
+}
+
+/// A place for checkpoints of H's log, where the home is not. Anyone with access can have written
+/// what is in it. What does not answer in time is a fault.
+pub trait Anchor {
+    /// Every checkpoint in it: what it is called there, and its bytes.
+    fn notes(&self) -> Result<Vec<(String, Vec<u8>)>, Fault>;
+
+    /// Keeps the checkpoint of a log of this size, durably. It replaces none.
+    fn keep(&self, size: u64, note: String) -> Result<(), Fault>;
+
+    /// Removes a checkpoint that this host made, and that a later one covers.
+    fn remove(&self, name: &str) -> Result<(), Fault>;
+
+    /// Where it is.
+    fn shown(&self) -> String;
 }
 
 /// What a location reports of a release. Each report is a file: its name, and its content or why

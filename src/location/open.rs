@@ -1,9 +1,10 @@
 //! Which kind of location a name means. This is the one place that asks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::folder::{self, Submissions};
-use super::{Fault, Inbox, Publish, Releases, Source};
+use super::folder::{self, AnchorFolder, Submissions};
+use super::{Anchor, Fault, Inbox, Publish, Releases, Source};
 use crate::files::{FileError, Folder, Owner};
 
 /// The release that a person named.
@@ -20,6 +21,11 @@ pub fn publish_to<E: From<Fault>>(
     let folder = Folder::open(place).map_err(Fault::from)?;
     check(&folder)?;
     Ok(Box::new(Submissions::new(folder, owner)?))
+}
+
+/// The place for checkpoints at `path`, which may take so long to answer.
+pub fn anchor(path: PathBuf, limit: Duration) -> Box<dyn Anchor> {
+    Box::new(AnchorFolder::new(path, limit))
 }
 
 /// Where releases come in, and where they are served from.

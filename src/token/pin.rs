@@ -202,8 +202,8 @@ fn oddity(pin: &str) -> Option<&'static str> {
     }
 }
 
-/// Reads one PIN, and where it is from. A prompt shows what `request` says, and gives an empty one if
-/// it was declined.
+/// Reads one PIN, and where it is from. A prompt shows what `request` says, and gives an empty one
+/// if it was declined.
 fn read(
     source: &PinSource,
     request: &PinRequest,

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::grants::show_terms;
-use super::open::{is_grant_id, read_grant};
+use super::open::{is_grant_id, read_grant, warn_of};
 use super::options::WaitOption;
 use super::programs;
 use crate::cli::args::read_grant_file;
@@ -64,7 +64,9 @@ impl Approve {
         let grant = read_grant(&self.grant, &host.home)?;
         let mut values = Vec::new();
         for path in &self.signature {
-            let Recorded { approved, entry } = host.approve(&grant, path)?;
+            let recorded = host.approve(&grant, path);
+            warn_of(&mut host, output);
+            let Recorded { approved, entry } = recorded?;
             output.line(format!(
                 "{} approved grant {} with {}",
                 approved.approver,

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use super::grants::builder_keys;
+use super::open::warn_of;
 use super::options::WaitOption;
 use crate::cli::args::scheme;
 use crate::cli::error::{CliError, CommandError};
@@ -91,7 +92,9 @@ impl Grant {
         let wait = self.wait;
         let request = self.request()?;
         let mut host = global.host(wait)?;
-        let issued = host.grant(request)?;
+        let issued = host.grant(request);
+        warn_of(&mut host, output);
+        let issued = issued?;
         let approvals = host.home.config.approvals;
         warn(&issued, output);
         show(&issued, output);

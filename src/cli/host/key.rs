@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::init::{Validity, expiry, validity};
+use super::open::warn_of;
 use super::options::WaitOption;
 use super::prompt::Terminal;
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
@@ -194,7 +195,9 @@ fn check(
         }
         let mut terminal = wait.terminal_of(&host.home);
         warn_of_file_token(&host.home.config.token, output);
-        let checked = host.try_key(&mut terminal)?;
+        let checked = host.try_key(&mut terminal);
+        warn_of(&mut host, output);
+        let checked = checked?;
         let what = "the token signed a test text, and the signature is valid";
         show(&checked, true, what, &host.home, output)
     } else {
@@ -268,7 +271,9 @@ fn extend(
 ) -> Result<(), CliError> {
     warn_of_file_token(&host.home.config.token, output);
     let mut terminal = wait.terminal_of(&host.home);
-    let key = host.extend(expires.0, &mut terminal)?;
+    let key = host.extend(expires.0, &mut terminal);
+    warn_of(host, output);
+    let key = key?;
     output.line(format!("release key {}", key.fingerprint()));
     output.line(format!("  expires     {}", expiry(key.expires())));
     output.line("next: publish the certificate again");

@@ -7,6 +7,7 @@ use crate::cli::error::CliError;
 use crate::cli::global::Global;
 use crate::cli::host::error::HostError;
 use crate::cli::host::options::WaitOption;
+use crate::cli::render::Output;
 use crate::domain::grant::Grant;
 use crate::domain::time::Clock;
 use crate::files::{Folder, nearest};
@@ -62,6 +63,13 @@ impl Global {
     pub(super) fn host(&self, wait: WaitOption) -> Result<Host, CliError> {
         let wait = wait.for_commands();
         Ok(Host::open(&self.home_path()?, Clock::System, wait)?)
+    }
+}
+
+/// Shows what a person should know beside the result.
+pub(super) fn warn_of(host: &mut Host, output: &Output) {
+    for warning in host.warnings.drain(..) {
+        output.warn(&warning);
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::grants::show_differences;
-use super::open::read_grant;
+use super::open::{read_grant, warn_of};
 use super::options::WaitOption;
 use super::push::{not_pushed, show_handed_over};
 use super::token_words::{card_lines, pin_state, warn_of_file_token};
@@ -105,6 +105,7 @@ impl Sign {
             return Ok(());
         }
         let signed = host.sign(request, &mut find, people, bar);
+        warn_of(&mut host, output);
         let signed = signed.map_err(|error| refused(error, output))?;
         show_signed(signed, &release, swept, output)
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::open::warn_of;
 use super::options::WaitOption;
 use super::push::{show_handed_over, withdrawal_not_pushed};
 use super::reason::reason;
@@ -52,7 +53,11 @@ impl Withdraw {
             new,
             signed,
             handed_over,
-        } = host.withdraw(project, version, self.reason, &folder, people)?;
+        } = {
+            let done = host.withdraw(project, version, self.reason, &folder, people);
+            warn_of(&mut host, output);
+            done?
+        };
         let word = if new { "withdrew" } else { "withdrawn before:" };
         let by_token = if signed {
             "by the token now"

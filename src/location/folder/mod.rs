@@ -1,5 +1,6 @@
 //! Locations that are folders, on a disk or mounted.
 
+mod anchor;
 mod inbox;
 mod places;
 mod releases;
@@ -7,6 +8,7 @@ mod source;
 mod stage;
 mod submissions;
 
+pub(super) use anchor::AnchorFolder;
 pub(super) use places::inbox_and_releases;
 pub(super) use submissions::Submissions;
 

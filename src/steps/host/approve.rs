@@ -55,6 +55,7 @@ impl Host {
     pub fn approve(&mut self, grant: &Grant, path: &Path) -> Result<Recorded, ApproveError> {
         let now = self.clock.now();
         self.home.forget_unneeded_nonces(&self.ledger, now)?;
+        self.check_anchors()?;
         let id = grant.id();
         let _held = self.home.hold_grant(id, self.wait)?;
         check_open(grant, &self.ledger, now)?;

@@ -78,6 +78,7 @@ impl Host {
     /// moment the ledger has it. A failure before leaves none of its files.
     pub fn grant(&mut self, request: GrantRequest) -> Result<Issued, GrantError> {
         let now = self.clock.now();
+        self.check_anchors()?;
         self.home.forget_unneeded_nonces(&self.ledger, now)?;
         let config = &self.home.config;
         let certificate = &self.home.certificate;

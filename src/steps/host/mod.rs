@@ -1,5 +1,6 @@
 //! H, the signing host: from the grant to the exported log.
 
+pub mod anchor;
 pub mod approve;
 pub mod build;
 mod deliveries;
@@ -49,6 +50,8 @@ pub struct Host {
     pub clock: Clock,
     /// How long it waits for what other processes have locked.
     pub wait: Wait,
+    /// What a person should know of what was done, beside its result.
+    pub warnings: Vec<String>,
 }
 
 impl Host {
@@ -62,6 +65,7 @@ impl Host {
             ledger,
             clock,
             wait,
+            warnings: Vec::new(),
         })
     }
 }

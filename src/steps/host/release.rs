@@ -63,6 +63,8 @@ impl Host {
         self.home
             .forget_unneeded_nonces(&self.ledger, self.clock.now())?;
         let _held = self.home.hold_grant(request.grant.id(), self.wait)?;
+        // 0: no newer copy of this home has gone on.
+        self.check_anchors()?;
         // 1 to 7: the build is what its grant allows and its builders attested.
         let allow_older = request.allow_older;
         let grant = request.grant.id();

@@ -65,12 +65,13 @@ pub(super) fn find(
 impl Host {
     /// Lets the release key sign a test text, and checks the signature. The use is logged.
     pub fn try_key(&mut self, people: &mut dyn Interaction) -> Result<Checked, KeyError> {
+        self.check_anchors()?;
         let _queue = self.home.hold_token(self.wait)?;
         let now = self.clock.now();
         let (checked, locked) = find(&self.home, people, now)?;
         let key = &checked.key;
         let uri = &self.home.config.token;
-        let mut log = KeyLog::new(&mut self.ledger, self.clock);
+        let mut log = KeyLog::new(&mut self.ledger, self.clock).announced_by(&self.home);
         let (used, mut unlocked) = log.unlock(Use::SELF_TEST, uri, locked, people)?;
         let tested = if unlocked.public() == key.public() {
             let domain = &self.home.config.notation_domain;
@@ -93,6 +94,7 @@ impl Host {
         valid_for: Option<Period>,
         people: &mut dyn Interaction,
     ) -> Result<SigningKey, KeyError> {
+        self.check_anchors()?;
         let alone = self.home.alone(&mut self.lock, self.wait)?;
         let home = &mut self.home;
         let uri = &home.config.token;
@@ -105,7 +107,7 @@ impl Host {
         let now = self.clock.now();
         let expires = expiry(valid_for, now)?;
         let what = Use::certify(1 + certificate.user_ids().len());
-        let mut log = KeyLog::new(&mut self.ledger, self.clock);
+        let mut log = KeyLog::new(&mut self.ledger, self.clock).announced_by(home);
         let (used, mut unlocked) = log.unlock(what, uri, locked, people)?;
         let hash = unlocked.public().least_hash().max(HashAlgorithm::Sha512);
         // Each signature is checked with the certificate's primary key: a token with another key

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::anchor::announce;
 use super::build::VerifiedBuild;
 use super::journal::Journal;
 use super::refusal::BuildError;
-use super::trouble::{Trouble, logged, reason};
+use super::trouble::{Trouble, logged, not_logged, reason};
 use super::{Host, card_use};
 use crate::domain::digest::{GrantId, Sha256};
 use crate::domain::event::{CardUse, Event, Intent, RunResult};
@@ -97,12 +98,6 @@ impl From<BuildError> for SignError {
             unlogged: None,
         }
     }
-}
-
-fn not_logged(unlogged: Option<&LedgerError>) -> String {
-    unlogged.map_or_else(String::new, |error| {
-        format!("; this could not be logged: {error}")
-    })
 }
 
 /// Finds the token, once it is needed.
@@ -369,6 +364,7 @@ impl<'a> Run<'a> {
         missing: usize,
         people: &mut dyn Interaction,
     ) -> Result<(), SignError> {
+        announce(self.home, self.ledger)?;
         people.begins(&Batch {
             signatures: missing,
             token: token.description().clone(),

@@ -2,6 +2,7 @@
 
 use miette::Diagnostic;
 
+use super::anchor::AnchorError;
 use crate::files::FileError;
 use crate::home::HomeError;
 use crate::ledger::LedgerError;
@@ -36,6 +37,9 @@ pub enum Trouble {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Anchor(#[from] AnchorError),
     /// The log is where others look for it, so that it is not there is shown too.
     #[error("{error}; this could not be logged: {unlogged}")]
     #[diagnostic(forward(error))]
@@ -43,6 +47,13 @@ pub enum Trouble {
         error: Box<dyn Diagnostic + Send + Sync>,
         unlogged: Box<LedgerError>,
     },
+}
+
+/// What follows an error that could not be logged.
+pub(super) fn not_logged(unlogged: Option<&LedgerError>) -> String {
+    unlogged.map_or_else(String::new, |error| {
+        format!("; this could not be logged: {error}")
+    })
 }
 
 /// The result of something whose end was to be logged: of two errors, neither hides the other.

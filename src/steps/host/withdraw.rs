@@ -88,6 +88,7 @@ impl Host {
         people: &mut dyn Interaction,
     ) -> Result<Done, WithdrawError> {
         let now = self.clock.now();
+        self.check_anchors()?;
         let record = self.released(project, version)?;
         let _held = self.home.hold_grant(record.grant, self.wait)?;
         // Another process may have pushed or withdrawn it since.
@@ -190,7 +191,7 @@ impl Host {
         people: &mut dyn Interaction,
     ) -> Result<(), KeyError> {
         let uri = &self.home.config.token;
-        let mut log = KeyLog::new(&mut self.ledger, self.clock);
+        let mut log = KeyLog::new(&mut self.ledger, self.clock).announced_by(&self.home);
         let (used, mut token) = log.unlock(Use::WITHDRAW, uri, locked, people)?;
         let made = self.make_signature(statement, key, &mut *token, people);
         let kept = made.and_then(|signature| {

@@ -246,7 +246,7 @@ impl Prepared {
         let intent = seen
             .entries
             .iter()
-            .position(|entry| matches!(entry.event, Event::Intent(_)));
+            .rposition(|entry| matches!(entry.event, Event::Intent(_)));
         let logged = &seen.entries[..=intent.ok_or("nothing was announced")?];
         let mut known = self.releases.lock().expect("no panic");
         let key = serde_json::to_string(logged).expect("entries can be written as JSON");
@@ -270,8 +270,19 @@ impl Prepared {
         let mut ledger =
             Ledger::open(&trial.folder().join("home/ledger.sqlite")).expect("the ledger opens");
         for entry in earlier {
-            // An earlier run can have come so far, and no further.
-            if !matches!(entry.event, Event::EvidenceAccepted { .. }) {
+            // An earlier run can have come so far, and no further: the token was not asked.
+            let before_the_token = match entry.event {
+                Event::EvidenceAccepted { .. } | Event::Intent(_) => true,
+                Event::Outcome {
+                    result:
+                        RunResult::Stopped {
+                            token_signatures, ..
+                        },
+                    ..
+                } => token_signatures == 0,
+                _ => false,
+            };
+            if !before_the_token {
                 return Err(format!(
                     "{} was logged before the intent",
                     entry.event.kind()
@@ -799,11 +810,22 @@ impl Seen {
         broken.unless(in_order, || "the log has gaps".into());
         let [accepted, intents, released] =
             ["evidence-accepted", "intent", "released"].map(|kind| self.of_kind(kind).len());
-        let once = accepted <= 1 && intents <= accepted && released <= intents;
+        let once = accepted <= 1 && intents.min(1) <= accepted && released <= intents.min(1);
         broken.unless(once, || {
             format!("{accepted} times accepted, {intents} intents, {released} times released")
         });
-        broken.unless(made == 0 || intents == 1, || {
+        // Until the token is asked, an intent can be replaced; that it was not is in the ledger,
+        // which was verified.
+        let mut announced = None;
+        for entry in &self.entries {
+            if let Event::Intent(intent) = &entry.event {
+                broken.unless(intent.replaces == announced, || {
+                    format!("intent {} does not replace {announced:?}", entry.index)
+                });
+                announced = Some(entry.index);
+            }
+        }
+        broken.unless(made == 0 || intents > 0, || {
             format!("{made} signatures by the token without an intent")
         });
         // What the token made is kept before it is asked for the next.

@@ -110,6 +110,7 @@ fn tests_of(file: &str) -> String {
         let there = files.iter().find(|file| root().join(file).exists());
         return page(there.unwrap_or_else(|| panic!("there is no module {module}")));
     }
+    let file = file.replace("::", "/");
     let folders = ["", "cli", "docs", "h", "h_to_l", "m", "m_to_h", "tools"];
     let path = |folder| {
         root()

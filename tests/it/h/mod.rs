@@ -1,5 +1,6 @@
 //! The signing host: grants, approvals, tokens, the log.
 
+mod anchors;
 mod approvals;
 mod cards;
 mod contract;

@@ -12,7 +12,7 @@ use countersign::domain::time::Timestamp;
 use countersign::ledger::Ledger;
 
 use crate::common::world::World;
-use crate::common::{clean_environment, copy_tree, have, listing, tree};
+use crate::common::{Arguments, clean_environment, copy_tree, have, listing, tool, tree};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 
@@ -208,25 +208,25 @@ fn a_full_disk_neither_stops_reading_nor_a_revocation() {
 fn what_other_programs_print_is_in_the_json() {
     let world = World::ready();
     let granted = world.grant();
-    let programs = world.new_folder("bin");
-    let gpg = programs.join("gpg");
-    let script = "#!/bin/sh\ncat >/dev/null\necho 'gpg: WARNING: odd' >&2\necho signature\n";
-    fs::write(&gpg, script).expect("written");
-    fs::set_permissions(&gpg, fs::Permissions::from_mode(0o755)).expect("changed");
-    let path = format!("{}:/usr/bin:/bin", programs.display());
+    let key = world.at("id_ed25519");
+    let new: Arguments<'_> = &[&"-q", &"-t", &"ed25519", &"-N", &"", &"-f", &key];
+    tool("ssh-keygen", new, &world.at(""));
     let approve = || {
         let run = world.countersign(&[&"approve", &granted.grant, &"--yes", &"--json"]);
-        run.env("PATH", &path)
+        run.with(&[&"--ssh-key", &key])
     };
     let said = approve().ok();
     assert_eq!(said.stderr, "");
-    assert_eq!(said.json()["warnings"][0], "gpg: WARNING: odd");
-    let failing = script.replace("echo signature", "exit 2");
-    fs::write(&gpg, failing).expect("written");
+    let warning = said.json()["warnings"][0].to_string();
+    assert!(
+        warning.contains("Signing file") || warning.contains("Write signature"),
+        "{warning}"
+    );
+    fs::write(&key, b"none").expect("written");
     fs::remove_file(format!("{}.sig", granted.grant.display())).expect("removed");
     let said = approve().trouble("made no signature");
     assert_eq!(said.stdout, "");
-    assert!(said.stderr.contains("gpg: WARNING: odd"), "{said:?}");
+    assert!(said.stderr.contains("invalid format"), "{said:?}");
 }
 
 /// Arguments that cannot be parsed are an error as any other.

@@ -130,11 +130,10 @@ fn a_command_waits_for_a_lock() {
         .trouble(&busy);
     drop((held, together));
     let (mut home, mut lock) = world.opened();
-    let alone = home.alone(&mut lock, PATIENT).expect("nobody else");
+    let _alone = home.alone(&mut lock, PATIENT).expect("nobody else");
     world
         .host(&[&"grant", &"foo", &"2", &"--wait=1s"])
         .trouble("is in use by process");
-    drop(alone);
 }
 
 /// What killed processes left is removed by one that is alone, for it may be another's.

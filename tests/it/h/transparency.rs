@@ -52,7 +52,7 @@ impl World {
             .expect("triggers");
         let triggers: Vec<(String, String)> =
             triggers.collect::<Result<_, _>>().expect("names and texts");
-        assert_eq!(triggers.len(), 23);
+        assert_eq!(triggers.len(), 26);
         for (name, _) in &triggers {
             database
                 .execute_batch(&format!("DROP TRIGGER {name}"))

@@ -6,12 +6,12 @@ use std::convert::Infallible;
 use super::error::KeyError;
 use crate::domain::event::{CardUse, Event, KeyPurpose};
 use crate::domain::time::Clock;
+use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError};
+use crate::steps::host::anchor::announce;
 use crate::steps::host::card_use;
-use crate::steps::host::trouble::{self, reason};
-use crate::token::{
-    self, Batch, CardCounter, Interaction, LockedToken, Token, TokenError, TokenUri,
-};
+use crate::steps::host::trouble::{self, Trouble, reason};
+use crate::token::{self, Batch, CardCounter, Interaction, LockedToken, Token, TokenUri};
 
 /// What a token is used for.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,8 @@ impl Use {
 pub(in crate::steps::host) struct KeyLog<'a> {
     ledger: &'a mut Ledger,
     clock: Clock,
+    /// The home whose anchors have what is logged before it is done.
+    home: Option<&'a Home>,
 }
 
 /// A use that is logged and has not ended.
@@ -69,7 +71,19 @@ impl Begun {
 impl<'a> KeyLog<'a> {
     pub(in crate::steps::host) fn new(ledger: &'a mut Ledger, clock: impl Into<Clock>) -> Self {
         let clock = clock.into();
-        Self { ledger, clock }
+        Self {
+            ledger,
+            clock,
+            home: None,
+        }
+    }
+
+    /// The same, where others have the log before the token is used.
+    pub(in crate::steps::host) fn announced_by(self, home: &'a Home) -> Self {
+        Self {
+            home: Some(home),
+            ..self
+        }
     }
 
     /// Logs a use before it begins.
@@ -100,6 +114,9 @@ impl<'a> KeyLog<'a> {
     ) -> Result<(Begun, Box<dyn Token>), KeyError> {
         let token = locked.description().clone();
         let begun = self.begin(what, uri, token.counter())?;
+        if let Some(Err(error)) = self.home.map(|home| announce(home, self.ledger)) {
+            return Err(self.not_unlocked(begun, Trouble::from(error).into()));
+        }
         people.begins(&Batch {
             signatures: what.signatures,
             token,
@@ -110,13 +127,12 @@ impl<'a> KeyLog<'a> {
                 let card = token.counter().map(card_use);
                 Ok((Begun { card, ..begun }, token))
             }
-            Err(error) => Err(self.not_unlocked(begun, error)),
+            Err(error) => Err(self.not_unlocked(begun, error.into())),
         }
     }
 
     /// Nothing was asked of the card.
-    fn not_unlocked(&mut self, begun: Begun, error: TokenError) -> KeyError {
-        let error = KeyError::from(error);
+    fn not_unlocked(&mut self, begun: Begun, error: KeyError) -> KeyError {
         let card = begun.card.map(CardUse::unchanged);
         let logged = self.log(begun.intent, Some(&error), card);
         let never = trouble::logged::<Infallible, _>(Err(error), logged);
