@@ -97,6 +97,7 @@ impl Sign {
         };
         if self.dry_run {
             let plan = host.try_sign(request, &mut find, people, bar);
+            warn_of(&mut host, output);
             show_plan(
                 &plan.map_err(|error| refused(error, output))?,
                 &release,

@@ -109,6 +109,7 @@ impl Host {
         let now = self.clock.now();
         self.home.forget_unneeded_nonces(&self.ledger, now)?;
         let _held = self.home.hold_grant(request.grant.id(), self.wait)?;
+        self.check_anchors()?;
         let build = self.verify_build(request, now, progress)?;
         let (token_signatures, kept) = match Begun::read(&build, &self.ledger)? {
             Begun::Nothing(_) => (build.plan().files().len(), 0),

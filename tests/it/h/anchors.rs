@@ -56,6 +56,10 @@ fn an_older_copy_of_a_home_does_nothing() {
     in_older_copy(&world, &older, || {
         let logged = world.log().len();
         world.sign(&second, &other).refused(is_older);
+        world
+            .sign(&second, &other)
+            .with(&[&"--dry-run"])
+            .refused(is_older);
         world.sign(&first, &build).refused(is_older);
         world
             .host(&[&"grant", &"foo", &"3", &"-o", &world.new_folder("grant")])
