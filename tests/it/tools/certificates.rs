@@ -184,6 +184,18 @@ impl Cases {
         let signature = self.keys.subkey.good();
         self.all.last_mut().expect("pushed").signature = signature;
     }
+
+    /// Both keys, of which the first alone signs files, and this in the unhashed area of the
+    /// other's binding.
+    fn unused_subkey(&mut self, name: &str, unhashed: &[u8], is_accepted: bool) {
+        let primary = self.good_parts();
+        let user_id = self.keys.user_id(USER_ID, &[primary]);
+        let parts = self.keys.parts(0x18, &flags(12));
+        let unhashed = [&parts.unhashed, unhashed].concat();
+        let bound = self.keys.bound(&Parts { unhashed, ..parts });
+        let name = format!("subkey that does not sign, {name}");
+        self.push(name, &[user_id, bound], is_accepted);
+    }
 }
 
 /// Each kind of subpacket, in each area, critical or not.
@@ -409,17 +421,9 @@ fn subkeys(cases: &mut Cases) {
         // As it would be for a key that signs, and for one that does not.
         let signs = binding(cases, &[], &embedded(&value));
         cases.subkey(&format!("subkey, embedded {name}"), &signs, false);
-        let parts = cases.keys.parts(0x18, &subpacket(27, &[12]));
-        let encrypts = Parts {
-            unhashed: [parts.unhashed.clone(), embedded(&value)].concat(),
-            ..parts
-        };
-        cases.subkey(
-            &format!("no signing subkey, embedded {name}"),
-            &encrypts,
-            false,
-        );
+        cases.unused_subkey(&format!("embedded {name}"), &embedded(&value), false);
     }
+    cases.unused_subkey("embedded", &embedded(&own), true);
     let none = binding(cases, &[], &[]);
     cases.subkey("subkey, not embedded", &none, false);
     let twice = binding(cases, &[], &embedded(&own).repeat(2));
