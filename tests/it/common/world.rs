@@ -501,6 +501,12 @@ impl World {
         said
     }
 
+    /// The clock that ran ahead in this test is right again.
+    pub(crate) fn clock_was_ahead(&self) {
+        let acknowledge: Arguments<'_> = &[&"log", &"clock", &"--acknowledge", &"for a test"];
+        self.host(acknowledge).ok();
+    }
+
     /// Where [`World::sign`] writes.
     pub(crate) fn release(&self, granted: &Granted) -> PathBuf {
         self.inbox()

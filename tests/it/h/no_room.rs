@@ -218,7 +218,7 @@ fn what_other_programs_print_is_in_the_json() {
     assert_eq!(said.stdout, "");
     let error: serde_json::Value = serde_json::from_str(&said.stderr).expect("JSON");
     let warning = error["warnings"][0].to_string();
-    assert!(warning.contains("invalid format"), "{warning}");
+    assert!(warning.contains("private key"), "{warning}");
 }
 
 /// Arguments that cannot be parsed are an error as any other.

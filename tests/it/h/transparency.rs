@@ -216,7 +216,7 @@ fn each_change_to_an_entry_is_found_and_named() {
     let with = |change: &dyn Fn(&Connection)| {
         fs::remove_dir_all(world.home()).expect("the home");
         copy_tree(&whole, &world.home());
-        for folder in ["", "grants", "approvals", "nonces"] {
+        for folder in ["", "grants", "approvals", "nonces", "runs"] {
             let path = world.home().join(folder);
             if path.is_dir() {
                 fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("its mode");
@@ -954,7 +954,13 @@ fn an_entry_appended_with_its_hashes_is_found_by_what_is_beside_it_or_elsewhere(
                 format!("{{\"index\":{index},"),
                 format!("{{\"index\":{like},"),
             );
-            let forged = text(database, like).replace(&was, &is);
+            // At the time of the last entry, so that the clock did not go back.
+            let at = |index| text(database, index).split('"').nth(5).map(str::to_owned);
+            let (then, now) = (
+                at(like).expect("a time"),
+                at(index as u64 - 1).expect("a time"),
+            );
+            let forged = text(database, like).replace(&was, &is).replace(&then, &now);
             database
                 .execute(
                     "INSERT INTO entries VALUES (?1, ?2)",

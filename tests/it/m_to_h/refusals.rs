@@ -381,6 +381,7 @@ fn grant_expired() {
     let world = World::ready();
     let (granted, build) = world.attested();
     world.refuses_at(&granted, &build, "+7h", "expired at");
+    world.clock_was_ahead();
     signed(&world, &granted, &build);
 }
 
@@ -630,6 +631,7 @@ fn release_certificate_expired() {
         late.stderr.contains("cannot sign under a new grant"),
         "{late:?}"
     );
+    world.clock_was_ahead();
     assert!(listing(&folder).is_empty());
     signed(&world, &granted, &build);
 }

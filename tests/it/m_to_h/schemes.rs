@@ -1203,6 +1203,7 @@ fn manifest_made_before_the_grant_or_after_its_end() {
     // Made in time and verified in time, but dated after the end: only by a clock that is
     // wrong.
     world.refuses_at(&granted, &build, "+7h", "expired at");
+    world.clock_was_ahead();
     attest().ok();
     world.sign(&granted, &build).ok();
 }
