@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign::home::Home;
 
@@ -72,14 +72,14 @@ fn builds_are_signed_at_once_each_of_them_once() {
     world.host(&[&"log", &"verify"]).ok();
 }
 
-/// Neither the token, which may wait for a touch, nor another grant keeps a command waiting.
+/// Neither the token, which may wait for a touch, nor another grant keeps a command waiting: one
+/// that waited would end with an error.
 #[test]
 fn what_does_not_use_the_token_does_not_wait_for_it() {
     let world = World::ready();
     let (granted, build) = world.attested();
     let (home, _together) = world.opened();
     let _token = home.hold_token(PATIENT).expect("free");
-    let begun = Instant::now();
     world.grant_of("2", &[]);
     world.host(&[&"status"]).ok();
     world.host(&[&"log", &"verify"]).ok();
@@ -92,7 +92,6 @@ fn what_does_not_use_the_token_does_not_wait_for_it() {
         .sign(&granted, &build)
         .with(&[&"--wait=1s"])
         .trouble(&has_it);
-    assert!(begun.elapsed() < Duration::from_secs(8), "something waited");
     world
         .host(&[&"key", &"check", &"--sign", &"--wait=1s"])
         .trouble(&has_it);
@@ -112,7 +111,7 @@ fn a_command_waits_for_a_lock() {
     command.arg("--wait");
     let run = std::thread::scope(|scope| {
         let run = scope.spawn(|| command.output().expect("a run"));
-        std::thread::sleep(Duration::from_millis(3000));
+        std::thread::sleep(Duration::from_secs(6));
         assert!(!run.is_finished());
         drop(token);
         run.join().expect("it ends")
@@ -178,7 +177,7 @@ fn versions_are_compared_when_a_build_is_accepted() {
     clean_environment(&mut slow, &world.at(""));
     slow.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=mkdirat"]);
     // The folder for the release is made after the first look and before the acceptance.
-    slow.args(["-e", "inject=mkdirat:delay_enter=3000000:when=1"]);
+    slow.args(["-e", "inject=mkdirat:delay_enter=9000000:when=1"]);
     slow.arg(plain.get_program()).args(plain.get_args());
     let overtaken = std::thread::scope(|scope| {
         let overtaken = scope.spawn(|| slow.output().expect("a run"));
