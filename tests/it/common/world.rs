@@ -418,6 +418,14 @@ impl World {
         self.sign_into(&self.release(granted), granted, build)
     }
 
+    /// As [`World::sign`], at another time.
+    fn sign_at(&self, granted: &Granted, build: &Build, clock: &str) -> Run<'_> {
+        match clock {
+            "+0" => self.sign(granted, build),
+            clock => self.sign(granted, build).at(clock),
+        }
+    }
+
     /// Signs the build into `release`.
     pub(crate) fn sign_into(&self, release: &Path, granted: &Granted, build: &Build) -> Run<'_> {
         let run = self.host(&[
@@ -447,10 +455,7 @@ impl World {
         clock: &str,
         reason: &str,
     ) -> Said {
-        let sign = || match clock {
-            "+0" => self.sign(granted, build),
-            clock => self.sign(granted, build).at(clock),
-        };
+        let sign = || self.sign_at(granted, build, clock);
         sign().with(&[&"--dry-run"]).refused(reason);
         let before = self.log();
         let said = sign().refused(reason);
@@ -489,10 +494,7 @@ impl World {
         clock: &str,
         reason: &str,
     ) -> Said {
-        let sign = || match clock {
-            "+0" => self.sign(granted, build),
-            clock => self.sign(granted, build).at(clock),
-        };
+        let sign = || self.sign_at(granted, build, clock);
         let logged = self.log();
         sign().with(&[&"--dry-run"]).not_yet(reason);
         let said = sign().not_yet(reason);
